@@ -1,0 +1,96 @@
+"""The exception tree, built around what a caller does next.
+
+    LipikaError
+    |-- UsageError              a person must change something          -> exit code 2
+    |   `-- SettingsError       ... an environment variable
+    |-- SegmentError            skip this segment, record why, go on
+    |-- VideoError              give this video up, record why, go on
+    |   |-- ArchiveError        ... its tar is damaged or hostile
+    |   `-- AccountingError     ... the sums do not add up: never mark it done
+    |-- LeaseLost               drop this video silently: somebody else owns it
+    |-- Unavailable             wait and try again
+    |   |-- DatabaseUnavailable
+    |   `-- StorageUnavailable
+    |-- DatabaseError           the database refused: a defect or a missing migration
+    |-- StorageError            the store refused
+    |   `-- ObjectMissing
+    `-- WorkerStop              stop this worker (bad key, no credit, too many bad requests)
+
+Every message names the thing, the cause and the way out. Failures of single requests to a model are
+values (`models.Failure`), not exceptions: they are expected by the thousand.
+"""
+
+from __future__ import annotations
+
+
+class LipikaError(Exception):
+    """Root of everything lipika raises on purpose."""
+
+
+class UsageError(LipikaError):
+    """Something a person has to change; shown without a traceback."""
+
+
+class SettingsError(UsageError):
+    """A setting is missing or wrong; the message names variable, value and what is allowed."""
+
+
+class SegmentError(LipikaError):
+    """One segment cannot be used. `code` is a stable short reason (`bad_name`, `bad_audio`, ...)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class VideoError(LipikaError):
+    """One video cannot be finished. `code` is a stable short reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class ArchiveError(VideoError):
+    """The tar itself is damaged, hostile or empty."""
+
+
+class AccountingError(VideoError):
+    """Segments in and clips out do not add up; the video must not be marked done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("accounting", message)
+
+
+class LeaseLost(LipikaError):
+    """Another worker owns the video now; nothing more may be written for it."""
+
+
+class Unavailable(LipikaError):
+    """A service is away for the moment; nothing is wrong with the request."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """Postgres cannot be reached, or is starting or stopping."""
+
+
+class StorageUnavailable(Unavailable):
+    """The object store cannot be reached or is overloaded."""
+
+
+class DatabaseError(LipikaError):
+    """Postgres refused a statement."""
+
+
+class StorageError(LipikaError):
+    """The object store refused a request (credentials, bucket, permissions)."""
+
+
+class ObjectMissing(StorageError):
+    """The named object does not exist."""
+
+
+class WorkerStop(LipikaError):
+    """The worker must stop: going on would only burn money or quota."""

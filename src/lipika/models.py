@@ -1,0 +1,354 @@
+"""The vocabulary: frozen, typed nouns that every other module speaks in. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType, Self
+
+WorkerId = NewType("WorkerId", str)
+VideoId = NewType("VideoId", str)
+
+JsonObject = Mapping[str, Any]
+"""A JSON object that is passed through untouched (a video's own metadata)."""
+
+
+# ----------------------------------------------------------------------------- segments and clips
+
+_NAME = re.compile(r"^(?P<speaker>[^/\x00-\x1f]+?)_(?P<start>\d{5,10})_(?P<end>\d{5,10})$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentName:
+    """`<speaker>_<start>_<end>`, times in centiseconds on the video's clock, five digits or more."""
+
+    speaker: str
+    start_cs: int
+    end_cs: int
+
+    @classmethod
+    def parse(cls, stem: str) -> Self:
+        """Read a file stem such as `speaker0_00000_00850`.
+
+        Raises:
+            ValueError: the stem is not of that form, or ends before it starts.
+        """
+        match = _NAME.match(stem)
+        if match is None:
+            raise ValueError(f"{stem!r} is not <speaker>_<start>_<end> with times in centiseconds")
+        name = cls(match["speaker"], int(match["start"]), int(match["end"]))
+        if name.end_cs <= name.start_cs:
+            raise ValueError(f"{stem!r} ends at or before its start")
+        return name
+
+    @property
+    def stem(self) -> str:
+        return f"{self.speaker}_{self.start_cs:05d}_{self.end_cs:05d}"
+
+    @property
+    def start_ms(self) -> int:
+        return self.start_cs * 10
+
+    @property
+    def end_ms(self) -> int:
+        return self.end_cs * 10
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """What the samples alone say about a clip (measured before padding)."""
+
+    speech_ms: int  # time above the segment's own silence threshold
+    rms_dbfs: float
+    peak_dbfs: float
+    snr_db: float  # p90 - p10 of frame energy: a proxy, not a measurement
+    clipped_share: float  # share of samples at full scale, 0..1
+    bandwidth_hz: int  # highest frequency above the spectral peak - 50 dB
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One piece of polished audio: what is sent, transcribed and packed.
+
+    Times are ms on the video's clock. `original_*` is the part as split from its segment, `trimmed_*` what
+    was kept of it; the pads are digital silence added outside the trimmed span.
+    """
+
+    name: SegmentName
+    segment: SegmentName
+    original_start_ms: int
+    original_end_ms: int
+    trimmed_start_ms: int
+    trimmed_end_ms: int
+    leading_pad_ms: int
+    trailing_pad_ms: int
+    duration_ms: int  # with pads: what the model hears
+    sample_rate_hz: int  # of the packed clip
+    bit_depth: int  # of the packed clip
+    boundary_score: float  # 0..1, 1 = both edges in silence
+    flags: tuple[str, ...]  # forced_cut, abrupt_start, abrupt_end, ...
+    audio: AudioFacts
+    audio_digest: str  # sha256 hex of the sent bytes: what an answer belongs to
+    trimmer_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolishedClip:
+    """A clip with its two encodings; they are the same object where the source is 16 kHz, 16-bit already."""
+
+    clip: Clip
+    packed: bytes  # FLAC, mono, source rate and depth
+    sent: bytes  # FLAC, mono, 16 kHz, 16-bit
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Audio or a member that went no further, and why. `segment_file` is the member's file name."""
+
+    segment_file: str
+    reason: str  # stable code: too_short, bad_name, bad_audio, empty, duplicate_name, ...
+    message: str
+    whole_segment: bool  # False: one part of a split segment
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+# ----------------------------------------------------------------------------- answers and attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt, or a sum of attempts, as metered by the provider.
+
+    `prompt` includes text, audio and cached tokens. `output` is everything billed as output: total - prompt,
+    so that thoughts are never missed even where the provider does not list them.
+    """
+
+    prompt: int = 0
+    prompt_text: int = 0
+    prompt_audio: int = 0
+    cached: int = 0
+    output: int = 0
+    thoughts: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.output
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt + other.prompt,
+            self.prompt_text + other.prompt_text,
+            self.prompt_audio + other.prompt_audio,
+            self.cached + other.cached,
+            self.output + other.output,
+            self.thoughts + other.thoughts,
+        )
+
+
+class FailureKind(StrEnum):
+    """Why an attempt gave no answer; each kind has its own reaction in the engine (DESIGN 7)."""
+
+    RATE_MINUTE = "rate_minute"
+    RATE_DAY = "rate_day"
+    SPEND = "spend"
+    OVERLOADED = "overloaded"
+    SERVER = "server"
+    TIMEOUT = "timeout"
+    BAD_REQUEST = "bad_request"
+    AUTH = "auth"
+    PAYMENT = "payment"
+    BLOCKED = "blocked"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt as a value. `retry_after_s` is what the server asked for, if it said."""
+
+    kind: FailureKind
+    message: str
+    retry_after_s: float | None = None
+    http_status: int | None = None
+    code: str = ""  # the provider's own: RESOURCE_EXHAUSTED, quota id, finish reason, error_type
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A parsed, schema-valid transcript of one clip."""
+
+    transcription: str
+    tagged: str
+    detected_language: str
+    speaker_emotion: str
+    speaker_style: str
+    speaker_pace: str
+    speaker_accent: str
+
+    @property
+    def no_speech(self) -> bool:
+        return self.transcription.strip() == "NO_SPEECH"
+
+
+# ----------------------------------------------------------------------------- validation
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One observation about a transcript. `code` is stable; `evidence` is for a person to read."""
+
+    code: str
+    severity: Severity
+    evidence: str
+    span: tuple[int, int] | None = None  # code points in `transcription`, where it makes sense
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Whether a clip may be used for one purpose, and every reason against it."""
+
+    eligible: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What validation says about one transcript. Scores are 0..1, 1 is best."""
+
+    findings: tuple[Finding, ...]
+    quality_score: float
+    score_parts: Mapping[str, float]
+    asr: Lane
+    tts_clean: Lane
+    tts_expressive: Lane
+    lang_mismatch: bool
+    overlap_suspected: bool
+    num_unk: int
+    num_inaudible: int
+    num_event_tags: int
+    text_length_per_sec: float
+    validator_version: str
+
+
+# ----------------------------------------------------------------------------- results
+
+
+class ClipStatus(StrEnum):
+    TRANSCRIBED = "transcribed"
+    NO_SPEECH = "no_speech"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How an answer came to be: enough to tell two runs apart."""
+
+    provider: str
+    model_id: str
+    model_version: str
+    prompt_version: str
+    schema_version: str
+    temperature: float | None
+    thinking_level: str
+    worker_id: str
+    batch_id: str
+    attempts: int
+    latency_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """The end of one clip: answer and verdict, or the failure that ended it; and what it cost."""
+
+    video_id: str
+    clip: Clip
+    language_hint: str
+    status: ClipStatus
+    answer: Answer | None
+    verdict: Verdict | None
+    failure: Failure | None
+    usage: Usage
+    cost_usd: float
+    provenance: Provenance
+    reused: bool = False  # taken from an earlier, paid answer
+
+    @property
+    def segment_file(self) -> str:
+        return f"{self.clip.name.stem}.flac"
+
+
+@dataclass(slots=True)
+class Accounting:
+    """The identity of one video (promise 1). Counted as things happen, checked before it may be done.
+
+    segments = segments_polished + segments_discarded; clips = transcribed + no_speech + failed.
+    """
+
+    segments: int = 0
+    segments_polished: int = 0  # gave at least one clip
+    segments_discarded: int = 0
+    parts_discarded: int = 0  # parts of segments that gave other clips
+    clips: int = 0
+    transcribed: int = 0
+    no_speech: int = 0
+    failed: int = 0
+    discard_reasons: dict[str, int] = field(default_factory=dict)
+
+    def problem(self) -> str | None:
+        """What does not add up, in words; None when the identity holds."""
+        if self.segments != self.segments_polished + self.segments_discarded:
+            return (
+                f"{self.segments} segments read, but {self.segments_polished} polished"
+                f" + {self.segments_discarded} discarded"
+            )
+        if self.clips != self.transcribed + self.no_speech + self.failed:
+            return (
+                f"{self.clips} clips made, but {self.transcribed} transcribed"
+                f" + {self.no_speech} without speech + {self.failed} failed"
+            )
+        return None
+
+
+# ----------------------------------------------------------------------------- the queue
+
+
+class VideoStatus(StrEnum):
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class NewVideo:
+    """A video to put into the queue."""
+
+    video_id: str
+    source_key: str  # URL, or key below STORE_URL
+    output_key: str
+    language: str | None = None
+    priority: int = 0
+    segment_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedVideo:
+    """A video this worker owns until `lease_expires_at`; every write carries the token."""
+
+    video_id: str
+    claim_token: str
+    source_key: str
+    output_key: str
+    language: str | None
+    attempt: int
