@@ -8,6 +8,7 @@
     |   |-- ArchiveError        ... its tar is damaged or hostile
     |   `-- AccountingError     ... the sums do not add up: never mark it done
     |-- LeaseLost               drop this video silently: somebody else owns it
+    |-- Draining                the worker is stopping: hand the video back as it is
     |-- Unavailable             wait and try again
     |   |-- DatabaseUnavailable
     |   `-- StorageUnavailable
@@ -66,6 +67,10 @@ class AccountingError(VideoError):
 
 class LeaseLost(LipikaError):
     """Another worker owns the video now; nothing more may be written for it."""
+
+
+class Draining(LipikaError):
+    """The worker is stopping and launches nothing more; what has been answered is kept."""
 
 
 class Unavailable(LipikaError):

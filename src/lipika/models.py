@@ -240,6 +240,14 @@ class Verdict:
     validator_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An accepted answer with what validation says about it."""
+
+    answer: Answer
+    verdict: Verdict
+
+
 # ----------------------------------------------------------------------------- results
 
 
@@ -317,6 +325,33 @@ class Accounting:
                 f" + {self.no_speech} without speech + {self.failed} failed"
             )
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """One closed batch window, complete: every attempt it launched has ended. One `transcription_batches` row.
+
+    An attempt counts in the batch that sent it, however late its answer comes.
+    """
+
+    batch_id: str
+    worker_id: str
+    video_ids: tuple[str, ...]
+    started_at: float  # Unix time, seconds
+    segments_sent: int  # attempts launched, first and repeated
+    segments_returned: int  # attempts that brought an accepted answer
+    segments_429: int
+    segments_error: int  # other failed attempts
+    segments_retried: int  # attempts of the window that were not the clip's first
+    provider_used: str  # aistudio | openrouter | mixed | none
+    cache_hits: int
+    usage: Usage
+    cost_usd: float
+    avg_latency_ms: float
+    p95_latency_ms: float
+    batch_duration_ms: int  # first launch to last answer
+    failure_kinds: Mapping[str, int]
+    validation_scores: Mapping[str, float]  # count, mean, min, max of the scores of its clips
 
 
 # ----------------------------------------------------------------------------- the queue

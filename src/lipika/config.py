@@ -1,0 +1,168 @@
+"""Settings: the environment, read once at the edge. Every field is one environment variable of the same name.
+
+`.env` in the working folder is read too; the real environment wins over it. `.env.template` documents
+each variable and is kept in step with this file by a test.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lipika.errors import SettingsError
+
+ProviderName = Literal["aistudio", "openrouter", "simulator"]
+ThinkingLevel = Literal["minimal", "low", "medium", "high"]
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise ValueError("an http:// or https:// URL is expected")
+    return value.rstrip("/")
+
+
+def _postgres_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
+        raise ValueError("a postgresql:// URL is expected")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PostgresUrl = Annotated[SecretStr | None, AfterValidator(_postgres_url)]
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Build with `load_settings()`, which turns mistakes into one clear sentence each."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    # ---- where things are
+    database_url: PostgresUrl = Field(
+        None, description="Postgres; empty starts an embedded one. Supabase: the transaction pooler's URL."
+    )
+    lipika_data_dir: Path | None = Field(
+        None, description="Folder of the embedded Postgres; empty: the user's state folder."
+    )
+    store_url: str = Field("", description="Where archives are: a folder, file:// or s3://bucket/prefix.")
+    output_url: str = Field("", description="Where results go: a folder, file:// or s3://bucket/prefix.")
+    spool_dir: Path | None = Field(
+        None,
+        description="Folder for work in progress (polished audio); empty: the system's temporary folder.",
+    )
+    r2_account_id: str = Field("", description="Cloudflare account; gives the R2 endpoint.")
+    r2_access_key_id: str = Field("", description="R2 or S3 access key id.")
+    r2_secret_access_key: SecretStr | None = Field(None, description="R2 or S3 secret access key.")
+    r2_bucket: str = Field("", description="Bucket of s3:// URLs that name none (s3:///prefix).")
+    s3_endpoint_url: str = Field("", description="Endpoint of another S3-compatible store; wins over R2.")
+
+    # ---- providers
+    provider: ProviderName = Field("aistudio", description="Primary provider.")
+    gemini_api_key: SecretStr | None = Field(None, description="Key of Google AI Studio.")
+    gemini_base_url: HttpUrl = Field(
+        "https://generativelanguage.googleapis.com", description="Base of the Gemini API."
+    )
+    gemini_api_version: str = Field("v1beta", pattern=r"^v\d+[a-z0-9]*$", description="Version in its path.")
+    openrouter_api_key: SecretStr | None = Field(None, description="Key of OpenRouter, the second provider.")
+    openrouter_base_url: HttpUrl = Field(
+        "https://openrouter.ai/api/v1", description="OpenRouter, or any OpenAI-compatible server."
+    )
+    model_id: str = Field("gemini-3-flash-preview", min_length=1, description="Model to ask.")
+    models_file: Path | None = Field(None, description="TOML file that overrides prices and capabilities.")
+    temperature: float | None = Field(
+        0.0, ge=0, le=2, description="Sampling temperature; `default` leaves it to the model."
+    )
+    thinking_level: ThinkingLevel = Field("low", description="How much the model may think.")
+    request_timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Deadline of one request.")
+
+    # ---- batches
+    worker_batch_size: int = Field(1000, ge=1, le=100_000, description="First attempts per batch window.")
+    batch_interval_seconds: float = Field(60.0, gt=0, le=3600, description="Length of a batch window.")
+    batch_launch: Literal["paced", "burst"] = Field(
+        "paced", description="Spread launches over the window, or fire all at its start."
+    )
+    max_in_flight: int = Field(2000, ge=1, le=20_000, description="Requests in flight at most, per worker.")
+    max_buffer_mb: int = Field(256, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
+    enable_gpu_validation: bool = Field(False, description="Tier 1.5: compare with IndicConformer.")
+
+    # ---- the fleet
+    worker_instance_id: str = Field(
+        "", description="Name of this machine; empty: container label or hostname."
+    )
+    heartbeat_seconds: float = Field(10.0, gt=0, le=300, description="Between heartbeats.")
+    live_seconds: float = Field(5.0, gt=0, le=300, description="Between live RPM/TPM updates and flushes.")
+    lease_seconds: float = Field(120.0, gt=0, le=86_400, description="A claim not renewed this long is free.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Claims of one video before it is failed.")
+    max_videos: int = Field(8, ge=1, le=1000, description="Videos held at a time, per worker.")
+    drain_seconds: float = Field(60.0, ge=0, le=3600, description="To finish answers in flight on SIGTERM.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, file_secret_settings  # no secrets folder: the environment is the one source
+        return init_settings, env_settings, dotenv_settings
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read environment and `.env`; `overrides` (from the command line) win.
+
+    Raises:
+        SettingsError: one line for each wrong variable, naming it, its value and what is allowed.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if "temperature" not in given and os.environ.get("TEMPERATURE", "").strip().lower() == "default":
+        given["temperature"] = None
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    _check_together(settings)
+    return settings
+
+
+def _explain(problem: Any) -> str:
+    name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+    secret = any(word in name for word in ("KEY", "SECRET", "TOKEN", "DATABASE_URL"))
+    value = "the value given" if secret else repr(problem["input"])
+    return f"{name}: {value} will not do: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _check_together(settings: Settings) -> None:
+    """Rules over several settings: a lease must outlive three heartbeats, or live work would be reclaimed."""
+    if settings.lease_seconds < 3 * settings.heartbeat_seconds:
+        raise SettingsError(
+            f"LEASE_SECONDS: {settings.lease_seconds:g} will not do: at least three times HEARTBEAT_SECONDS"
+            f" ({settings.heartbeat_seconds:g}) is needed, or a live worker's videos would be taken from it"
+        )
+
+
+def require_key(settings: Settings) -> str:
+    """The primary provider's key.
+
+    Raises:
+        SettingsError: it is missing; names the variable and the way to go on without one.
+    """
+    name, secret = {
+        "aistudio": ("GEMINI_API_KEY", settings.gemini_api_key),
+        "openrouter": ("OPENROUTER_API_KEY", settings.openrouter_api_key),
+        "simulator": ("", SecretStr("simulated-key")),
+    }[settings.provider]
+    if secret is None:
+        raise SettingsError(
+            f"{name} is not set: put it into the environment or .env, or try the whole flow without a key"
+            " by adding --provider simulator"
+        )
+    return secret.get_secret_value()

@@ -1,0 +1,56 @@
+"""Structured logs on stderr: human lines on a terminal, JSON where a machine reads. Secrets are redacted."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRETS = re.compile(
+    r"(?P<head>AIza|sk-or-(?:v1-)?|Bearer\s+|(?:key|token|password|secret)=)[A-Za-z0-9_\-]{6,}", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+]*://[^/\s:@]+:)[^@\s]+@")
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like a key or a URL's password."""
+    return _URL_PASSWORD.sub(r"\g<head>***@", _SECRETS.sub(r"\g<head>***", text))
+
+
+def _redact_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = redact(value)
+    return event
+
+
+def configure(*, json_logs: bool = False, level: str = "info") -> None:
+    """Set structlog up for this process; call once, at the edge."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if json_logs
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if json_logs else structlog.processors.StackInfoRenderer(),
+            _redact_event,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger whose events carry the module's short name."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name.removeprefix("lipika."))
+    return logger
