@@ -194,7 +194,7 @@ def read_usage(meta: Mapping[str, Any] | None) -> Usage | None:
 
 # ----------------------------------------------------------------------------- classifying an error
 
-_RETRY_IN = re.compile(r"retry in (?P<value>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h)\b", re.IGNORECASE)
+_RETRY_IN = re.compile(r"retry in ((?:\d+(?:\.\d+)?(?:ms|s|m|h))+)", re.IGNORECASE)
 _DURATION = re.compile(r"(?P<value>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _A_DAYS_WAIT_S = 3600.0
@@ -247,7 +247,7 @@ def _classify_429(reply: Reply, error: Mapping[str, Any], message: str) -> Failu
         or re.search(r"\b(per day|daily)\b", named, re.IGNORECASE)
     ):
         kind = FailureKind.RATE_DAY
-    elif re.search(r"spend|billing|budget|credit", named, re.IGNORECASE):
+    elif re.search(r"spend|budget|credit", named, re.IGNORECASE):  # every quota 429 speaks of "billing"
         kind = FailureKind.SPEND
     else:
         kind = FailureKind.RATE_MINUTE
@@ -262,7 +262,7 @@ def _retry_after_s(reply: Reply, error: Mapping[str, Any], message: str) -> floa
     if reply.retry_after and re.fullmatch(r"\d+(\.\d+)?", reply.retry_after.strip()):
         return float(reply.retry_after)
     said = _RETRY_IN.search(message)
-    return float(said["value"]) * _UNIT_S[said["unit"].lower()] if said else None
+    return _duration_s(said[1].lower()) if said else None
 
 
 def _duration_s(value: Any) -> float | None:

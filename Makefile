@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make demo`, `make test`. Everything CI checks: `make check`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint check bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.runtime ## virtual environment with lipika in it
+
+demo: $(VENV)/.runtime ## the main job on sample speech: no key, no server, no root
+	@$(BIN)/lipika demo
+
+test: $(VENV)/.dev ## every test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint test ## everything CI checks
+
+bench: $(VENV)/.dev ## speed, beside the physical floor, as ratios of one run
+	@$(BIN)/python -m benchmarks
+
+lock: ## pin again what pyproject.toml allows (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist out demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"lipika needs Python 3.11 or newer; $(PYTHON) is {v.major}.{v.minor}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@$(PYTHON) -m venv $(VENV) || { echo 'The venv module is missing; on Debian and Ubuntu: apt install python3-venv'; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runtime: $(BIN)/python requirements.lock pyproject.toml
+	@echo 'Installing lipika and its dependencies (once) ...'
+	@$(PIP) install -q --require-hashes -r requirements.lock
+	@$(PIP) install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo 'Installing test tools (once) ...'
+	@$(PIP) install -q --require-hashes -r requirements-dev.lock
+	@touch $@

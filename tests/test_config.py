@@ -1,0 +1,89 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from lipika.config import Settings, load_settings, require_key
+from lipika.errors import SettingsError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_are_the_plans() -> None:
+    settings = load_settings()
+    assert (settings.provider, settings.model_id) == ("aistudio", "gemini-3-flash-preview")
+    assert (settings.worker_batch_size, settings.batch_interval_seconds) == (1000, 60)
+    assert (settings.temperature, settings.thinking_level) == (0.0, "low")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("WORKER_BATCH_SIZE", "0", "greater than or equal to 1"),
+        ("PROVIDER", "vertex", "'aistudio', 'openrouter' or 'simulator'"),
+        ("GEMINI_BASE_URL", "ftp://x", "http:// or https://"),
+        ("TEMPERATURE", "hot", "valid number"),
+        ("BATCH_LAUNCH", "slow", "'paced' or 'burst'"),
+    ],
+)
+def test_a_wrong_value_names_variable_value_and_what_is_allowed(
+    name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert name in str(error.value)
+    assert repr(value) in str(error.value)
+    assert allowed in str(error.value)
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2hunter2@host/db")
+    with pytest.raises(SettingsError, match="postgresql://") as error:
+        load_settings()
+    assert "hunter2" not in str(error.value)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2hunter2@host/db")
+    monkeypatch.setenv("GEMINI_API_KEY", "AIzaHunter2Hunter2")
+    assert "unter2" not in repr(load_settings())
+
+
+def test_a_lease_shorter_than_three_heartbeats_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEASE_SECONDS", "20")
+    with pytest.raises(SettingsError, match=r"LEASE_SECONDS.*HEARTBEAT_SECONDS"):
+        load_settings()
+
+
+def test_a_missing_key_names_the_variable_and_the_way_without_one() -> None:
+    with pytest.raises(SettingsError, match=r"GEMINI_API_KEY.*--provider simulator"):
+        require_key(load_settings())
+    assert require_key(load_settings(provider="simulator"))
+
+
+def test_dotenv_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("MODEL_ID=from-file\nMAX_ATTEMPTS=7\n")
+    monkeypatch.setenv("MODEL_ID", "from-environment")
+    settings = load_settings()
+    assert (settings.model_id, settings.max_attempts) == ("from-environment", 7)
+
+
+def test_temperature_default_leaves_it_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPERATURE", "default")
+    assert load_settings().temperature is None
+
+
+def test_the_template_documents_every_setting_and_no_other() -> None:
+    named = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.template").read_text(), re.MULTILINE))
+    assert named == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_template_shows_the_defaults(tmp_path: Path) -> None:
+    text = re.sub(r"^#([A-Z])", r"\1", (ROOT / ".env.template").read_text(), flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(text)
+    assert load_settings() == Settings(_env_file=None)

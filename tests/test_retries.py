@@ -1,0 +1,47 @@
+import pytest
+
+from lipika.models import Failure, FailureKind
+from lipika.retries import History, RetryPolicy, Step, decide
+
+NEW = History(counted=0, waits=0, varied=False)
+
+
+def failure(kind: FailureKind, retry_after_s: float | None = None) -> Failure:
+    return Failure(kind, "message", retry_after_s)
+
+
+@pytest.mark.parametrize("kind", ["rate_minute", "rate_day", "spend", "overloaded"])
+def test_waiting_for_quota_is_never_an_attempt_however_long_it_takes(kind: str) -> None:
+    decision = decide(failure(FailureKind(kind)), History(0, 10_000, varied=True), RetryPolicy(), 0.5)
+    assert decision.step is Step.RETRY
+    assert not decision.counts
+    assert decision.wait_s > 0
+
+
+@pytest.mark.parametrize("kind", ["server", "timeout"])
+def test_transient_failures_are_retried_three_times(kind: str) -> None:
+    steps = [decide(failure(FailureKind(kind)), History(n, 0, False), RetryPolicy(), 1.0) for n in range(4)]
+    assert [step.step for step in steps] == [Step.RETRY] * 3 + [Step.FINAL]
+    assert [step.wait_s for step in steps[:3]] == [10, 20, 40]
+
+
+@pytest.mark.parametrize("kind", ["malformed", "empty", "truncated"])
+def test_a_bad_answer_gets_one_varied_retry(kind: str) -> None:
+    first = decide(failure(FailureKind(kind)), NEW, RetryPolicy(), 0.5)
+    second = decide(failure(FailureKind(kind)), History(1, 0, varied=True), RetryPolicy(), 0.5)
+    assert (first.step, first.varied) == (Step.RETRY, True)
+    assert second.step is Step.FINAL
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("bad_request", Step.FINAL), ("blocked", Step.FINAL), ("auth", Step.STOP), ("payment", Step.STOP)],
+)
+def test_what_no_retry_can_help(kind: str, step: Step) -> None:
+    assert decide(failure(FailureKind(kind)), NEW, RetryPolicy(), 0.5).step is step
+
+
+def test_the_servers_word_is_obeyed_and_never_undercut() -> None:
+    for jitter in (0.0, 0.5, 1.0):
+        decision = decide(failure(FailureKind.RATE_MINUTE, 38.0), NEW, RetryPolicy(), jitter)
+        assert 38.0 <= decision.wait_s <= 38.0 * 1.1
