@@ -1,0 +1,392 @@
+"""Split, trim and pad: from one segment to clips of 2 to 15 s. Pure; `polish_segment` is the way in.
+
+Where to cut is decided on whole samples and exact sums of squares: the same input and `TRIMMER_VERSION` give
+the same clips on every machine. Their bytes depend on the codecs' versions as well, which the lock file pins;
+so a resumed video finds the answers it already paid for.
+
+A segment without any sound is one long silence: its edges are clean and it is split like any other. Up to
+10 s of it become one clip, which the model answers with NO_SPEECH.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipika.audio import (
+    Audio,
+    Samples,
+    dbfs,
+    decode,
+    encode_flac,
+    energy,
+    mean_level,
+    measure,
+    power_of,
+    to_ms,
+    to_sent,
+    top16,
+)
+from lipika.errors import SegmentError
+from lipika.models import Clip, Discard, PolishedClip, SegmentName
+
+TRIMMER_VERSION = "1"  # raise it with every change that can alter a clip
+
+# Split
+SPLIT_OVER_MS = 10_000  # shorter audio is never split
+CUT_AFTER_MS = 7_000
+CUT_UNTIL_MS = 15_000
+FORCED_CUT_AFTER_MS = 10_000
+MIN_PART_MS = 2_000
+MIN_VALLEY_MS = 150
+
+# Trim and pad
+EDGE_MS = 50
+MAX_TRIM_SHARE = 0.4  # of the part, on each side
+PAD_MS = 150
+MIN_PADDED_MS = 2_000
+
+# Energy profile: a 25 ms window every 10 ms, both made of bins of 2.5 ms
+BINS_PER_SECOND = 400
+WINDOW_BINS = 10
+HOP_BINS = 4
+
+# Silence is measured against the segment itself
+NOISE_SHARE = 0.10  # a tenth of the segment is quieter than what is taken for its noise
+SPEECH_SHARE = 0.95
+SILENCE_POSITION = 0.3  # of the way up from noise to speech, in dB
+BELOW_SPEECH_DB = (12.0, 35.0)  # nearer to speech nothing is silence, further below everything is
+SILENCE_DBFS = (-70.0, -25.0)  # the same in absolute terms
+DIRTY_ABOVE_SILENCE_DB = 6.0  # an edge louder than this cuts into sound
+
+MISMATCH_MS = 250  # between the durations that name and samples state
+
+TOO_SHORT = "too_short"
+TRIMMED_TOO_SHORT = "trimmed_too_short"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a segment, in samples: the split gave [start, end), trimming left [keep_start, keep_end)."""
+
+    start: int
+    end: int
+    keep_start: int
+    keep_end: int
+    flags: tuple[str, ...] = ()
+    boundary_score: float = 0.0
+    speech_samples: int = 0
+    discard: str | None = None  # reason code; the part gives no clip
+
+
+@dataclass(frozen=True, slots=True)
+class PolishedSegment:
+    """What became of one segment. Without clips there is one discard, which stands for the whole of it."""
+
+    clips: tuple[PolishedClip, ...]
+    discards: tuple[Discard, ...]
+
+
+# ----------------------------------------------------------------------------- segment -> clips
+
+
+def polish_segment(name: SegmentName, data: bytes) -> PolishedSegment:
+    """Split, trim, pad and encode one segment.
+
+    Offsets are counted in samples from the start that the name gives. Where the name's duration is off by
+    more than 250 ms the samples are believed and every clip is flagged `duration_mismatch`.
+
+    Raises:
+        SegmentError: the audio cannot be decoded; the codes are those of `audio.decode`.
+    """
+    try:
+        audio = decode(data)
+    except SegmentError as error:
+        raise SegmentError(error.code, f"{name.stem}: {error.message}") from error
+    parts = plan(audio.samples, audio.sample_rate_hz)
+    mismatch = abs(audio.duration_ms - (name.end_ms - name.start_ms)) > MISMATCH_MS
+    extra_flags = ("duration_mismatch",) if mismatch else ()
+    clips = tuple(_clip(name, audio, part, extra_flags) for part in parts if part.discard is None)
+    discards = tuple(_discard(name, audio, part) for part in parts if part.discard is not None)
+    return PolishedSegment(clips, discards if clips else (_whole(name, audio, discards),))
+
+
+def _clip(name: SegmentName, audio: Audio, part: Part, extra_flags: tuple[str, ...]) -> PolishedClip:
+    rate = audio.sample_rate_hz
+    kept = replace(audio, samples=audio.samples[part.keep_start : part.keep_end])
+    padded = replace(audio, samples=np.pad(kept.samples, samples_in(PAD_MS, rate)))
+    packed = encode_flac(padded)
+    heard = to_sent(padded)
+    sent = packed if heard is padded else encode_flac(heard)
+    clip = Clip(
+        name=_clip_name(name, part, rate),
+        segment=name,
+        original_start_ms=name.start_ms + to_ms(part.start, rate),
+        original_end_ms=name.start_ms + to_ms(part.end, rate),
+        trimmed_start_ms=name.start_ms + to_ms(part.keep_start, rate),
+        trimmed_end_ms=name.start_ms + to_ms(part.keep_end, rate),
+        leading_pad_ms=PAD_MS,
+        trailing_pad_ms=PAD_MS,
+        duration_ms=padded.duration_ms,
+        sample_rate_hz=rate,
+        bit_depth=audio.bit_depth,
+        boundary_score=part.boundary_score,
+        flags=part.flags + extra_flags,
+        audio=measure(kept, speech_ms=to_ms(part.speech_samples, rate)),
+        audio_digest=hashlib.sha256(sent).hexdigest(),
+        trimmer_version=TRIMMER_VERSION,
+    )
+    return PolishedClip(clip, packed, sent)
+
+
+def _clip_name(name: SegmentName, part: Part, rate_hz: int) -> SegmentName:
+    """Kept spans are over a second long and never overlap, so that no two clips share a name."""
+    start_cs, end_cs = (
+        name.start_cs + (sample * 200 + rate_hz) // (2 * rate_hz)
+        for sample in (part.keep_start, part.keep_end)
+    )
+    return SegmentName(name.speaker, start_cs, end_cs)
+
+
+def _discard(name: SegmentName, audio: Audio, part: Part) -> Discard:
+    rate = audio.sample_rate_hz
+    part_s, kept_s = (part.end - part.start) / rate, (part.keep_end - part.keep_start) / rate
+    message = (
+        f"{part_s:.2f} s long, under {MIN_PART_MS / 1000:g} s"
+        if part.discard == TOO_SHORT
+        else f"{part_s:.2f} s long, {kept_s:.2f} s after trimming: under {MIN_PADDED_MS / 1000:g} s even when padded"
+    )
+    return Discard(
+        segment_file=f"{name.stem}.flac",
+        reason=part.discard or "",
+        message=message,
+        whole_segment=False,
+        start_ms=name.start_ms + to_ms(part.start, rate),
+        end_ms=name.start_ms + to_ms(part.end, rate),
+    )
+
+
+def _whole(name: SegmentName, audio: Audio, parts: tuple[Discard, ...]) -> Discard:
+    """One discard for a segment of which nothing is left."""
+    return replace(
+        parts[0],
+        message="; ".join(part.message for part in parts),
+        whole_segment=True,
+        start_ms=name.start_ms,
+        end_ms=name.start_ms + audio.duration_ms,
+    )
+
+
+# ----------------------------------------------------------------------------- samples -> plan
+
+
+def samples_in(ms: int, rate_hz: int) -> int:
+    """Milliseconds as the nearest number of samples, halves up."""
+    return (ms * rate_hz + 500) // 1_000
+
+
+def plan(samples: Samples, rate_hz: int) -> list[Part]:
+    """Decide where to split and what to trim. The parts follow one another and cover all samples."""
+    if len(samples) < samples_in(MIN_PART_MS, rate_hz):
+        return [Part(0, len(samples), 0, len(samples), discard=TOO_SHORT)]
+    profile = profile_of(top16(samples), rate_hz)
+    cuts = [Cut(0), *split(profile), Cut(len(samples))]
+    return [trim(profile, left, right) for left, right in pairwise(cuts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where one part ends and the next begins. `forced`: there was no silence to cut in."""
+
+    sample: int
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """The energy of a segment over time, and what counts as silence in it.
+
+    Frame i begins at sample i * hop. Powers are mean squares around the DC offset, in 16-bit units.
+    """
+
+    samples: NDArray[np.int16]
+    rate_hz: int
+    mean: int  # the DC offset
+    hop: int  # samples
+    power: NDArray[np.int64]  # of the 25 ms around each frame
+    pause_frames: int  # the fewest that make a valley
+    pause_power: NDArray[np.int64]  # sum over that many frames, from each one on
+    silence_dbfs: float
+    speech_dbfs: float
+    valleys: NDArray[np.intp]  # shape (count, 2): first frame, frame after the last
+
+    def ms(self, ms: int) -> int:
+        return samples_in(ms, self.rate_hz)
+
+    def edge_dbfs(self, start: int, end: int) -> float:
+        """Level of the samples [start, end)."""
+        return dbfs(int(energy(self.samples[start:end], self.mean, end - start)[0]) / (end - start))
+
+    def speech_samples(self, start: int, end: int) -> int:
+        """How many of the samples [start, end) lie in frames above the silence threshold, to the frame."""
+        first, last = ((sample + self.hop // 2) // self.hop for sample in (start, end))
+        loud = np.count_nonzero(self.power[first:last] > power_of(self.silence_dbfs))
+        return min(int(loud) * self.hop, end - start)
+
+    def cut_points(self, after: int, until: int) -> list[int]:
+        """The cut points of valleys, as far as they lie in (after, until]."""
+        cuts = (self._quietest(first, last) for first, last in self._valleys(after, until))
+        return [cut for cut in cuts if after < cut <= until]
+
+    def cuts_within(self, after: int, until: int) -> list[int]:
+        """One cut in (after, until] for each valley that has a valley's length of itself in there.
+
+        A long silence may reach in with its middle outside: the piece inside then has a cut point of its own.
+        """
+        earliest, latest = -(-after // self.hop), until // self.hop
+        cuts = []
+        for first, last in self._valleys(after, until):
+            cut = self._quietest(first, last)
+            inside = max(first, earliest), min(last, latest)
+            if after < cut <= until:
+                cuts.append(cut)
+            elif inside[1] - inside[0] >= self.pause_frames:
+                cuts.append(self._quietest(*inside))
+        return cuts
+
+    def _valleys(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Valleys that have a sample in [start, end], in order."""
+        low = np.searchsorted(self.valleys[:, 1] * self.hop, start, "right")
+        high = np.searchsorted(self.valleys[:, 0] * self.hop, end, "right")
+        return [(int(first), int(last)) for first, last in self.valleys[low:high]]
+
+    def _quietest(self, first: int, last: int) -> int:
+        """The sample in the middle of the quietest 150 ms of frames [first, last); among equals the middle one."""
+        pauses = self.pause_power[first : last - self.pause_frames + 1]
+        equals = np.flatnonzero(pauses == pauses.min())
+        start = first + int(equals[len(equals) // 2])
+        return (2 * start + self.pause_frames) * self.hop // 2
+
+
+def profile_of(samples: NDArray[np.int16], rate_hz: int) -> Profile:
+    """Measure a segment of at least 150 ms."""
+    mean = mean_level(samples)
+    bin_size = round(rate_hz / BINS_PER_SECOND)
+    hop = bin_size * HOP_BINS
+    power = _windowed(energy(samples, mean, bin_size), frames=-(-len(samples) // hop)) // bin_size
+    silence_dbfs, speech_dbfs = _levels(power)
+    pause_frames = -(-samples_in(MIN_VALLEY_MS, rate_hz) // hop)
+    total = _running_total(power)
+    return Profile(
+        samples=samples,
+        rate_hz=rate_hz,
+        mean=mean,
+        hop=hop,
+        power=power,
+        pause_frames=pause_frames,
+        pause_power=total[pause_frames:] - total[:-pause_frames],
+        silence_dbfs=silence_dbfs,
+        speech_dbfs=speech_dbfs,
+        valleys=_runs(power <= power_of(silence_dbfs), pause_frames),
+    )
+
+
+def _running_total(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums of the first 0, 1, 2 ... values."""
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(values)))
+
+
+def _windowed(bins: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+    """Mean of the bins in the window centred on each frame; at the ends, of those that exist."""
+    total = _running_total(bins)
+    first = np.arange(frames) * HOP_BINS - (WINDOW_BINS - HOP_BINS) // 2
+    last = np.minimum(first + WINDOW_BINS, len(bins))
+    first = np.maximum(first, 0)
+    mean: NDArray[np.int64] = np.floor_divide(total[last] - total[first], last - first)
+    return mean
+
+
+def _levels(power: NDArray[np.int64]) -> tuple[float, float]:
+    """Silence threshold and speech level of a segment, in dBFS."""
+    ordered = np.sort(power)
+    noise, speech = (
+        dbfs(int(ordered[int(share * (len(power) - 1))])) for share in (NOISE_SHARE, SPEECH_SHARE)
+    )
+    nearest, furthest = BELOW_SPEECH_DB
+    lowest, highest = SILENCE_DBFS
+    silence = noise + SILENCE_POSITION * (speech - noise)
+    silence = min(max(silence, speech - furthest), speech - nearest)
+    return min(max(silence, lowest), highest), speech
+
+
+def _runs(quiet: NDArray[np.bool_], shortest: int) -> NDArray[np.intp]:
+    """Stretches of at least `shortest` True, as rows (first, after the last)."""
+    steps = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).reshape(-1, 2)
+    return steps[steps[:, 1] - steps[:, 0] >= shortest]
+
+
+def split(profile: Profile) -> Iterator[Cut]:
+    """Walk over a segment and cut for as long as the rest is over 10 s."""
+    start, end = 0, len(profile.samples)
+    while end - start > profile.ms(SPLIT_OVER_MS):
+        cut = _next_cut(profile, start, end)
+        if cut is None:
+            return
+        yield cut
+        start = cut.sample
+
+
+def _next_cut(profile: Profile, start: int, end: int) -> Cut | None:
+    """Where to cut [start, end); None if it is to stay whole."""
+    after, until = start + profile.ms(CUT_AFTER_MS), start + profile.ms(CUT_UNTIL_MS)
+    cuts = profile.cut_points(after, min(until, end - 1))
+    if not cuts and end <= until:
+        return None
+    cuts = cuts or profile.cuts_within(after, until)
+    if cuts:
+        return Cut(cuts[0])  # of all cuts in silence the one that leaves the longest tail
+    first = (start + profile.ms(FORCED_CUT_AFTER_MS)) // profile.hop + 1
+    last = min(until, end - profile.ms(MIN_PART_MS)) // profile.hop  # the tail must not get too short
+    quietest = first + int(np.argmin(profile.power[first:last]))
+    return Cut(quietest * profile.hop + profile.hop // 2, forced=True)
+
+
+def trim(profile: Profile, left: Cut, right: Cut) -> Part:
+    """Move the dirty edges of a part inward into silence, or flag them."""
+    start, end = left.sample, right.sample
+    if end - start < profile.ms(MIN_PART_MS):
+        return Part(start, end, start, end, discard=TOO_SHORT)
+    edge, reach = profile.ms(EDGE_MS), int(MAX_TRIM_SHARE * (end - start))
+    dirty_dbfs = profile.silence_dbfs + DIRTY_ABOVE_SILENCE_DB
+    flags = ["forced_cut"] if left.forced or right.forced else []
+    keep_start, keep_end = start, end
+    if profile.edge_dbfs(start, start + edge) > dirty_dbfs:
+        keep_start = next(iter(profile.cuts_within(start, start + reach)), start)
+        flags += ["abrupt_start"] if keep_start == start else []
+    if profile.edge_dbfs(end - edge, end) > dirty_dbfs:
+        keep_end = next(reversed(profile.cuts_within(end - reach, end - 1)), end)
+        flags += ["abrupt_end"] if keep_end == end else []
+    padded = keep_end - keep_start + 2 * profile.ms(PAD_MS)
+    return Part(
+        start=start,
+        end=end,
+        keep_start=keep_start,
+        keep_end=keep_end,
+        flags=tuple(flags),
+        boundary_score=_boundary_score(profile, keep_start, keep_end),
+        speech_samples=profile.speech_samples(keep_start, keep_end),
+        discard=TRIMMED_TOO_SHORT if padded < profile.ms(MIN_PADDED_MS) else None,
+    )
+
+
+def _boundary_score(profile: Profile, start: int, end: int) -> float:
+    """Mean over both edges: 1 at or below the silence threshold, 0 at speech level, linear in dB between."""
+    edge = profile.ms(EDGE_MS)
+    span = max(profile.speech_dbfs - profile.silence_dbfs, BELOW_SPEECH_DB[0])
+    over = (profile.edge_dbfs(first, first + edge) - profile.silence_dbfs for first in (start, end - edge))
+    return round(sum(1 - min(max(level / span, 0.0), 1.0) for level in over) / 2, 3)
