@@ -1,0 +1,201 @@
+"""A video's result archive in the making: clips and results go to disk as they come, the tar is composed at the end.
+
+Memory holds an index of some tens of bytes a clip, so that an archive of gigabytes costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lipika.errors import AccountingError, StorageError
+from lipika.packaging import METADATA_NAME, segment_path, transcription_path
+from lipika.tarformat import BLOCK, END_OF_ARCHIVE, member_header, member_size, padding
+
+_CHUNK = 1 << 20
+_MISSING = -1
+
+
+class Spool:
+    """Two files without a name in `folder`: they are gone when the spool closes or the process dies.
+
+    `add_clip` fixes the order; results may follow in any order, one for each clip. Not for use by two threads at
+    the same time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+        self._position: dict[str, int] = {}  # clip -> its place in the arrays below
+        self._clip_sizes = array("q")
+        self._result_at = array("q")
+        self._result_sizes = array("q")
+        self._results_size = 0  # of the members to come
+
+    def __enter__(self) -> Self:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._clips = _Append(self._folder, self._open)
+            self._results = _Append(self._folder, self._open)
+        except OSError as error:
+            self._open.close()
+            raise _trouble(self._folder, error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def add_clip(self, stem: str, flac: bytes) -> None:
+        """Append a clip's audio.
+
+        Raises:
+            AccountingError: there is a clip of that name.
+            StorageError: the disk is full or gone.
+        """
+        if stem in self._position:
+            raise AccountingError(f"two clips are named {stem}")
+        self._write(self._clips, _member(segment_path(stem), flac))
+        self._position[stem] = len(self._clip_sizes)
+        self._clip_sizes.append(len(flac))
+        self._result_at.append(_MISSING)
+        self._result_sizes.append(0)
+
+    def add_result(self, stem: str, document: bytes) -> None:
+        """Append a clip's transcription document.
+
+        Raises:
+            AccountingError: no clip of that name, or it has its result already.
+            StorageError: the disk is full or gone.
+        """
+        place = self._position.get(stem)
+        if place is None:
+            raise AccountingError(f"a result for {stem}, which is no clip")
+        if self._result_at[place] != _MISSING:
+            raise AccountingError(f"a second result for {stem}")
+        self._result_at[place] = self._write(self._results, document)
+        self._result_sizes[place] = len(document)
+        self._results_size += member_size(transcription_path(stem), len(document))
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the contents of all segments, and of all transcriptions, each joined in the clips' order."""
+        self._check_complete()
+        segments, transcriptions = hashlib.sha256(), hashlib.sha256()
+        at = 0
+        for (stem, place), size in zip(self._position.items(), self._clip_sizes, strict=True):
+            end = at + member_size(segment_path(stem), size)
+            for piece in self._clips.pieces(end - size - -size % BLOCK, size):
+                segments.update(piece)
+            at = end
+            transcriptions.update(self._result(place))
+        return {"segments_sha256": segments.hexdigest(), "transcriptions_sha256": transcriptions.hexdigest()}
+
+    def compose(self, metadata: bytes) -> ComposedTar:
+        """The finished archive. Reads everything once, for its digest; blocks meanwhile.
+
+        Raises:
+            AccountingError: a clip has no result.
+            StorageError: the disk is gone.
+        """
+        self._check_complete()
+        size = member_size(METADATA_NAME, len(metadata)) + self._clips.size + self._results_size
+        return ComposedTar(size + len(END_OF_ARCHIVE), lambda: _in_chunks(self._parts(metadata)))
+
+    def _parts(self, metadata: bytes) -> Iterator[bytes]:
+        yield _member(METADATA_NAME, metadata)
+        yield from self._clips.pieces(0, self._clips.size)
+        for stem, place in self._position.items():
+            yield _member(transcription_path(stem), self._result(place))
+        yield END_OF_ARCHIVE
+
+    def _result(self, place: int) -> bytes:
+        return b"".join(self._results.pieces(self._result_at[place], self._result_sizes[place]))
+
+    def _check_complete(self) -> None:
+        missing = [stem for stem, place in self._position.items() if self._result_at[place] == _MISSING]
+        if missing:
+            raise AccountingError(f"{len(missing)} clips have no result, such as {missing[0]}")
+
+    def _write(self, file: _Append, data: bytes) -> int:
+        try:
+            return file.write(data)
+        except OSError as error:
+            raise _trouble(self._folder, error) from error
+
+
+class ComposedTar:
+    """A result archive that can be streamed, more than once: `size` bytes with the SHA-256 `sha256` (hex)."""
+
+    def __init__(self, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self.size = size
+        self._chunks = chunks
+        digest, seen = hashlib.sha256(), 0
+        for chunk in chunks():
+            digest.update(chunk)
+            seen += len(chunk)
+        if seen != size:
+            raise StorageError(f"the spool gave {seen:,} bytes of {size:,}: its disk lost data")
+        self.sha256 = digest.hexdigest()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The archive's bytes, about a megabyte at a time."""
+        return self._chunks()
+
+
+class _Append:
+    """An unnamed file that grows at its end and is read anywhere. A write that fails leaves no trace."""
+
+    def __init__(self, folder: Path, owner: ExitStack) -> None:
+        file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - the owner closes it
+        self._fd = owner.enter_context(file).fileno()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Where `data` begins."""
+        start, done = self.size, 0
+        while done < len(data):
+            done += os.pwrite(self._fd, memoryview(data)[done:], start + done)
+        self.size += len(data)
+        return start
+
+    def pieces(self, start: int, size: int) -> Iterator[bytes]:
+        """`size` bytes from `start` on, about a megabyte at a time."""
+        end = start + size
+        while start < end:
+            piece = os.pread(self._fd, min(_CHUNK, end - start), start)
+            if not piece:
+                raise StorageError("the spool ends too early: its disk lost data")
+            yield piece
+            start += len(piece)
+
+
+def _member(name: str, data: bytes) -> bytes:
+    return member_header(name, len(data)) + data + padding(len(data))
+
+
+def _in_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Small parts joined until they make about a megabyte."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _CHUNK:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join(held)
+
+
+def _trouble(folder: Path, error: OSError) -> StorageError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    way_out = "free some space or set SPOOL_DIR to a larger disk" if full else "check SPOOL_DIR"
+    return StorageError(f"cannot spool to {folder}: {error.strerror or error}; {way_out}")
