@@ -1,0 +1,218 @@
+"""One bucket, prefix or folder, and the few things done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+from obstore.store import LocalStore, S3Store
+
+from lipika.errors import ObjectMissing, StorageError, StorageUnavailable
+from lipika.storage.errors import Translator
+from lipika.storage.opening import StoreSettings, local_path, local_store, s3_parts, s3_store
+from lipika.storage.transfers import ObjectReader, UploadParts, part_size
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
+
+_PART_CONCURRENCY = 2  # R2 answers 500 to more parts of one upload at a time
+_GET_LIMIT = 256 << 20
+_LIST_PAGE = 1000
+_READ_RETRY = timedelta(seconds=10)  # of one try of a blocking read, so that `close` is noticed soon
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object. `key` is relative to the store's root; `sha256` is known after an upload only."""
+
+    key: str
+    size: int
+    etag: str | None = None
+    sha256: str | None = None
+
+
+class Store:
+    """One bucket, prefix or folder. Keys are relative to it, with `/` between their parts."""
+
+    def __init__(
+        self, url: str, settings: StoreSettings, patient: LocalStore | S3Store, quick: LocalStore | S3Store
+    ) -> None:
+        self.url = url
+        self._settings = settings
+        self._store = patient
+        self._quick = quick  # gives up soon, for readers, which retry themselves
+        secrets = (settings.secret_access_key, settings.access_key_id)
+        self._errors = Translator(url, settings.endpoint, settings.retry_s, secrets)
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    @classmethod
+    def open(cls, url: str, settings: StoreSettings, *, create: bool = False) -> Self:
+        """Open `s3://bucket/prefix`, `file:///folder` or a plain path; nothing is contacted yet.
+
+        `create` makes a missing local folder.
+
+        Raises:
+            UsageError: the URL is none of these.
+            SettingsError: keys or endpoint are missing.
+            StorageError: there is no such local folder.
+        """
+        if "://" in url and not url.startswith("file://"):
+            bucket, prefix = s3_parts(url, settings.bucket)
+            retry = timedelta(seconds=settings.retry_s)
+            patient = s3_store(bucket, prefix, settings, retry)
+            quick = s3_store(bucket, prefix, settings, min(retry, _READ_RETRY))
+            return cls(f"s3://{bucket}/{prefix}".rstrip("/"), settings, patient, quick)
+        path = local_path(url)
+        folder = local_store(path, create=create)
+        return cls(str(path), settings, folder, folder)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        """All objects below `prefix`, which is a folder (whole path components), in the store's own order."""
+        pages = self._store.list(prefix or None, chunk_size=_LIST_PAGE)
+        while True:
+            with self._errors.translated(f"list {prefix or 'everything'}"):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            for meta in page:
+                yield _info(meta, meta["path"])
+
+    async def head(self, key: str) -> ObjectInfo:
+        """Size and etag.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        with self._errors.translated("look at", key):
+            return _info(await self._store.head_async(key), key)
+
+    def open_read(self, key: str) -> ObjectReader:
+        """A blocking reader for use in a thread; it holds one range of `read_bytes` at a time.
+
+        It outlives cut connections and outages up to `retry_s`, and notices an object that is replaced.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        closing = threading.Event()
+        info = _info(self._errors.patiently(lambda: self._quick.head(key), "look at", key, closing), key)
+
+        def fetch(start: int, end: int) -> memoryview:
+            return self._errors.patiently(lambda: self._range(info, start, end), "read", key, closing)
+
+        return ObjectReader(info.size, self._settings.read_bytes, fetch, closing)
+
+    async def get_bytes(self, key: str, limit: int = _GET_LIMIT) -> bytes:
+        """A small object as a whole.
+
+        Raises:
+            ObjectMissing: there is no such object.
+            StorageError: it is larger than `limit` bytes.
+        """
+        with self._errors.translated("read", key):
+            found = await self._store.get_async(key)
+            if found.meta["size"] > limit:
+                raise StorageError(
+                    f"{self.url}/{key} has {found.meta['size']:,} bytes; at most {limit:,} were expected"
+                )
+            return bytes(await found.bytes_async())
+
+    async def put_bytes(self, key: str, data: bytes) -> ObjectInfo:
+        """Store a small object in one request; an existing one is replaced at once or not at all."""
+        with self._errors.translated("write", key):
+            result = await self._store.put_async(key, data, use_multipart=False)
+        return ObjectInfo(key, len(data), result["e_tag"], hashlib.sha256(data).hexdigest())
+
+    async def put_stream(
+        self, key: str, chunks: Iterator[bytes] | AsyncIterator[bytes], size: int, sha256: str | None = None
+    ) -> ObjectInfo:
+        """Store `size` bytes as they come, in equal parts, and verify what arrived.
+
+        The object appears whole or not at all. A plain iterator is read in another thread, so it may block on disk.
+        Verified are the source's size and, if given, its SHA-256 before the upload is completed; then the stored
+        size and, in S3 and R2, the etag (MD5 of the parts), or the bytes themselves where the etag is another
+        digest, as in buckets encrypted with KMS.
+
+        Raises:
+            StorageError: source or stored object differ from what was promised.
+            Whatever `chunks` raises; nothing is stored then.
+        """
+        parts = UploadParts(size, part_size(size, self._settings.part_bytes), sha256)
+        with parts.own_error(), self._errors.translated("write", key):
+            try:
+                await self._upload(key, parts, chunks)
+            except FileNotFoundError as error:
+                # The reply that the upload is complete was lost, and the retry finds no upload any more.
+                if "NoSuchUpload" not in str(error):
+                    raise
+        return await self._verified(key, parts)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that does not exist is as good as deleted."""
+        try:
+            with self._errors.translated("delete", key):
+                await self._store.delete_async(key)
+        except ObjectMissing:
+            return
+
+    async def _upload(
+        self, key: str, parts: UploadParts, chunks: Iterator[bytes] | AsyncIterator[bytes]
+    ) -> None:
+        if parts.size > parts.part_bytes:
+            source = parts.cut_async(chunks) if isinstance(chunks, AsyncIterator) else parts.cut(chunks)
+            await self._store.put_async(
+                key,
+                source,
+                use_multipart=True,
+                chunk_size=parts.part_bytes,
+                max_concurrency=_PART_CONCURRENCY,
+            )
+            return
+        if isinstance(chunks, AsyncIterator):
+            data = b"".join([part async for part in parts.cut_async(chunks)])
+        else:
+            data = await asyncio.to_thread(b"".join, parts.cut(chunks))
+        await self._store.put_async(key, data, use_multipart=False)
+
+    async def _verified(self, key: str, parts: UploadParts) -> ObjectInfo:
+        where = f"{self.url}/{key}"
+        try:
+            stored = await self.head(key)
+        except ObjectMissing:
+            raise StorageUnavailable(
+                f"{where} is not there right after its upload; upload it again"
+            ) from None
+        if stored.size != parts.size:
+            raise StorageError(f"{where} was stored with {stored.size:,} bytes of {parts.size:,}")
+        digest = parts.sha256.hexdigest()
+        if isinstance(self._store, S3Store) and (stored.etag or "").strip('"') != parts.etag():
+            await self._read_back(key, digest)
+        return ObjectInfo(key, stored.size, stored.etag, digest)
+
+    async def _read_back(self, key: str, sha256: str) -> None:
+        found = hashlib.sha256()
+        with self._errors.translated("read back", key):
+            async for piece in (await self._store.get_async(key)).stream():
+                found.update(piece)
+        if found.hexdigest() != sha256:
+            raise StorageError(
+                f"{self.url}/{key} was stored with other bytes than were sent; upload it again"
+            )
+
+    def _range(self, info: ObjectInfo, start: int, end: int) -> memoryview:
+        options: GetOptions = {"range": (start, end), "if_match": info.etag}
+        data = memoryview(self._quick.get(info.key, options=options).bytes())
+        if len(data) != end - start:
+            raise StorageUnavailable(f"{self.url}/{info.key}: got {len(data):,} bytes of {end - start:,}")
+        return data
+
+
+def _info(meta: ObjectMeta, key: str) -> ObjectInfo:
+    return ObjectInfo(key, meta["size"], meta["e_tag"])

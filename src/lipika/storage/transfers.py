@@ -1,0 +1,169 @@
+"""Bytes on their way out of a store and into it, a bounded number at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from lipika.errors import StorageError
+
+_MAX_PARTS = 10_000  # of one multipart upload, in S3 and R2
+_MIN_PART_BYTES = 5 << 20
+
+
+class ObjectReader:
+    """An object as a blocking file: `read`, `seek`, `tell`, `close`. For one thread; `close` may come from another.
+
+    Errors of `read` are those of the store; after `close` it raises ValueError, as files do.
+    """
+
+    def __init__(
+        self, size: int, step: int, fetch: Callable[[int, int], memoryview], closing: threading.Event
+    ) -> None:
+        self.size = size
+        self._step = step
+        self._fetch = fetch  # (start, end) -> those bytes
+        self._closing = closing
+        self._position = 0
+        self._held = memoryview(b"")
+        self._held_at = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, fewer only at the end; all that is left if negative."""
+        left = max(0, self.size - self._position)
+        wanted = left if size < 0 else min(size, left)
+        pieces = []
+        while wanted:
+            piece = self._window()[:wanted]
+            pieces.append(piece)
+            self._position += len(piece)
+            wanted -= len(piece)
+        return b"".join(pieces)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Jump; beyond the end reads give nothing. What is held is kept, as it may serve again."""
+        self._position = max(0, offset + (0, self._position, self.size)[whence])
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What is held in memory now."""
+        return len(self._held)
+
+    def close(self) -> None:
+        """Let go of the buffer, and end a read that waits for the store in another thread."""
+        self._closing.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _window(self) -> memoryview:
+        """What is held from the current position on, fetched if it is nothing."""
+        if self._closing.is_set():
+            self._held = memoryview(b"")
+            raise ValueError("read of a closed object")
+        offset = self._position - self._held_at
+        if not 0 <= offset < len(self._held):
+            self._held = memoryview(b"")  # never two ranges at a time
+            self._held = self._fetch(self._position, min(self._position + self._step, self.size))
+            self._held_at, offset = self._position, 0
+        return self._held[offset:]
+
+
+def part_size(size: int, wanted: int) -> int:
+    """Bytes of a part so that `size` bytes fit into the parts an upload may have; a whole number of MiB."""
+    smallest = -(-size // _MAX_PARTS)
+    return max(wanted, _MIN_PART_BYTES, -(-smallest // (1 << 20)) << 20)
+
+
+class UploadParts:
+    """Cuts chunks into equal parts on their way out; counts, hashes and compares with what was promised."""
+
+    def __init__(self, size: int, part_bytes: int, promised: str | None) -> None:
+        self.size = size
+        self.part_bytes = part_bytes
+        self.sha256 = hashlib.sha256()
+        self._promised = promised
+        self._seen = 0
+        self._held = bytearray()
+        self._md5s: list[bytes] = []
+        self._error: Exception | None = None
+
+    def cut(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._noting_errors():
+            for chunk in chunks:
+                yield from self._add(chunk)
+            yield from self._finish()
+
+    async def cut_async(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        with self._noting_errors():
+            async for chunk in chunks:
+                for part in self._add(chunk):
+                    yield part
+            for part in self._finish():
+                yield part
+
+    def etag(self) -> str:
+        """What S3 and R2 answer for these parts, unless they encrypt with a key of the user's."""
+        if self.size <= self.part_bytes:
+            return self._md5s[0].hex()
+        joined = hashlib.md5(b"".join(self._md5s), usedforsecurity=False).hexdigest()
+        return f"{joined}-{len(self._md5s)}"
+
+    @contextmanager
+    def own_error(self) -> Iterator[None]:
+        """Lets an error of the source through as it was, instead of what the store made of it."""
+        try:
+            yield
+        except Exception:
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._error = error
+            raise
+
+    def _add(self, chunk: bytes) -> Iterator[bytes]:
+        self._seen += len(chunk)
+        if self._seen > self.size:
+            raise StorageError(
+                f"the source gives more than the promised {self.size:,} bytes; nothing was stored"
+            )
+        self.sha256.update(chunk)
+        self._held += chunk
+        while len(self._held) >= self.part_bytes:
+            part = bytes(memoryview(self._held)[: self.part_bytes])
+            del self._held[: self.part_bytes]
+            yield self._hashed(part)
+
+    def _finish(self) -> Iterator[bytes]:
+        if self._seen != self.size:
+            raise StorageError(f"the source gave {self._seen:,} of {self.size:,} bytes; nothing was stored")
+        if self._promised is not None and self._promised != self.sha256.hexdigest():
+            raise StorageError("the source's bytes are not those of its SHA-256; nothing was stored")
+        if self._held or not self._md5s:
+            yield self._hashed(bytes(self._held))
+
+    def _hashed(self, part: bytes) -> bytes:
+        self._md5s.append(hashlib.md5(part, usedforsecurity=False).digest())
+        return part
