@@ -1,0 +1,33 @@
+"""Named SQL. Each file in `sql/` holds queries under `-- name: xyz`, each with a line saying why it is so."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+
+_HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement; parameters are `%(name)s`."""
+
+    name: str  # area.name, for error messages
+    sql: bytes
+
+
+def load(area: str) -> dict[str, Query]:
+    """The queries of one file by name.
+
+    Raises:
+        ValueError: the file names a query twice.
+    """
+    text = (files("lipika.db") / "sql" / f"{area}.sql").read_text(encoding="utf-8")
+    _, *parts = _HEADER.split(text)
+    names, bodies = parts[::2], parts[1::2]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{area}.sql names a query twice")
+    return {
+        name: Query(f"{area}.{name}", body.strip().encode()) for name, body in zip(names, bodies, strict=True)
+    }

@@ -1,0 +1,253 @@
+"""The queue's verbs. Every write for a claimed video names its claim token and fails with LeaseLost without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from lipika.db.connection import Database, Params
+from lipika.db.payload import clean_text, to_json
+from lipika.db.queries import load
+from lipika.errors import LeaseLost
+from lipika.models import Accounting, ClaimedVideo, NewVideo, VideoStatus
+
+_QUERIES = load("queue")
+_ADD_ROWS = 5_000  # per statement: 1 MB or so, 80 ms
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What adding videos came to. `conflicts` are there already with another source or output; they stay so."""
+
+    added: int
+    existing: int
+    conflicts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """Videos by status; `pending` can be claimed, `held` cannot."""
+
+    pending: int
+    held: int
+    claimed: int
+    processing: int
+    done: int
+    failed: int
+
+    @property
+    def total(self) -> int:
+        return self.pending + self.held + self.claimed + self.processing + self.done + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedVideo:
+    """One video as a person sees it in a list."""
+
+    video_id: str
+    status: str
+    held: bool
+    priority: int
+    language: str | None
+    source_key: str
+    output_key: str
+    claimed_by: str | None
+    lease_expires_at: datetime | None
+    attempts: int
+    max_attempts: int
+    segment_count: int | None
+    clip_count: int
+    segments_transcribed: int
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    added: int
+    conflicts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _VideoId:
+    video_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    status: str
+
+
+class Queue:
+    """`video_queue`. Raises DatabaseUnavailable while Postgres is away; each verb may then simply be repeated."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ---- filling and looking
+
+    async def add(self, videos: Iterable[NewVideo], *, max_attempts: int = 3) -> AddReport:
+        """Put videos into the queue in the order given. Those that are there already stay untouched."""
+        given, added, conflicts = 0, 0, list[str]()
+        for chunk in _chunks(videos, _ADD_ROWS):
+            report = await self._database.row(_QUERIES["add"], _columns(chunk, max_attempts), _Added)
+            given += len(chunk)
+            added += report.added
+            conflicts += report.conflicts
+        return AddReport(added, given - added - len(conflicts), tuple(conflicts))
+
+    async def list_videos(
+        self, status: VideoStatus | None = None, *, limit: int = 100, after: str = ""
+    ) -> list[QueuedVideo]:
+        """One page by video id; `after` is the last id of the page before."""
+        params = {"status": status, "limit": limit, "after": after}
+        return await self._database.rows(_QUERIES["list"], params, QueuedVideo)
+
+    async def find(self, video_ids: Sequence[str]) -> list[QueuedVideo]:
+        """The rows of these videos, in no order; ids that are not there are left out."""
+        return await self._database.rows(_QUERIES["find"], {"video_ids": list(video_ids)}, QueuedVideo)
+
+    async def counts(self, only: Sequence[str] | None = None) -> QueueCounts:
+        return await self._database.row(_QUERIES["counts"], {"only": _listed(only)}, QueueCounts)
+
+    # ---- a worker's verbs
+
+    async def claim(
+        self,
+        worker_id: str,
+        lease_seconds: float,
+        limit: int,
+        *,
+        max_bytes: int | None = None,
+        only: Sequence[str] | None = None,
+    ) -> list[ClaimedVideo]:
+        """Take up to `limit` videos, charging each an attempt.
+
+        Args:
+            worker_id: who takes them.
+            lease_seconds: how long they stay ours without `extend`.
+            limit: videos at most.
+            max_bytes: input bytes at most, unless the first video alone has more. Unknown sizes count as 0.
+            only: take none but these.
+        """
+        params = {
+            "worker_id": worker_id,
+            "lease_seconds": lease_seconds,
+            "limit": limit,
+            "max_bytes": max_bytes,
+            "only": _listed(only),
+        }
+        return await self._database.rows(_QUERIES["claim"], params, ClaimedVideo)
+
+    async def extend(self, worker_id: str, lease_seconds: float) -> set[str]:
+        """Renew all leases of a worker; returns the videos it still owns."""
+        params = {"worker_id": worker_id, "lease_seconds": lease_seconds}
+        return {row.video_id for row in await self._database.rows(_QUERIES["extend"], params, _VideoId)}
+
+    async def start(self, claim: ClaimedVideo) -> None:
+        """Say that work on the video has begun. Raises LeaseLost."""
+        await self._owned("start", claim, {})
+
+    async def progress(self, claim: ClaimedVideo, accounting: Accounting) -> None:
+        """Write the counters as they stand. Raises LeaseLost."""
+        await self._owned("progress", claim, _counters(accounting))
+
+    async def finish(
+        self, claim: ClaimedVideo, accounting: Accounting, *, output_bytes: int, output_digest: str
+    ) -> None:
+        """Mark a video done, its output being written and verified. May be repeated.
+
+        Raises:
+            LeaseLost: another worker owns the video; nothing was changed.
+            DatabaseError: the accounting does not add up.
+        """
+        output = {"output_bytes": output_bytes, "output_digest": output_digest}
+        await self._owned("finish", claim, {**_counters(accounting), **output})
+
+    async def fail(self, claim: ClaimedVideo, code: str, message: str, *, retry: bool) -> VideoStatus:
+        """Give a video up. Returns `pending` if `retry` and an attempt is left, else `failed`. Raises LeaseLost."""
+        error = {"retry": retry, "error_code": code, "error_message": clean_text(message)}
+        rows = await self._database.rows(_QUERIES["fail"], {**_token(claim), **error}, _Status)
+        if not rows:
+            raise _lost(claim)
+        return VideoStatus(rows[0].status)
+
+    async def release(self, claim: ClaimedVideo) -> None:
+        """Put a video back unharmed, with the attempt given back. Raises LeaseLost."""
+        await self._owned("release", claim, {})
+
+    async def _owned(self, name: str, claim: ClaimedVideo, params: Params) -> None:
+        if await self._database.execute(_QUERIES[name], {**_token(claim), **params}) != 1:
+            raise _lost(claim)
+
+    # ---- a person's verbs; each returns how many videos it changed
+
+    async def take_back(self, video_ids: Sequence[str]) -> int:
+        """Free claimed videos from a worker that is known to be gone, before their leases run out."""
+        return await self._database.execute(_QUERIES["take_back"], {"video_ids": list(video_ids)})
+
+    async def requeue(self, video_ids: Sequence[str] | None = None, *, also_done: bool = False) -> int:
+        """Let failed videos (None: all of them) start over, and done ones too if asked."""
+        params = {"video_ids": _listed(video_ids), "also_done": also_done}
+        return await self._database.execute(_QUERIES["requeue"], params)
+
+    async def redo(self, videos: Sequence[NewVideo]) -> int:
+        """Let done and failed videos start over, with their results going where `videos` say now."""
+        params = {
+            "video_ids": [video.video_id for video in videos],
+            "output_keys": [video.output_key for video in videos],
+        }
+        return await self._database.execute(_QUERIES["redo"], params)
+
+    async def hold(self, video_ids: Sequence[str], *, held: bool = True) -> int:
+        """Keep videos from being claimed, or let them go. Work under way goes on."""
+        return await self._database.execute(_QUERIES["hold"], {"video_ids": list(video_ids), "held": held})
+
+
+def _chunks(videos: Iterable[NewVideo], size: int) -> Iterator[list[NewVideo]]:
+    iterator = iter(videos)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _columns(videos: Sequence[NewVideo], max_attempts: int) -> Params:
+    return {
+        "video_ids": [video.video_id for video in videos],
+        "source_keys": [video.source_key for video in videos],
+        "output_keys": [video.output_key for video in videos],
+        "languages": [video.language for video in videos],
+        "priorities": [video.priority for video in videos],
+        "segment_counts": [video.segment_count for video in videos],
+        "source_bytes": [video.source_bytes for video in videos],
+        "max_attempts": max_attempts,
+    }
+
+
+def _counters(accounting: Accounting) -> Params:
+    return {
+        "segments": accounting.segments,
+        "segments_polished": accounting.segments_polished,
+        "segments_discarded": accounting.segments_discarded,
+        "parts_discarded": accounting.parts_discarded,
+        "clips": accounting.clips,
+        "transcribed": accounting.transcribed,
+        "no_speech": accounting.no_speech,
+        "failed": accounting.failed,
+        "discard_reasons": to_json(accounting.discard_reasons),
+    }
+
+
+def _token(claim: ClaimedVideo) -> Params:
+    return {"video_id": claim.video_id, "claim_token": claim.claim_token}
+
+
+def _lost(claim: ClaimedVideo) -> LeaseLost:
+    return LeaseLost(f"{claim.video_id}: the claim of attempt {claim.attempt} is no longer valid")
+
+
+def _listed(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else list(values)

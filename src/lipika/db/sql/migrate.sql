@@ -1,0 +1,57 @@
+-- name: lock
+-- Held until the end of the transaction: session locks would stay behind in a pooler's connection.
+select pg_advisory_xact_lock(7809636419)
+
+-- name: recorded
+-- The record does not exist before the first migration.
+select to_regclass('lipika_migrations') is not null
+
+-- name: applied
+select version from lipika_migrations
+
+-- name: server
+-- What unqualified names mean here is the schema that tables would be created in.
+select
+  split_part(current_setting('server_version'), ' ', 1) as server_version,
+  coalesce(has_schema_privilege(current_schema(), 'create'), false) as may_create,
+  to_regclass('lipika_migrations') is not null as recorded
+
+-- name: rights
+-- Rights of the public roles are read as the union over those that exist: a plain Postgres has none of them.
+select
+  c.relname::text as table_name,
+  c.relrowsecurity as row_security,
+  has_table_privilege(c.oid, 'select')
+    and has_table_privilege(c.oid, 'insert')
+    and has_table_privilege(c.oid, 'update') as writable,
+  coalesce(bool_or(
+    has_table_privilege(r.oid, c.oid, 'select')
+    or has_table_privilege(r.oid, c.oid, 'insert')
+    or has_table_privilege(r.oid, c.oid, 'update')
+    or has_table_privilege(r.oid, c.oid, 'delete')
+  ), false) as public
+from pg_class c
+left join pg_roles r on r.rolname in ('anon', 'authenticated')
+where c.oid in (
+  select to_regclass(name) from unnest(array[
+    'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
+    'transcription_flags', 'transcription_batches', 'quality_rollup'
+  ]) as name
+)
+group by c.oid, c.relname, c.relrowsecurity
+order by c.relname
+
+-- name: video_tables
+-- The catalogue rather than information_schema, which hides what one may not read; ours are left out by name.
+select n.nspname::text as schema_name, c.relname::text as table_name, c.reltuples::bigint as row_estimate
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f')
+  and n.nspname not in ('pg_catalog', 'information_schema')
+  and n.nspname not like 'pg\_%'
+  and c.oid is distinct from to_regclass('video_queue')
+  and 2 = (
+    select count(*) from pg_attribute a
+    where a.attrelid = c.oid and not a.attisdropped and a.attname in ('video_id', 'language')
+  )
+order by c.reltuples desc, 1, 2

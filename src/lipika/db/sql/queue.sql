@@ -1,0 +1,170 @@
+-- name: add
+-- Adding again changes nothing; what is there already is compared, so that a moved archive is noticed. The outer
+-- select sees the table as it was before the insert.
+with given as (
+  select *
+  from unnest(
+    %(video_ids)s::text[], %(source_keys)s::text[], %(output_keys)s::text[], %(languages)s::text[],
+    %(priorities)s::int[], %(segment_counts)s::int[], %(source_bytes)s::bigint[]
+  ) with ordinality as g (
+    video_id, source_key, output_key, language, priority, segment_count, source_bytes, place
+  )
+), added as (
+  insert into video_queue (
+    video_id, source_key, output_key, language, priority, segment_count, source_bytes, max_attempts
+  )
+  select video_id, source_key, output_key, language, priority, segment_count, source_bytes, %(max_attempts)s
+  from given
+  order by place
+  on conflict (video_id) do nothing
+  returning video_id
+)
+select
+  (select count(*) from added) as added,
+  coalesce(array_agg(g.video_id order by g.place), '{}') as conflicts
+from given g
+join video_queue q using (video_id)
+where (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
+
+-- name: claim
+-- One statement, so that no two workers meet: expired leases and the front of the queue are locked with SKIP LOCKED,
+-- an attempt is charged before any work is done, and what has none left is failed by whoever comes across it.
+with expired as materialized (
+  select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
+  where status in ('claimed', 'processing') and lease_expires_at < now() and not held
+    and (%(only)s::text[] is null or video_id = any(%(only)s))
+  limit %(limit)s
+  for update skip locked
+), waiting as materialized (
+  select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
+  where status = 'pending' and not held
+    and (%(only)s::text[] is null or video_id = any(%(only)s))
+  order by priority desc, arrival
+  limit %(limit)s
+  for update skip locked
+), candidate as (
+  select video_id, attempts >= max_attempts as exhausted,
+    row_number() over front as place,
+    sum(coalesce(source_bytes, 0)) over front as bytes_so_far
+  from (select * from expired union all select * from waiting) locked
+  window front as (partition by attempts >= max_attempts order by priority desc, arrival)
+), given_up as (
+  update video_queue q
+  set status = 'failed', claim_token = null, lease_expires_at = null, error_code = 'attempts_exhausted',
+    error_message = concat(
+      'gave up after ', q.attempts, ' attempts',
+      '; worker ' || q.claimed_by || ' had it last and stopped renewing its lease',
+      '; error before that: ' || q.error_message
+    )
+  from candidate c
+  where q.video_id = c.video_id and c.exhausted
+), claimed as (
+  update video_queue q
+  set status = 'claimed', claimed_by = %(worker_id)s, claim_token = gen_random_uuid(), claimed_at = now(),
+    lease_expires_at = now() + make_interval(secs => %(lease_seconds)s), attempts = q.attempts + 1
+  from candidate c
+  where q.video_id = c.video_id and not c.exhausted and c.place <= %(limit)s
+    and (c.place = 1 or %(max_bytes)s::bigint is null or c.bytes_so_far <= %(max_bytes)s)
+  returning q.*
+)
+select video_id, claim_token::text, source_key, output_key, language, attempts as attempt, source_bytes
+from claimed
+order by priority desc, arrival
+
+-- name: extend
+-- All leases of a worker at once; what does not come back has been lost to another.
+update video_queue
+set lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
+where claimed_by = %(worker_id)s and status in ('claimed', 'processing')
+returning video_id
+
+-- name: start
+update video_queue set status = 'processing'
+where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+
+-- name: progress
+-- Touches no indexed column: a heap-only update, as often as one likes.
+update video_queue
+set segment_count = %(segments)s, segments_polished = %(segments_polished)s,
+  segments_discarded = %(segments_discarded)s, parts_discarded = %(parts_discarded)s, clip_count = %(clips)s,
+  segments_transcribed = %(transcribed)s, segments_no_speech = %(no_speech)s, segments_failed = %(failed)s,
+  discard_reasons = %(discard_reasons)s::jsonb
+where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+
+-- name: finish
+-- The token outlives the claim, so that a repeat after a lost reply finds its own work and not a lost lease.
+update video_queue
+set status = 'done', lease_expires_at = null, completed_at = coalesce(completed_at, now()),
+  error_code = null, error_message = null,
+  output_bytes = %(output_bytes)s, output_digest = %(output_digest)s,
+  segment_count = %(segments)s, segments_polished = %(segments_polished)s,
+  segments_discarded = %(segments_discarded)s, parts_discarded = %(parts_discarded)s, clip_count = %(clips)s,
+  segments_transcribed = %(transcribed)s, segments_no_speech = %(no_speech)s, segments_failed = %(failed)s,
+  discard_reasons = %(discard_reasons)s::jsonb
+where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing', 'done')
+
+-- name: fail
+-- The attempt stays charged; with attempts left and a cause that may pass, the video waits for the next claim.
+update video_queue
+set status = case when %(retry)s and attempts < max_attempts then 'pending' else 'failed' end,
+  claim_token = null, lease_expires_at = null, error_code = %(error_code)s, error_message = %(error_message)s
+where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+returning status
+
+-- name: release
+-- A graceful end is no failed attempt: it is given back.
+update video_queue
+set status = 'pending', claim_token = null, lease_expires_at = null, attempts = greatest(attempts - 1, 0)
+where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+
+-- name: take_back
+-- For a person who knows that the worker is gone; whatever it may still send is refused, since its token is.
+update video_queue
+set status = 'pending', claim_token = null, lease_expires_at = null, attempts = greatest(attempts - 1, 0)
+where video_id = any(%(video_ids)s) and status in ('claimed', 'processing')
+
+-- name: requeue
+-- Starts over with all attempts; counters are written anew by the next worker.
+update video_queue
+set status = 'pending', attempts = 0, claim_token = null, completed_at = null, error_code = null, error_message = null
+where (%(video_ids)s::text[] is null or video_id = any(%(video_ids)s))
+  and (status = 'failed' or (%(also_done)s and status = 'done'))
+
+-- name: redo
+-- For `lipika run`: the same archives again, perhaps with results in another place. Live claims are left alone.
+update video_queue q
+set status = 'pending', output_key = g.output_key, attempts = 0, claim_token = null, completed_at = null,
+  error_code = null, error_message = null
+from unnest(%(video_ids)s::text[], %(output_keys)s::text[]) as g (video_id, output_key)
+where q.video_id = g.video_id
+  and (q.status in ('done', 'failed') or (q.status = 'pending' and q.output_key <> g.output_key))
+
+-- name: find
+select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+  max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
+from video_queue
+where video_id = any(%(video_ids)s)
+
+-- name: hold
+update video_queue set held = %(held)s
+where video_id = any(%(video_ids)s) and held is distinct from %(held)s
+
+-- name: list
+-- Pages by key, not by offset: the last page costs what the first does.
+select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+  max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
+from video_queue
+where (%(status)s::text is null or status = %(status)s) and video_id > %(after)s
+order by video_id
+limit %(limit)s
+
+-- name: counts
+select
+  count(*) filter (where status = 'pending' and not held) as pending,
+  count(*) filter (where status = 'pending' and held) as held,
+  count(*) filter (where status = 'claimed') as claimed,
+  count(*) filter (where status = 'processing') as processing,
+  count(*) filter (where status = 'done') as done,
+  count(*) filter (where status = 'failed') as failed
+from video_queue
+where %(only)s::text[] is null or video_id = any(%(only)s)

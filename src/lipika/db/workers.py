@@ -1,0 +1,142 @@
+"""The registry of workers: one row per process life, alive as long as its heartbeat is fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from lipika.db.connection import Database
+from lipika.db.payload import clean_text, to_json
+from lipika.db.queries import load
+from lipika.errors import WorkerStop
+
+_QUERIES = load("workers")
+FRESH_SECONDS = 30.0  # a heartbeat older than this counts as none: three of the default ones missed
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Who a worker is. `worker_id` is new for every process life."""
+
+    worker_id: str
+    instance_id: str
+    provider: str
+    gpu_type: str | None
+    config: Mapping[str, str | int | float | bool | None]  # versions and settings; no secrets
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """What a heartbeat tells: totals of this process life, and the work at hand."""
+
+    provider: str  # the one in use at the moment
+    current_video_id: str | None = None
+    segments_remaining: int | None = None
+    segments_sent: int = 0
+    segments_completed: int = 0
+    segments_failed: int = 0
+    segments_429: int = 0
+    cache_hits: int = 0
+    batches_completed: int = 0
+    avg_batch_latency_ms: float | None = None
+    spend_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The live workers of one provider, this one included, and what they do together."""
+
+    registered: bool
+    workers: int
+    active_rpm: int
+    active_tpm: int
+    requests_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    workers: int
+
+
+class Workers:
+    """`workers` and `worker_errors`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, info: WorkerInfo) -> None:
+        """Enter a worker as online. May be repeated."""
+        params = {
+            "worker_id": info.worker_id,
+            "instance_id": info.instance_id,
+            "provider": info.provider,
+            "gpu_type": info.gpu_type,
+            "config_json": to_json(info.config),
+        }
+        await self._database.execute(_QUERIES["register"], params)
+
+    async def heartbeat(self, worker_id: str, stats: WorkerStats) -> None:
+        """Say that the worker lives.
+
+        Raises:
+            WorkerStop: its row is gone or was set offline: somebody has given the worker up.
+        """
+        if (
+            await self._database.execute(_QUERIES["heartbeat"], {"worker_id": worker_id, **asdict(stats)})
+            != 1
+        ):
+            raise _given_up(worker_id)
+
+    async def live(
+        self,
+        worker_id: str,
+        *,
+        active_rpm: int,
+        active_tpm: int,
+        requests_in_flight: int,
+        within_seconds: float = FRESH_SECONDS,
+    ) -> Fleet:
+        """Say what the worker does this minute; returns what all live workers of its provider do.
+
+        Raises:
+            WorkerStop: as for `heartbeat`.
+        """
+        params = {
+            "worker_id": worker_id,
+            "active_rpm": active_rpm,
+            "active_tpm": active_tpm,
+            "requests_in_flight": requests_in_flight,
+            "within_seconds": within_seconds,
+        }
+        fleet = await self._database.row(_QUERIES["live"], params, Fleet)
+        if not fleet.registered:
+            raise _given_up(worker_id)
+        return fleet
+
+    async def live_count(self, provider: str | None = None, *, within_seconds: float = FRESH_SECONDS) -> int:
+        """Workers with a fresh heartbeat, of one provider or of all."""
+        params = {"provider": provider, "within_seconds": within_seconds}
+        return (await self._database.row(_QUERIES["live_count"], params, _Count)).workers
+
+    async def offline(self, worker_id: str, *, failed: bool = False) -> None:
+        """The worker ends, by itself or because of an error."""
+        status = "error" if failed else "offline"
+        await self._database.execute(_QUERIES["offline"], {"worker_id": worker_id, "status": status})
+
+    async def record_error(
+        self, worker_id: str, video_id: str | None, exception_type: str, message: str, traceback: str
+    ) -> None:
+        """Keep an exception. Texts must have had their secrets removed."""
+        params = {
+            "worker_id": worker_id,
+            "video_id": video_id,
+            "exception_type": exception_type,
+            "message": clean_text(message),
+            "traceback": clean_text(traceback),
+            "summary": clean_text(f"{exception_type}: {message}")[:1000],
+        }
+        await self._database.execute(_QUERIES["record_error"], params)
+
+
+def _given_up(worker_id: str) -> WorkerStop:
+    return WorkerStop(f"worker {worker_id} is no longer registered as online")

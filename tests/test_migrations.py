@@ -1,0 +1,418 @@
+"""Migrations, `db check`, row level security, errors of the driver, and life behind a transaction pooler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from conftest import PG_BIN, UNSAFE_BUT_FAST, on_database
+from psycopg import sql
+
+from lipika.db import Database, Queue, Results, Workers
+from lipika.db.migrate import CheckReport, check, migrate, migrations
+from lipika.db.workers import WorkerInfo
+from lipika.embedded import EmbeddedPostgres, bundled_binaries
+from lipika.errors import DatabaseError, DatabaseUnavailable, SettingsError
+from lipika.models import Accounting, NewVideo
+
+TABLES = {
+    *("lipika_migrations", "video_queue", "workers", "worker_errors", "provider_budgets"),
+    *("transcription_results", "transcription_flags", "transcription_batches", "quality_rollup"),
+}
+VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
+
+
+@pytest.fixture
+async def empty(empty_database_url: str) -> AsyncIterator[Database]:
+    async with Database(empty_database_url) as database:
+        yield database
+
+
+def shape(url: str) -> list[tuple[object, ...]]:
+    """Columns, indexes, constraints, comments and rights: all that a migration can change."""
+    query = """
+        select 'column', table_name, column_name, data_type, column_default, is_nullable
+        from information_schema.columns where table_schema = 'public'
+        union all select 'index', tablename, indexname, indexdef, '', '' from pg_indexes where schemaname = 'public'
+        union all select 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', ''
+        from pg_constraint where connamespace = 'public'::regnamespace
+        union all select 'rights', relname, relkind::text, relrowsecurity::text, relacl::text, reloptions::text
+        from pg_class where relnamespace = 'public'::regnamespace
+        union all select 'comment', classoid::regclass::text, objoid::regclass::text, objsubid::text, description, ''
+        from pg_description where objoid in (select oid from pg_class where relnamespace = 'public'::regnamespace)
+        order by 1, 2, 3, 4
+    """
+    with psycopg.connect(url) as connection:
+        return connection.execute(query).fetchall()
+
+
+# ---- applying
+
+
+async def test_migrating_twice_changes_nothing(empty: Database, empty_database_url: str) -> None:
+    assert await migrate(empty) == [migration.title for migration in migrations()]
+    before = shape(empty_database_url)
+    assert await migrate(empty) == []
+    with psycopg.connect(empty_database_url) as connection:  # the files themselves, not just their record
+        for migration in migrations():
+            connection.execute(migration.sql)
+    assert shape(empty_database_url) == before
+    assert {row[1] for row in before if row[0] == "rights" and row[2] in "rv"} == TABLES | VIEWS
+
+
+async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: str) -> None:
+    async def one() -> list[str]:
+        async with Database(empty_database_url) as database:
+            return await migrate(database)
+
+    outcomes = await asyncio.gather(one(), one(), one())
+    done = [title for outcome in outcomes for title in outcome]
+    assert sorted(done) == [migration.title for migration in migrations()]
+
+
+async def test_psql_gives_the_same_and_lipika_knows_it(
+    empty: Database, empty_database_url: str, database_url: str
+) -> None:
+    psql = bundled_binaries() / "psql"
+    for _ in range(2):
+        for path in sorted((Path(__file__).parents[1] / "supabase" / "migrations").glob("*.sql")):
+            command = [
+                psql,
+                "--quiet",
+                "--no-psqlrc",
+                "--set=ON_ERROR_STOP=1",
+                f"--file={path}",
+                empty_database_url,
+            ]
+            outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert outcome.returncode == 0, outcome.stderr
+    assert shape(empty_database_url) == shape(database_url)
+    assert await migrate(empty) == []
+
+
+def test_every_file_is_named_for_the_supabase_cli_and_records_itself() -> None:
+    for migration in migrations():
+        assert migration.version.isdigit()
+        assert len(migration.version) == 14
+        record = f"insert into lipika_migrations (version, name) values ('{migration.version}', '{migration.name}')"
+        assert record in migration.sql.decode()
+
+
+OLDER = bundled_binaries().parents[1] / "pginstall" / "bin"
+
+
+@pytest.mark.skipif(PG_BIN is not None, reason="the whole run is against another Postgres already")
+async def test_an_older_postgres_takes_migrations_and_work(open_dir: Path) -> None:
+    """The wheel ships Postgres 16 too: nothing may need 18, as Supabase runs 15 to 17."""
+    async with EmbeddedPostgres(open_dir / "older", pg_bin=OLDER, settings=UNSAFE_BUT_FAST) as server:
+        await _work(server.url)
+        with psycopg.connect(server.url) as connection:
+            assert connection.info.server_version // 10_000 == 16
+
+
+async def _work(url: str) -> None:
+    """Migrate, and one video's whole life; a second round finds everything done."""
+    for expected in (len(migrations()), 0):
+        async with Database(url) as database:
+            assert len(await migrate(database)) == expected
+            queue, workers = Queue(database), Workers(database)
+            await queue.add([NewVideo(f"v{expected}", "in.tar", "out.tar", "hi")])
+            await workers.register(
+                WorkerInfo(f"w{expected}", "host", "simulator", None, {"prompt_version": "1"})
+            )
+            await workers.live(f"w{expected}", active_rpm=1, active_tpm=2, requests_in_flight=3)
+            (claim,) = await queue.claim(f"w{expected}", 60, 1)
+            await queue.extend(f"w{expected}", 60)
+            await Results(database).write(claim, [])
+            await queue.finish(claim, Accounting(), output_bytes=1, output_digest="x")
+            assert (await check(database)).problems() == []
+
+
+# ---- looking
+
+
+async def test_check_says_what_is_missing_and_finds_existing_videos(
+    empty: Database, empty_database_url: str
+) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create table clips (video_id text, language text, title text)")
+        connection.execute(
+            "create schema media create view talks as select '1' as video_id, 'hi' as language"
+        )
+        connection.execute("create table unrelated (video_id text)")
+    report = await check(empty)
+    assert report.pending == tuple(migration.title for migration in migrations())
+    assert report.applied == ()
+    found = {(table.schema_name, table.table_name) for table in report.video_tables}
+    assert found == {("media", "talks"), ("public", "clips")}
+    assert any("lipika db migrate" in problem for problem in report.problems())
+
+    await migrate(empty)
+    report = await check(empty)
+    assert report.problems() == []
+    assert {table.table_name for table in report.tables} == TABLES
+    assert int(report.server_version.split(".")[0]) >= 15
+
+
+async def test_check_reports_lost_protection_and_missing_rights(
+    database: Database, database_url: str
+) -> None:
+    with as_role(database_url, "anon"), psycopg.connect(database_url) as connection:
+        connection.execute(
+            "alter table workers disable row level security; grant select on video_queue to anon"
+        )
+        connection.commit()
+        problems = (await check(database)).problems()
+        connection.execute("revoke all on video_queue from anon")
+    assert len(problems) == 2
+    assert "Row level security is off for workers" in problems[0] + problems[1]
+    assert "public keys have rights on video_queue" in problems[0] + problems[1]
+
+
+def test_an_old_server_is_named() -> None:
+    (problem,) = CheckReport("14.2", True, (), (), (), ()).problems()  # noqa: FBT003
+    assert "14.2" in problem
+
+
+# ---- row level security
+
+
+def as_role(url: str, role: str) -> _Role:
+    return _Role(url, role)
+
+
+class _Role:
+    """A login role such as those behind Supabase's public keys, for the length of a `with`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        parts = urlsplit(url)
+        self._admin = url
+        self._name = sql.Identifier(name)
+        self.url = f"postgresql://{name}:pw@127.0.0.1:{parts.port}{parts.path}"
+
+    def __enter__(self) -> _Role:
+        self._run("create role {} login password 'pw'")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run("drop owned by {0}; drop role {0}")
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self._admin, autocommit=True) as connection:
+            for part in statement.split(";"):
+                connection.execute(sql.SQL(part).format(self._name))
+
+
+async def test_the_public_role_has_no_rights_even_where_the_platform_gives_them(
+    empty: Database, empty_database_url: str
+) -> None:
+    """Supabase grants all rights on new tables to `anon`; the migration takes them away again."""
+    with as_role(empty_database_url, "anon") as role:
+        async with empty.connection() as connection:
+            await connection.execute("alter default privileges in schema public grant all on tables to anon")
+        await migrate(empty)
+        with psycopg.connect(role.url, autocommit=True) as connection:
+            for name in sorted(TABLES | VIEWS):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(sql.SQL("select * from {}").format(sql.Identifier(name)))
+        async with empty.connection() as connection:
+            await connection.execute(
+                "alter default privileges in schema public revoke all on tables from anon"
+            )
+
+
+async def test_a_role_with_rights_but_no_policy_sees_and_writes_nothing(
+    database: Database, database_url: str
+) -> None:
+    await Queue(database).add([NewVideo("v", "in.tar", "out.tar")])
+    await Workers(database).register(WorkerInfo("w", "host", "simulator", None, {}))
+    with as_role(database_url, "visitor") as role:
+        async with database.connection() as connection:
+            await connection.execute("grant all on all tables in schema public to visitor")
+        with psycopg.connect(role.url, autocommit=True) as connection:
+            for name in sorted(TABLES | VIEWS):
+                rows = connection.execute(sql.SQL("select * from {}").format(sql.Identifier(name))).fetchall()
+                assert rows == [], name
+            assert connection.execute("delete from video_queue").rowcount == 0
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(
+                    "insert into video_queue (video_id, source_key, output_key) values ('x', '', '')"
+                )
+
+
+# ---- errors of the driver
+
+
+async def test_a_missing_table_says_what_to_do(empty: Database) -> None:
+    with pytest.raises(DatabaseError, match=r"queue\.counts.*lipika db migrate"):
+        await Queue(empty).counts()
+
+
+async def test_a_wrong_password_is_a_mistake_of_settings_and_stays_secret(database_url: str) -> None:
+    parts = urlsplit(database_url)
+    wrong = f"postgresql://lipika:wr0ng-secret@127.0.0.1:{parts.port}{parts.path}"
+    with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
+        await Database(wrong).open()
+    assert "wr0ng-secret" not in _whole_text(caught.value)
+    with pytest.raises(SettingsError, match="does not exist"):
+        await Database(on_database(database_url, "no_such_database")).open()
+
+
+async def test_nobody_listening_is_an_outage() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # bound, but not listening
+        url = f"postgresql://lipika:s3cret@127.0.0.1:{reserved.getsockname()[1]}/postgres"
+        with pytest.raises(DatabaseUnavailable, match="refused") as caught:
+            await Database(url).open()
+    assert "s3cret" not in _whole_text(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:pa@s3cret@host/db",
+        "postgresql://user:pa/s3cret@host/db",
+        "postgresql://user:s3cret@host/db?pgbouncer=true",
+        "postgresql://user:pa#?s3cret@host:port/db",
+        "nonsense",
+        "",
+    ],
+)
+def test_a_url_that_is_not_what_it_seems_is_refused_without_quoting_it(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
+        Database(url)
+    assert "s3cret" not in _whole_text(caught.value)
+
+
+async def test_a_cut_connection_is_an_outage_and_the_pool_recovers(
+    database: Database, postgres_url: str
+) -> None:
+    async with database.connection() as connection:
+        cut = connection.info.backend_pid
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("select pg_terminate_backend(%s, 5000)", [cut])
+    with pytest.raises(DatabaseUnavailable):
+        await Queue(database).counts()
+    assert (await Queue(database).counts()).total == 0
+
+
+async def test_a_cancelled_statement_is_an_outage_and_a_bad_one_is_not(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="timeout"):
+        async with database.transaction() as connection:
+            await connection.execute("set local statement_timeout = '20ms'")
+            await connection.execute("select pg_sleep(5)")
+    with pytest.raises(DatabaseError, match="22012"):
+        async with database.connection() as connection:
+            await connection.execute("select 1 / 0")
+
+
+async def test_too_many_clients_is_an_outage(open_dir: Path) -> None:
+    settings = {**UNSAFE_BUT_FAST, "max_connections": "4", "superuser_reserved_connections": "0"}
+    async with EmbeddedPostgres(open_dir / "narrow", settings=settings) as server:
+        taken = [psycopg.connect(server.url) for _ in range(4)]
+        with pytest.raises(DatabaseUnavailable, match="too many clients"):
+            await Database(server.url).open()
+        for connection in taken:
+            connection.close()
+
+
+async def test_a_transaction_leaves_nothing_behind_when_it_fails(database: Database) -> None:
+    with pytest.raises(RuntimeError):
+        await _insert_and_fail(database)
+    assert (await Queue(database).counts()).total == 0
+
+
+async def _insert_and_fail(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(
+            "insert into video_queue (video_id, source_key, output_key) values ('x', '', '')"
+        )
+        raise RuntimeError("changed my mind")
+
+
+def _whole_text(error: BaseException) -> str:
+    """The message with those of everything it was raised from, as a traceback would show them."""
+    chain: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        chain += [str(link), repr(link)]
+        link = link.__cause__ or link.__context__
+    return "\n".join(chain)
+
+
+# ---- behind a transaction pooler
+
+
+@pytest.fixture
+def pooled_url(database_url: str, open_dir: Path) -> Iterator[str]:
+    """The same database through pgbouncer in transaction mode, two server connections in all."""
+    binary = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if binary is None:
+        pytest.skip("pgbouncer is not installed (Debian package pgbouncer)")
+    parts = urlsplit(database_url)
+    folder = open_dir / "pgbouncer"
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={parts.port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = scram-sha-256\nauth_file = {folder}/users.txt\n"
+        "pool_mode = transaction\ndefault_pool_size = 2\nserver_check_delay = 0\n"
+    )
+    command = [binary, "-q", str(folder / "pgbouncer.ini")]
+    if os.geteuid() == 0:
+        command += ["-u", "nobody"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _wait_for_port(port, process)
+        yield f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+async def test_everything_works_through_a_transaction_pooler(
+    pooled_url: str, empty_database_url: str
+) -> None:
+    await _work(on_database(pooled_url, empty_database_url.rpartition("/")[2]))
+
+
+async def test_six_workers_share_two_pooled_connections(pooled_url: str) -> None:
+    async with Database(pooled_url) as database:
+        await Queue(database).add([NewVideo(f"v{i}", "in.tar", "out.tar") for i in range(120)])
+
+    async def worker(name: str) -> int:
+        async with Database(pooled_url) as database:
+            queue, done = Queue(database), 0
+            while claims := await queue.claim(name, 60, 5):
+                for claim in claims:
+                    await queue.start(claim)
+                    await queue.finish(claim, Accounting(), output_bytes=1, output_digest="x")
+                    done += 1
+            return done
+
+    assert sum(await asyncio.gather(*(worker(f"w{i}") for i in range(6)))) == 120
