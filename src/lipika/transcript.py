@@ -1,0 +1,183 @@
+"""The answer a model must give: its fields, their closed vocabularies, the schema on the wire, the reader.
+
+The reader is tolerant of wrapping (whitespace, a byte order mark, a code fence) and strict on structure.
+It never repairs or invents text: what is odd inside a transcript is for `validation` to see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from lipika.languages import DETECTABLE, find_language
+from lipika.models import Answer, Failure, FailureKind
+
+SCHEMA_VERSION = "1"
+"""Bump with any change to `response_schema()`; a test pins the pair."""
+
+NO_SPEECH = "NO_SPEECH"
+
+EVENT_TAGS = (
+    "laugh",
+    "cry",
+    "sigh",
+    "gasp",
+    "breath",
+    "cough",
+    "throat_clear",
+    "lip_smack",
+    "noise",
+    "music",
+)
+MARKERS = ("UNK", "INAUDIBLE", "OVERLAP")
+"""Not events: a word, a stretch that cannot be made out, voices on top of one another."""
+
+EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "surprised", "disgusted", "other")
+STYLES = (
+    "conversational",
+    "narration",
+    "news",
+    "formal",
+    "energetic",
+    "calm",
+    "whisper",
+    "shouting",
+    "storytelling",
+    "other",
+)
+PACES = ("slow", "moderate", "fast")
+
+
+def _fold_language(value: str) -> str:
+    language = find_language(value)
+    return language.code if language else value
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    """A closed vocabulary for a string field; a stranger becomes `other` where that is a member."""
+
+    values: tuple[str, ...]
+    fold: Callable[[str], str] = str
+
+    def read(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value  # pydantic refuses it
+        folded = self.fold(value.strip().lower())
+        if folded in self.values:
+            return folded
+        if "other" in self.values:
+            return "other"
+        raise ValueError(f"must be one of {', '.join(self.values)}")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"enum": list(self.values)}
+
+
+class _AnswerModel(BaseModel):
+    """The wire form of `models.Answer`; the order of its fields is the order a model emits them in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    transcription: Annotated[str, Field(description="Verbatim words, or NO_SPEECH.")]
+    tagged: Annotated[str, Field(description="The same words with event tags.")]
+    detected_language: Annotated[
+        str, _OneOf(DETECTABLE, _fold_language), Field(description="Main language spoken, or none.")
+    ]
+    speaker_emotion: Annotated[str, _OneOf(EMOTIONS), Field(description="Emotion in the voice.")]
+    speaker_style: Annotated[str, _OneOf(STYLES), Field(description="Speaking style.")]
+    speaker_pace: Annotated[str, _OneOf(PACES), Field(description="Speaking pace.")]
+    speaker_accent: Annotated[str, Field(description="Accent or region in a few English words, or unknown.")]
+
+
+FIELDS = tuple(_AnswerModel.model_fields)
+
+
+def response_schema() -> dict[str, Any]:
+    """The answer as a JSON schema in the subset Gemini understands: flat, closed, no `$ref`.
+
+    Gemini emits fields in the order of `required`; it does not know `maxLength` or `pattern`.
+    """
+    schema = _AnswerModel.model_json_schema()
+    properties = {
+        name: {key: value for key, value in field.items() if key != "title"}
+        for name, field in schema["properties"].items()
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(FIELDS),
+        "additionalProperties": False,
+    }
+
+
+_FENCE = re.compile(r"\A```(?:json)?[ \t]*\r?\n(.*)\n[ \t]*```\Z", re.DOTALL)
+_NO_SPEECH_SPELT = re.compile(r"\W*(?:(?i:no_speech)|NO[ -]SPEECH)\W*|\s*\[(?i:no[ -]speech)\]\s*")
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # Postgres text and UTF-8 files refuse these
+
+
+def parse_answer(text: str) -> Answer | Failure:
+    """Read a model's answer.
+
+    Gives a `Failure` of kind `empty` when there is no text or no transcription in it, `malformed` when it is
+    not the object asked for. Unknown values of a vocabulary with `other` in it become `other`; spellings of
+    NO_SPEECH become NO_SPEECH.
+    """
+    body = text.strip("\ufeff \t\r\n")
+    if not body:
+        return Failure(FailureKind.EMPTY, "the model answered with no text")
+    fenced = _FENCE.match(body)
+    try:
+        # Raw control characters inside strings pass here: validation names them.
+        held = json.loads(
+            fenced[1] if fenced else body, strict=False, object_pairs_hook=_refuse_repeated_keys
+        )
+        model = _AnswerModel.model_validate(held)
+    except ValidationError as error:
+        return _malformed(_first_problem(error))
+    except (ValueError, RecursionError) as error:
+        return _malformed(f"not the JSON asked for: {error}")
+    if _UNSTORABLE.search(model.transcription + model.tagged + model.speaker_accent):
+        return _malformed("text with a NUL or half of a surrogate pair, which cannot be stored as UTF-8")
+    if not model.transcription.strip():
+        return Failure(FailureKind.EMPTY, "the transcription is empty")
+    fields = model.model_dump()
+    if _NO_SPEECH_SPELT.fullmatch(model.transcription):
+        fields["transcription"] = NO_SPEECH
+    return Answer(**fields)
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is given twice")
+    return fields
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the answer"
+    return f"{where}: {first['msg']}"
+
+
+def _malformed(problem: str) -> Failure:
+    return Failure(FailureKind.MALFORMED, f"unusable answer: {problem}")

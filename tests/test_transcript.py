@@ -1,0 +1,185 @@
+"""The answer's schema and its reader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipika.languages import DETECTABLE
+from lipika.models import Answer, Failure, FailureKind
+from lipika.transcript import (
+    EMOTIONS,
+    FIELDS,
+    NO_SPEECH,
+    PACES,
+    SCHEMA_VERSION,
+    STYLES,
+    parse_answer,
+    response_schema,
+)
+
+GOOD: dict[str, object] = {
+    "transcription": "नमस्ते, 3 बजे meeting है।",
+    "tagged": "[breath] नमस्ते, 3 बजे meeting है।",
+    "detected_language": "hi",
+    "speaker_emotion": "neutral",
+    "speaker_style": "conversational",
+    "speaker_pace": "moderate",
+    "speaker_accent": "Delhi",
+}
+
+
+def written(**changes: object) -> str:
+    return json.dumps(GOOD | changes, ensure_ascii=False)
+
+
+def failure(text: str) -> Failure:
+    answer = parse_answer(text)
+    assert isinstance(answer, Failure)
+    return answer
+
+
+def answer(text: str) -> Answer:
+    parsed = parse_answer(text)
+    assert isinstance(parsed, Answer), parsed
+    return parsed
+
+
+def test_the_schema_is_the_subset_that_gemini_understands() -> None:
+    schema = response_schema()
+    assert schema["required"] == list(schema["properties"]) == list(FIELDS)
+    assert schema["additionalProperties"] is False
+    assert FIELDS == (
+        "transcription",
+        "tagged",
+        "detected_language",
+        "speaker_emotion",
+        "speaker_style",
+        "speaker_pace",
+        "speaker_accent",
+    )
+    for field in schema["properties"].values():
+        assert set(field) - {"enum"} == {"type", "description"}
+        assert field["type"] == "string"
+        assert 0 < len(field["description"]) <= 60
+    enums = {name: tuple(field["enum"]) for name, field in schema["properties"].items() if "enum" in field}
+    assert enums == {
+        "detected_language": DETECTABLE,
+        "speaker_emotion": EMOTIONS,
+        "speaker_style": STYLES,
+        "speaker_pace": PACES,
+    }
+
+
+def test_a_changed_schema_needs_a_new_version() -> None:
+    digest = hashlib.sha256(json.dumps(response_schema()).encode()).hexdigest()[:12]
+    assert (SCHEMA_VERSION, digest) == ("1", "feb3379e05ea")
+
+
+def test_the_schema_and_the_reader_agree() -> None:
+    properties = response_schema()["properties"]
+    for field, value in GOOD.items():
+        assert value in properties[field].get("enum", [value])
+    assert answer(written()) == Answer(**GOOD)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "\ufeff" + written(),
+        "\n\t " + written() + " \r\n",
+        "```json\n" + written() + "\n```",
+        "```\r\n" + json.dumps(GOOD, indent=2) + "\r\n```\n",
+    ],
+)
+def test_wrapping_is_tolerated(wrapped: str) -> None:
+    assert answer(wrapped) == answer(written())
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "kept"),
+    [
+        ("detected_language", "Hindi", "hi"),
+        ("detected_language", "mr-IN", "mr"),
+        ("detected_language", "sanskrit", "other"),
+        ("detected_language", "none", "none"),
+        ("speaker_emotion", " Happy ", "happy"),
+        ("speaker_emotion", "melancholic", "other"),
+        ("speaker_style", "rap", "other"),
+        ("speaker_pace", "FAST", "fast"),
+    ],
+)
+def test_vocabularies_are_read_leniently(field: str, said: str, kept: str) -> None:
+    assert getattr(answer(written(**{field: said})), field) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[1]", "dictionary"),
+        ('"just a string"', "dictionary"),
+        ("{}", "transcription"),
+        (written()[:-20], "JSON"),
+        ("Here you are: " + written(), "JSON"),
+        (written() + written(), "JSON"),
+        (written(extra="x"), "extra"),
+        (written(tagged=None), "tagged"),
+        (written(transcription=["a"]), "transcription"),
+        (written(speaker_pace="brisk"), "slow, moderate, fast"),
+        (written(speaker_emotion=3), "speaker_emotion"),
+        (written()[:-1] + ', "tagged": "again"}', "given twice"),
+        ("[" * 100_000, "JSON"),
+        (written().replace("Delhi", "\\u0000"), "NUL"),
+        (written().replace("Delhi", "\\ud800"), "surrogate"),
+    ],
+)
+def test_structure_is_read_strictly(text: str, word: str) -> None:
+    found = failure(text)
+    assert found.kind is FailureKind.MALFORMED
+    assert word in found.message
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\ufeff", written(transcription=""), written(transcription=" \n ")]
+)
+def test_nothing_said_is_empty(text: str) -> None:
+    assert failure(text).kind is FailureKind.EMPTY
+
+
+@pytest.mark.parametrize(
+    "spelt", ["NO_SPEECH", " NO_SPEECH.\n", "[NO_SPEECH]", "no_speech", "[no speech]", "NO SPEECH"]
+)
+def test_no_speech_has_one_spelling(spelt: str) -> None:
+    assert answer(written(transcription=spelt)).transcription == "NO_SPEECH"
+
+
+@pytest.mark.parametrize("words", ["No speech.", "no speech", "NO_SPEECH हाँ", "नो स्पीच"])
+def test_spoken_words_are_not_taken_for_no_speech(words: str) -> None:
+    assert answer(written(transcription=words)).transcription == words
+
+
+def test_odd_text_is_left_for_validation_to_see() -> None:
+    odd = "हाँ <ctrl46> \u200b\u0007 **bold**"
+    assert answer(written(transcription=odd)).transcription == odd
+    raw_newline = written(transcription="A B").replace("A B", "A\nB")
+    assert answer(raw_newline).transcription == "A\nB"
+
+
+@given(st.text())
+def test_any_text_gives_a_value_and_never_raises(text: str) -> None:
+    assert isinstance(parse_answer(text), Answer | Failure)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1))
+def test_text_comes_through_unchanged(words: str) -> None:
+    parsed = parse_answer(written(transcription=words, tagged=words))
+    if words.strip():
+        assert isinstance(parsed, Answer)
+        assert parsed.tagged == words
+        assert parsed.transcription in (words, NO_SPEECH)
+    else:
+        assert isinstance(parsed, Failure)
