@@ -1,0 +1,52 @@
+"""Tier 1 validation: what a transcript, its clip and its language hint say about each other. Pure and fast.
+
+`validate` reads an answer once, runs every check over the reading, and turns the findings into a score and
+three lanes. The policy behind it is one table, `catalogue.RULES`; docs/validation.md explains it.
+"""
+
+from __future__ import annotations
+
+from lipika.models import Answer, Clip, Verdict
+from lipika.validation.bands import DEFAULT_BANDS, Bands
+from lipika.validation.catalogue import RULES, LaneName
+from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
+from lipika.validation.checks.tags import marker_count
+from lipika.validation.judge import lane, quality, score_parts, suspects_overlap, with_findings
+from lipika.validation.reading import read
+
+VALIDATOR_VERSION = "1"
+"""Bump when any answer could get another verdict."""
+
+__all__ = ["DEFAULT_BANDS", "RULES", "VALIDATOR_VERSION", "Bands", "LaneName", "validate", "with_findings"]
+
+
+def validate(
+    answer: Answer, clip: Clip, language_hint: str | None, *, bands: Bands = DEFAULT_BANDS
+) -> Verdict:
+    """Judge one answer against its clip.
+
+    `language_hint` is what the prompt was given (code or name; None or an unknown one switches the checks that
+    need it off). `bands` are rate limits per language, from the registry unless calibrated.
+    """
+    reading = read(answer, clip, language_hint, bands)
+    checks = ON_NO_SPEECH if answer.no_speech else ON_SPEECH
+    findings = tuple(found for check in checks for found in check(reading))
+    parts = score_parts(findings, clip.boundary_score)
+    return Verdict(
+        findings=findings,
+        quality_score=quality(parts),
+        score_parts=parts,
+        asr=lane(LaneName.ASR, findings),
+        tts_clean=lane(LaneName.TTS_CLEAN, findings),
+        tts_expressive=lane(LaneName.TTS_EXPRESSIVE, findings),
+        lang_mismatch=any(found.code in _LANGUAGE_CODES for found in findings),
+        overlap_suspected=suspects_overlap(findings),
+        num_unk=marker_count(reading, "UNK"),
+        num_inaudible=marker_count(reading, "INAUDIBLE"),
+        num_event_tags=reading.tags.events.total(),
+        text_length_per_sec=0.0 if answer.no_speech else reading.chars_per_second,
+        validator_version=VALIDATOR_VERSION,
+    )
+
+
+_LANGUAGE_CODES = frozenset({"hint_mismatch", "language_other"})

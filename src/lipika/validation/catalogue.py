@@ -1,0 +1,285 @@
+"""Every finding there is: what it means, what it costs, which lanes it closes, whether to ask again.
+
+This table is the whole policy. Score, lanes, retry advice and the tables of `docs/validation.md` are read
+from it, and severity is a property of the code, so that one code never means two things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lipika.models import Finding, Severity
+from lipika.validation import bands
+from lipika.validation import thresholds as limit
+
+
+class LaneName(StrEnum):
+    ASR = "asr"
+    TTS_CLEAN = "tts_clean"
+    TTS_EXPRESSIVE = "tts_expressive"
+
+
+class Part(StrEnum):
+    """The parts of the quality score (`score_parts`)."""
+
+    SPEECH = "speech"  # is there speech, and does the text know it
+    RATE = "rate"
+    SCRIPT = "script"
+    LANGUAGE = "language"
+    TAGS = "tags"
+    REPETITION = "repetition"
+    FORM = "form"  # markup, echoes, talk about the task
+    AUDIO = "audio"
+    BOUNDARY = "boundary"
+
+
+class Reaction(StrEnum):
+    """What the first sight of a finding is worth."""
+
+    KEEP = "keep"  # another attempt would not change it
+    VARY = "vary"  # one varied retry, then the other provider
+    SWITCH = "switch"  # the other provider at once
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One finding code. `penalty` (0..1) is the share of its part of the score that it takes away."""
+
+    code: str
+    severity: Severity
+    part: Part
+    penalty: float
+    closes: frozenset[LaneName]
+    reaction: Reaction
+    meaning: str
+    threshold: str
+    source: str = "chosen"
+    never_accepted: bool = False  # an answer like this is a failed clip, not a bad transcript
+
+
+_ALL = frozenset(LaneName)
+_TTS = frozenset({LaneName.TTS_CLEAN, LaneName.TTS_EXPRESSIVE})
+_CLEAN = frozenset({LaneName.TTS_CLEAN})
+_NONE: frozenset[LaneName] = frozenset()
+
+_INFO, _WARN, _FAIL = Severity.INFO, Severity.WARN, Severity.FAIL
+_KEEP, _VARY, _SWITCH = Reaction.KEEP, Reaction.VARY, Reaction.SWITCH
+
+_RULES = (
+    # ------------------------------------------------------------------------- speech
+    Rule(
+        "no_speech", _INFO, Part.SPEECH, 0.0, _ALL, _KEEP,
+        "The answer says that nobody speaks: right or wrong, there is no text to train on.",
+        "transcription is NO_SPEECH",
+    ),
+    Rule(
+        "no_speech_mixed", _FAIL, Part.SPEECH, 1.0, _ALL, _VARY,
+        "NO_SPEECH stands beside words.",
+        "NO_SPEECH in transcription, and more than that",
+    ),
+    Rule(
+        "no_speech_tagged", _FAIL, Part.SPEECH, 0.8, _ALL, _VARY,
+        "The transcription is NO_SPEECH, but `tagged` holds words.",
+        "`tagged` without tags is neither empty nor NO_SPEECH",
+    ),
+    Rule(
+        "no_speech_language", _INFO, Part.SPEECH, 0.05, _NONE, _KEEP,
+        "NO_SPEECH with a detected language.",
+        "detected_language is not `none`",
+    ),
+    Rule(
+        "no_speech_energy", _WARN, Part.SPEECH, 0.3, _NONE, _VARY,
+        "NO_SPEECH, but the audio is as loud and as lively as speech, and no music or noise is tagged.",
+        f"active audio >= {limit.ENERGY_SPEECH_MS} ms and SNR >= {limit.ENERGY_SNR_DB:g} dB",
+    ),
+    Rule(
+        "speech_on_silence", _FAIL, Part.SPEECH, 1.0, _ALL, _VARY,
+        "Words for audio that holds no speech: invented text.",
+        f"peak < {limit.SILENT_PEAK_DBFS:g} dBFS, or RMS < {limit.SILENT_RMS_DBFS:g} dBFS, or active audio < "
+        f"{limit.SPEECH_NEEDS_MS} ms, or SNR < {limit.FLAT_SNR_DB:g} dB with RMS < {limit.FLAT_RMS_DBFS:g} dBFS",
+    ),
+    Rule(
+        "words_without_language", _WARN, Part.SPEECH, 0.2, _ALL, _KEEP,
+        "There are words, but the detected language is `none`.",
+        "detected_language is `none`",
+    ),
+    Rule(
+        "no_words", _FAIL, Part.SPEECH, 1.0, _ALL, _VARY,
+        "Nothing is left of the transcription without its markers, tags and punctuation.",
+        "no letter and no digit",
+    ),
+    # ------------------------------------------------------------------------- rate
+    Rule(
+        "rate_impossible", _FAIL, Part.RATE, 0.9, _ALL, _VARY,
+        "More text than anybody can say in the time: a loop, an invention or the text of another clip.",
+        f"> {bands.HIGH_FAIL:g} syllables/s of speech, or the language's characters/s limit",
+        "inferred; ordinary speech is 3-10 syllables/s; NeMo Curator cuts at 40 characters/s",
+    ),
+    Rule(
+        "rate_high", _WARN, Part.RATE, 0.2, _TTS, _KEEP,
+        "Faster than nearly all speakers of the language.",
+        f"> {bands.HIGH_WARN:g} syllables/s of speech, or the language's characters/s limit",
+        "inferred; replaced by `calibrate`",
+    ),
+    Rule(
+        "rate_low", _WARN, Part.RATE, 0.25, _TTS, _KEEP,
+        "Little text for the speech there is: slow speech, or words left out.",
+        f"< {bands.LOW_WARN:g} syllables/s of speech",
+        "inferred; replaced by `calibrate`",
+    ),
+    Rule(
+        "rate_too_low", _FAIL, Part.RATE, 0.7, _ALL, _VARY,
+        "Most of the speech has no text.",
+        f"< {bands.LOW_FAIL:g} syllables/s of speech",
+        "inferred",
+    ),
+    # ------------------------------------------------------------------------- script
+    Rule(
+        "wrong_script", _FAIL, Part.SCRIPT, 0.9, _ALL, _VARY,
+        "The text is not in the script of its language.",
+        f"> {limit.WRONG_SCRIPT_SHARE:.0%} of letters neither in that script nor Latin",
+        "Granary keeps charset share > 0.8",
+    ),
+    Rule(
+        "foreign_script", _WARN, Part.SCRIPT, 0.3, _ALL, _KEEP,
+        "Some letters come from a third script.",
+        f">= {limit.FOREIGN_LETTERS} letters and > {limit.FOREIGN_SHARE:.0%} of letters",
+    ),
+    Rule(
+        "latin_only", _WARN, Part.SCRIPT, 0.4, _ALL, _VARY,
+        "A whole utterance in Latin letters for an Indian language: romanised, translated or really English.",
+        f">= {limit.LATIN_ONLY_WORDS} words and no letter of the language's script",
+    ),
+    Rule(
+        "latin_heavy", _INFO, Part.SCRIPT, 0.05, _NONE, _KEEP,
+        "Far more English than code-mixing usually has.",
+        f"> {limit.LATIN_HEAVY_SHARE:.0%} of letters Latin",
+    ),
+    # ------------------------------------------------------------------------- language
+    Rule(
+        "hint_mismatch", _WARN, Part.LANGUAGE, 0.3, _ALL, _KEEP,
+        "The model heard another language than the video's; one of the two labels is wrong.",
+        "detected_language differs from the hint",
+    ),
+    Rule(
+        "language_other", _WARN, Part.LANGUAGE, 0.3, _ALL, _KEEP,
+        "The model heard a language outside the registry.",
+        "detected_language is `other`",
+    ),
+    # ------------------------------------------------------------------------- tags
+    Rule(
+        "tag_mismatch", _FAIL, Part.TAGS, 0.7, _ALL, _VARY,
+        "`tagged` without its tags is another text than the transcription.",
+        f"similarity after normalisation < {limit.TAG_TEXT_NEAR:g}",
+    ),
+    Rule(
+        "tag_text_differs", _WARN, Part.TAGS, 0.15, frozenset({LaneName.TTS_EXPRESSIVE}), _KEEP,
+        "`tagged` differs from the transcription by a slip.",
+        f"similarity after normalisation >= {limit.TAG_TEXT_NEAR:g}, but not equal",
+    ),
+    Rule(
+        "tag_in_transcription", _WARN, Part.TAGS, 0.2, _ALL, _KEEP,
+        "An event tag, or a bracket that is no marker, inside the transcription.",
+        "any `[...]` but [UNK], [INAUDIBLE], [OVERLAP]",
+    ),
+    Rule(
+        "unknown_tag", _WARN, Part.TAGS, 0.15, frozenset({LaneName.TTS_EXPRESSIVE}), _KEEP,
+        "`tagged` holds a tag that is none of the ten, and no known spelling of one.",
+        "any",
+    ),
+    Rule(
+        "misspelt_tag", _INFO, Part.TAGS, 0.02, _NONE, _KEEP,
+        "A known tag in another spelling, such as [Laughter].",
+        "any",
+        "IndicVoices writes its tags in many ways; so do models",
+    ),
+    Rule(
+        "vocal_event", _INFO, Part.TAGS, 0.0, _CLEAN, _KEEP,
+        "A laugh, cry, sigh, gasp, cough, throat clearing or lip smack: expressive, not clean.",
+        "any but [breath]",
+    ),
+    Rule(
+        "background_event", _INFO, Part.TAGS, 0.05, _TTS, _KEEP,
+        "Noise or music.",
+        "[noise] or [music]",
+    ),
+    Rule(
+        "events_dense", _WARN, Part.TAGS, 0.2, _TTS, _KEEP,
+        "More event tags than a clip can hold.",
+        f"> {limit.EVENTS_PER_SECOND:g} a second, or > {limit.EVENTS_PER_WORD:g} a word (3 or more)",
+    ),
+    Rule(
+        "unk", _INFO, Part.TAGS, 0.05, _TTS, _KEEP,
+        "A word the model could not make out.",
+        "any [UNK]",
+    ),
+    Rule(
+        "unk_dense", _WARN, Part.TAGS, 0.3, _ALL, _KEEP,
+        "Too many words could not be made out.",
+        f"[UNK] > {limit.UNK_SHARE:.0%} of words",
+    ),
+    Rule(
+        "inaudible", _INFO, Part.TAGS, 0.1, _TTS, _KEEP,
+        "A stretch the model could not make out.",
+        "any [INAUDIBLE]",
+    ),
+    Rule(
+        "inaudible_dense", _WARN, Part.TAGS, 0.4, _ALL, _KEEP,
+        "Too many stretches could not be made out.",
+        f"[INAUDIBLE] > {limit.INAUDIBLE_SHARE:.0%} of words",
+    ),
+    Rule(
+        "overlap_marked", _WARN, Part.TAGS, 0.15, _TTS, _KEEP,
+        "The model heard voices on top of one another.",
+        "any [OVERLAP]",
+    ),
+    # ------------------------------------------------------------------------- audio
+    Rule(
+        "clipping", _WARN, Part.AUDIO, 0.2, _TTS, _KEEP,
+        "Samples at full scale.",
+        f"> {limit.CLIPPED_SHARE:.1%} of samples",
+    ),
+    Rule(
+        "noisy", _WARN, Part.AUDIO, 0.15, _TTS, _KEEP,
+        "Loud and quiet frames lie close together: noise, music or reverberation.",
+        f"p90 - p10 of frame energy < {limit.NOISY_SNR_DB:g} dB",
+    ),
+    Rule(
+        "quiet", _INFO, Part.AUDIO, 0.1, _TTS, _KEEP,
+        "Recorded very quietly.",
+        f"RMS < {limit.QUIET_RMS_DBFS:g} dBFS",
+    ),
+    Rule(
+        "narrow_band", _INFO, Part.AUDIO, 0.05, _TTS, _KEEP,
+        "Telephone or heavily compressed audio.",
+        f"bandwidth < {limit.NARROW_BAND_HZ} Hz",
+    ),
+    # ------------------------------------------------------------------------- boundary
+    Rule(
+        "abrupt_start", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
+        "The clip begins inside speech.",
+        "polishing found no valley to trim to",
+    ),
+    Rule(
+        "abrupt_end", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
+        "The clip ends inside speech.",
+        "polishing found no valley to trim to",
+    ),
+    Rule(
+        "forced_cut", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
+        "The clip was cut where there was no pause.",
+        "polishing found no valley to split at",
+    ),
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {rule.code: rule for rule in _RULES}
+
+
+def finding(code: str, evidence: str, span: tuple[int, int] | None = None) -> Finding:
+    """A finding with the severity its code always has; long evidence is cut."""
+    shown = evidence if len(evidence) <= _EVIDENCE_CHARS else evidence[: _EVIDENCE_CHARS - 1] + "…"
+    return Finding(code, RULES[code].severity, shown, span)
+
+
+_EVIDENCE_CHARS = 160

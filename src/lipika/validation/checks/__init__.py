@@ -1,0 +1,24 @@
+"""The checks: small pure functions from a `Reading` to findings. `CHECKS` runs them in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lipika.models import Finding
+from lipika.validation.checks import audio, language, rate, script, speech, tags
+from lipika.validation.reading import Reading
+
+Check = Callable[[Reading], Iterator[Finding]]
+
+ON_SPEECH: tuple[Check, ...] = (
+    *speech.CHECKS,
+    *rate.CHECKS,
+    *script.CHECKS,
+    *language.CHECKS,
+    *tags.CHECKS,
+    *audio.CHECKS,
+)
+"""For answers with words."""
+
+ON_NO_SPEECH: tuple[Check, ...] = speech.NO_SPEECH_CHECKS
+"""For answers that say NO_SPEECH; how well silence was recorded is nobody's concern."""

@@ -1,0 +1,65 @@
+"""From findings to score and lanes. Both only ever fall with a further finding: the property tests hold it to that.
+
+Each part of the score starts at 1 and keeps `1 - penalty` of itself for every finding of that part; the part
+`boundary` starts lower where polishing measured unclean edges. `quality_score` is the product of the parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from lipika.models import Finding, Lane, Verdict
+from lipika.validation.catalogue import RULES, LaneName, Part
+
+_BOUNDARY_SHARE = 0.2  # what wholly unclean edges cost before any flag
+
+
+def score_parts(findings: Iterable[Finding], boundary_score: float) -> dict[str, float]:
+    """Part name -> 0..1."""
+    parts = {part.value: 1.0 for part in Part}
+    parts[Part.BOUNDARY] = 1.0 - _BOUNDARY_SHARE * (1.0 - min(max(boundary_score, 0.0), 1.0))
+    return _charge(parts, findings)
+
+
+def _charge(parts: Mapping[str, float], findings: Iterable[Finding]) -> dict[str, float]:
+    charged = dict(parts)
+    for found in findings:
+        rule = RULES[found.code]
+        charged[rule.part] *= 1.0 - rule.penalty
+    return charged
+
+
+def quality(parts: Mapping[str, float]) -> float:
+    """The product of the parts, to four decimals."""
+    return round(math.prod(parts.values()), 4)
+
+
+def lane(name: LaneName, findings: Iterable[Finding]) -> Lane:
+    """Open unless a finding closes it; the reasons are the codes, each once, in order."""
+    reasons = dict.fromkeys(found.code for found in findings if name in RULES[found.code].closes)
+    return Lane(eligible=not reasons, reasons=tuple(reasons))
+
+
+def with_findings(verdict: Verdict, extra: Iterable[Finding]) -> Verdict:
+    """The verdict as it would be with more findings, such as those only the whole video can show."""
+    extra = tuple(extra)
+    if not extra:
+        return verdict
+    findings = (*verdict.findings, *extra)
+    parts = _charge(verdict.score_parts, extra)
+    return replace(
+        verdict,
+        findings=findings,
+        quality_score=quality(parts),
+        score_parts=parts,
+        asr=lane(LaneName.ASR, findings),
+        tts_clean=lane(LaneName.TTS_CLEAN, findings),
+        tts_expressive=lane(LaneName.TTS_EXPRESSIVE, findings),
+        overlap_suspected=verdict.overlap_suspected or suspects_overlap(extra),
+    )
+
+
+def suspects_overlap(findings: Iterable[Finding]) -> bool:
+    return any(found.code.startswith("overlap_") for found in findings)

@@ -1,0 +1,114 @@
+"""One answer, read once against its clip: the counts that several checks share."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from lipika.languages import LANGUAGES, Language, find_language
+from lipika.models import Answer, Clip
+from lipika.transcript import NO_SPEECH
+from lipika.validation.bands import DEFAULT_BANDS, UNKNOWN, Bands, RateBand
+from lipika.validation.text import NEUTRAL, SCRIPT_OF, Tags, normalise, read_tags, without_tags
+
+_VIRAMAS = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d"
+_JOINED = re.compile(rf"[{_VIRAMAS}](?=[^\W\d_])")
+_ALPHABET_SYLLABLE = 0.5  # syllables a letter where vowels are letters (Latin) or left out (Arabic)
+_LEAST_ACTIVE_SHARE = 0.35  # of a clip: a floor under the measured speech time, which misses soft voices
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the checks look at. `words` are normalised; `plain` is the transcription without tags."""
+
+    answer: Answer
+    clip: Clip
+    hint: Language | None
+    detected: Language | None
+    band: RateBand
+    plain: str
+    tagged_plain: str
+    normal: str
+    tagged_normal: str
+    words: list[str]
+    letters: Counter[str]  # script name (or `other`) -> letters and marks
+    digits: int
+    syllables: float
+    tags: Tags  # of `tagged`
+    own_tags: Tags  # of `transcription`
+    says_no_speech: bool
+
+    @property
+    def language(self) -> Language | None:
+        """The language the text should be in: what the model heard, else the hint."""
+        return self.detected or self.hint
+
+    @property
+    def span_s(self) -> float:
+        """Seconds of audio without pads; never 0."""
+        return max(self.clip.trimmed_end_ms - self.clip.trimmed_start_ms, 1) / 1000
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds above the silence threshold, with a floor; never 0."""
+        return max(self.clip.audio.speech_ms / 1000, _LEAST_ACTIVE_SHARE * self.span_s)
+
+    @property
+    def chars_per_second(self) -> float:
+        return len(self.plain) / self.span_s
+
+    @property
+    def syllables_per_second(self) -> float:
+        return self.syllables / self.speech_s
+
+
+def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = DEFAULT_BANDS) -> Reading:
+    """Split, normalise and count, in time linear in the text."""
+    plain = " ".join(without_tags(answer.transcription).split())
+    tagged_plain = without_tags(answer.tagged)
+    normal = normalise(plain)
+    tagged_normal = normal if tagged_plain == plain else normalise(tagged_plain)
+    letters, digits, syllables = _count(plain)
+    detected = LANGUAGES.get(answer.detected_language)
+    hint = find_language(language_hint)
+    language = detected or hint
+    return Reading(
+        answer=answer,
+        clip=clip,
+        hint=hint,
+        detected=detected,
+        band=bands.get(language.code if language else UNKNOWN) or bands[UNKNOWN],
+        plain=plain,
+        tagged_plain=tagged_plain,
+        normal=normal,
+        tagged_normal=tagged_normal,
+        words=normal.split(),
+        letters=letters,
+        digits=digits,
+        syllables=syllables,
+        tags=read_tags(answer.tagged),
+        own_tags=read_tags(answer.transcription),
+        says_no_speech=NO_SPEECH in answer.transcription,
+    )
+
+
+def _count(text: str) -> tuple[Counter[str], int, float]:
+    """Letters by script, digits, and orthographic syllables.
+
+    A syllable is a letter of an Indic script that no virama joins to the one before it; half a letter of an
+    alphabet; a digit counts as one, since most are spoken as one or two.
+    """
+    letters: Counter[str] = Counter()
+    digits = 0
+    bases = 0.0
+    for character, count in Counter(text).items():
+        script = SCRIPT_OF[character]
+        if script == NEUTRAL:
+            digits += count * character.isdecimal()
+            continue
+        letters[script] += count
+        if character.isalpha():
+            bases += count * (_ALPHABET_SYLLABLE if script in {"Latin", "Arabic"} else 1.0)
+    joined = len(_JOINED.findall(text))
+    return letters, digits, bases - joined + digits
