@@ -5,8 +5,9 @@ All times are seconds on one monotonic clock, given by the caller as `now`.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Pacer:
@@ -87,3 +88,256 @@ class Backoff:
         """Seconds to wait after `failures` >= 1 failures; `jitter` in 0..1."""
         full = min(self.base_s * 2.0 ** min(failures - 1, 30), self.cap_s)
         return full * (0.5 + 0.5 * jitter)
+
+
+# ----------------------------------------------------------------------------- fleet budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an operator allows the whole fleet on one provider and project; None is no limit."""
+
+    rpm: int | None = None
+    tpm: int | None = None  # prompt tokens a minute
+    usd_per_10min: float | None = None
+    usd_per_day: float | None = None  # UTC days
+    usd_total: float | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the fleet has reserved and spent, kept beside the budget. Times are Unix seconds.
+
+    A cursor is a virtual clock: everything granted so far, at the budget's rate, is used up at that moment.
+    `usd_reserved` is money granted to live workers and not yet settled.
+    """
+
+    requests_until: float = 0.0
+    tokens_until: float = 0.0
+    usd_until: float = 0.0
+    usd_total: float = 0.0
+    usd_today: float = 0.0
+    usd_reserved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one worker would like to launch soon, with its best guess of each request's size."""
+
+    requests: int
+    tokens_each: float
+    usd_each: float
+    live_workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Launch slots: the i-th request may go at `start + i * step_s`. `binds` names the limit that decided."""
+
+    requests: int
+    start: float
+    step_s: float
+    binds: str = ""
+    retry_in_s: float = 0.0  # with no request granted: when to ask again
+
+
+GRANT_HORIZON_S = 4.0
+"""How far ahead slots are granted: what a killed worker can waste, and how often a worker must ask."""
+
+_TEN_MINUTES_S = 600.0
+_SAFETY = 0.985
+"""Of each rate: launches reach the provider with jitter, and its window is not ours."""
+
+
+def grant(
+    budget: Budget, ledger: Ledger, ask: Ask, now: float, horizon_s: float = GRANT_HORIZON_S
+) -> tuple[Grant, Ledger]:
+    """Reserve launch slots for one worker out of the fleet's budget.
+
+    Every rate advances a cursor by what is granted, so that slots of all workers together are spaced at the
+    budget's rate: no rolling window can hold more. No worker gets more than its fair part of the horizon in one
+    go, and what the others leave is there for whoever asks next; a worker that dies wastes its last grant only.
+    """
+    if budget.paused:
+        return Grant(0, now, 0.0, "paused", 1.0), ledger
+    rates = [rate for rate in _rates(budget, ledger, ask) if rate.each > 0]
+    affordable, money_binds = _affordable(budget, ledger, ask)
+    if affordable < 1:
+        return Grant(0, now, 0.0, money_binds, 5.0), ledger
+    wanted = min(ask.requests, affordable)
+    binds, granted, start, step_s = "", wanted, now, 0.0
+    for rate in rates:
+        free_from = max(rate.until, now)
+        fair = max(int(rate.per_s * horizon_s / rate.each / max(ask.live_workers, 1)), 1)
+        room = int((now + horizon_s - free_from) * rate.per_s / rate.each)
+        if room < 1 and free_from <= now:
+            room = 1  # slower than one a horizon: let the next one go when its time has come
+        if min(room, fair) < granted:
+            granted, binds = max(min(room, fair), 0), rate.name
+        start = max(start, free_from)
+        step_s = max(step_s, rate.each / rate.per_s)
+    if granted < 1:
+        return Grant(0, now, 0.0, binds, max(min(start - now, horizon_s) / 2, 0.05)), ledger
+    reserved = {rate.cursor: max(rate.until, now) + granted * rate.each / rate.per_s for rate in rates}
+    ledger = replace(ledger, usd_reserved=ledger.usd_reserved + granted * ask.usd_each, **reserved)
+    return Grant(granted, start, step_s, binds), ledger
+
+
+def settle(budget: Budget, ledger: Ledger, *, tokens_over: float, usd: float, usd_reserved: float) -> Ledger:
+    """Replace guesses by metered use: `tokens_over` = metered - guessed, `usd` metered, `usd_reserved` given back."""
+    tokens_until, usd_until = ledger.tokens_until, ledger.usd_until
+    if budget.tpm:
+        tokens_until += tokens_over / _per_s(budget.tpm, 0, 60)
+    if budget.usd_per_10min:
+        usd_until += (usd - usd_reserved) / _per_s(budget.usd_per_10min, 0, _TEN_MINUTES_S)
+    return replace(
+        ledger,
+        tokens_until=tokens_until,
+        usd_until=usd_until,
+        usd_total=ledger.usd_total + usd,
+        usd_today=ledger.usd_today + usd,
+        usd_reserved=max(ledger.usd_reserved - usd_reserved, 0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    name: str
+    cursor: str  # the ledger's field
+    until: float
+    per_s: float
+    each: float  # units of one request
+
+
+def _rates(budget: Budget, ledger: Ledger, ask: Ask) -> list[_Rate]:
+    rates = []
+    if budget.rpm is not None:
+        rates.append(_Rate("rpm", "requests_until", ledger.requests_until, _per_s(budget.rpm, 0, 60), 1.0))
+    if budget.tpm is not None:
+        per_s = _per_s(budget.tpm, ask.tokens_each, 60)
+        rates.append(_Rate("tpm", "tokens_until", ledger.tokens_until, per_s, ask.tokens_each))
+    if budget.usd_per_10min is not None:
+        per_s = _per_s(budget.usd_per_10min, ask.usd_each, _TEN_MINUTES_S)
+        rates.append(_Rate("spend_10min", "usd_until", ledger.usd_until, per_s, ask.usd_each))
+    return rates
+
+
+def _per_s(limit: float, each: float, span_s: float) -> float:
+    """Units a second that keep any rolling `span_s` within `limit`.
+
+    n evenly spaced steps have n + 1 ends, so one request's size is taken off; whole requests round down anyway.
+    """
+    return max(limit * _SAFETY - each, limit / 2) / span_s
+
+
+def _affordable(budget: Budget, ledger: Ledger, ask: Ask) -> tuple[int, str]:
+    """How many requests the caps on money still allow, and which cap says so."""
+    caps = (
+        ("spend_total", budget.usd_total, ledger.usd_total),
+        ("spend_day", budget.usd_per_day, ledger.usd_today),
+    )
+    affordable, binds = ask.requests, ""
+    for name, cap, spent in caps:
+        if cap is None:
+            continue
+        left = cap - spent - ledger.usd_reserved
+        count = int(left / ask.usd_each) if ask.usd_each > 0 else ask.requests * (left > 0)
+        if count < affordable:
+            affordable, binds = max(count, 0), name
+    return affordable, binds
+
+
+# ----------------------------------------------------------------------------- adaptive concurrency
+
+
+class AdaptiveConcurrency:
+    """How many requests may be in flight: grows on success, is cut once a burst of push-back, recovers by time.
+
+    Growth doubles a round trip up to nine tenths of the level that was last refused (its memory), and creeps
+    from there; the memory fades after `forget_s` without push-back. Overload (503) pauses growth, and only
+    push-back (429) cuts. It never falls below `floor`, so it cannot stall.
+    """
+
+    def __init__(self, ceiling: int, *, floor: int = 8, start: int | None = None, forget_s: float = 30.0):
+        self._ceiling = float(max(ceiling, floor))
+        self._floor = float(floor)
+        self._level = float(min(max(start or ceiling, floor), self._ceiling))
+        self._refused_at_level = self._ceiling / 0.9
+        self._cut_at = -math.inf
+        self._growth_from = -math.inf
+        self._forget_s = forget_s
+
+    @property
+    def limit(self) -> int:
+        return int(self._level)
+
+    def on_success(self, now: float) -> None:
+        if now < self._growth_from:
+            return
+        if now - self._cut_at > self._forget_s:
+            self._refused_at_level = self._ceiling / 0.9
+        step = 1.0 if self._level < 0.9 * self._refused_at_level else 1.0 / self._level
+        self._level = min(self._level + step, self._ceiling)
+
+    def on_push_back(self, launched_at: float, now: float) -> bool:
+        """A 429. Those launched before the last cut tell nothing new. Returns whether it was cut."""
+        if launched_at <= self._cut_at:
+            return False
+        self._refused_at_level = self._level
+        self._level = max(self._level * 0.7, self._floor)
+        self._cut_at = now
+        return True
+
+    def on_overload(self, now: float, pause_s: float = 15.0) -> None:
+        """A 503 or 529: the service is short of capacity, our share of it is not the cause."""
+        self._growth_from = max(self._growth_from, now + pause_s)
+
+
+# ----------------------------------------------------------------------------- parking and probing
+
+
+class Gate:
+    """Whether a provider may be asked at all: open, shut until a time, or ajar for one probe at a time.
+
+    After a shut time only one probe goes; its success opens the gate, its failure shuts it again. The wait between
+    probes stays short (`probe_s`) unless the server names a time, so that the end of a storm is seen at once.
+    """
+
+    def __init__(self, *, probe_s: float = 8.0):
+        self._probe_s = probe_s
+        self._shut_until = -math.inf
+        self._ajar = False
+        self._probe_out = False
+        self.reason = ""
+
+    def shut(self, now: float, wait_s: float | None, reason: str) -> None:
+        """Refuse everything until the server's time, or for one probe interval."""
+        self._shut_until = max(self._shut_until, now + (self._probe_s if wait_s is None else wait_s))
+        self._ajar, self._probe_out, self.reason = True, False, reason
+
+    def delay(self, now: float) -> float:
+        """Seconds until a request may go; infinite while a probe is out."""
+        if now < self._shut_until:
+            return self._shut_until - now
+        return math.inf if self._ajar and self._probe_out else 0.0
+
+    def launched(self) -> None:
+        self._probe_out = self._ajar
+
+    def opened(self) -> bool:
+        """A request came back without push-back. Returns whether that opened the gate."""
+        was_ajar, self._ajar, self._probe_out, self.reason = self._ajar, False, False, ""
+        return was_ajar
+
+    def probe_lost(self) -> None:
+        """The probe ended without telling either way (a reset, a time-out): let another one go."""
+        self._probe_out = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self._ajar
+
+    @property
+    def shut_until(self) -> float:
+        return self._shut_until
