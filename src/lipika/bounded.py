@@ -12,7 +12,7 @@ class ByteBudget:
     """First come, first served. An item larger than the whole budget is let in alone rather than never."""
 
     def __init__(self, limit: int):
-        self._limit = limit
+        self.limit = limit
         self._used = 0
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.peak = 0
@@ -54,7 +54,7 @@ class ByteBudget:
             self.release(size)
 
     def _fits(self, size: int) -> bool:
-        return self._used == 0 or self._used + size <= self._limit
+        return self._used == 0 or self._used + size <= self.limit
 
     def _take(self, size: int) -> None:
         self._used += size

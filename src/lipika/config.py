@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     live_seconds: float = Field(5.0, gt=0, le=300, description="Between live RPM/TPM updates and flushes.")
     lease_seconds: float = Field(120.0, gt=0, le=86_400, description="A claim not renewed this long is free.")
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of one video before it is failed.")
-    max_videos: int = Field(8, ge=1, le=1000, description="Videos held at a time, per worker.")
+    max_videos: int = Field(64, ge=1, le=1000, description="Videos held at a time, per worker.")
     drain_seconds: float = Field(60.0, ge=0, le=3600, description="To finish answers in flight on SIGTERM.")
 
     @classmethod

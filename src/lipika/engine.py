@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import random
 import time
 from collections import Counter, deque
@@ -70,9 +71,12 @@ class Totals:
     retries: int = 0
     failed: int = 0
     cache_hits: int = 0
+    batches: int = 0
+    latency_ms: float = 0.0  # sum over all attempts
     usage: Usage = Usage()
     cost_usd: float = 0.0
     failure_kinds: Counter[str] = field(default_factory=Counter)
+    model_versions: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -148,7 +152,7 @@ class Engine:
         try:
             await self._tasks.__aexit__(kind, error, None)
         finally:
-            self._close_batches(force=True)
+            self.close_batches()
 
     def drain(self) -> None:
         """Launch nothing more: what waits ends with `Draining`, what is in flight may come back."""
@@ -192,7 +196,7 @@ class Engine:
             self._wake.clear()
             now = self._clock()
             delay = self._launch_due(now)
-            self._close_batches()
+            self._close_batches(now)
             timer = asyncio.get_running_loop().call_later(max(delay, _TICK_S), self._wake.set)
             try:
                 await self._wake.wait()
@@ -286,6 +290,9 @@ class Engine:
         self.totals.usage += response.usage
         self.totals.cost_usd += cost
         self.totals.cache_hits += response.usage.cached > 0
+        self.totals.latency_ms += response.latency_ms
+        if response.model_version:
+            self.totals.model_versions[response.model_version] += 1
         self._tpm.add(response.usage.prompt, now)
 
     def _on_failure(
@@ -353,10 +360,14 @@ class Engine:
         self._fresh.clear()
         self._retries.clear()
 
-    def _close_batches(self, *, force: bool = False) -> None:
-        now = self._clock()
-        for batch in [batch for batch in self._batches if force or batch.closable(now)]:
+    def close_batches(self) -> None:
+        """Report every batch that has nothing in flight, its window over or not: the work has ended."""
+        self._close_batches(math.inf)
+
+    def _close_batches(self, now: float) -> None:
+        for batch in [batch for batch in self._batches if batch.closable(now)]:
             self._batches.remove(batch)
+            self.totals.batches += 1
             self._on_batch(batch.report())
 
 

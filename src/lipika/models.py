@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType, Self
@@ -17,7 +17,7 @@ JsonObject = Mapping[str, Any]
 
 # ----------------------------------------------------------------------------- segments and clips
 
-_NAME = re.compile(r"^(?P<speaker>[^/\x00-\x1f]+?)_(?P<start>\d{5,10})_(?P<end>\d{5,10})$")
+_NAME = re.compile(r"(?P<speaker>[^/\x00-\x1f]+?)_(?P<start>[0-9]{5,10})_(?P<end>[0-9]{5,10})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,7 +35,7 @@ class SegmentName:
         Raises:
             ValueError: the stem is not of that form, or ends before it starts.
         """
-        match = _NAME.match(stem)
+        match = _NAME.fullmatch(stem)
         if match is None:
             raise ValueError(f"{stem!r} is not <speaker>_<start>_<end> with times in centiseconds")
         name = cls(match["speaker"], int(match["start"]), int(match["end"]))
@@ -312,6 +312,25 @@ class Accounting:
     failed: int = 0
     discard_reasons: dict[str, int] = field(default_factory=dict)
 
+    def polished(self, clips: int, discards: Sequence[Discard]) -> None:
+        """Count what one segment became: clips, or a discard; and the parts of it that went no further."""
+        if clips:
+            self.segments_polished += 1
+            self.parts_discarded += len(discards)
+        else:
+            self.segments_discarded += 1
+        for discard in discards:
+            self.discard_reasons[discard.reason] = self.discard_reasons.get(discard.reason, 0) + 1
+
+    def end(self, status: ClipStatus) -> None:
+        """Count the end of one clip."""
+        if status is ClipStatus.TRANSCRIBED:
+            self.transcribed += 1
+        elif status is ClipStatus.NO_SPEECH:
+            self.no_speech += 1
+        else:
+            self.failed += 1
+
     def problem(self) -> str | None:
         """What does not add up, in words; None when the identity holds."""
         if self.segments != self.segments_polished + self.segments_discarded:
@@ -375,6 +394,7 @@ class NewVideo:
     language: str | None = None
     priority: int = 0
     segment_count: int | None = None
+    source_bytes: int | None = None  # lets a worker bound what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,3 +407,4 @@ class ClaimedVideo:
     output_key: str
     language: str | None
     attempt: int
+    source_bytes: int | None = None

@@ -50,7 +50,10 @@ class _Frame:
 
 
 class AIStudioProvider(HttpProvider):
-    """Gemini through AI Studio. The key travels in `x-goog-api-key`, never in a URL."""
+    """Gemini through AI Studio. The key travels in `x-goog-api-key`, never in a URL.
+
+    `name` is what rows and budgets call it; a simulator behind the same wire format has its own.
+    """
 
     def __init__(
         self,
@@ -61,15 +64,17 @@ class AIStudioProvider(HttpProvider):
         capabilities: Capabilities,
         response_schema: Mapping[str, Any],
         api_version: str = "v1beta",
+        name: str = "aistudio",
     ):
         super().__init__(options, {"x-goog-api-key": api_key, "Content-Type": "application/json"})
         self._url = f"{base_url.rstrip('/')}/{api_version}/models/{options.model_id}:generateContent"
+        self._name = name
         self._capabilities = capabilities
         self._response_schema = response_schema
         self._frames: dict[tuple[str, str, int, bool], _Frame] = {}
 
     def get_provider_name(self) -> str:
-        return "aistudio"
+        return self._name
 
     async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
         started = time.perf_counter()

@@ -1,0 +1,403 @@
+"""The composition root: settings in, running parts out. The only place that knows how everything is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from lipika import __version__, polish, prompt, transcript, validation
+from lipika.bounded import ByteBudget
+from lipika.capabilities import Capabilities, load_capabilities
+from lipika.config import Settings, require_key
+from lipika.db.connection import Database
+from lipika.db.migrate import migrate
+from lipika.db.queue import Queue
+from lipika.db.results import Results
+from lipika.db.stats import Stats, Totals
+from lipika.db.workers import WorkerInfo, Workers
+from lipika.embedded import EmbeddedPostgres
+from lipika.engine import Engine, EngineOptions
+from lipika.errors import ObjectMissing, UsageError
+from lipika.models import NewVideo
+from lipika.pipeline import AskedAs, Place, Progress, Tools
+from lipika.progress import Watch, shown
+from lipika.providers.aistudio import AIStudioProvider
+from lipika.providers.base import BaseProvider, ModelOptions
+from lipika.simulator.config import SimulatorConfig
+from lipika.simulator.process import spawn
+from lipika.sink import ResultSink
+from lipika.sources import is_url, object_url
+from lipika.storage import Store, StoreSettings, split_url
+from lipika.worker import Ports, Worker, WorkerOptions
+
+# ----------------------------------------------------------------------------- parts
+
+
+@asynccontextmanager
+async def connect_database(settings: Settings) -> AsyncIterator[Database]:
+    """DATABASE_URL, or the embedded Postgres; as it is, perhaps without tables."""
+    if settings.database_url is not None:
+        async with Database(settings.database_url.get_secret_value()) as database:
+            yield database
+        return
+    async with EmbeddedPostgres(settings.lipika_data_dir) as server, Database(server.url) as database:
+        yield database
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """As `connect_database`; the embedded one is migrated, another is left to `lipika db migrate`."""
+    async with connect_database(settings) as database:
+        if settings.database_url is None:
+            await migrate(database)
+        yield database
+
+
+def store_settings(settings: Settings) -> StoreSettings:
+    """How object stores are reached."""
+    secret = settings.r2_secret_access_key
+    return StoreSettings(
+        access_key_id=settings.r2_access_key_id,
+        secret_access_key=secret.get_secret_value() if secret else "",
+        endpoint_url=settings.s3_endpoint_url,
+        r2_account_id=settings.r2_account_id,
+        bucket=settings.r2_bucket,
+    )
+
+
+class Stores:
+    """Stores by their root, each opened once."""
+
+    def __init__(self, settings: StoreSettings):
+        self._settings = settings
+        self._open: dict[str, Store] = {}
+
+    def place(self, key: str, base: str, *, create: bool = False) -> Place:
+        """The object that a queue row names: a full URL or path, or a key below `base`.
+
+        `create` makes a missing local folder.
+        """
+        root, name = split_url(key if is_url(key) or key.startswith("/") else object_url(base, key))
+        if root not in self._open:
+            self._open[root] = Store.open(root, self._settings, create=create)
+        return Place(self._open[root], name)
+
+
+@asynccontextmanager
+async def open_provider(settings: Settings, capabilities: Capabilities) -> AsyncIterator[BaseProvider]:
+    """The primary provider; for `simulator`, with a simulator of its own beside it."""
+    key = require_key(settings)
+    async with AsyncExitStack() as stack:
+        base_url, name = settings.gemini_base_url, "aistudio"
+        if settings.provider == "simulator":
+            simulator = await stack.enter_async_context(spawn(SimulatorConfig()))
+            base_url, name = simulator.url, "simulator"
+        if settings.provider == "openrouter":
+            raise UsageError(
+                "PROVIDER=openrouter is not available in this version: use aistudio or simulator"
+            )
+        yield await stack.enter_async_context(
+            AIStudioProvider(
+                base_url=base_url,
+                api_key=key,
+                options=model_options(settings),
+                capabilities=capabilities,
+                response_schema=transcript.response_schema(),
+                api_version=settings.gemini_api_version,
+                name=name,
+            )
+        )
+
+
+def model_options(settings: Settings) -> ModelOptions:
+    """How the model is asked."""
+    return ModelOptions(
+        settings.model_id, settings.temperature, settings.thinking_level, settings.request_timeout_seconds
+    )
+
+
+def worker_info(settings: Settings) -> WorkerInfo:
+    """Who this process life is: the machine's name and a random suffix, so that a restart revives nobody."""
+    instance = (
+        settings.worker_instance_id
+        or os.environ.get("VAST_CONTAINERLABEL")
+        or os.environ.get("CONTAINER_ID")
+        or platform.node()
+        or "worker"
+    )
+    return WorkerInfo(
+        worker_id=f"{instance}-{secrets.token_hex(3)}",
+        instance_id=instance,
+        provider=settings.provider,
+        gpu_type=None,
+        config={
+            "lipika_version": __version__,
+            "prompt_version": prompt.PROMPT_VERSION,
+            "schema_version": transcript.SCHEMA_VERSION,
+            "trimmer_version": polish.TRIMMER_VERSION,
+            "validator_version": validation.VALIDATOR_VERSION,
+            "model_id": settings.model_id,
+            "temperature": settings.temperature,
+            "thinking_level": settings.thinking_level,
+            "batch_size": settings.worker_batch_size,
+            "batch_interval_seconds": settings.batch_interval_seconds,
+            "batch_launch": settings.batch_launch,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A worker that is ready to run, and what to look at while it does."""
+
+    worker: Worker
+    engine: Engine
+    room: ByteBudget
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, database: Database) -> AsyncIterator[Running]:
+    """A worker with everything it needs; all of it is gone when the block ends."""
+    capabilities = load_capabilities(settings.model_id, settings.models_file)
+    info = worker_info(settings)
+    stores = Stores(store_settings(settings))
+    results = Results(database)
+    threads = os.cpu_count() or 1
+    room = ByteBudget(settings.max_buffer_mb << 20)
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(open_provider(settings, capabilities))
+        executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="audio"))
+        spool_dir = stack.enter_context(_spool_folder(settings.spool_dir))
+        sink = ResultSink(results)
+        engine = await stack.enter_async_context(
+            Engine(
+                provider,
+                capabilities,
+                worker_id=info.worker_id,
+                options=EngineOptions(
+                    batch_size=settings.worker_batch_size,
+                    interval_s=settings.batch_interval_seconds,
+                    burst=settings.batch_launch == "burst",
+                    max_in_flight=settings.max_in_flight,
+                ),
+                on_batch=sink.keep_batch,
+            )
+        )
+        tools = Tools(
+            worker_id=info.worker_id,
+            engine=engine,
+            keep=sink.keep,
+            room=room,
+            threads=executor,
+            look_ahead=2 * threads,
+            spool_dir=Path(spool_dir),
+            asked_as=AskedAs(settings.model_id, settings.temperature, settings.thinking_level),
+            progress=Progress(),
+        )
+        worker = Worker(
+            info,
+            Ports(
+                queue=Queue(database),
+                results=results,
+                workers=Workers(database),
+                engine=engine,
+                sink=sink,
+                tools=tools,
+                source=lambda key: stores.place(key, settings.store_url),
+                target=lambda key: stores.place(key, settings.output_url, create=True),
+            ),
+            WorkerOptions(
+                heartbeat_s=settings.heartbeat_seconds,
+                live_s=settings.live_seconds,
+                lease_s=settings.lease_seconds,
+                drain_s=settings.drain_seconds,
+                max_videos=settings.max_videos,
+                window=settings.worker_batch_size,
+            ),
+        )
+        sink.on_lost = worker.forget
+        yield Running(worker, engine, room)
+        engine.close_batches()
+        await sink.flush_all()
+
+
+def _spool_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own for work in progress; its files have no names, so nothing is left after a kill."""
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="lipika-", dir=parent)
+
+
+# ----------------------------------------------------------------------------- the main job
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one `lipika run` came to. Requests, tokens and dollars are of this run; the rest is of its videos."""
+
+    videos: int
+    done: int
+    failed_videos: int
+    already_done: int
+    segments: int
+    clips: int
+    discarded: int
+    parts_discarded: int
+    transcribed: int
+    no_speech: int
+    failed: int
+    reused: int
+    requests: int
+    rate_limited: int
+    retries: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float
+    seconds: float
+    clips_per_minute: float
+    audio_hours: float
+    model_versions: tuple[str, ...]
+    simulated: bool
+    outputs: tuple[str, ...]
+    errors: tuple[tuple[str, str], ...]
+
+
+async def run_videos(
+    settings: Settings,
+    database: Database,
+    videos: Sequence[NewVideo],
+    console: Console,
+    *,
+    again: bool = False,
+    quiet: bool = False,
+    title: str = "lipika",
+) -> RunSummary:
+    """Put videos into the queue, work until all of them are done or failed, and sum up.
+
+    Videos that are done, with their result still in place, are not done again unless `again`.
+
+    Raises:
+        UsageError: a video id is in the queue already for another archive.
+        WorkerStop: the provider refuses everything.
+    """
+    started = time.monotonic()
+    queue = Queue(database)
+    todo = await _enqueue(settings, queue, videos, again=again)
+    ids = [video.video_id for video in videos]
+    async with open_worker(settings, database) as running:
+        watch = Watch(running.worker, running.engine, videos=len(todo), title=title)
+        with _Signals(running.worker):
+            async with shown(watch, console, quiet=quiet):
+                if todo:
+                    await running.worker.run(only=todo, until_empty=True)
+        seconds = time.monotonic() - started
+    totals = await Stats(database).totals(ids)
+    return _summary(running, totals, videos, len(videos) - len(todo), seconds, settings)
+
+
+async def _enqueue(settings: Settings, queue: Queue, videos: Sequence[NewVideo], *, again: bool) -> list[str]:
+    """Add videos; returns the ids of those that have work left."""
+    await queue.add(videos, max_attempts=settings.max_attempts)
+    known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
+    moved = [video for video in videos if known[video.video_id].source_key != video.source_key]
+    if moved:
+        first = moved[0]
+        raise UsageError(
+            f"video {first.video_id!r} is in the queue already, from {known[first.video_id].source_key}; this run"
+            f" names {first.source_key}. Rename the archive, or remove it with `lipika queue remove`"
+        )
+    stores = Stores(store_settings(settings))
+    finished = set()
+    for video in videos:
+        row = known[video.video_id]
+        if again or row.status != "done" or row.output_key != video.output_key:
+            continue
+        if await _exists(stores.place(video.output_key, settings.output_url, create=True)):
+            finished.add(video.video_id)
+    todo = [video for video in videos if video.video_id not in finished]
+    await queue.redo(todo)
+    return [video.video_id for video in todo]
+
+
+async def _exists(place: Place) -> bool:
+    try:
+        await place.store.head(place.key)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def _summary(
+    running: Running,
+    totals: Totals,
+    videos: Sequence[NewVideo],
+    already_done: int,
+    seconds: float,
+    settings: Settings,
+) -> RunSummary:
+    counted, progress = running.engine.totals, running.worker.progress
+    ended = progress.transcribed + progress.no_speech + progress.failed
+    return RunSummary(
+        videos=totals.videos,
+        done=totals.videos_done,
+        failed_videos=totals.videos_failed,
+        already_done=already_done,
+        segments=totals.segments,
+        clips=totals.clips,
+        discarded=totals.discarded,
+        parts_discarded=totals.parts_discarded,
+        transcribed=totals.transcribed,
+        no_speech=totals.no_speech,
+        failed=totals.failed,
+        reused=progress.reused,
+        requests=counted.requests,
+        rate_limited=counted.rate_limited,
+        retries=counted.retries,
+        prompt_tokens=counted.usage.prompt,
+        cached_tokens=counted.usage.cached,
+        output_tokens=counted.usage.output,
+        cost_usd=counted.cost_usd,
+        seconds=seconds,
+        clips_per_minute=ended / seconds * 60,
+        audio_hours=progress.audio_ms / 3_600_000,
+        model_versions=tuple(sorted(counted.model_versions)),
+        simulated=settings.provider == "simulator" or "simulated" in counted.model_versions,
+        outputs=tuple(video.output_key for video in videos),
+        errors=tuple(running.worker.tally.errors),
+    )
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM drains the worker, the second stops it at once."""
+
+    def __init__(self, worker: Worker):
+        self._worker = worker
+        self._seen = 0
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._received)
+
+    def __exit__(self, *_exc: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _received(self) -> None:
+        self._seen += 1
+        if self._seen == 1:
+            self._worker.drain()
+        else:
+            self._worker.stop_now()

@@ -1,0 +1,379 @@
+"""The command line: thin commands over `app`. Results go to stdout, everything else to stderr.
+
+Exit codes: 0 everything done; 1 some video failed; 2 something to change (arguments, settings, sources);
+3 stopped early (provider refuses, database or store away); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lipika import __version__
+from lipika.errors import LipikaError, UsageError
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="lipika",
+    help="Archives of raw speech segments in, validated, training-ready transcripts out.\n\n"
+    "Start with `lipika demo`: no key, no server. Then `lipika run my_tars/ --out out/`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+db_app = typer.Typer(help="The database: what is there, and migrations.", no_args_is_help=True)
+queue_app = typer.Typer(help="The queue of videos.", no_args_is_help=True)
+app.add_typer(db_app, name="db")
+app.add_typer(queue_app, name="queue")
+
+err = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+
+
+class Provider(StrEnum):
+    """Who is asked."""
+
+    AISTUDIO = "aistudio"
+    OPENROUTER = "openrouter"
+    SIMULATOR = "simulator"
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+
+
+# ----------------------------------------------------------------------------- the main job
+
+
+@app.command()
+def demo(
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Folder for the results; emptied of earlier demos.")
+    ] = Path("demo-out"),
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole job on sample speech in 12 languages: no key, no server, no root; transcripts are simulated."""
+    from lipika import demo as demo_module
+
+    summary = _run(lambda: demo_module.run_demo(out_dir, data_dir, err))
+    _report(summary, as_json, where=out_dir)
+
+
+@app.command()
+def run(
+    sources: Annotated[
+        list[str], typer.Argument(help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False)
+    ],
+    out_url: Annotated[
+        str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
+    ] = None,
+    provider: Annotated[Provider | None, typer.Option(help="Who is asked [PROVIDER].")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take no more videos than this.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also redo videos that are done; their stored answers are reused.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Transcribe archives: from tars to result tars, on this machine.
+
+    Each video is one tar: segments/<speaker>_<start>_<end>.flac with times in centiseconds, and metadata.json.
+
+    Example: GEMINI_API_KEY=... lipika run my_tars/ --out out/
+    """
+    from lipika.app import open_database, run_videos, store_settings
+    from lipika.config import load_settings, require_key
+    from lipika.sources import find_videos
+
+    async def job() -> Any:
+        settings = load_settings(
+            provider=provider.value if provider else None, lipika_data_dir=data_dir, output_url=out_url
+        )
+        require_key(settings)
+        if not settings.output_url:
+            raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
+        videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
+        async with open_database(settings) as database:
+            return await run_videos(settings, database, videos, err, again=again, quiet=quiet)
+
+    _report(_run(job), as_json, where=out_url)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+)
+def simulator(context: typer.Context) -> None:
+    """A local stand-in for the Gemini and OpenRouter APIs: real wire formats, made-up transcripts (--help: more).
+
+    Point any client at it, lipika or Google's own: GEMINI_BASE_URL=http://127.0.0.1:8700 and any key.
+    """
+    from lipika.simulator.__main__ import main as serve
+
+    arguments = list(context.args)
+    if not any(argument.split("=")[0] == "--port" for argument in arguments):
+        arguments += ["--port", "8700"]
+    raise typer.Exit(serve(arguments))
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Check settings, database, stores and key before anything is spent."""
+    from lipika.doctor import examine
+
+    findings = _run(lambda: examine(data_dir))
+    if as_json:
+        _print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        table = Table("", "check", "finding", box=None)
+        for finding in findings:
+            table.add_row("ok" if finding.ok else "FAIL", finding.name, finding.message)
+        out.print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """The version, and those of prompt, schema, trimmer and validator that go with every row."""
+    from lipika import polish, prompt, transcript, validation
+
+    out.print(
+        f"lipika {__version__} (prompt {prompt.PROMPT_VERSION}, schema {transcript.SCHEMA_VERSION},"
+        f" trimmer {polish.TRIMMER_VERSION}, validator {validation.VALIDATOR_VERSION})"
+    )
+
+
+# ----------------------------------------------------------------------------- database
+
+
+@db_app.command("migrate")
+def db_migrate(data_dir: DataDir = None) -> None:
+    """Apply the migrations that are missing; running it again changes nothing."""
+    from lipika.app import connect_database
+    from lipika.config import load_settings
+    from lipika.db.migrate import migrate
+
+    async def job() -> list[str]:
+        async with connect_database(load_settings(lipika_data_dir=data_dir)) as database:
+            return await migrate(database)
+
+    applied = _run(job)
+    for title in applied:
+        out.print(f"applied {title}")
+    if not applied:
+        out.print("nothing to do: the database is up to date")
+
+
+@db_app.command("check")
+def db_check(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Say what is there: server, migrations, row level security, tables that list videos. Changes nothing."""
+    from lipika.app import connect_database
+    from lipika.config import load_settings
+    from lipika.db.migrate import check
+
+    async def job() -> Any:
+        async with connect_database(load_settings(lipika_data_dir=data_dir)) as database:
+            return await check(database)
+
+    report = _run(job)
+    if as_json:
+        _print_json(report)
+    else:
+        out.print(f"Postgres {report.server_version}; migrations applied: {len(report.applied)}")
+        for table in report.video_tables:
+            out.print(f"videos may be listed in {table.schema_name}.{table.table_name}")
+        for problem in report.problems():
+            out.print(f"PROBLEM  {problem}")
+        if not report.problems():
+            out.print("no problems")
+    if report.problems():
+        raise typer.Exit(1)
+
+
+# ----------------------------------------------------------------------------- queue
+
+
+@queue_app.command("add")
+def queue_add(
+    sources: Annotated[
+        list[str], typer.Argument(help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False)
+    ],
+    out_url: Annotated[
+        str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language hint for all of them, such as hi; default: their metadata's.")
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put videos into the queue for workers. Adding one twice changes nothing."""
+    from lipika.app import open_database, store_settings
+    from lipika.config import load_settings
+    from lipika.db.queue import Queue
+    from lipika.languages import LANGUAGES, find_language
+    from lipika.sources import find_videos
+
+    async def job() -> Any:
+        settings = load_settings(lipika_data_dir=data_dir, output_url=out_url)
+        if not settings.output_url:
+            raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
+        hint = find_language(language)
+        if language and hint is None:
+            raise UsageError(f"--language {language}: not one of {', '.join(LANGUAGES)}")
+        videos = [
+            dataclasses.replace(video, language=hint.code if hint else None, priority=priority)
+            for video in await find_videos(sources, settings.output_url, store_settings(settings))
+        ]
+        async with open_database(settings) as database:
+            return await Queue(database).add(videos, max_attempts=settings.max_attempts)
+
+    report = _run(job)
+    if as_json:
+        _print_json(report)
+    else:
+        out.print(f"added {report.added}, already there {report.existing}")
+        for video_id in report.conflicts:
+            out.print(
+                f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is"
+            )
+    if report.conflicts:
+        raise typer.Exit(1)
+
+
+@queue_app.command("status")
+def queue_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """How many videos are pending, at work, done and failed; why the last ones failed."""
+    from lipika.app import open_database
+    from lipika.config import load_settings
+    from lipika.db.queue import Queue
+    from lipika.models import VideoStatus
+
+    async def job() -> Any:
+        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+            queue = Queue(database)
+            return await queue.counts(), await queue.list_videos(VideoStatus.FAILED, limit=20)
+
+    counts, failed = _run(job)
+    if as_json:
+        reasons = [
+            {"video_id": row.video_id, "code": row.error_code, "message": row.error_message} for row in failed
+        ]
+        _print_json({**dataclasses.asdict(counts), "total": counts.total, "failed_videos": reasons})
+        return
+    table = Table(box=None)
+    names = ("pending", "held", "claimed", "processing", "done", "failed", "total")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_row(*(str(getattr(counts, name)) for name in names))
+    out.print(table)
+    for row in failed:
+        out.print(f"failed  {row.video_id}: {row.error_message}")
+
+
+# ----------------------------------------------------------------------------- plumbing
+
+
+def _run(job: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a command's coroutine on the fastest loop there is; our own errors become a sentence and a code."""
+    from lipika import log
+
+    log.configure(level="warning")
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(job())
+    except UsageError as error:
+        _die(2, error)
+    except LipikaError as error:
+        _die(3, error)
+    except KeyboardInterrupt:
+        _die(130, "interrupted")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.new_event_loop
+
+
+def _die(code: int, reason: object) -> NoReturn:
+    from lipika.log import redact
+
+    err.print(f"lipika: {redact(str(reason))}", markup=False, soft_wrap=True)
+    raise SystemExit(code)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.flush()
+
+
+def _report(summary: Any, as_json: bool, where: object) -> None:
+    """The summary of a run, and the exit code it deserves."""
+    if as_json:
+        _print_json(summary)
+    else:
+        _print_summary(summary, where)
+    if summary.failed_videos or summary.done + summary.failed_videos < summary.videos:
+        raise typer.Exit(1 if summary.failed_videos else 3)
+
+
+def _print_summary(summary: Any, where: object) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    rows = (
+        ("videos done", f"{summary.done} of {summary.videos}"),
+        ("videos failed", f"{summary.failed_videos}"),
+        ("already done before", f"{summary.already_done}"),
+        ("segments", f"{summary.segments:,}"),
+        ("  discarded", f"{summary.discarded:,} (and {summary.parts_discarded:,} parts of others)"),
+        ("clips", f"{summary.clips:,}"),
+        ("  transcribed", f"{summary.transcribed:,}"),
+        ("  NO_SPEECH", f"{summary.no_speech:,}"),
+        ("  failed", f"{summary.failed:,}"),
+        ("requests", f"{summary.requests:,}"),
+        ("  429s", f"{summary.rate_limited:,}"),
+        ("tokens in / out", f"{summary.prompt_tokens:,} / {summary.output_tokens:,}"),
+        (
+            "dollars",
+            f"{summary.cost_usd:.4f}" + (" (simulated: nothing was charged)" if summary.simulated else ""),
+        ),
+        ("clips per minute", f"{summary.clips_per_minute:,.0f}"),
+        ("time", f"{summary.seconds:.1f} s"),
+    )
+    for name, value in rows:
+        table.add_row(name, value)
+    out.print(table)
+    for video_id, message in summary.errors:
+        out.print(f"FAILED  {video_id}: {message}", markup=False, soft_wrap=True)
+    if summary.simulated:
+        out.print("\nThe transcripts are SIMULATED: made-up text of plausible length, not what was said.")
+    if where is not None:
+        out.print(f"Results: {where}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of the `lipika` command."""
+    app()

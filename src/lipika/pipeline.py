@@ -1,0 +1,410 @@
+"""One video in, one result tar out: read, polish, ask, check, pack. The product on a page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from lipika import packaging, prompt, tars, transcript, validation
+from lipika.bounded import ByteBudget
+from lipika.db.results import StoredAnswer
+from lipika.engine import Engine, Outcome
+from lipika.errors import (
+    AccountingError,
+    Draining,
+    LipikaError,
+    SegmentError,
+    Unavailable,
+    VideoError,
+    WorkerStop,
+)
+from lipika.languages import find_language
+from lipika.models import (
+    Accounting,
+    ClaimedVideo,
+    ClipResult,
+    ClipStatus,
+    Discard,
+    Failure,
+    JsonObject,
+    Judged,
+    PolishedClip,
+    Provenance,
+    SegmentName,
+    Usage,
+)
+from lipika.polish import PolishedSegment, polish_segment
+from lipika.providers.base import TranscriptionRequest
+from lipika.spool import Spool
+from lipika.storage import ObjectInfo, Store
+
+T = TypeVar("T")
+
+Keep = Callable[[ClaimedVideo, ClipResult], Awaitable[None]]
+"""Makes one result durable, soon."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has happened to videos so far, over all of them; a display may look at it at any time."""
+
+    segments: int = 0
+    clips: int = 0
+    discarded: int = 0
+    transcribed: int = 0
+    no_speech: int = 0
+    failed: int = 0
+    reused: int = 0
+    audio_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAs:
+    """How clips are asked: part of every result, and what an earlier answer must share to be used again."""
+
+    model_id: str
+    temperature: float | None
+    thinking_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a pipeline works with; shared by all videos of a worker."""
+
+    worker_id: str
+    engine: Engine
+    keep: Keep
+    room: ByteBudget  # polished audio in memory
+    threads: Executor  # for decoding, encoding and blocking reads
+    look_ahead: int  # segments being polished at a time
+    spool_dir: Path
+    asked_as: AskedAs
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object in a store."""
+
+    store: Store
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """A finished video: its output object, what was discarded, what it cost."""
+
+    output: ObjectInfo
+    sha256: str
+    discards: tuple[Discard, ...]
+    usage: Usage
+    cost_usd: float
+
+
+async def transcribe_video(
+    video: ClaimedVideo,
+    source: Place,
+    target: Place,
+    tools: Tools,
+    earlier: Mapping[str, StoredAnswer],
+    accounting: Accounting,
+) -> VideoReport:
+    """Transcribe one video and store its result tar; the caller marks it done.
+
+    `earlier` holds paid answers of former attempts by the digest of their audio: they are not asked again.
+    `accounting` starts at zero and may be looked at while the video is under way.
+
+    Raises:
+        ArchiveError: the archive is damaged; results up to there have been kept.
+        AccountingError: segments and clips do not add up; nothing has been stored.
+        Draining: the worker is stopping; results so far have been kept.
+        WorkerStop: the provider refuses everything.
+        Unavailable: the store is away.
+    """
+    with Spool(tools.spool_dir) as spool:
+        job = _Job(video, tools, spool, earlier, accounting)
+        await job.find_language(source)
+        try:
+            async with asyncio.TaskGroup() as asking, aclosing(job.read_and_polish(source)) as clips:
+                async for clip in clips:
+                    await job.admit(clip)
+                    task = asking.create_task(job.ask(clip))
+                    task.add_done_callback(job.leave(clip))
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        job.check()
+        return await job.pack(target)
+
+
+@dataclass(slots=True)
+class _Job:
+    """One video on its way: the state its steps share."""
+
+    video: ClaimedVideo
+    tools: Tools
+    spool: Spool
+    earlier: Mapping[str, StoredAnswer]
+    accounting: Accounting
+    language: str | None = None
+    metadata: JsonObject | None = None
+    discards: list[Discard] = field(default_factory=list)
+    summary: packaging.Summary = field(default_factory=packaging.Summary)
+    names: set[SegmentName] = field(default_factory=set)
+    stopped: LipikaError | None = None
+
+    # ------------------------------------------------------------------------- read, polish
+
+    async def find_language(self, source: Place) -> None:
+        """The queue's language, else the metadata's. Only when it comes late is the archive read twice."""
+        hint = find_language(self.video.language)
+        if hint is None:
+            self.metadata = await self._in_thread(lambda: _read_metadata(source))
+            hint = find_language(packaging.language_of(self.metadata or {}))
+        self.language = hint.code if hint else None
+
+    async def read_and_polish(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
+        """Polished clips in the archive's order, until its end or until something stops the video.
+
+        What stops it is remembered, not raised: answers that are on their way have been paid for.
+        """
+        try:
+            async with aclosing(self._polished_segments(source)) as segments:
+                async for polished in segments:
+                    for clip in self._count(polished):
+                        yield clip
+                    if self.stopped is not None:
+                        return
+        except (VideoError, Unavailable) as reason:
+            self.stopped = self.stopped or reason
+
+    async def _polished_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
+        """A few segments are worked on at a time, in threads."""
+        pending: deque[asyncio.Future[PolishedSegment]] = deque()
+        reader = await self._in_thread(lambda: source.store.open_read(source.key))
+        with closing(reader):
+            members = tars.read_members(reader)
+            try:
+                while (member := await self._in_thread(lambda: next(members, None))) is not None:
+                    work = self._take(member)
+                    if work is not None:
+                        pending.append(work)
+                    while len(pending) >= self.tools.look_ahead:
+                        yield await pending.popleft()
+                while pending:
+                    yield await pending.popleft()
+            finally:
+                for work in pending:
+                    work.cancel()
+
+    def _take(self, member: tars.Member | tars.BadMember) -> asyncio.Future[PolishedSegment] | None:
+        """Start polishing a segment; note metadata and what cannot be used."""
+        if member.kind is tars.MemberKind.SEGMENT:
+            self.accounting.segments += 1
+            self.tools.progress.segments += 1
+            loop = asyncio.get_running_loop()
+            return loop.run_in_executor(self.tools.threads, _polish, member)
+        if isinstance(member, tars.BadMember):
+            if member.code != "ignored":
+                self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
+        elif member.kind is tars.MemberKind.METADATA:
+            self.metadata = tars.parse_metadata(member.data)
+        return None
+
+    def _count(self, polished: PolishedSegment) -> Iterator[PolishedClip]:
+        self.discards.extend(polished.discards)
+        self.accounting.polished(len(polished.clips), polished.discards)
+        self.tools.progress.discarded += not polished.clips
+        return map(self._named_once, polished.clips)
+
+    def _named_once(self, polished: PolishedClip) -> PolishedClip:
+        """No two clips of a video share a name: overlapping segments may polish to the same span."""
+        name = polished.clip.name
+        while name in self.names:
+            name = replace(name, end_cs=name.end_cs + 1)
+        self.names.add(name)
+        if name == polished.clip.name:
+            return polished
+        clip = replace(polished.clip, name=name, flags=(*polished.clip.flags, "renamed"))
+        return replace(polished, clip=clip)
+
+    # ------------------------------------------------------------------------- ask, check
+
+    async def admit(self, polished: PolishedClip) -> None:
+        """Count the clip, put its packed form on disk, and wait until its sent form fits into memory."""
+        self.accounting.clips += 1
+        self.tools.progress.clips += 1
+        self.spool.add_clip(polished.clip.name.stem, polished.packed)
+        await self.tools.room.acquire(len(polished.sent))
+
+    def leave(self, polished: PolishedClip) -> Callable[[object], None]:
+        """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
+        return lambda _task: self.tools.room.release(len(polished.sent))
+
+    async def ask(self, polished: PolishedClip) -> None:
+        """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason."""
+        try:
+            result = self._reuse(polished) or self._result(polished, await self._answer(polished))
+        except (Draining, WorkerStop) as reason:
+            # Not raised here: the group would cancel the others, whose answers are on their way and paid for.
+            if not isinstance(self.stopped, WorkerStop):
+                self.stopped = reason
+            return
+        self._record(result)
+        await self.tools.keep(self.video, result)
+
+    async def _answer(self, polished: PolishedClip) -> Outcome:
+        clip = polished.clip
+        request = TranscriptionRequest(
+            clip_id=f"{self.video.video_id}/{clip.name.stem}",
+            video_id=self.video.video_id,
+            language=self.language,
+            system_prompt=prompt.system_prompt(self.language),
+            clip_prompt=prompt.clip_prompt(clip.duration_ms),
+            audio=polished.sent,
+            audio_ms=clip.duration_ms,
+            max_output_tokens=prompt.max_output_tokens(clip.duration_ms, self.language),
+        )
+        return await self.tools.engine.transcribe(request, lambda text: self._judge(polished, text))
+
+    def _judge(self, polished: PolishedClip, text: str) -> Judged | Failure:
+        answer = transcript.parse_answer(text)
+        if isinstance(answer, Failure):
+            return answer
+        return Judged(answer, validation.validate(answer, polished.clip, self.language))
+
+    def _reuse(self, polished: PolishedClip) -> ClipResult | None:
+        """An earlier attempt's answer to the very same audio, prompt and model; judged anew, not paid again."""
+        former = self.earlier.get(polished.clip.audio_digest)
+        if former is None or former.answer is None or not self._asked_alike(former):
+            return None
+        self.tools.progress.reused += 1
+        verdict = validation.validate(former.answer, polished.clip, self.language)
+        judged = Judged(former.answer, verdict)
+        return ClipResult(
+            video_id=self.video.video_id,
+            clip=polished.clip,
+            language_hint=former.language_hint,
+            status=_status(judged),
+            answer=former.answer,
+            verdict=verdict,
+            failure=None,
+            usage=former.usage,
+            cost_usd=former.cost_usd,
+            provenance=former.provenance,
+            reused=True,
+        )
+
+    def _asked_alike(self, former: StoredAnswer) -> bool:
+        asked, how = self.tools.asked_as, former.provenance
+        return (
+            former.language_hint == (self.language or "")
+            and (how.model_id, how.temperature, how.thinking_level)
+            == (asked.model_id, asked.temperature, asked.thinking_level)
+            and (how.prompt_version, how.schema_version) == (prompt.PROMPT_VERSION, transcript.SCHEMA_VERSION)
+        )
+
+    def _result(self, polished: PolishedClip, outcome: Outcome) -> ClipResult:
+        judged, asked = outcome.judged, self.tools.asked_as
+        return ClipResult(
+            video_id=self.video.video_id,
+            clip=polished.clip,
+            language_hint=self.language or "",
+            status=_status(judged),
+            answer=judged.answer if judged else None,
+            verdict=judged.verdict if judged else None,
+            failure=outcome.failure,
+            usage=outcome.usage,
+            cost_usd=outcome.cost_usd,
+            provenance=Provenance(
+                provider=outcome.provider,
+                model_id=asked.model_id,
+                model_version=outcome.model_version,
+                prompt_version=prompt.PROMPT_VERSION,
+                schema_version=transcript.SCHEMA_VERSION,
+                temperature=asked.temperature,
+                thinking_level=asked.thinking_level,
+                worker_id=self.tools.worker_id,
+                batch_id=outcome.batch_id,
+                attempts=outcome.attempts,
+                latency_ms=round(outcome.latency_ms),
+            ),
+        )
+
+    def _record(self, result: ClipResult) -> None:
+        """Count the clip's end and put its transcription on disk."""
+        self.accounting.end(result.status)
+        self.summary.add(result)
+        self.spool.add_result(result.clip.name.stem, packaging.clip_result_to_json(result))
+        progress = self.tools.progress
+        progress.audio_ms += result.clip.duration_ms
+        progress.transcribed += result.status is ClipStatus.TRANSCRIBED
+        progress.no_speech += result.status is ClipStatus.NO_SPEECH
+        progress.failed += result.status is ClipStatus.FAILED
+
+    def check(self) -> None:
+        """Nothing may be packed unless every segment and every clip has been accounted for."""
+        if self.stopped is not None:
+            raise self.stopped
+        problem = self.accounting.problem()
+        if problem is not None:
+            raise AccountingError(f"video {self.video.video_id}: {problem}")
+
+    # ------------------------------------------------------------------------- pack
+
+    async def pack(self, target: Place) -> VideoReport:
+        """Stream the result tar into the store; it is read back by size and digest before this returns."""
+        metadata = packaging.result_metadata(
+            self.metadata or {},
+            self.video.video_id,
+            self.language,
+            self.accounting,
+            self.discards,
+            self.summary,
+        )
+        tar = await self._in_thread(lambda: self.spool.compose(metadata))
+        output = await target.store.put_stream(target.key, tar.chunks(), tar.size, tar.sha256)
+        return VideoReport(
+            output, tar.sha256, tuple(self.discards), self.summary.usage, self.summary.cost_usd
+        )
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.tools.threads, work)
+
+
+def _polish(member: tars.Member | tars.BadMember) -> PolishedSegment:
+    """Polish one member; a segment that cannot be used is a discard with its reason, never an exception."""
+    try:
+        if isinstance(member, tars.BadMember):
+            raise SegmentError(member.code, member.message)
+        return polish_segment(member.segment, member.data)
+    except SegmentError as error:
+        return PolishedSegment((), (Discard(member.name, error.code, error.message, whole_segment=True),))
+
+
+def _read_metadata(source: Place) -> JsonObject | None:
+    """The archive's metadata, wherever it stands; usually it is the first member."""
+    with closing(source.store.open_read(source.key)) as reader:
+        for member in tars.read_members(reader):
+            if isinstance(member, tars.Member) and member.kind is tars.MemberKind.METADATA:
+                return tars.parse_metadata(member.data)
+    return None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single exception of a group: the one that made the others end."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _status(judged: Judged | None) -> ClipStatus:
+    if judged is None:
+        return ClipStatus.FAILED
+    return ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED
