@@ -14,9 +14,9 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from lipika.batches import Batch
 from lipika.capabilities import Capabilities
@@ -131,7 +131,7 @@ class Engine:
         self._bad_requests = 0
         self._stop: WorkerStop | Draining | None = None
         self._tasks = asyncio.TaskGroup()
-        self._launcher: asyncio.Task[None] | None = None
+        self._owned: set[asyncio.Task[None]] = set()
         self._rpm = RateMeter()
         self._tpm = RateMeter()
         self.totals = Totals()
@@ -140,19 +140,16 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._launcher = self._tasks.create_task(self._launch_forever())
+        self._own(self._launch_forever())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         self._end_waiting(self._stop or Draining("the engine has been closed"))
-        if self._launcher is not None:
-            self._launcher.cancel()
-        try:
-            await self._tasks.__aexit__(kind, error, None)
-        finally:
-            self.close_batches()
+        for task in self._owned:
+            task.cancel()
+        # The block's own error is not the group's business: it would come out wrapped.
+        await self._tasks.__aexit__(None, None, None)
+        self.close_batches()
 
     def drain(self) -> None:
         """Launch nothing more: what waits ends with `Draining`, what is in flight may come back."""
@@ -243,7 +240,12 @@ class Engine:
         ticket.attempts += 1
         self._in_flight += 1
         self._rpm.add(1, now)
-        self._tasks.create_task(self._attempt(ticket, batch))
+        self._own(self._attempt(ticket, batch))
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._owned.add(task)
+        task.add_done_callback(self._owned.discard)
 
     def _batch(self, now: float) -> Batch:
         """The batch of the window that `now` lies in, opened at its first launch."""

@@ -1,0 +1,5 @@
+"""`python -m lipika`."""
+
+from lipika.cli import main
+
+main()
