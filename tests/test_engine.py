@@ -1,0 +1,195 @@
+"""The engine against the simulator over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from asking import a_request, accept, an_engine, digest, quick
+from lipika.engine import Engine, Outcome
+from lipika.errors import Draining, WorkerStop
+from lipika.models import BatchReport, Failure, FailureKind, Judged
+from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, Quotas, SimulatorConfig, running
+
+
+def config(*rules: FaultRule, quotas: Quotas | None = None, latency_s: float = 0.02) -> SimulatorConfig:
+    return SimulatorConfig(
+        latency=Latency(latency_s, 0.1), faults=FaultPlan(rules), quotas=quotas or Quotas(), light=True
+    )
+
+
+async def ask_all(engine: Engine, count: int, *, video: str = "v") -> list[Outcome]:
+    return await asyncio.gather(
+        *(engine.transcribe(a_request(number, video=video), accept) for number in range(count))
+    )
+
+
+async def test_every_clip_is_answered_metered_and_accounted_to_a_batch() -> None:
+    reports: list[BatchReport] = []
+    async with running(config()) as sim, an_engine(sim.url, on_batch=reports.append) as engine:
+        outcomes = await ask_all(engine, 60)
+    assert all(outcome.judged and outcome.attempts == 1 for outcome in outcomes)
+    assert sum(outcome.cost_usd for outcome in outcomes) == pytest.approx(engine.totals.cost_usd)
+    assert sum(report.segments_sent for report in reports) == 60
+    assert sum(report.segments_returned for report in reports) == 60
+    assert sum(report.usage.prompt for report in reports) == engine.totals.usage.prompt
+    assert {outcome.batch_id for outcome in outcomes} == {report.batch_id for report in reports}
+    assert all(report.provider_used == "aistudio" for report in reports)
+    assert engine.totals.model_versions == {"simulated": 60}
+    assert engine.in_flight == engine.queued == 0
+
+
+async def test_a_window_takes_no_more_first_attempts_than_its_size() -> None:
+    reports: list[BatchReport] = []
+    options = quick(batch_size=10, interval_s=0.5)
+    async with (
+        running(config()) as sim,
+        an_engine(sim.url, options=options, on_batch=reports.append) as engine,
+    ):
+        await ask_all(engine, 35)
+    assert sum(report.segments_sent for report in reports) == 35
+    assert max(report.segments_sent for report in reports) <= 10
+    assert len(reports) >= 4
+
+
+async def test_burst_fires_the_whole_window_at_once() -> None:
+    options = quick(batch_size=40, interval_s=30, burst=True)
+    async with running(config(latency_s=0.5)) as sim, an_engine(sim.url, options=options) as engine:
+        asking = asyncio.gather(*(engine.transcribe(a_request(n), accept) for n in range(40)))
+        await asyncio.sleep(0.3)
+        assert engine.in_flight == 40
+        await asking
+
+
+@pytest.mark.parametrize("kind", [FaultKind.INTERNAL, FaultKind.DEADLINE, FaultKind.RESET, FaultKind.HTML])
+async def test_transient_failures_are_retried(kind: FaultKind) -> None:
+    rule = FaultRule(kind, attempts=2)
+    async with running(config(rule)) as sim, an_engine(sim.url) as engine:
+        outcomes = await ask_all(engine, 5)
+    assert [outcome.attempts for outcome in outcomes] == [3] * 5
+    assert all(outcome.judged for outcome in outcomes)
+    assert engine.totals.errors == 10
+
+
+async def test_after_three_retries_the_clip_has_failed_and_says_why() -> None:
+    async with running(config(FaultRule(FaultKind.INTERNAL))) as sim, an_engine(sim.url) as engine:
+        (outcome,) = await ask_all(engine, 1)
+    assert outcome.attempts == 4
+    assert outcome.failure is not None
+    assert (outcome.failure.kind, outcome.failure.http_status) == (FailureKind.SERVER, 500)
+
+
+async def test_a_hang_ends_at_the_deadline() -> None:
+    rule = FaultRule(FaultKind.HANG, attempts=1)
+    async with running(config(rule)) as sim, an_engine(sim.url, timeout_s=0.4) as engine:
+        (outcome,) = await ask_all(engine, 1)
+    assert outcome.judged
+    assert engine.totals.failure_kinds == {"timeout": 1}
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.MALFORMED, FaultKind.EMPTY, FaultKind.MAX_TOKENS, FaultKind.PROSE]
+)
+async def test_an_unusable_answer_gets_one_varied_retry_and_is_paid_for(kind: FaultKind) -> None:
+    async with running(config(FaultRule(kind, attempts=1))) as sim, an_engine(sim.url) as engine:
+        (outcome,) = await ask_all(engine, 1)
+        async with an_engine(sim.url) as other:
+            clean = await other.transcribe(a_request(0), accept)
+    assert outcome.judged
+    assert outcome.attempts == 2
+    assert outcome.cost_usd > clean.cost_usd
+
+
+async def test_a_blocked_clip_fails_without_a_second_try() -> None:
+    async with running(config(FaultRule(FaultKind.RECITATION))) as sim, an_engine(sim.url) as engine:
+        (outcome,) = await ask_all(engine, 1)
+    assert outcome.attempts == 1
+    assert outcome.failure is not None
+    assert outcome.failure.kind is FailureKind.BLOCKED
+
+
+async def test_waiting_for_quota_fails_nobody() -> None:
+    """More 429s than a clip has retries, and each says how long to wait."""
+    rule = FaultRule(FaultKind.RATE_MINUTE, count=40, retry_after_s=0.05)
+    async with running(config(rule)) as sim, an_engine(sim.url) as engine:
+        outcomes = await ask_all(engine, 8)
+    assert all(outcome.judged for outcome in outcomes)
+    assert engine.totals.rate_limited == 40
+    assert engine.totals.failed == 0
+
+
+async def test_a_refused_key_stops_everybody_at_once() -> None:
+    async with running(SimulatorConfig(keys=("right",))) as sim, an_engine(sim.url, key="wrong") as engine:
+        ends = await asyncio.gather(
+            *(engine.transcribe(a_request(number), accept) for number in range(20)), return_exceptions=True
+        )
+        assert all(isinstance(end, WorkerStop) for end in ends)
+        with pytest.raises(WorkerStop, match="API key"):
+            await engine.transcribe(a_request(99), accept)
+    assert engine.totals.requests < 25
+
+
+async def test_many_malformed_requests_in_a_row_stop_the_worker() -> None:
+    options = quick(batch_size=100, bad_requests_in_a_row=5)
+    async with (
+        running(config(FaultRule(FaultKind.BAD_REQUEST))) as sim,
+        an_engine(sim.url, options=options) as engine,
+    ):
+        ends = await asyncio.gather(
+            *(engine.transcribe(a_request(number), accept) for number in range(200)), return_exceptions=True
+        )
+    assert any(isinstance(end, WorkerStop) for end in ends)
+
+
+async def test_draining_lets_answers_in_flight_come_back_and_sends_the_rest_away() -> None:
+    options = quick(batch_size=10, interval_s=60, burst=True)
+    async with running(config(latency_s=0.3)) as sim, an_engine(sim.url, options=options) as engine:
+        asking = [asyncio.create_task(engine.transcribe(a_request(n), accept)) for n in range(25)]
+        await asyncio.sleep(0.1)
+        assert engine.in_flight == 10
+        engine.drain()
+        ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert sum(isinstance(end, Outcome) for end in ends) == 10
+    assert sum(isinstance(end, Draining) for end in ends) == 15
+
+
+async def test_no_clip_is_ever_in_flight_and_queued() -> None:
+    """Whatever the faults, the server never sees one clip twice at the same time."""
+    rules = (
+        FaultRule(FaultKind.INTERNAL, probability=0.3, attempts=2),
+        FaultRule(FaultKind.RATE_MINUTE, probability=0.2, count=30, retry_after_s=0.02),
+        FaultRule(FaultKind.MALFORMED, probability=0.2, attempts=1),
+    )
+    async with running(config(*rules)) as sim, an_engine(sim.url) as engine:
+        outcomes = await ask_all(engine, 100)
+        stats = json.loads(sim.simulation.ledger.as_json({}))
+    assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+    assert sum(outcome.attempts for outcome in outcomes) == engine.totals.requests == stats["requests"]
+
+
+async def test_an_answer_the_caller_refuses_counts_as_malformed() -> None:
+    def refuse(_text: str) -> Judged | Failure:
+        return Failure(FailureKind.MALFORMED, "a loop", code="loop")
+
+    async with running(config()) as sim, an_engine(sim.url) as engine:
+        outcome = await engine.transcribe(a_request(), refuse)
+    assert outcome.attempts == 2
+    assert outcome.failure is not None
+    assert outcome.failure.code == "loop"
+
+
+async def test_a_cancelled_clip_is_never_sent() -> None:
+    options = quick(batch_size=1, interval_s=5)
+    async with running(config()) as sim, an_engine(sim.url, options=options) as engine:
+        await engine.transcribe(a_request(0), accept)
+        waiting = asyncio.create_task(engine.transcribe(a_request(1), accept))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert engine.totals.requests == 1
+
+
+def test_digests_of_test_clips_differ() -> None:
+    assert len({digest(a_request(number)) for number in range(50)}) == 50
