@@ -146,7 +146,7 @@ GRANT_HORIZON_S = 4.0
 """How far ahead slots are granted: what a killed worker can waste, and how often a worker must ask."""
 
 _TEN_MINUTES_S = 600.0
-_SAFETY = 0.985
+SAFETY = 0.985
 """Of each rate: launches reach the provider with jitter, and its window is not ours."""
 
 
@@ -154,6 +154,9 @@ def grant(
     budget: Budget, ledger: Ledger, ask: Ask, now: float, horizon_s: float = GRANT_HORIZON_S
 ) -> tuple[Grant, Ledger]:
     """Reserve launch slots for one worker out of the fleet's budget.
+
+    The database does the same in `lipika_reserve`, for workers far apart; this is its specification, and what a
+    forecast computes with.
 
     Every rate advances a cursor by what is granted, so that slots of all workers together are spaced at the
     budget's rate: no rolling window can hold more. No worker gets more than its fair part of the horizon in one
@@ -166,15 +169,18 @@ def grant(
     if affordable < 1:
         return Grant(0, now, 0.0, money_binds, 5.0), ledger
     wanted = min(ask.requests, affordable)
-    binds, granted, start, step_s = "", wanted, now, 0.0
+    binds, granted, start, step_s = money_binds, wanted, now, 0.0
     for rate in rates:
+        if rate.per_s <= 0:
+            return Grant(0, now, 0.0, rate.name, horizon_s / 2), ledger
         free_from = max(rate.until, now)
         fair = max(int(rate.per_s * horizon_s / rate.each / max(ask.live_workers, 1)), 1)
         room = int((now + horizon_s - free_from) * rate.per_s / rate.each)
         if room < 1 and free_from <= now:
             room = 1  # slower than one a horizon: let the next one go when its time has come
-        if min(room, fair) < granted:
-            granted, binds = max(min(room, fair), 0), rate.name
+        allowed = max(min(room, fair), 0)
+        if allowed < granted:
+            granted, binds = allowed, rate.name
         start = max(start, free_from)
         step_s = max(step_s, rate.each / rate.per_s)
     if granted < 1:
@@ -228,7 +234,7 @@ def _per_s(limit: float, each: float, span_s: float) -> float:
 
     n evenly spaced steps have n + 1 ends, so one request's size is taken off; whole requests round down anyway.
     """
-    return max(limit * _SAFETY - each, limit / 2) / span_s
+    return max(limit * SAFETY - each, limit / 2) / span_s
 
 
 def _affordable(budget: Budget, ledger: Ledger, ask: Ask) -> tuple[int, str]:
@@ -242,7 +248,7 @@ def _affordable(budget: Budget, ledger: Ledger, ask: Ask) -> tuple[int, str]:
         if cap is None:
             continue
         left = cap - spent - ledger.usd_reserved
-        count = int(left / ask.usd_each) if ask.usd_each > 0 else ask.requests * (left > 0)
+        count = 0 if left <= 0 else int(left / ask.usd_each) if ask.usd_each > 0 else ask.requests
         if count < affordable:
             affordable, binds = max(count, 0), name
     return affordable, binds

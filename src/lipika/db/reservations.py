@@ -1,0 +1,89 @@
+"""Launch slots for one worker, reserved out of the fleet's budget in one round trip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lipika.db.connection import Database
+from lipika.db.queries import load
+from lipika.limits import GRANT_HORIZON_S, SAFETY
+
+_QUERIES = load("reservations")
+FRESH_S = 10.0
+"""A worker that has not asked for this long holds no share of the rate."""
+LEASE_S = 180.0
+"""Money granted to a worker that has not asked for this long is taken to be unspent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one worker asks for, and what has become of what it got. Sums are said, not differences, where a
+    question that is repeated must not count twice."""
+
+    provider: str
+    wanted: int
+    tokens_each: float  # guess on the high side, prompt tokens of one request
+    usd_each: float
+    tokens_over: float  # metered - guessed, since the last question
+    usd_over: float
+    usd_today: float  # metered by this worker on this UTC day
+    reserved_usd: float  # granted to this worker and not metered yet
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The i-th request may go `start_in_s + i * step_s` from now. `binds` names the limit that decided, if any."""
+
+    granted: int
+    start_in_s: float
+    step_s: float
+    binds: str
+    retry_in_s: float
+    live_workers: int
+    pause_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the fleet has spent with one provider, US dollars."""
+
+    provider: str
+    project: str
+    usd_total: float
+    usd_today: float
+    usd_reserved: float
+
+
+class Reservations:
+    """`lipika_reserve`. Raises DatabaseUnavailable while Postgres is away: then nothing may be launched."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def reserve(
+        self, worker_id: str, demand: Demand, *, horizon_s: float = GRANT_HORIZON_S, at: float | None = None
+    ) -> Reservation:
+        """Settle what has ended and reserve what may be launched next. `at` moves the clock, for tests."""
+        params = {
+            "worker_id": worker_id,
+            "provider": demand.provider,
+            "project": demand.project,
+            "wanted": demand.wanted,
+            "tokens_each": demand.tokens_each,
+            "usd_each": demand.usd_each,
+            "tokens_over": demand.tokens_over,
+            "usd_over": demand.usd_over,
+            "usd_today": demand.usd_today,
+            "reserved_usd": demand.reserved_usd,
+            "horizon_s": horizon_s,
+            "safety": SAFETY,
+            "fresh_s": FRESH_S,
+            "lease_s": LEASE_S,
+            "at": at,
+        }
+        return await self._database.row(_QUERIES["reserve"], params, Reservation)
+
+    async def spent(self) -> list[Spent]:
+        """The fleet's spending by provider."""
+        return await self._database.rows(_QUERIES["spent"], {"lease_s": LEASE_S}, Spent)
