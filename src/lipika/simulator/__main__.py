@@ -30,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_told(config, parent_at_stdin=options.config_from_stdin))
     except UsageError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command's own output
+        if options.config_from_stdin:
+            _tell_parent({"error": str(error)})
+        else:
+            print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
     return 0
 
@@ -117,7 +120,10 @@ def _on_stdin(told: asyncio.Event) -> None:
 
 
 def _announce(listening: Listening) -> None:
-    line = {"url": listening.url, "port": listening.port, "pid": os.getpid()}
+    _tell_parent({"url": listening.url, "port": listening.port, "pid": os.getpid()})
+
+
+def _tell_parent(line: dict[str, str | int]) -> None:
     sys.stdout.write(orjson.dumps(line).decode() + "\n")
     sys.stdout.flush()
 

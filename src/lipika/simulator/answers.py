@@ -14,7 +14,7 @@ from lipika.simulator.schema import Json
 from lipika.simulator.sentences import speak
 from lipika.transcript import EVENT_TAGS, NO_SPEECH
 
-_PACE = (0.75, 0.95)  # of the language's typical rate: the estimate of speech time is on the long side
+_PACE = (0.95, 1.12)  # of the language's typical rate
 _QUIET_TAGS = ("breath", "noise")  # the ones most often heard
 _ACCENTS = ("unknown", "standard", "rural", "urban")
 

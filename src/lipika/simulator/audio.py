@@ -17,11 +17,12 @@ import pybase64
 PADDING_S = 0.3
 """Digital silence that lipika puts around a clip (150 ms at each end)."""
 
+_SPEECH_SHARE = 0.8  # of a clip without its padding, where nothing better is known
 _HEADER_BYTES = 42  # "fLaC", a block header, STREAMINFO
 _HEADER_BASE64 = 56
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_PAUSE_BITS = 3.5  # a frame this many bits a sample below the loud ones is a pause: about 21 dB
-_QUIET_BITS = 6.5  # no frame above: may be silent, worth decoding
+_PAUSE_BITS = 5.0  # a frame this many bits a sample below the loud ones is a pause: 30 dB
+_QUIET_BITS = 8.0  # no frame above: may be silent, worth decoding
 _SILENT_BYTES_PER_SAMPLE = 1 / 16  # digital silence takes a twentieth of that, speech twenty times it
 
 
@@ -103,7 +104,7 @@ def listen(data: bytes, *, silence_peak_dbfs: float) -> Heard:
     if info is None:
         duration_s, peak = _decode(data)
         silent = _is_silent(peak, silence_peak_dbfs)
-        return Heard(digest, duration_s, 0.0 if silent else max(duration_s - PADDING_S, 0.1), silent)
+        return Heard(digest, duration_s, 0.0 if silent else _usual_speech_s(duration_s), silent)
     bits = _bits_per_sample(data, info)
     if max(bits) < _QUIET_BITS and _is_silent(_decode(data)[1], silence_peak_dbfs):
         return Heard(digest, info.duration_s, 0.0, silent=True)
@@ -127,7 +128,7 @@ def glance(base64_text: bytes) -> Heard:
         raise UnreadableAudio("the light profile reads FLAC only")
     marks = info.md5 if any(info.md5) else base64_text
     silent = len(base64_text) * 3 / 4 < _HEADER_BYTES + info.samples * _SILENT_BYTES_PER_SAMPLE
-    speech_s = 0.0 if silent else max(info.duration_s - PADDING_S, 0.1)
+    speech_s = 0.0 if silent else _usual_speech_s(info.duration_s)
     return Heard(hashlib.sha256(marks).digest(), info.duration_s, speech_s, silent)
 
 
@@ -170,6 +171,10 @@ def _speech_s(bits: list[float], info: StreamInfo) -> float:
     loud = sorted(bits)[int(len(bits) * 0.9)] if len(bits) > 1 else bits[0]
     share = sum(value > loud - _PAUSE_BITS for value in bits) / len(bits)
     return max(min(share * info.duration_s, info.duration_s - PADDING_S), 0.4 * info.duration_s, 0.1)
+
+
+def _usual_speech_s(duration_s: float) -> float:
+    return max(_SPEECH_SHARE * (duration_s - PADDING_S), 0.1)
 
 
 def _decode(data: bytes) -> tuple[float, float]:

@@ -92,7 +92,7 @@ class SimulatorConfig:
     models: tuple[str, ...] = ()  # served besides the ones in the capability table
     model_version: str = "simulated"
     max_body_bytes: int = 20 * 1024 * 1024  # the API's long-standing limit for inline data
-    silence_peak_dbfs: float = -50.0  # audio that never exceeds it holds no speech
+    silence_peak_dbfs: float = -45.0  # audio that never exceeds it holds no speech
     event_tag_rate: float = 0.2  # share of answers with an event tag
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -143,6 +143,11 @@ class Delivery:
     drip_s: float = 0.0
     ending: Ending = Ending.REPLY
 
+    @property
+    def arrives(self) -> bool:
+        """Whether the client gets a whole page."""
+        return self.ending in (Ending.REPLY, Ending.HTML)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

@@ -36,7 +36,9 @@ class Ledger:
     output_tokens: int = 0
     thought_tokens: int = 0
     cost_usd: float = 0.0
+    repaid: int = 0
     untracked: int = 0
+    _asked_at_least: Counter[int] = field(default_factory=Counter)  # so often -> clips
     _client_ports: set[int] = field(default_factory=set)
     _attempts: dict[int, int] = field(default_factory=dict)
     _answered: dict[int, int] = field(default_factory=dict)
@@ -56,7 +58,9 @@ class Ledger:
 
     def attempt(self, digest: bytes) -> int:
         """Count a request for a clip; gives which one it is, from 1."""
-        return self._count(self._attempts, digest)
+        number = self._count(self._attempts, digest)
+        self._asked_at_least[number] += 1
+        return number
 
     def answer(self, answered: Answered, digest: bytes) -> None:
         """Count what an answer costs, whether or not it arrives: the real API bills it all the same."""
@@ -67,12 +71,13 @@ class Ledger:
         self.output_tokens += tokens.output
         self.thought_tokens += tokens.thoughts
         self.cost_usd += answered.cost_usd
-        self._count(self._answered, digest)
+        self.repaid += self._count(self._answered, digest) > 1
 
     def as_json(self, faults: dict[str, int]) -> bytes:
         """The body of `/stats`. `repeats` maps "asked n times" to so many clips; `repaid` are answers
         to clips that had been answered before; `client_ports` is about the number of connections made."""
-        asked, answered = Counter(self._attempts.values()), sum(self._answered.values())
+        least = self._asked_at_least
+        exactly = Counter({number: count - least[number + 1] for number, count in least.items()})
         return orjson.dumps(
             {
                 "uptime_s": round(time.time() - self.started, 3),
@@ -87,8 +92,8 @@ class Ledger:
                 "digests": {
                     "distinct": len(self._attempts),
                     "answered": len(self._answered),
-                    "repaid": answered - len(self._answered),
-                    "repeats": _named(asked),
+                    "repaid": self.repaid,
+                    "repeats": _named(+exactly),
                     "untracked": self.untracked,
                 },
                 "tokens": {

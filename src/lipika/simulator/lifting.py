@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CACHEABLE_BYTES = 32 * 1024
+"""What is left of a request without its audio is remembered up to this size; more is parsed anew each time."""
+
 _KEY = b'"data"'  # both wire formats call it that
-_LONG = 4096
 _MARK = "#"  # not in a base64 alphabet, so no client's data looks like a placeholder that decodes
 
 
@@ -23,9 +25,12 @@ class Lifted:
         return value.encode()
 
 
-def lift(body: bytes) -> Lifted:
-    """Lift long strings without escapes. The key cannot be mistaken: inside a JSON string its quotes would be
-    escaped, and as a value no colon follows it."""
+def lift(body: bytes, *, least_bytes: int = 4096) -> Lifted:
+    """Lift strings of that length or more, if they hold no escapes.
+
+    The key cannot be mistaken: inside a JSON string its quotes would be escaped, and as a value no colon
+    follows it.
+    """
     pieces: list[bytes] = []
     strings: list[bytes] = []
     kept = at = 0
@@ -36,7 +41,7 @@ def lift(body: bytes) -> Lifted:
             continue
         start = at + len(colon) + 1
         end = body.find(b'"', start)
-        if end - start < _LONG or body.find(b"\\", start, end) >= 0:
+        if end - start < least_bytes or body.find(b"\\", start, end) >= 0:
             continue
         pieces += (body[kept:start], f"{_MARK}{len(strings)}".encode())
         strings.append(body[start:end])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -58,7 +58,6 @@ async def spawn(config: SimulatorConfig) -> AsyncIterator[Handle]:
         "--config-from-stdin",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
     )
     try:
         yield await asyncio.wait_for(_started(process, config), _START_TIMEOUT_S)
@@ -67,15 +66,14 @@ async def spawn(config: SimulatorConfig) -> AsyncIterator[Handle]:
 
 
 async def _started(process: asyncio.subprocess.Process, config: SimulatorConfig) -> Handle:
-    if not (process.stdin and process.stdout and process.stderr):
+    if not (process.stdin and process.stdout):
         raise LipikaError("the simulator was started without pipes")  # asyncio gave what was asked for
-    process.stdin.write(write_json(config) + b"\n")
-    await process.stdin.drain()
-    line = await process.stdout.readline()
-    if not line:
-        complaint = (await process.stderr.read()).decode(errors="replace").strip()
-        raise LipikaError(f"the simulator did not start: {complaint or 'it said nothing'}")
-    facts = orjson.loads(line)
+    with suppress(ConnectionError):  # it ended at once: what it said is below
+        process.stdin.write(write_json(config) + b"\n")
+        await process.stdin.drain()
+    facts = orjson.loads(await process.stdout.readline() or b'{"error": "see its standard error"}')
+    if "error" in facts:
+        raise LipikaError(f"the simulator did not start: {facts['error']}")
     return Handle(facts["url"], facts["port"], facts["pid"])
 
 

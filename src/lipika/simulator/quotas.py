@@ -63,7 +63,7 @@ class SlidingWindow:
         self._sum += amount
 
     def _forget(self, now: float) -> None:
-        while self._taken and self._taken[0][0] <= now - self._window_s:
+        while self._taken and now - self._taken[0][0] >= self._window_s - self._grain_s / 2:
             self._sum -= self._taken.popleft()[1]
         if not self._taken:
             self._sum = 0.0  # no drift from adding and subtracting fractions

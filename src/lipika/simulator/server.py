@@ -1,22 +1,17 @@
-"""The HTTP server: routes, keys, delivery (also the broken kinds), statistics and the control endpoints.
+"""The HTTP server: routes, keys, and the life of a request.
 
 POST /v1beta/models/{model}:generateContent    (also /v1, /v1alpha)
 GET  /v1beta/models, /v1beta/models/{model}
 POST /api/v1/chat/completions                  (also /v1/chat/completions, for OpenAI-compatible clients)
 GET  /api/v1/key, /api/v1/models
-GET  /stats                                    what was counted at the socket
-POST /control/faults | quotas | latency        JSON (faults also as TOML) in place of what is in force
-POST /control/reset                            counters, quotas, cache and fault plan begin anew
+GET  /stats, POST /control/...                 see `control`
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-import struct
 import time
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,11 +21,11 @@ from aiohttp import web
 
 from lipika.capabilities import load_capabilities
 from lipika.errors import SettingsError
-from lipika.simulator import gemini, openrouter
+from lipika.simulator import control, gemini, openrouter
 from lipika.simulator.audio import ear
-from lipika.simulator.config import Latency, Quotas, SimulatorConfig, read, read_json
-from lipika.simulator.exchange import Answered, Delivery, Ending, Page, Question, Reply, WireError
-from lipika.simulator.faults import FaultPlan
+from lipika.simulator.config import SimulatorConfig
+from lipika.simulator.delivery import page_sent, response, send
+from lipika.simulator.exchange import Answered, Page, Question, Reply, WireError
 from lipika.simulator.ledger import LogEntry, RequestLog
 from lipika.simulator.simulation import Simulation
 
@@ -39,8 +34,6 @@ MODELS = ("gemini-3-flash-preview", "gemini-3.5-flash-lite", "gemini-3.6-flash",
 
 _READ_BUFFER_BYTES = 1024 * 1024  # one wake-up per request of the usual size
 _BACKLOG = 4096
-_DRIPS = 20
-_HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +130,7 @@ class _Server:
                 web.post("/v1/chat/completions", self._chat_completions),
                 web.get("/api/v1/key", self._openrouter_key),
                 web.get("/api/v1/models", self._openrouter_models),
-                web.get("/stats", self._stats),
-                web.post("/control/faults", self._set_faults),
-                web.post("/control/quotas", self._set_quotas),
-                web.post("/control/latency", self._set_latency),
-                web.post("/control/reset", self._reset),
+                *control.routes(self.simulation, self._log),
                 web.route("*", "/{path:.*}", self._unknown),
             ]
         )
@@ -205,48 +194,17 @@ class _Server:
         entry.digest, entry.project = question.digest, question.project
         entry.model = question.model.model_id
         entry.kind = reply.fault or ("answer" if isinstance(reply.outcome, Answered) else reply.outcome.kind)
+        page = page_sent(page, reply.delivery)
         # Thousands wait here at once: nothing in this frame holds on to a request's body.
         await asyncio.sleep(reply.delivery.delay_s)
-        return await self._deliver(request, page, reply.delivery, entry)
-
-    async def _deliver(
-        self, request: web.Request, page: Page, delivery: Delivery, entry: LogEntry
-    ) -> web.StreamResponse:
-        if delivery.ending is Ending.HTML:
-            page = _BAD_GATEWAY
-        elif delivery.ending in (Ending.RESET, Ending.HANG_UP):
-            _break_off(request, reset=delivery.ending is Ending.RESET)
-            return web.Response(status=500)  # goes nowhere
-        elif delivery.ending is Ending.CUT:
-            return await self._stream(request, page, [page.body[: len(page.body) // 2]], 0)
-        entry.status = page.status
-        if delivery.drip_s:
-            step = len(page.body) // _DRIPS + 1
-            pieces = [page.body[at : at + step] for at in range(0, len(page.body), step)]
-            return await self._stream(request, page, pieces, delivery.drip_s)
-        return self._response(page)
+        if reply.delivery.arrives:
+            entry.status = page.status
+            self.simulation.ledger.bytes_out += len(page.body)
+        return await send(request, page, reply.delivery)
 
     def _response(self, page: Page) -> web.Response:
         self.simulation.ledger.bytes_out += len(page.body)
-        return web.Response(
-            status=page.status, body=page.body, headers=page.headers, content_type=page.content_type
-        )
-
-    async def _stream(
-        self, request: web.Request, page: Page, pieces: list[bytes], over_s: float
-    ) -> web.StreamResponse:
-        """Write a body piece by piece; the connection ends early when the pieces are not all of it."""
-        response = web.StreamResponse(status=page.status, headers=page.headers)
-        response.content_type = page.content_type
-        response.content_length = len(page.body)
-        await response.prepare(request)
-        for piece in pieces:
-            await response.write(piece)
-            self.simulation.ledger.bytes_out += len(piece)
-            await asyncio.sleep(over_s / len(pieces))
-        if sum(map(len, pieces)) < len(page.body):
-            _break_off(request, reset=False)
-        return response
+        return response(page)
 
     async def _body(self, request: web.Request, too_large: Callable[[int], WireError]) -> bytes:
         """The request's body; unlike `request.read()` it leaves no copy with the request."""
@@ -315,7 +273,9 @@ class _Server:
 
         return self._free(page)
 
-    async def _unknown(self, _: web.Request) -> web.Response:
+    async def _unknown(self, request: web.Request) -> web.Response:
+        self.simulation.ledger.begin(_client_port(request))
+        self.simulation.ledger.end(404)  # a client with a wrong base URL shows in the statistics
         return self._response(gemini.unknown_path().page)
 
     def _free(self, page: Callable[[], Page]) -> web.Response:
@@ -324,70 +284,11 @@ class _Server:
         except WireError as error:
             return self._response(error.page)
 
-    # ------------------------------------------------------------------------- statistics and control
-
-    async def _stats(self, _: web.Request) -> web.Response:
-        self._log.flush()
-        body = self.simulation.ledger.as_json(self.simulation.faults.used())
-        return web.Response(body=body, content_type="application/json")
-
-    async def _set_faults(self, request: web.Request) -> web.Response:
-        text = await request.text()
-
-        def change() -> None:
-            fields = orjson.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-            self.simulation.set_faults(read(FaultPlan, fields, "faults"))
-
-        return _controlled(change)
-
-    async def _set_quotas(self, request: web.Request) -> web.Response:
-        """The body holds the fields of Quotas; `?project=` limits it to one project."""
-        body = await request.read()
-        project = request.query.get("project")
-        return _controlled(lambda: self.simulation.set_quotas(read_json(Quotas, body, "quotas"), project))
-
-    async def _set_latency(self, request: web.Request) -> web.Response:
-        body = await request.read()
-
-        def change() -> None:
-            self.simulation.latency = read_json(Latency, body, "latency")
-
-        return _controlled(change)
-
-    async def _reset(self, _: web.Request) -> web.Response:
-        return _controlled(self.simulation.reset)
-
-
-_BAD_GATEWAY = Page(502, _HTML, content_type="text/html")
-
 
 def _json_page(value: object) -> Page:
     return Page(200, orjson.dumps(value))
 
 
-def _controlled(change: Callable[[], None]) -> web.Response:
-    """Make a change; 400 with the reason when what was sent will not do."""
-    try:
-        change()
-    except (SettingsError, ValueError) as error:  # orjson's and tomllib's errors are ValueErrors
-        return web.json_response({"error": str(error)}, status=400)
-    return web.json_response({"ok": True})
-
-
 def _client_port(request: web.Request) -> int:
     peer = request.transport.get_extra_info("peername") if request.transport else None
     return int(peer[1]) if peer else 0
-
-
-def _break_off(request: web.Request, *, reset: bool) -> None:
-    """Close the connection at once; as a reset, with what was to be sent thrown away."""
-    transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if reset and connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    if reset:
-        transport.abort()
-    else:
-        transport.close()
