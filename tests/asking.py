@@ -12,12 +12,13 @@ import numpy as np
 from lipika import prompt, transcript
 from lipika.audio import Audio, encode_flac
 from lipika.capabilities import load_capabilities
-from lipika.engine import Engine, EngineOptions
+from lipika.engine import Engine, EngineOptions, Events
 from lipika.limits import Backoff
 from lipika.models import BatchReport, Failure, Judged, Lane, Verdict
 from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import ModelOptions, TranscriptionRequest
+from lipika.providers.base import BaseProvider, ModelOptions, TranscriptionRequest
 from lipika.retries import RetryPolicy
+from lipika.routes import Reserve, Route, unlimited
 
 MODEL = "gemini-3-flash-preview"
 
@@ -86,11 +87,12 @@ async def an_engine(
     async with (
         aistudio(url, key=key, timeout_s=timeout_s) as provider,
         Engine(
-            provider,
-            load_capabilities(MODEL),
-            worker_id="w",
-            options=options or quick(),
-            on_batch=on_batch,
+            [a_route(provider)], worker_id="w", options=options or quick(), events=Events(on_batch=on_batch)
         ) as engine,
     ):
         yield engine
+
+
+def a_route(provider: BaseProvider, reserve: Reserve = unlimited, *, probe_s: float = 0.1) -> Route:
+    """A route that looks again after a tenth of a second."""
+    return Route(provider, load_capabilities(MODEL), max_in_flight=2000, reserve=reserve, probe_s=probe_s)

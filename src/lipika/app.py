@@ -19,28 +19,31 @@ from rich.console import Console
 
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.bounded import ByteBudget
-from lipika.capabilities import Capabilities, load_capabilities
+from lipika.capabilities import load_capabilities
 from lipika.config import Settings, require_key
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
+from lipika.db.reservations import Demand, Reservations
 from lipika.db.results import Results
 from lipika.db.stats import Stats, Totals
 from lipika.db.workers import WorkerInfo, Workers
 from lipika.embedded import EmbeddedPostgres
-from lipika.engine import Engine, EngineOptions
+from lipika.engine import Alert, Engine, EngineOptions, Events
 from lipika.errors import ObjectMissing, UsageError
 from lipika.models import NewVideo
 from lipika.pipeline import AskedAs, Place, Progress, Tools
 from lipika.progress import Watch, shown
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions
+from lipika.providers.openrouter import OpenRouterProvider
+from lipika.routes import Need, Reserve, Route, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
 from lipika.sources import is_url, object_url
 from lipika.storage import Store, StoreSettings, split_url
-from lipika.worker import Ports, Worker, WorkerOptions
+from lipika.worker import Ports, Tally, Worker, WorkerOptions
 
 # ----------------------------------------------------------------------------- parts
 
@@ -96,29 +99,78 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_provider(settings: Settings, capabilities: Capabilities) -> AsyncIterator[BaseProvider]:
-    """The primary provider; for `simulator`, with a simulator of its own beside it."""
-    key = require_key(settings)
+async def open_routes(settings: Settings, reserve: Reserve) -> AsyncIterator[list[Route]]:
+    """The providers that can be asked, the primary first; the second one where its key is set."""
     async with AsyncExitStack() as stack:
-        base_url, name = settings.gemini_base_url, "aistudio"
         if settings.provider == "simulator":
-            simulator = await stack.enter_async_context(spawn(SimulatorConfig()))
-            base_url, name = simulator.url, "simulator"
-        if settings.provider == "openrouter":
-            raise UsageError(
-                "PROVIDER=openrouter is not available in this version: use aistudio or simulator"
+            simulator = await stack.enter_async_context(spawn(SimulatorConfig(models=(settings.model_id,))))
+            providers: list[BaseProvider] = [_aistudio(settings, simulator.url, "simulated-key", "simulator")]
+        else:
+            require_key(settings)
+            providers = _configured(settings)
+        capabilities = load_capabilities(settings.model_id, settings.models_file)
+        yield [
+            Route(
+                await stack.enter_async_context(provider),
+                capabilities,
+                max_in_flight=settings.max_in_flight,
+                reserve=reserve,
             )
-        yield await stack.enter_async_context(
-            AIStudioProvider(
-                base_url=base_url,
-                api_key=key,
-                options=model_options(settings),
-                capabilities=capabilities,
-                response_schema=transcript.response_schema(),
-                api_version=settings.gemini_api_version,
-                name=name,
-            )
+            for provider in providers
+        ]
+
+
+def _configured(settings: Settings) -> list[BaseProvider]:
+    """Both providers where both keys are set, PROVIDER first."""
+    providers: dict[str, BaseProvider] = {}
+    if settings.gemini_api_key is not None:
+        key = settings.gemini_api_key.get_secret_value()
+        providers["aistudio"] = _aistudio(settings, settings.gemini_base_url, key, "aistudio")
+    if settings.openrouter_api_key is not None:
+        providers["openrouter"] = OpenRouterProvider(
+            base_url=settings.openrouter_base_url,
+            api_key=settings.openrouter_api_key.get_secret_value(),
+            options=model_options(settings),
+            capabilities=load_capabilities(settings.model_id, settings.models_file),
+            response_schema=transcript.response_schema(),
+            prompt_version=prompt.PROMPT_VERSION,
         )
+    return [providers.pop(settings.provider), *providers.values()]
+
+
+def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudioProvider:
+    return AIStudioProvider(
+        base_url=base_url,
+        api_key=key,
+        options=model_options(settings),
+        capabilities=load_capabilities(settings.model_id, settings.models_file),
+        response_schema=transcript.response_schema(),
+        api_version=settings.gemini_api_version,
+        name=name,
+    )
+
+
+def fleet_ledger(database: Database, worker_id: str) -> Reserve:
+    """Launch slots out of the budget that all workers share."""
+    reservations = Reservations(database)
+
+    async def reserve(need: Need) -> Slots:
+        got = await reservations.reserve(
+            worker_id,
+            Demand(
+                provider=need.provider,
+                wanted=need.wanted,
+                tokens_each=need.tokens_each,
+                usd_each=need.usd_each,
+                tokens_over=need.tokens_over,
+                usd_over=need.usd_over,
+                usd_today=need.usd_today,
+                reserved_usd=need.reserved_usd,
+            ),
+        )
+        return Slots(got.granted, got.start_in_s, got.step_s, got.binds, got.retry_in_s, got.unlimited)
+
+    return reserve
 
 
 def model_options(settings: Settings) -> ModelOptions:
@@ -170,29 +222,29 @@ class Running:
 @asynccontextmanager
 async def open_worker(settings: Settings, database: Database) -> AsyncIterator[Running]:
     """A worker with everything it needs; all of it is gone when the block ends."""
-    capabilities = load_capabilities(settings.model_id, settings.models_file)
     info = worker_info(settings)
     stores = Stores(store_settings(settings))
     results = Results(database)
     threads = os.cpu_count() or 1
     room = ByteBudget(settings.max_buffer_mb << 20)
+    alerts: list[Alert] = []
     async with AsyncExitStack() as stack:
-        provider = await stack.enter_async_context(open_provider(settings, capabilities))
+        routes = await stack.enter_async_context(
+            open_routes(settings, fleet_ledger(database, info.worker_id))
+        )
         executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="audio"))
         spool_dir = stack.enter_context(_spool_folder(settings.spool_dir))
         sink = ResultSink(results)
         engine = await stack.enter_async_context(
             Engine(
-                provider,
-                capabilities,
+                routes,
                 worker_id=info.worker_id,
                 options=EngineOptions(
                     batch_size=settings.worker_batch_size,
                     interval_s=settings.batch_interval_seconds,
                     burst=settings.batch_launch == "burst",
-                    max_in_flight=settings.max_in_flight,
                 ),
-                on_batch=sink.keep_batch,
+                events=Events(on_batch=sink.keep_batch, on_alert=alerts.append),
             )
         )
         tools = Tools(
@@ -215,6 +267,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
                 engine=engine,
                 sink=sink,
                 tools=tools,
+                alerts=alerts,
                 source=lambda key: stores.place(key, settings.store_url),
                 target=lambda key: stores.place(key, settings.output_url, create=True),
             ),
@@ -306,6 +359,13 @@ async def run_videos(
         seconds = time.monotonic() - started
     totals = await Stats(database).totals(ids)
     return _summary(running, totals, videos, len(videos) - len(todo), seconds, settings)
+
+
+async def work(settings: Settings, database: Database, *, until_empty: bool = False) -> Tally:
+    """One worker's life on the queue. Raises WorkerStop when going on would only burn money or quota."""
+    async with open_worker(settings, database) as running:
+        with _Signals(running.worker):
+            return await running.worker.run(until_empty=until_empty)
 
 
 async def _enqueue(settings: Settings, queue: Queue, videos: Sequence[NewVideo], *, again: bool) -> list[str]:

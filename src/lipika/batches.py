@@ -10,6 +10,9 @@ from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
 
 _RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
 
+_FLOOD_SHARE = 0.10
+_FLOOD_LEAST = 10
+
 
 @dataclass(slots=True)
 class Batch:
@@ -32,7 +35,8 @@ class Batch:
     latencies_ms: list[float] = field(default_factory=list)
     last_answer: float = 0.0
     videos: set[str] = field(default_factory=set)
-    providers: set[str] = field(default_factory=set)
+    sent_to: Counter[str] = field(default_factory=Counter)
+    refused_by: Counter[str] = field(default_factory=Counter)
     failure_kinds: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
 
@@ -43,7 +47,7 @@ class Batch:
             self.retries += 1
         self.in_flight += 1
         self.videos.add(video_id)
-        self.providers.add(provider)
+        self.sent_to[provider] += 1
 
     def ended(self, now: float, latency_ms: float, usage: Usage, cost_usd: float) -> None:
         """An attempt has come back, for good or bad."""
@@ -54,16 +58,29 @@ class Batch:
         self.cost_usd += cost_usd
         self.cache_hits += usage.cached > 0
 
+    def cancelled(self, cost_usd: float) -> None:
+        """An attempt was given up under way; `cost_usd` is a guess."""
+        self.in_flight -= 1
+        self.errors += 1
+        self.failure_kinds["cancelled"] += 1
+        self.cost_usd += cost_usd
+
     def accepted(self, judged: Judged) -> None:
         self.returned += 1
         self.scores.append(judged.verdict.quality_score)
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure, provider: str) -> None:
         self.failure_kinds[failure.kind] += 1
         if failure.kind in _RATE_KINDS:
             self.rate_limited += 1
+            self.refused_by[provider] += 1
         else:
             self.errors += 1
+
+    def flooded(self, provider: str) -> bool:
+        """Over a tenth of what this window sent there was answered 429; a handful of answers proves nothing."""
+        refused = self.refused_by[provider]
+        return refused >= _FLOOD_LEAST and refused > _FLOOD_SHARE * self.sent_to[provider]
 
     def closable(self, now: float) -> bool:
         return self.in_flight == 0 and now >= self.window_end
@@ -82,7 +99,7 @@ class Batch:
             segments_429=self.rate_limited,
             segments_error=self.errors,
             segments_retried=self.retries,
-            provider_used=_provider_used(self.providers),
+            provider_used=_provider_used(self.sent_to),
             cache_hits=self.cache_hits,
             usage=self.usage,
             cost_usd=self.cost_usd,
@@ -103,7 +120,7 @@ class Batch:
         )
 
 
-def _provider_used(providers: set[str]) -> str:
+def _provider_used(providers: Counter[str]) -> str:
     if not providers:
         return "none"
     return next(iter(providers)) if len(providers) == 1 else "mixed"

@@ -1,8 +1,8 @@
-"""The batch cycle: admission, pacing, one retry loop, deadlines, per-batch tracking.
+"""The batch cycle: admission, pacing, one retry loop, fallback and return, per-batch tracking.
 
 A clip enters with `Engine.transcribe` and leaves with an `Outcome`. In between it waits for a launch slot of a
-batch window, is sent, and on failure waits again: never both in flight and queued. Windows overlap: the next
-starts on time whatever stragglers remain.
+batch window and for a route (a provider) that may be asked, is sent, and on failure waits again: never both in
+flight and queued. Windows overlap: the next starts on time whatever stragglers remain.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from lipika.batches import Batch
-from lipika.capabilities import Capabilities
-from lipika.errors import Draining, WorkerStop
-from lipika.limits import Pacer, RateMeter
+from lipika.errors import Draining, Unavailable, WorkerStop
+from lipika.limits import Pacer
 from lipika.log import get_logger, redact
 from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
-from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
+from lipika.providers.base import TranscriptionRequest, TranscriptionResponse
 from lipika.retries import Decision, History, RetryPolicy, Step, decide
+from lipika.routes import Permit, Route
 
 log = get_logger(__name__)
 
@@ -40,7 +40,6 @@ class EngineOptions:
     batch_size: int = 1000  # first attempts per window
     interval_s: float = 60.0
     burst: bool = False
-    max_in_flight: int = 2000
     retry: RetryPolicy = RetryPolicy()
     bad_requests_in_a_row: int = 20  # then the worker stops: it is the request that is wrong, not the clip
 
@@ -60,6 +59,22 @@ class Outcome:
     latency_ms: float  # of the last attempt
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person should know now. `code` is stable."""
+
+    code: str  # model_changed, provider_parked, provider_closed, flood
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Who is told of what. Called in the loop; must not block."""
+
+    on_batch: Callable[[BatchReport], object] = lambda _report: None
+    on_alert: Callable[[Alert], object] = lambda _alert: None
+
+
 @dataclass(slots=True)
 class Totals:
     """Counters since the start, for progress, heartbeats and summaries."""
@@ -77,9 +92,10 @@ class Totals:
     cost_usd: float = 0.0
     failure_kinds: Counter[str] = field(default_factory=Counter)
     model_versions: Counter[str] = field(default_factory=Counter)
+    providers: Counter[str] = field(default_factory=Counter)  # attempts
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ticket:
     """One clip on its way."""
 
@@ -90,50 +106,49 @@ class _Ticket:
     counted: int = 0
     waits: int = 0
     varied: bool = False
+    refused_by: set[str] = field(
+        default_factory=set
+    )  # providers that would not or could not answer this clip
+    last_batch: Batch | None = None
     usage: Usage = Usage()
     cost_usd: float = 0.0
 
 
 class Engine:
-    """Sends clips to one provider at the pace of the batch windows. Use as an async context manager.
+    """Sends clips at the pace of the batch windows. Use as an async context manager.
 
-    `on_batch` is called with each window's report once its last attempt has ended.
+    `routes` are the providers in order of preference: the first is asked while it can be, the second takes over
+    when over a tenth of a window is answered 429 or the first is parked, until a probe finds the first well again.
     """
 
     def __init__(
         self,
-        provider: BaseProvider,
-        capabilities: Capabilities,
+        routes: Sequence[Route],
         *,
         worker_id: str,
         options: EngineOptions | None = None,
-        on_batch: Callable[[BatchReport], object] = lambda _report: None,
+        events: Events | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._provider = provider
-        self._capabilities = capabilities
+        self.routes = tuple(routes)
         self._worker_id = worker_id
         self._options = options or EngineOptions()
-        self._on_batch = on_batch
+        self._events = events or Events()
         self._clock = clock
-        now = clock()
+        self._origin = now = clock()
         self._pacer = Pacer(
             self._options.batch_size, self._options.interval_s, burst=self._options.burst, now=now
         )
-        self._origin = now
         self._fresh: deque[_Ticket] = deque()
         self._retries: list[tuple[float, int, _Ticket]] = []
         self._sequence = itertools.count()
         self._wake = asyncio.Event()
         self._batches: list[Batch] = []
-        self._in_flight = 0
-        self._paused_until = now
         self._bad_requests = 0
         self._stop: WorkerStop | Draining | None = None
+        self._said = ""
         self._tasks = asyncio.TaskGroup()
         self._owned: set[asyncio.Task[None]] = set()
-        self._rpm = RateMeter()
-        self._tpm = RateMeter()
         self.totals = Totals()
 
     # ------------------------------------------------------------------------- life
@@ -149,6 +164,7 @@ class Engine:
             task.cancel()
         # The block's own error is not the group's business: it would come out wrapped.
         await self._tasks.__aexit__(None, None, None)
+        await self._settle()
         self.close_batches()
 
     def drain(self) -> None:
@@ -165,7 +181,7 @@ class Engine:
             WorkerStop: the provider refused in a way that no other clip would survive either.
         """
         if self._stop is not None:
-            raise _fresh(self._stop)
+            raise _copy(self._stop)
         ticket = _Ticket(request, accept, asyncio.get_running_loop().create_future())
         self._fresh.append(ticket)
         self._wake.set()
@@ -179,12 +195,28 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Requests on the wire."""
-        return self._in_flight
+        return sum(route.in_flight for route in self.routes)
 
     def live(self) -> tuple[int, int]:
-        """Requests and prompt tokens launched in the last minute."""
+        """Requests and prompt tokens of the last minute."""
         now = self._clock()
-        return round(self._rpm.total(now)), round(self._tpm.total(now))
+        return (
+            round(sum(route.rpm.total(now) for route in self.routes)),
+            round(sum(route.tpm.total(now) for route in self.routes)),
+        )
+
+    @property
+    def provider_in_use(self) -> str:
+        """Who is asked at the moment."""
+        return self._preferred().name
+
+    def limited_by(self) -> str:
+        """What holds the queue back now, in words; empty when nothing waits or only the batch window does."""
+        if not self.queued:
+            return ""
+        now = self._clock()
+        reasons = [reason for route in self.routes if (reason := route.limited_by(now))]
+        return "; ".join(reasons) if len(reasons) == len(self.routes) else ""
 
     # ------------------------------------------------------------------------- launching
 
@@ -193,8 +225,10 @@ class Engine:
             self._wake.clear()
             now = self._clock()
             delay = self._launch_due(now)
+            self._ask_ledger(now)
             self._close_batches(now)
-            timer = asyncio.get_running_loop().call_later(max(delay, _TICK_S), self._wake.set)
+            self._say_why()
+            timer = asyncio.get_running_loop().call_later(min(max(delay, _TICK_S), _IDLE_S), self._wake.set)
             try:
                 await self._wake.wait()
             finally:
@@ -204,88 +238,184 @@ class Engine:
 
     def _launch_due(self, now: float) -> float:
         """Launch everything that may go now; returns the seconds until the next look."""
-        while True:
-            if self._in_flight >= self._options.max_in_flight:
-                return _IDLE_S
-            if now < self._paused_until:
-                return self._paused_until - now
-            if self._retries and self._retries[0][0] <= now:
-                self._launch(heapq.heappop(self._retries)[2], now)
-                continue
-            next_retry_s = self._retries[0][0] - now if self._retries else _IDLE_S
+        while self._stop is None:
+            retry_s, ticket = self._next_retry(now)
+            if ticket is not None:
+                wait_s, route = self._route_for(ticket, now)
+                if route is not None:
+                    heapq.heappop(self._retries)
+                    self._launch(ticket, route, now)
+                    continue
+                retry_s = wait_s
             if not self._fresh:
-                return min(next_retry_s, _IDLE_S)
-            delay = self._slot_delay(now)
-            if delay > 0:
-                return min(delay, next_retry_s)
+                return retry_s
+            wait_s, route = self._route_for(self._fresh[0], now)
+            wait_s = max(wait_s, self._slot_delay(now))
+            if route is None or wait_s > 0:
+                return min(wait_s, retry_s)
             self._pacer.launched(now)
-            self._launch(self._fresh.popleft(), now)
+            self._launch(self._fresh.popleft(), route, now)
+        return _IDLE_S
+
+    def _next_retry(self, now: float) -> tuple[float, _Ticket | None]:
+        """The retry that is due, if any, else the seconds until one is. A retry goes to a later window than its
+        last attempt; with no first attempts waiting, the window is ended early for it."""
+        while self._retries:
+            due, _, ticket = self._retries[0]
+            if ticket.done.done():  # the video was given up meanwhile
+                heapq.heappop(self._retries)
+                continue
+            if due > now:
+                return due - now, None
+            current = self._current_batch(now)
+            if ticket.last_batch is not None and ticket.last_batch is current:
+                if self._fresh:
+                    heapq.heapreplace(self._retries, (current.window_end, next(self._sequence), ticket))
+                    continue
+                current.window_end = now
+            return 0.0, ticket
+        return _IDLE_S, None
+
+    def _route_for(self, ticket: _Ticket, now: float) -> tuple[float, Route | None]:
+        """The route to send this clip to now; else how long to wait for one."""
+        wait_s = _IDLE_S
+        for route in self._order(ticket, now):
+            delay = route.delay(now)
+            if delay <= 0:
+                return 0.0, route
+            wait_s = min(wait_s, delay)
+        return wait_s, None
+
+    def _order(self, ticket: _Ticket, now: float) -> list[Route]:
+        """Routes that this clip may go to, preferred first. The second is there when the first cannot be asked:
+        closed, parked, or in a flood of 429s; a probe to the first goes before it."""
+        open_to = [route for route in self.routes if route.name not in ticket.refused_by and not route.closed]
+        if len(open_to) < 2:
+            return open_to
+        first = open_to[0]
+        if first.storming and self._flooded_now(first, now):
+            return [*open_to[1:]] if first.usable else open_to  # only a probe may still go there
+        if first.parked_kind is not None or first.storming:
+            return open_to
+        return open_to[:1]
+
+    def _flooded_now(self, route: Route, now: float) -> bool:
+        batch = self._current_batch(now)
+        return batch is not None and batch.flooded(route.name)
+
+    def _preferred(self) -> Route:
+        return next((route for route in self.routes if route.usable), self.routes[0])
 
     def _slot_delay(self, now: float) -> float:
         """Seconds until a first attempt may be launched: the pacer's slot, and room in the window's batch."""
-        batch = self._batch(now)
-        if batch.first_attempts >= self._options.batch_size:
+        batch = self._current_batch(now)
+        if batch is not None and batch.first_attempts >= self._options.batch_size:
             return batch.window_end - now
         return self._pacer.delay(now)
 
-    def _launch(self, ticket: _Ticket, now: float) -> None:
+    def _launch(self, ticket: _Ticket, route: Route, now: float) -> None:
         if ticket.done.done():  # the video was given up meanwhile
             return
         batch = self._batch(now)
-        batch.launched(
-            ticket.request.video_id, self._provider.get_provider_name(), first=ticket.attempts == 0
-        )
+        batch.launched(ticket.request.video_id, route.name, first=ticket.attempts == 0)
+        ticket.last_batch = batch
         self.totals.requests += 1
         self.totals.retries += ticket.attempts > 0
+        self.totals.providers[route.name] += 1
         ticket.attempts += 1
-        self._in_flight += 1
-        self._rpm.add(1, now)
-        self._own(self._attempt(ticket, batch))
+        self._own(self._attempt(ticket, route, route.launch(ticket.request, now), batch))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
         self._owned.add(task)
         task.add_done_callback(self._owned.discard)
 
+    def _current_batch(self, now: float) -> Batch | None:
+        """The batch of the window that `now` lies in, if anything was launched in it."""
+        return self._batches[-1] if self._batches and now < self._batches[-1].window_end else None
+
     def _batch(self, now: float) -> Batch:
         """The batch of the window that `now` lies in, opened at its first launch."""
-        interval = self._options.interval_s
-        if not self._batches or now >= self._batches[-1].window_end:
+        batch = self._current_batch(now)
+        if batch is None:
+            interval = self._options.interval_s
             start = self._origin + (now - self._origin) // interval * interval
-            self._batches.append(Batch(self._worker_id, start, start + interval, time.time()))
-        return self._batches[-1]
+            batch = Batch(self._worker_id, now, start + interval, time.time())
+            self._batches.append(batch)
+        return batch
+
+    # ------------------------------------------------------------------------- the fleet's ledger
+
+    def _ask_ledger(self, now: float) -> None:
+        """Where slots run low and there is work, ask for more in the background."""
+        demand = self._demand(now)
+        for route in self.routes:
+            if self._is_needed(route) and route.wants_slots(now, demand):
+                self._own(self._ask(route, demand))
+
+    def _is_needed(self, route: Route) -> bool:
+        """The second route reserves nothing while the first does the work: its slots would be wasted."""
+        first = self.routes[0]
+        wanted_for_content = any(first.name in entry[2].refused_by for entry in self._retries)
+        return route is first or not first.usable or first.storming or first.closed or wanted_for_content
+
+    def _demand(self, now: float) -> int:
+        """Launches to be expected in the next seconds: what waits, as far as the pacer lets it, and a bit of flow."""
+        pace = self._options.batch_size / self._options.interval_s
+        flow = min(self.totals.requests, math.ceil(self.live()[0] / 60)) if self.in_flight else 0
+        waiting = min(
+            len(self._fresh), self._options.batch_size if self._options.burst else math.ceil(pace * 4)
+        )
+        due = sum(entry[0] <= now + 4 for entry in self._retries[:1000])
+        return waiting + due + flow
+
+    async def _ask(self, route: Route, demand: int) -> None:
+        try:
+            await route.ask(self._clock, demand)
+        except Unavailable as error:
+            log.warning("ledger_away", provider=route.name, reason=str(error))
+        finally:
+            self._wake.set()
+
+    async def _settle(self) -> None:
+        """Tell the ledger the last of what was spent."""
+        for route in self.routes:
+            try:
+                await route.ask(self._clock, 0)
+            except Unavailable as error:
+                log.warning("spending_not_settled", provider=route.name, reason=str(error))
 
     # ------------------------------------------------------------------------- one attempt
 
-    async def _attempt(self, ticket: _Ticket, batch: Batch) -> None:
+    async def _attempt(self, ticket: _Ticket, route: Route, permit: Permit, batch: Batch) -> None:
         try:
-            response = await self._provider.transcribe(ticket.request)
+            response = await route.provider.transcribe(ticket.request)
         except asyncio.CancelledError:
-            batch.in_flight -= 1
+            batch.cancelled(route.lost(permit, time.time()))
             raise
         except Exception as error:  # the one broad net: a defect in a provider costs one clip, not the worker
             log.exception("attempt_crashed", clip=ticket.request.clip_id)
             failure = Failure(FailureKind.SERVER, redact(f"{type(error).__name__}: {error}"), code="defect")
-            response = TranscriptionResponse(
-                ticket.request, self._provider.get_provider_name(), "", failure, Usage(), "", 0.0
-            )
-        finally:
-            self._in_flight -= 1
-            self._wake.set()
-        self._account(ticket, batch, response)
+            response = TranscriptionResponse(ticket.request, route.name, "", failure, Usage(), "", 0.0)
+        self._wake.set()
+        was_parked = route.parked_kind
+        self._account(ticket, route, permit, batch, response)
         judged = response.failure or ticket.accept(response.text)
         if isinstance(judged, Failure):
-            self._on_failure(ticket, batch, response, judged)
+            self._on_failure(ticket, route, batch, response, judged)
         else:
             self._bad_requests = 0
             batch.accepted(judged)
             self.totals.returned += 1
             _finish(ticket, batch, response, judged, None)
+        self._alert_parked(route, was_parked, response.failure)
 
-    def _account(self, ticket: _Ticket, batch: Batch, response: TranscriptionResponse) -> None:
+    def _account(
+        self, ticket: _Ticket, route: Route, permit: Permit, batch: Batch, response: TranscriptionResponse
+    ) -> None:
         """Meter the attempt, whatever came of it: a rejected answer is paid for too."""
         now = self._clock()
-        cost = self._capabilities.cost_usd(response.usage)
+        cost = route.ended(permit, response, now, time.time())
         ticket.usage += response.usage
         ticket.cost_usd += cost
         batch.ended(now, response.latency_ms, response.usage, cost)
@@ -293,49 +423,76 @@ class Engine:
         self.totals.cost_usd += cost
         self.totals.cache_hits += response.usage.cached > 0
         self.totals.latency_ms += response.latency_ms
-        if response.model_version:
-            self.totals.model_versions[response.model_version] += 1
-        self._tpm.add(response.usage.prompt, now)
+        self._note_version(route, response)
+
+    def _note_version(self, route: Route, response: TranscriptionResponse) -> None:
+        if not response.model_version:
+            return
+        versions = self.totals.model_versions
+        if versions and response.model_version not in versions:
+            others = ", ".join(versions)
+            self._alert(
+                "model_changed",
+                f"{route.name} now answers as {response.model_version}, before as {others}:"
+                " prices and quality may differ",
+            )
+        versions[response.model_version] += 1
 
     def _on_failure(
-        self, ticket: _Ticket, batch: Batch, response: TranscriptionResponse, failure: Failure
+        self, ticket: _Ticket, route: Route, batch: Batch, response: TranscriptionResponse, failure: Failure
     ) -> None:
-        batch.failed(failure)
-        rate_limited = failure.kind in {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
+        batch.failed(failure, route.name)
+        rate_limited = failure.kind in _RATE_KINDS
         self.totals.rate_limited += rate_limited
         self.totals.errors += not rate_limited
         self.totals.failure_kinds[failure.kind] += 1
         self._count_bad_requests(failure)
-        decision = decide(
-            failure,
-            History(ticket.counted, ticket.waits, ticket.varied),
-            self._options.retry,
-            random.random(),
-        )
-        if decision.step is Step.RETRY and self._stop is None:
-            self._retry(ticket, failure, decision)
-        elif decision.step is Step.STOP:
-            self._halt(WorkerStop(_stop_message(failure)))
-            _fail_future(ticket, self._stop)
-        elif decision.step is Step.RETRY:
-            _fail_future(ticket, self._stop)
-        else:
-            self.totals.failed += 1
-            _finish(ticket, batch, response, None, failure)
+        self._note_flood(route, batch)
+        decision = self._decide(ticket, route, failure)
+        match decision.step:
+            case Step.STOP:
+                self._halt(WorkerStop(_stop_message(failure)))
+                _fail_future(ticket, self._stop)
+            case Step.FINAL:
+                self.totals.failed += 1
+                _finish(ticket, batch, response, None, failure)
+            case _ if self._stop is not None:
+                _fail_future(ticket, self._stop)
+            case _:
+                self._retry(ticket, route, decision)
 
-    def _retry(self, ticket: _Ticket, failure: Failure, decision: Decision) -> None:
-        now = self._clock()
-        if decision.counts:
+    def _decide(self, ticket: _Ticket, route: Route, failure: Failure) -> Decision:
+        """The pure table's word, save that a closed second provider, or a first one without credit, stops nobody."""
+        others = [other for other in self.routes if other is not route and not other.closed]
+        stops_route_only = route is not self.routes[0] or failure.kind is FailureKind.PAYMENT
+        if failure.kind in _CLOSING and others and stops_route_only:
+            return Decision(Step.RETRY, counts=False)
+        elsewhere = any(other.name not in ticket.refused_by for other in others)
+        history = History(ticket.counted, ticket.waits, ticket.varied, elsewhere)
+        return decide(failure, history, self._options.retry, random.random())
+
+    def _retry(self, ticket: _Ticket, route: Route, decision: Decision) -> None:
+        wait_s = decision.wait_s
+        if decision.step is Step.ELSEWHERE:
+            ticket.refused_by.add(route.name)
+        elif decision.counts:
             ticket.counted += 1
         else:
             ticket.waits += 1
-            # Quota is a state of the project, not of the clip: nobody else should run into it either.
-            self._paused_until = max(self._paused_until, now + decision.wait_s)
-            log.info("quota_wait", kind=failure.kind, wait_s=round(decision.wait_s, 1))
+            # The route's gate does the waiting, and the other route need not wait at all.
+            wait_s = 0.0 if not route.usable else wait_s
         if decision.varied:
             ticket.varied = True
             ticket.request = replace(ticket.request, varied=True)
-        heapq.heappush(self._retries, (now + decision.wait_s, next(self._sequence), ticket))
+        heapq.heappush(self._retries, (self._clock() + wait_s, next(self._sequence), ticket))
+
+    def _note_flood(self, route: Route, batch: Batch) -> None:
+        """Over a tenth of the window answered 429: its rest goes to the other provider, if there is one."""
+        if not route.storming and batch.flooded(route.name):
+            route.storming = True
+            if route is self.routes[0]:
+                rest = f"the rest goes to {self.routes[1].name}" if len(self.routes) > 1 else "waiting"
+                self._alert("flood", f"{route.name}: over 10 % of the window answered 429; {rest}")
 
     def _count_bad_requests(self, failure: Failure) -> None:
         if failure.kind is not FailureKind.BAD_REQUEST:
@@ -344,10 +501,33 @@ class Engine:
         if self._bad_requests >= self._options.bad_requests_in_a_row:
             self._halt(
                 WorkerStop(
-                    f"{self._bad_requests} requests in a row were refused as malformed: {failure.message}."
-                    " The request itself is wrong (model, schema or parameter); check MODEL_ID and run lipika doctor"
+                    f"{self._bad_requests} requests in a row were refused as malformed: {failure.message}. The"
+                    " request itself is wrong (model, schema or parameter): check MODEL_ID and run lipika doctor"
                 )
             )
+
+    # ------------------------------------------------------------------------- saying so
+
+    def _alert_parked(self, route: Route, before: FailureKind | None, failure: Failure | None) -> None:
+        if route.parked_kind is None or route.parked_kind is before:
+            return
+        detail = f" ({failure.message})" if failure else ""
+        code = "provider_closed" if route.closed else "provider_parked"
+        self._alert(code, f"{route.limited_by(self._clock())}{detail}")
+
+    def _alert(self, code: str, message: str) -> None:
+        message = redact(message)
+        log.warning(code, reason=message)
+        self._events.on_alert(Alert(code, message))
+
+    def _say_why(self) -> None:
+        """Log once what the queue waits for, when it changes."""
+        reason = self.limited_by()
+        kind = "".join(character for character in reason if not character.isdigit())
+        if kind != self._said:
+            self._said = kind
+            if reason:
+                log.info("waiting", reason=reason, queued=self.queued)
 
     # ------------------------------------------------------------------------- stopping
 
@@ -370,13 +550,32 @@ class Engine:
         for batch in [batch for batch in self._batches if batch.closable(now)]:
             self._batches.remove(batch)
             self.totals.batches += 1
-            self._on_batch(batch.report())
+            report = batch.report()
+            self._events.on_batch(report)
+            log.info(
+                "batch",
+                batch=report.batch_id,
+                videos=len(report.video_ids),
+                sent=report.segments_sent,
+                returned=report.segments_returned,
+                rate_limited=report.segments_429,
+                errors=report.segments_error,
+                retried=report.segments_retried,
+                provider=report.provider_used,
+                cache_hit_rate=round(report.usage.cached / max(report.usage.prompt, 1), 3),
+                cost_usd=round(report.cost_usd, 6),
+                avg_latency_ms=round(report.avg_latency_ms),
+                p95_latency_ms=round(report.p95_latency_ms),
+                duration_ms=report.batch_duration_ms,
+            )
 
 
 _TICK_S = 0.004
 """Looks at the queue are at least this far apart: at 20,000 a minute that is one or two launches a look."""
-_IDLE_S = 1.0
-"""With nothing to launch, how often to look for batches to close."""
+_IDLE_S = 0.5
+"""With nothing to launch, how often to look for batches to close and slots to ask for."""
+_RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
+_CLOSING = {FailureKind.AUTH, FailureKind.PAYMENT}
 
 
 def _finish(
@@ -405,11 +604,11 @@ def _finish(
 
 def _fail_future(ticket: _Ticket, reason: WorkerStop | Draining | None) -> None:
     if not ticket.done.done():
-        ticket.done.set_exception(_fresh(reason or Draining("the engine has been closed")))
+        ticket.done.set_exception(_copy(reason or Draining("the engine has been closed")))
 
 
-def _fresh(reason: WorkerStop | Draining) -> WorkerStop | Draining:
-    """A copy for each waiter: one instance raised a thousand times would drag a thousand tracebacks along."""
+def _copy(reason: WorkerStop | Draining) -> WorkerStop | Draining:
+    """One for each waiter: one instance raised a thousand times would drag a thousand tracebacks along."""
     return type(reason)(*reason.args)
 
 

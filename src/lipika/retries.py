@@ -13,6 +13,7 @@ class Step(StrEnum):
     """What happens to the clip next."""
 
     RETRY = "retry"  # ask again after `wait_s`
+    ELSEWHERE = "elsewhere"  # ask the other provider, at once
     FINAL = "final"  # the clip has failed
     STOP = "stop"  # the worker must stop; the clip is not failed, it goes back
 
@@ -34,6 +35,7 @@ class History:
     counted: int  # failures that used up a retry
     waits: int  # failures that were only a wait for quota or capacity
     varied: bool  # the varied retry has been spent
+    elsewhere: bool = False  # another provider is there that this clip has not been sent to
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RetryPolicy:
 _WAITS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND, FailureKind.OVERLOADED}
 _TRANSIENT = {FailureKind.SERVER, FailureKind.TIMEOUT}
 _VARIED = {FailureKind.MALFORMED, FailureKind.EMPTY, FailureKind.TRUNCATED}
+_CONTENT = _VARIED | {FailureKind.BLOCKED}
+"""Another provider filters and samples differently: worth one try there."""
 _STOPS = {FailureKind.AUTH, FailureKind.PAYMENT}
 
 
@@ -60,6 +64,8 @@ def decide(failure: Failure, history: History, policy: RetryPolicy, jitter: floa
         return Decision(Step.RETRY, _wait_s(failure, history.counted + 1, policy, jitter))
     if failure.kind in _VARIED and not history.varied:
         return Decision(Step.RETRY, varied=True)
+    if failure.kind in _CONTENT and history.elsewhere:
+        return Decision(Step.ELSEWHERE)
     return Decision(Step.FINAL)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from lipika.db.queue import Queue
 from lipika.db.results import Results, StoredAnswer
 from lipika.db.workers import WorkerInfo, Workers, WorkerStats
-from lipika.engine import Engine
+from lipika.engine import Alert, Engine
 from lipika.errors import Draining, LeaseLost, LipikaError, Unavailable, VideoError, WorkerStop
 from lipika.log import get_logger, redact
 from lipika.models import Accounting, ClaimedVideo
@@ -49,6 +49,7 @@ class Ports:
     engine: Engine
     sink: ResultSink
     tools: Tools
+    alerts: list[Alert]  # emptied into the database with the live figures
     source: Callable[[str], Place]
     target: Callable[[str], Place]
 
@@ -366,13 +367,24 @@ class Worker:
             active_rpm=rpm,
             active_tpm=tpm,
             requests_in_flight=self._ports.engine.in_flight,
+            limited_by=self._ports.engine.limited_by() or None,
         )
         await self._ports.sink.flush()
+        await self._write_alerts()
+
+    async def _write_alerts(self) -> None:
+        """What a person should know now goes where errors are looked for."""
+        alerts = self._ports.alerts
+        while alerts:
+            await self._ports.workers.record_error(
+                self._info.worker_id, None, f"Alert:{alerts[0].code}", alerts[0].message, ""
+            )
+            alerts.pop(0)
 
     def _stats(self) -> WorkerStats:
         totals, progress = self._ports.engine.totals, self.progress
         return WorkerStats(
-            provider=self._info.provider,
+            provider=self._ports.engine.provider_in_use,
             current_video_id=next(iter(self._held), None),
             segments_remaining=self._ports.engine.queued + self._ports.engine.in_flight,
             segments_sent=totals.requests,
@@ -402,6 +414,7 @@ class Worker:
             if self._stop is not None:
                 await self._report(self._stop)
             await self._ports.sink.flush()
+            await self._write_alerts()
             await self._ports.workers.heartbeat(self._info.worker_id, self._stats())
             await self._ports.workers.offline(self._info.worker_id, failed=self._stop is not None)
         except LipikaError as error:

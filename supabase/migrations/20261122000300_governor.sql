@@ -53,7 +53,8 @@ create or replace function lipika_reserve(
   binds text,
   retry_in_s double precision,
   live_workers integer,
-  pause_reason text
+  pause_reason text,
+  unlimited boolean
 ) language plpgsql volatile set search_path = public, pg_temp as $$
 declare
   b provider_budgets;
@@ -185,6 +186,9 @@ begin
   where s.provider = p_provider and s.project = p_project and s.worker_id = p_worker and s.day < today
     and s.reserved_usd <> 0;
 
+  unlimited := not b.paused and num_nonnulls(
+    b.requests_per_minute, b.tokens_per_minute, b.spend_10min_usd, b.spend_day_usd, b.spend_total_usd
+  ) = 0;
   granted := n;
   start_in_s := start_s - at_s;
   return next;

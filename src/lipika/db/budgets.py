@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
@@ -49,6 +50,17 @@ class Budgets:
         """Replace all limits of a provider."""
         await self._database.execute(
             _QUERIES["set"], {"provider": provider, "project": project, **asdict(limits)}
+        )
+
+    async def change(self, provider: str, limits: Mapping[str, object], *, project: str = "") -> None:
+        """Replace the limits named (fields of `Limits`); the others stay."""
+        unknown = limits.keys() - {field.name for field in fields(Limits)}
+        if unknown:
+            raise ValueError(f"no such limits: {', '.join(sorted(unknown))}")
+        params = {name: limits.get(name) for name in (field.name for field in fields(Limits))}
+        given = {f"{name}_given": name in limits for name in params}
+        await self._database.execute(
+            _QUERIES["change"], {"provider": provider, "project": project, **params, **given}
         )
 
     async def pause(self, provider: str, reason: str, *, project: str = "") -> None:

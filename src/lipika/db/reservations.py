@@ -42,6 +42,7 @@ class Reservation:
     retry_in_s: float
     live_workers: int
     pause_reason: str | None
+    unlimited: bool  # no limit is set at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
+from lipika.db.workers import FRESH_SECONDS
 
 _QUERIES = load("stats")
 
@@ -47,6 +49,39 @@ class LanguageQuality:
     cost_usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker. `state` is live, silent (online, but no heartbeat), offline or error."""
+
+    worker_id: str
+    state: str
+    provider: str
+    current_video_id: str | None
+    segments_remaining: int | None
+    active_rpm: int
+    active_tpm: int
+    requests_in_flight: int
+    limited_by: str | None
+    total_segments_sent: int
+    total_segments_completed: int
+    total_segments_failed: int
+    total_segments_429: int
+    spend_usd: float
+    last_error: str | None
+    silent_s: float  # since the last sign of life
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """One exception or alert of a worker."""
+
+    occurred_at: datetime
+    worker_id: str
+    video_id: str | None
+    exception_type: str
+    message: str
+
+
 class Stats:
     """Aggregates only; nothing here reads more rows than it must."""
 
@@ -60,3 +95,11 @@ class Stats:
     async def languages(self) -> list[LanguageQuality]:
         """Quality by language, from the rollup."""
         return await self._database.rows(_QUERIES["languages"], {}, LanguageQuality)
+
+    async def workers(self) -> list[WorkerRow]:
+        """Who is online, and who was in the last hour."""
+        return await self._database.rows(_QUERIES["workers"], {"fresh_seconds": FRESH_SECONDS}, WorkerRow)
+
+    async def errors(self, limit: int = 10) -> list[ErrorRow]:
+        """The last exceptions and alerts of the fleet, newest first."""
+        return await self._database.rows(_QUERIES["errors"], {"limit": limit}, ErrorRow)

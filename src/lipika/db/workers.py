@@ -94,6 +94,7 @@ class Workers:
         active_rpm: int,
         active_tpm: int,
         requests_in_flight: int,
+        limited_by: str | None = None,
         within_seconds: float = FRESH_SECONDS,
     ) -> Fleet:
         """Say what the worker does this minute; returns what all live workers of its provider do.
@@ -106,6 +107,7 @@ class Workers:
             "active_rpm": active_rpm,
             "active_tpm": active_tpm,
             "requests_in_flight": requests_in_flight,
+            "limited_by": limited_by,
             "within_seconds": within_seconds,
         }
         fleet = await self._database.row(_QUERIES["live"], params, Fleet)

@@ -8,27 +8,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import pybase64
 
 from lipika.capabilities import Capabilities
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.base import (
+    AUDIO_MARK,
+    FrameCache,
     HttpProvider,
     ModelOptions,
     Reply,
     TranscriptionRequest,
     TranscriptionResponse,
     estimate_usage,
+    excerpt,
+    header_seconds,
 )
-
-_AUDIO = "\x00audio\x00"
-"""Stands in the JSON template where the base64 is spliced in; cannot occur in a prompt."""
-
-_AUDIO_JSON = orjson.dumps(_AUDIO)[1:-1]
 
 _BLOCKED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER"}
 
@@ -39,14 +36,6 @@ _SAFETY_CATEGORIES = (
     "HARM_CATEGORY_DANGEROUS_CONTENT",
 )
 """Switched off: speech is transcribed as it was said, and a filter would bias the corpus."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """A request body around the audio: what stays the same for all clips of one language."""
-
-    head: bytes
-    tail: bytes
 
 
 class AIStudioProvider(HttpProvider):
@@ -71,7 +60,7 @@ class AIStudioProvider(HttpProvider):
         self._name = name
         self._capabilities = capabilities
         self._response_schema = response_schema
-        self._frames: dict[tuple[str, str, int, bool], _Frame] = {}
+        self._frames = FrameCache(self._payload)
 
     def get_provider_name(self) -> str:
         return self._name
@@ -81,24 +70,13 @@ class AIStudioProvider(HttpProvider):
         reply = await self._post(self._url, self.encode(request))
         latency_ms = (time.perf_counter() - started) * 1000
         if isinstance(reply, Failure):
-            return TranscriptionResponse(
-                request, self.get_provider_name(), "", reply, Usage(), "", latency_ms
-            )
+            return TranscriptionResponse(request, self._name, "", reply, Usage(), "", latency_ms)
         text, failure, usage, version = self._read(request, reply)
-        return TranscriptionResponse(
-            request, self.get_provider_name(), text, failure, usage, version, latency_ms
-        )
+        return TranscriptionResponse(request, self._name, text, failure, usage, version, latency_ms)
 
     def encode(self, request: TranscriptionRequest) -> bytes:
         """The request's bytes: a cached JSON frame with the audio's base64 spliced in."""
-        key = (request.system_prompt, request.clip_prompt, request.max_output_tokens, request.varied)
-        frame = self._frames.get(key)
-        if frame is None:
-            if len(self._frames) >= 4096:  # per-clip texts must not grow the cache for ever
-                self._frames.clear()
-            head, tail = orjson.dumps(self._payload(request)).split(_AUDIO_JSON)
-            frame = self._frames[key] = _Frame(head, tail)
-        return b"".join((frame.head, pybase64.b64encode(request.audio), frame.tail))
+        return self._frames.encode(request)
 
     def _payload(self, request: TranscriptionRequest) -> dict[str, Any]:
         return {
@@ -108,7 +86,7 @@ class AIStudioProvider(HttpProvider):
                     "role": "user",
                     "parts": [
                         {"text": request.clip_prompt},
-                        {"inlineData": {"mimeType": "audio/flac", "data": _AUDIO}},
+                        {"inlineData": {"mimeType": f"audio/{request.audio_format}", "data": AUDIO_MARK}},
                     ],
                 }
             ],
@@ -138,7 +116,7 @@ class AIStudioProvider(HttpProvider):
         except orjson.JSONDecodeError:
             body = None
         if not isinstance(body, dict):
-            failure = Failure(FailureKind.SERVER, f"HTTP 200 with {_excerpt(reply.body)}", http_status=200)
+            failure = Failure(FailureKind.SERVER, f"HTTP 200 with {excerpt(reply.body)}", http_status=200)
             return "", failure, Usage(), ""
         text, failure = read_candidate(body)
         usage = read_usage(body.get("usageMetadata"))
@@ -209,7 +187,7 @@ _A_DAYS_WAIT_S = 3600.0
 def classify_error(reply: Reply) -> Failure:
     """A failure from an HTTP error: by status, then by the body's code and details, and by its text last."""
     error = _error_object(reply.body)
-    message = str(error.get("message") or _excerpt(reply.body))
+    message = str(error.get("message") or excerpt(reply.body))
     code = str(error.get("status") or "")
     status = reply.status
     if status == 429:
@@ -264,8 +242,9 @@ def _retry_after_s(reply: Reply, error: Mapping[str, Any], message: str) -> floa
     for detail in _details(error):
         if "retryDelay" in detail:
             return _duration_s(detail["retryDelay"])
-    if reply.retry_after and re.fullmatch(r"\d+(\.\d+)?", reply.retry_after.strip()):
-        return float(reply.retry_after)
+    from_header = header_seconds(reply.retry_after)
+    if from_header is not None:
+        return from_header
     said = _RETRY_IN.search(message)
     return _duration_s(said[1].lower()) if said else None
 
@@ -295,9 +274,3 @@ def _details(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _reasons(error: Mapping[str, Any]) -> set[str]:
     return {str(detail.get("reason")) for detail in _details(error)}
-
-
-def _excerpt(body: bytes) -> str:
-    """The start of a body that is not what it should be, on one line."""
-    text = " ".join(body[:300].decode("utf-8", "replace").split())
-    return text[:200] or "an empty body"

@@ -7,12 +7,15 @@ a `Failure` value). It never sleeps, retries, counts or prints: that is the engi
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
+import orjson
+import pybase64
 
 from lipika.models import Failure, FailureKind, Usage
 
@@ -30,6 +33,7 @@ class TranscriptionRequest:
     audio_ms: int
     max_output_tokens: int
     varied: bool = False  # the one varied retry: the model's own temperature instead of ours
+    audio_format: str = "flac"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,17 @@ class HttpProvider(BaseProvider):
 
     async def _post(self, url: str, body: bytes) -> Reply | Failure:
         """One POST; whatever goes wrong below HTTP becomes a failure."""
+        return await self._send("POST", url, body)
+
+    async def _get(self, url: str) -> Reply | Failure:
+        """One GET, likewise."""
+        return await self._send("GET", url, None)
+
+    async def _send(self, method: str, url: str, body: bytes | None) -> Reply | Failure:
         if self._session is None:
             raise RuntimeError(f"{type(self).__name__} must be entered with `async with` before use")
         try:
-            async with self._session.post(url, data=body, allow_redirects=False) as response:
+            async with self._session.request(method, url, data=body, allow_redirects=False) as response:
                 content = await response.read()
                 return Reply(response.status, content, response.headers.get("Retry-After"))
         except TimeoutError:
@@ -154,6 +165,55 @@ class Reply:
     status: int
     body: bytes
     retry_after: str | None
+
+
+AUDIO_MARK = "\x00audio\x00"
+"""Stands in a payload where the audio's base64 belongs; cannot occur in a prompt."""
+
+_AUDIO_JSON = orjson.dumps(AUDIO_MARK)[1:-1]
+_MAX_FRAMES = 4096
+
+
+class FrameCache:
+    """Request bodies around the audio: built once for all clips that share the texts, the base64 spliced in.
+
+    `payload` gives the request as a JSON object with AUDIO_MARK in it.
+    """
+
+    def __init__(self, payload: Callable[[TranscriptionRequest], Mapping[str, Any]]):
+        self._payload = payload
+        self._frames: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+
+    def encode(self, request: TranscriptionRequest) -> bytes:
+        """The request's bytes."""
+        key = (
+            request.system_prompt,
+            request.clip_prompt,
+            request.language,
+            request.max_output_tokens,
+            request.varied,
+            request.audio_format,
+        )
+        frame = self._frames.get(key)
+        if frame is None:
+            if len(self._frames) >= _MAX_FRAMES:  # per-clip texts must not grow the cache for ever
+                self._frames.clear()
+            head, tail = orjson.dumps(self._payload(request)).split(_AUDIO_JSON)
+            frame = self._frames[key] = (head, tail)
+        return b"".join((frame[0], pybase64.b64encode(request.audio), frame[1]))
+
+
+def header_seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; its date form is not used by these services."""
+    if retry_after and re.fullmatch(r"\d+(\.\d+)?", retry_after.strip()):
+        return float(retry_after)
+    return None
+
+
+def excerpt(body: bytes) -> str:
+    """The start of a body that is not what it should be, on one line."""
+    text = " ".join(body[:300].decode("utf-8", "replace").split())
+    return text[:200] or "an empty body"
 
 
 def estimate_usage(request: TranscriptionRequest, text: str, audio_tokens_per_second: int) -> Usage:

@@ -35,7 +35,7 @@ left join pg_roles r on r.rolname in ('anon', 'authenticated')
 where c.oid in (
   select to_regclass(name) from unnest(array[
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
-    'transcription_flags', 'transcription_batches', 'quality_rollup'
+    'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity

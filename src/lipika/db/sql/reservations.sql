@@ -1,6 +1,6 @@
 -- name: reserve
 -- One round trip: lock, settle, grant, write. See the migration for the arithmetic.
-select granted, start_in_s, step_s, binds, retry_in_s, live_workers, pause_reason
+select granted, start_in_s, step_s, binds, retry_in_s, live_workers, pause_reason, unlimited
 from lipika_reserve(
   %(provider)s, %(project)s, %(worker_id)s, %(wanted)s::int, %(tokens_each)s::float8, %(usd_each)s::float8,
   %(tokens_over)s::float8, %(usd_over)s::float8, %(usd_today)s::float8, %(reserved_usd)s::float8,

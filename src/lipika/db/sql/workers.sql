@@ -19,7 +19,7 @@ where worker_id = %(worker_id)s and status = 'online'
 with own as (
   update workers
   set live_at = now(), active_rpm = %(active_rpm)s, active_tpm = %(active_tpm)s,
-    requests_in_flight = %(requests_in_flight)s
+    requests_in_flight = %(requests_in_flight)s, limited_by = %(limited_by)s
   where worker_id = %(worker_id)s and status = 'online'
   returning provider
 )
@@ -43,7 +43,8 @@ where status = 'online' and (%(provider)s::text is null or provider = %(provider
 -- A worker that stops because of an error says so; either way it counts no more.
 update workers
 set status = %(status)s, stopped_at = now(), last_heartbeat_at = now(), current_video_id = null,
-  segments_remaining = null, active_rpm = 0, active_tpm = 0, requests_in_flight = 0
+  segments_remaining = null, active_rpm = 0, active_tpm = 0, requests_in_flight = 0,
+  limited_by = null
 where worker_id = %(worker_id)s
 
 -- name: record_error

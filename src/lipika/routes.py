@@ -1,0 +1,410 @@
+"""One provider as the engine sees it: may it be asked now, and what does an attempt there cost and tell?
+
+A route joins four limits: slots reserved out of the fleet's budget, adaptive concurrency, the gate (open, shut until
+a time, ajar for a probe), and the estimate that turns clips into tokens and dollars. It sends nothing itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+
+from lipika.capabilities import Capabilities
+from lipika.errors import Unavailable
+from lipika.limits import AdaptiveConcurrency, Gate, RateMeter
+from lipika.models import Failure, FailureKind, Usage
+from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_usage
+
+_PACIFIC_STANDARD = timezone(timedelta(hours=-8))
+_SPEND_PARK_S = 600.0
+_UNNAMED_IS_SPEND_AFTER_S = 60.0
+_OVERLOADS_THAT_SHUT = 10
+_SLOT_KEEPS_S = 2.0
+"""A reserved slot that could not be used for this long is given up: late launches would crowd."""
+_GUESS_MARGIN = 1.15
+_FIRST_GUESS_OUTPUT_TOKENS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a route asks the fleet's ledger for, and what has become of what it got."""
+
+    provider: str
+    wanted: int
+    tokens_each: float
+    usd_each: float
+    tokens_over: float
+    usd_over: float
+    usd_today: float
+    reserved_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The ledger's answer: the i-th request may go `start_in_s + i * step_s` from now."""
+
+    granted: int
+    start_in_s: float = 0.0
+    step_s: float = 0.0
+    binds: str = ""
+    retry_in_s: float = 0.0
+    unlimited: bool = False  # nobody has set a limit: no slots are counted for a while
+
+
+Reserve = Callable[[Need], Awaitable[Slots]]
+"""Asks the fleet's ledger; raises Unavailable while it cannot be reached."""
+
+
+async def unlimited(need: Need) -> Slots:
+    """A ledger without limits, for a single process that nobody else shares a quota with."""
+    return Slots(need.wanted, unlimited=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """One reserved launch, with what was reserved for it."""
+
+    time: float
+    tokens: float
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One launched attempt, as the route accounts for it."""
+
+    launched_at: float
+    slot: _Slot
+    tokens: float  # guess for this very request, for the live figures
+
+
+class Route:
+    """One provider's state. `now` is the engine's monotonic clock, in seconds."""
+
+    def __init__(
+        self,
+        provider: BaseProvider,
+        capabilities: Capabilities,
+        *,
+        max_in_flight: int,
+        reserve: Reserve = unlimited,
+        probe_s: float = 8.0,
+    ):
+        self.provider = provider
+        self.name = provider.get_provider_name()
+        self.capabilities = capabilities
+        self.concurrency = AdaptiveConcurrency(max_in_flight)
+        self.gate = Gate(probe_s=probe_s)
+        self.storming = False  # a flood of 429s sent the rest of a window elsewhere
+        self.closed = False  # no credit or no valid key: not asked again in this life
+        self.parked_kind: FailureKind | None = None
+        self.in_flight = 0
+        self.rpm = RateMeter()
+        self.tpm = RateMeter()
+        self.binds = ""  # which of the fleet's limits decided last
+        self._reserve = reserve
+        self._slots: deque[_Slot] = deque()
+        self._free_until = -math.inf
+        self._ask_again_at = -math.inf
+        self._asking = False
+        self._estimate = _Estimate(capabilities)
+        self._settled = _Settlement()
+        self._refused_since: float | None = None
+        self._overloads = 0
+
+    # ------------------------------------------------------------------------- may it go?
+
+    def delay(self, now: float) -> float:
+        """Seconds until one more attempt may be launched; infinite when only an event can tell."""
+        if self.closed or self.in_flight >= self.concurrency.limit:
+            return math.inf
+        shut_s = self.gate.delay(now)
+        if shut_s > 0:
+            return shut_s
+        while self._slots and self._slots[0].time < now - _SLOT_KEEPS_S:
+            self._settled.unused(self._slots.popleft())
+        if self._slots:
+            return max(self._slots[0].time - now, 0.0)
+        return 0.0 if now < self._free_until else math.inf
+
+    def launch(self, request: TranscriptionRequest, now: float) -> Permit:
+        """Use the next slot."""
+        slot = self._slots.popleft() if self._slots else _Slot(now, 0.0, 0.0)
+        self.gate.launched()
+        self.in_flight += 1
+        self.rpm.add(1, now)
+        tokens = self._estimate.tokens(request)
+        self.tpm.add(tokens, now)
+        return Permit(now, slot, tokens)
+
+    def wants_slots(self, now: float, demand: int) -> bool:
+        """Whether the ledger should be asked: there is work, or something to settle, and few slots are left."""
+        if self._asking or self.closed or now < self._ask_again_at:
+            return False
+        if self._settled.due(now):
+            return True
+        if now < self._free_until:
+            return now > self._free_until - _FREE_S / 2
+        ahead_s = self._slots[-1].time - now if self._slots else 0.0
+        return demand > len(self._slots) and ahead_s < _ASK_AHEAD_S and self.gate.delay(now) < _ASK_AHEAD_S
+
+    async def ask(self, now: Callable[[], float], demand: int) -> None:
+        """Ask the ledger for slots and tell it what has been used.
+
+        Raises:
+            Unavailable: the ledger is away; nothing is lost, ask again.
+        """
+        self._asking = True
+        try:
+            started = now()
+            told = self._settled.snapshot()
+            need = self._need(demand, told)
+            slots = await self._reserve(need)
+            self._settled.told(told, started)
+            self._take(need, slots, now())
+        except Unavailable:
+            self._ask_again_at = now() + _OUTAGE_RETRY_S
+            raise
+        finally:
+            self._asking = False
+
+    def _need(self, demand: int, told: _Told) -> Need:
+        wanted = min(max(demand - len(self._slots), 0), max(self.concurrency.limit, 1) * 2)
+        if not self.gate.is_open:
+            wanted = min(wanted, 1)  # a probe
+        return Need(
+            provider=self.name,
+            wanted=wanted,
+            tokens_each=self._estimate.tokens_each,
+            usd_each=self._estimate.usd_each,
+            tokens_over=told.tokens_over,
+            usd_over=told.usd_over,
+            usd_today=told.usd_today,
+            reserved_usd=max(told.reserved_usd, 0.0),
+        )
+
+    def _take(self, need: Need, slots: Slots, now: float) -> None:
+        self.binds = slots.binds
+        self._ask_again_at = now + max(slots.retry_in_s, _ASK_EVERY_S)
+        if slots.unlimited:
+            self._free_until = now + _FREE_S
+            return
+        self._free_until = -math.inf
+        first, tokens, usd = now + slots.start_in_s, need.tokens_each, need.usd_each
+        self._slots.extend(
+            _Slot(first + number * slots.step_s, tokens, usd) for number in range(slots.granted)
+        )
+        self._settled.reserved_usd += slots.granted * usd
+
+    # ------------------------------------------------------------------------- what came back?
+
+    def ended(self, permit: Permit, response: TranscriptionResponse, now: float, unix_s: float) -> float:
+        """Account for an attempt, whatever came of it; returns its dollars."""
+        self.in_flight -= 1
+        usage = response.usage
+        cost = self.capabilities.cost_usd(usage)
+        self._settled.add(permit.slot, usage.prompt, cost, unix_s)
+        if usage.prompt:
+            self.tpm.add(usage.prompt - permit.tokens, now)
+            self._estimate.learn(response.request, usage, cost)
+        if response.failure is None:
+            self._on_good_sign(now)
+        else:
+            self._on_failure(permit, response.failure, now, unix_s)
+        return cost
+
+    def lost(self, permit: Permit, unix_s: float) -> float:
+        """The attempt was cancelled: nobody knows what it cost, so the guess is taken for it. Returns that."""
+        self.in_flight -= 1
+        self._settled.add(permit.slot, round(permit.slot.tokens), permit.slot.usd, unix_s)
+        self.gate.probe_lost()
+        return permit.slot.usd
+
+    def _on_good_sign(self, now: float) -> None:
+        self.concurrency.on_success(now)
+        self._refused_since = None
+        self._overloads = 0
+        self._open()
+
+    def _open(self) -> None:
+        if self.gate.opened():
+            self.storming, self.parked_kind = False, None
+
+    def _on_failure(self, permit: Permit, failure: Failure, now: float, unix_s: float) -> None:
+        match failure.kind:
+            case FailureKind.RATE_MINUTE:
+                self._on_rate_minute(permit, failure, now)
+            case FailureKind.RATE_DAY:
+                wait_s = failure.retry_after_s or seconds_to_pacific_midnight(unix_s)
+                self._park(now, wait_s, failure.kind, "daily quota used up")
+            case FailureKind.SPEND:
+                self._park(now, max(failure.retry_after_s or 0, _SPEND_PARK_S), failure.kind, "spend limit")
+            case FailureKind.PAYMENT | FailureKind.AUTH:
+                self.closed, self.parked_kind = True, failure.kind
+                self.gate.probe_lost()
+            case FailureKind.OVERLOADED:
+                self._on_overloaded(failure, now)
+            case FailureKind.SERVER | FailureKind.TIMEOUT:
+                self.gate.probe_lost()
+            case _:  # the service answered: the clip is at fault, not the quota
+                self._on_good_sign(now)
+
+    def _on_rate_minute(self, permit: Permit, failure: Failure, now: float) -> None:
+        if self._refused_since is None:
+            self._refused_since = now
+        unnamed = not failure.code and failure.retry_after_s is None
+        if unnamed and now - self._refused_since > _UNNAMED_IS_SPEND_AFTER_S:
+            self._park(now, _SPEND_PARK_S, FailureKind.SPEND, "a 429 that names no quota and does not clear")
+            return
+        self.concurrency.on_push_back(permit.launched_at, now)
+        self.gate.shut(now, failure.retry_after_s, "requests or tokens per minute used up")
+
+    def _on_overloaded(self, failure: Failure, now: float) -> None:
+        self.concurrency.on_overload(now)
+        self._overloads += 1
+        if self._overloads >= _OVERLOADS_THAT_SHUT:
+            self.gate.shut(now, failure.retry_after_s, "the service is overloaded")
+        else:
+            self.gate.probe_lost()
+
+    def _park(self, now: float, wait_s: float, kind: FailureKind, reason: str) -> None:
+        self.gate.shut(now, wait_s, reason)
+        self.parked_kind = kind
+
+    # ------------------------------------------------------------------------- words
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is asked normally, rather than parked, probed or closed."""
+        return not self.closed and self.gate.is_open
+
+    def limited_by(self, now: float) -> str:
+        """What holds this route back, in words; empty when nothing does."""
+        if self.closed:
+            return f"{self.name}: {'out of credit' if self.parked_kind is FailureKind.PAYMENT else 'key refused'}"
+        if not self.gate.is_open:
+            left_s = max(self.gate.shut_until - now, 0.0)
+            until = f"for {_span(left_s)} more" if left_s else "a probe is out"
+            return f"{self.name}: {self.gate.reason}, {until}"
+        if self.in_flight >= self.concurrency.limit:
+            return f"{self.name}: {self.concurrency.limit} requests in flight"
+        return f"{self.name}: {_BINDS.get(self.binds, self.binds)}" if self.binds else ""
+
+
+_ASK_AHEAD_S = 1.0
+_ASK_EVERY_S = 0.25
+_OUTAGE_RETRY_S = 1.0
+_FREE_S = 4.0
+"""Without limits, how long the ledger's word holds: a limit that is set is obeyed within this time."""
+_BINDS = {
+    "rpm": "requests per minute of the budget",
+    "tpm": "tokens per minute of the budget",
+    "spend_10min": "dollars per ten minutes of the budget",
+    "spend_day": "the day's dollar cap is reached (lipika budget set)",
+    "spend_total": "the total dollar cap is reached (lipika budget set)",
+    "paused": "paused by a person (lipika budget resume)",
+}
+
+
+class _Estimate:
+    """Tokens and dollars of a request before it is sent: arithmetic, corrected by what was metered.
+
+    On the high side: a rate that is guessed too low breaks a budget, one guessed too high is settled in a second.
+    """
+
+    def __init__(self, capabilities: Capabilities):
+        self._rate = capabilities.audio_tokens_per_second
+        self._price = capabilities
+        self._ratio = 1.0  # metered prompt tokens over the arithmetic
+        self._tokens = 0.0
+        self._usd = 0.0
+
+    def tokens(self, request: TranscriptionRequest) -> float:
+        return estimate_usage(request, "", self._rate).prompt * self._ratio * 1.02
+
+    @property
+    def tokens_each(self) -> float:
+        return self._tokens * _GUESS_MARGIN or 700.0
+
+    @property
+    def usd_each(self) -> float:
+        if self._usd:
+            return self._usd * _GUESS_MARGIN
+        return self._price.cost_usd(
+            Usage(prompt=700, prompt_text=450, prompt_audio=250, output=_FIRST_GUESS_OUTPUT_TOKENS)
+        )
+
+    def learn(self, request: TranscriptionRequest, usage: Usage, cost: float) -> None:
+        plain = estimate_usage(request, "", self._rate).prompt
+        self._ratio += 0.05 * (usage.prompt / max(plain, 1) - self._ratio)
+        self._tokens += (usage.prompt - self._tokens) * (0.05 if self._tokens else 1.0)
+        self._usd += (cost - self._usd) * (0.05 if self._usd else 1.0)
+
+
+@dataclass(slots=True)
+class _Told:
+    tokens_over: float
+    usd_over: float
+    usd_today: float
+    reserved_usd: float
+
+
+class _Settlement:
+    """What has been used since the ledger was last told. Money is told as a sum of the UTC day, so that a question
+    whose reply was lost does not count twice."""
+
+    def __init__(self) -> None:
+        self.reserved_usd = 0.0
+        self._tokens_over = 0.0
+        self._usd_over = 0.0
+        self._usd_today = 0.0
+        self._day = ""
+        self._dirty = False
+        self._told_at = -math.inf
+
+    def add(self, slot: _Slot, prompt_tokens: int, cost: float, unix_s: float) -> None:
+        day = datetime.fromtimestamp(unix_s, UTC).date().isoformat()
+        if day != self._day:
+            self._day, self._usd_today = day, 0.0
+        self._usd_today += cost
+        self._usd_over += cost - slot.usd
+        self._tokens_over += prompt_tokens - slot.tokens
+        self.reserved_usd -= slot.usd
+        self._dirty = True
+
+    def unused(self, slot: _Slot) -> None:
+        self._usd_over -= slot.usd
+        self._tokens_over -= slot.tokens
+        self.reserved_usd -= slot.usd
+        self._dirty = True
+
+    def due(self, now: float) -> bool:
+        return self._dirty and now - self._told_at > _SETTLE_EVERY_S
+
+    def snapshot(self) -> _Told:
+        return _Told(self._tokens_over, self._usd_over, self._usd_today, self.reserved_usd)
+
+    def told(self, told: _Told, now: float) -> None:
+        self._tokens_over -= told.tokens_over
+        self._usd_over -= told.usd_over
+        self._dirty = self._usd_today != told.usd_today
+        self._told_at = now
+
+
+_SETTLE_EVERY_S = 2.0
+
+
+def seconds_to_pacific_midnight(unix_s: float) -> float:
+    """Until Google's daily quotas begin anew: midnight Pacific, taken as standard time (an hour late in summer)."""
+    now = datetime.fromtimestamp(unix_s, _PACIFIC_STANDARD)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (midnight - now).total_seconds()
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
