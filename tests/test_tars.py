@@ -230,6 +230,8 @@ def test_reads_what_the_tar_command_writes(tmp_path: Path, fmt: str) -> None:
         ("segments/speaker0_0_850.flac", FLAC, "bad_name"),
         ("segments/speaker0_00850_00850.flac", FLAC, "bad_name"),
         ("segments/speaker\x070_00000_00850.flac", FLAC, "bad_name"),
+        ("segments/speaker0_00000_00850\n.flac", FLAC, "bad_name"),
+        ("segments/speaker0_०००००_००८५०.flac", FLAC, "bad_name"),
         (f"segments/{'s' * 250}_00000_00850.flac", FLAC, "bad_name"),
         ("segments/notes.txt", b"x", "not_flac"),
         ("segments/metadata.json", b"{}", "not_flac"),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
@@ -14,6 +15,8 @@ from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionErr
 from lipika.errors import LipikaError, ObjectMissing, StorageError, StorageUnavailable
 
 T = TypeVar("T")
+
+MAX_WAIT_S = 10.0
 
 _TRANSIENT_CODES = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted")
 _TRANSIENT_STATUS = (408, 429)
@@ -28,13 +31,21 @@ _ADVICE = {
 _KEYS_ADVICE = "check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY"
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to retry, and how long to wait before the first retry; the wait doubles up to MAX_WAIT_S."""
+
+    retry_s: float
+    wait_s: float
+
+
 class Translator:
     """Turns obstore's errors into ours, in words that name the object, the cause and the way out."""
 
-    def __init__(self, url: str, endpoint: str, retry_s: float, secrets: tuple[str, ...]) -> None:
+    def __init__(self, url: str, endpoint: str, patience: Patience, secrets: tuple[str, ...]) -> None:
         self._url = url
         self._endpoint = endpoint
-        self._retry_s = retry_s
+        self._patience = patience
         self._secrets = secrets
 
     @contextmanager
@@ -48,7 +59,7 @@ class Translator:
 
     def patiently(self, work: Callable[[], T], doing: str, key: str, closing: threading.Event) -> T:
         """Do blocking work until it succeeds, the time for retries is over or `closing` is set."""
-        give_up, pause = time.monotonic() + self._retry_s, 0.2
+        give_up, pause = time.monotonic() + self._patience.retry_s, self._patience.wait_s
         while True:
             try:
                 with self.translated(doing, key):
@@ -56,7 +67,7 @@ class Translator:
             except StorageUnavailable:
                 if time.monotonic() + pause > give_up or closing.wait(pause):
                     raise
-            pause = min(2 * pause, 10.0)
+            pause = min(2 * pause, MAX_WAIT_S)
 
     def _error(self, error: BaseError | OSError, doing: str, key: str) -> LipikaError:
         text = short_text(error)
@@ -72,7 +83,7 @@ class Translator:
         if code in _ADVICE or isinstance(error, PermissionDeniedError | UnauthenticatedError):
             return StorageError(f"{what}: {reason}; {_ADVICE.get(code, _KEYS_ADVICE)}")
         if unanswered or status in _TRANSIENT_STATUS or status >= 500 or code in _TRANSIENT_CODES:
-            return StorageUnavailable(f"{what}: {reason}; tried for up to {self._retry_s:g} s")
+            return StorageUnavailable(f"{what}: {reason}; tried for up to {self._patience.retry_s:g} s")
         return StorageError(f"{what}: {reason}")
 
     def _clean(self, text: str) -> str:

@@ -14,7 +14,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from lipika.errors import SettingsError, StorageError, UsageError
-from lipika.storage.errors import short_text
+from lipika.storage.errors import MAX_WAIT_S, short_text
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
@@ -31,6 +31,7 @@ class StoreSettings:
     region: str = "auto"
     bucket: str = ""  # of URLs that name none
     retry_s: float = 180.0  # an outage this long is waited out before StorageUnavailable
+    retry_wait_s: float = 0.2  # before the first retry; doubled from then on, up to MAX_WAIT_S
     part_bytes: int = 8 << 20  # of uploads; larger where 10,000 parts would not suffice
     read_bytes: int = 8 << 20  # what a reader fetches and holds at a time
 
@@ -66,10 +67,12 @@ def s3_parts(url: str, default_bucket: str = "") -> tuple[str, str]:
 
 def local_path(url: str) -> Path:
     if url.startswith("file://"):
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost"):
-            raise UsageError(f"{url} names another machine: file:///folder has three slashes")
-        return Path(unquote(parts.path)).absolute()
+        host, slash, path = url.removeprefix("file://").partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise UsageError(
+                f"{url} names no folder of this machine: write file:///folder, with three slashes"
+            )
+        return Path("/" + unquote(path))
     return Path(url).expanduser().absolute()
 
 
@@ -78,7 +81,7 @@ def local_store(folder: Path, *, create: bool) -> LocalStore:
         raise StorageError(f"there is no folder {folder}")
     try:
         return LocalStore(folder, mkdir=create)
-    except BaseError as error:
+    except (BaseError, OSError) as error:
         raise StorageError(f"cannot open the folder {folder}: {short_text(error)}") from None
 
 
@@ -98,7 +101,11 @@ def s3_store(bucket: str, prefix: str, settings: StoreSettings, retry_for: timed
     retry: RetryConfig = {
         "max_retries": 1000,  # the time decides
         "retry_timeout": retry_for,
-        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=10), "base": 2},
+        "backoff": {
+            "init_backoff": timedelta(seconds=settings.retry_wait_s),
+            "max_backoff": timedelta(seconds=MAX_WAIT_S),
+            "base": 2,
+        },
     }
     client: ClientConfig = {
         "allow_http": endpoint.startswith("http://"),

@@ -94,12 +94,15 @@ def part_size(size: int, wanted: int) -> int:
 class UploadParts:
     """Cuts chunks into equal parts on their way out; counts, hashes and compares with what was promised."""
 
-    def __init__(self, size: int, part_bytes: int, promised: str | None) -> None:
+    def __init__(self, size: int, part_bytes: int, promised: str | None, *, with_etag: bool) -> None:
         self.size = size
         self.part_bytes = part_bytes
         self.sha256 = hashlib.sha256()
         self._promised = promised
+        self._with_etag = with_etag  # MD5 is three quarters of the hashing, and folders have no use for it
+        self._parts = 0
         self._seen = 0
+        self._stopped = False
         self._held = bytearray()
         self._md5s: list[bytes] = []
         self._error: Exception | None = None
@@ -119,11 +122,15 @@ class UploadParts:
                 yield part
 
     def etag(self) -> str:
-        """What S3 and R2 answer for these parts, unless they encrypt with a key of the user's."""
+        """What S3 and R2 answer for these parts, unless they encrypt with a key of the user's; needs `with_etag`."""
         if self.size <= self.part_bytes:
             return self._md5s[0].hex()
         joined = hashlib.md5(b"".join(self._md5s), usedforsecurity=False).hexdigest()
         return f"{joined}-{len(self._md5s)}"
+
+    def stop(self) -> None:
+        """Break the upload off at the next chunk."""
+        self._stopped = True
 
     @contextmanager
     def own_error(self) -> Iterator[None]:
@@ -144,6 +151,8 @@ class UploadParts:
             raise
 
     def _add(self, chunk: bytes) -> Iterator[bytes]:
+        if self._stopped:
+            raise StorageError("the upload was cancelled; nothing was stored")
         self._seen += len(chunk)
         if self._seen > self.size:
             raise StorageError(
@@ -161,9 +170,11 @@ class UploadParts:
             raise StorageError(f"the source gave {self._seen:,} of {self.size:,} bytes; nothing was stored")
         if self._promised is not None and self._promised != self.sha256.hexdigest():
             raise StorageError("the source's bytes are not those of its SHA-256; nothing was stored")
-        if self._held or not self._md5s:
+        if self._held or not self._parts:
             yield self._hashed(bytes(self._held))
 
     def _hashed(self, part: bytes) -> bytes:
-        self._md5s.append(hashlib.md5(part, usedforsecurity=False).digest())
+        self._parts += 1
+        if self._with_etag:
+            self._md5s.append(hashlib.md5(part, usedforsecurity=False).digest())
         return part
