@@ -18,7 +18,7 @@ from lipika.db import Database
 from lipika.db.migrate import migrate
 from lipika.embedded import EmbeddedPostgres
 
-PG_BIN = os.environ.get("LIPIKA_TEST_PG_BIN")  # another Postgres to test against
+PG_BIN = os.environ.get("LIPIKA_TEST_PG_BIN") or None  # another Postgres to test against
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 TEMPLATE = "lipika_template"
 

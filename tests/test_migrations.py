@@ -11,13 +11,14 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from conftest import PG_BIN, UNSAFE_BUT_FAST, on_database
 from psycopg import sql
 
+from conftest import PG_BIN, UNSAFE_BUT_FAST, on_database
 from lipika.db import Database, Queue, Results, Workers
 from lipika.db.migrate import CheckReport, check, migrate, migrations
 from lipika.db.workers import WorkerInfo
@@ -27,7 +28,13 @@ from lipika.models import Accounting, NewVideo
 
 TABLES = {
     *("lipika_migrations", "video_queue", "workers", "worker_errors", "provider_budgets"),
-    *("transcription_results", "transcription_flags", "transcription_batches", "quality_rollup"),
+    *(
+        "transcription_results",
+        "transcription_flags",
+        "transcription_batches",
+        "quality_rollup",
+        "provider_spend",
+    ),
 }
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
 
@@ -67,7 +74,7 @@ async def test_migrating_twice_changes_nothing(empty: Database, empty_database_u
         for migration in migrations():
             connection.execute(migration.sql)
     assert shape(empty_database_url) == before
-    assert {row[1] for row in before if row[0] == "rights" and row[2] in "rv"} == TABLES | VIEWS
+    assert {row[1] for row in before if row[0] == "rights" and row[2] in {"r", "v"}} == TABLES | VIEWS
 
 
 async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: str) -> None:
@@ -83,28 +90,27 @@ async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: st
 async def test_psql_gives_the_same_and_lipika_knows_it(
     empty: Database, empty_database_url: str, database_url: str
 ) -> None:
-    psql = bundled_binaries() / "psql"
     for _ in range(2):
         for path in sorted((Path(__file__).parents[1] / "supabase" / "migrations").glob("*.sql")):
-            command = [
-                psql,
-                "--quiet",
-                "--no-psqlrc",
-                "--set=ON_ERROR_STOP=1",
-                f"--file={path}",
-                empty_database_url,
-            ]
-            outcome = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert outcome.returncode == 0, outcome.stderr
+            await asyncio.to_thread(_psql, path, empty_database_url)
     assert shape(empty_database_url) == shape(database_url)
     assert await migrate(empty) == []
+
+
+def _psql(path: Path, url: str) -> None:
+    """Run a file as a person would, statement by statement."""
+    options = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={path}"]
+    outcome = subprocess.run(
+        [str(bundled_binaries() / "psql"), *options, url], capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
 
 
 def test_every_file_is_named_for_the_supabase_cli_and_records_itself() -> None:
     for migration in migrations():
         assert migration.version.isdigit()
         assert len(migration.version) == 14
-        record = f"insert into lipika_migrations (version, name) values ('{migration.version}', '{migration.name}')"
+        record = f"(version, name) values ('{migration.version}', '{migration.name}')"
         assert record in migration.sql.decode()
 
 
@@ -180,7 +186,7 @@ async def test_check_reports_lost_protection_and_missing_rights(
 
 
 def test_an_old_server_is_named() -> None:
-    (problem,) = CheckReport("14.2", True, (), (), (), ()).problems()  # noqa: FBT003
+    (problem,) = CheckReport("14.2", True, (), (), (), ()).problems()
     assert "14.2" in problem
 
 
@@ -295,25 +301,29 @@ def test_a_url_that_is_not_what_it_seems_is_refused_without_quoting_it(url: str)
 
 
 async def test_a_cut_connection_is_an_outage_and_the_pool_recovers(
-    database: Database, postgres_url: str
+    database_url: str, postgres_url: str
 ) -> None:
-    async with database.connection() as connection:
-        cut = connection.info.backend_pid
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute("select pg_terminate_backend(%s, 5000)", [cut])
-    with pytest.raises(DatabaseUnavailable):
-        await Queue(database).counts()
-    assert (await Queue(database).counts()).total == 0
+    async with Database(database_url, max_size=1) as database:
+        async with database.connection() as connection:
+            cut = connection.info.backend_pid
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            admin.execute("select pg_terminate_backend(%s, 5000)", [cut])
+        with pytest.raises(DatabaseUnavailable):
+            await Queue(database).counts()
+        assert (await Queue(database).counts()).total == 0
 
 
 async def test_a_cancelled_statement_is_an_outage_and_a_bad_one_is_not(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="timeout"):
-        async with database.transaction() as connection:
-            await connection.execute("set local statement_timeout = '20ms'")
-            await connection.execute("select pg_sleep(5)")
+        await _run(database, "set local statement_timeout = '20ms'", "select pg_sleep(5)")
     with pytest.raises(DatabaseError, match="22012"):
-        async with database.connection() as connection:
-            await connection.execute("select 1 / 0")
+        await _run(database, "select 1 / 0")
+
+
+async def _run(database: Database, *statements: LiteralString) -> None:
+    async with database.transaction() as connection:
+        for statement in statements:
+            await connection.execute(statement)
 
 
 async def test_too_many_clients_is_an_outage(open_dir: Path) -> None:

@@ -41,6 +41,7 @@ ROOT_DATA_DIR = Path("/var/lib/lipika/postgres")
 _ROOT_STAND_IN = "nobody"
 _JOIN_SECONDS = 60.0
 _LEAVE_SECONDS = 15.0
+_NOT_NEEDED = shutil.ignore_patterns("*.a", "include", "pgxs")
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 """All the server needs of our environment: keys must not reach a process of another user."""
 
@@ -192,7 +193,7 @@ class EmbeddedPostgres:
     def _job(self) -> Job:
         account = _server_account()
         version = _version(self._bin)
-        major = int(version.split(".")[0])
+        major = int(re.split(r"\D", version)[0])  # 18.4, 19beta1
         self._check_data_version(major)
         folder = _readable_binaries(self._bin, version, self.data_dir, account) if account else self._bin
         uid, gid = (account.pw_uid, account.pw_gid) if account else (None, None)
@@ -251,7 +252,7 @@ def _version(folder: Path) -> str:
         raise UsageError(
             f"No Postgres runs from {folder} ({error}). Name another bin folder, or set DATABASE_URL."
         ) from None
-    match = re.search(r"(\d+)[.\w]*", output)
+    match = re.search(r"(?<=PostgreSQL\) )\d+[.\w]*", output)
     if match is None:
         raise UsageError(f"{folder / 'postgres'} calls itself {output.strip()!r}, which is no Postgres.")
     return match[0]
@@ -291,25 +292,29 @@ def _may_enter(status: os.stat_result, account: pwd.struct_passwd) -> bool:
 
 
 def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.struct_passwd) -> Path:
-    """`folder`, or a copy of what the server needs (30 MB) where the account may not enter it.
+    """`folder`, or a copy of the bundled binaries (40 MB) where the account may not enter them.
 
     An installation below /root is closed to every other user.
     """
-    if _closed_folder(folder, account) is None:
+    closed = _closed_folder(folder, account)
+    if closed is None:
         return folder
-    copy = home / f"pginstall-{version}"
+    if folder != bundled_binaries():
+        raise UsageError(f"User {account.pw_name!r}, which runs Postgres for root, may not enter {closed}.")
+    site, package = folder.parents[2], folder.parents[1]
+    copy = home / f"binaries-{version}"
     if not copy.exists():
         draft = Path(tempfile.mkdtemp(dir=home))
-        shutil.copytree(
-            folder.parent, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.a", "include", "pgxs")
-        )
+        for source in (folder.parent, package.with_name(f"{package.name}.libs")):  # found by relative path
+            if source.is_dir():
+                shutil.copytree(source, draft / source.relative_to(site), ignore=_NOT_NEEDED)
         for path in (draft, *draft.rglob("*")):
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644, follow_symlinks=True)
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         try:
             draft.rename(copy)
         except OSError:  # another process was faster
             shutil.rmtree(draft)
-    return copy / "bin"
+    return copy / folder.relative_to(site)
 
 
 # ------------------------------------------------------------------------------------------ when it fails

@@ -14,6 +14,7 @@ On Linux the kernel tells the server to stop should the supervisor itself be kil
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -35,7 +36,7 @@ T = TypeVar("T")
 ROLE = "lipika"
 POLL_SECONDS = 0.1  # how soon the supervisor sees that the last user has gone, or that the server has died
 START_SECONDS = 300.0  # crash recovery replays up to max_wal_size first
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0  # for each of the ways to stop a server; the first one writes a checkpoint
 RESTART_SECONDS = 1.0  # pause between attempts to bring a crashed server back
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
@@ -251,9 +252,10 @@ class Server:
 
     def _initdb_arguments(self, draft: Path, secret: Path) -> list[str]:
         utf8 = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._job.major >= 17 else []
+        sync = ["--no-sync"] if self._job.settings.get("fsync") == "off" else []
         return [
             *("-D", str(draft), "-U", ROLE, "-A", "scram-sha-256", f"--pwfile={secret}"),
-            *("--encoding=UTF8", "--locale=C", "--no-instructions", *utf8),
+            *("--encoding=UTF8", "--locale=C", "--no-instructions", *utf8, *sync),
         ]
 
     def _arguments(self, port: int) -> list[str]:
@@ -331,16 +333,15 @@ def supervise(job: Job, report: Callable[[str], None]) -> None:
         server = Server(job, home, log)
         try:
             server.start()
+            report("ready")
+            while try_lock(home.users) is None:
+                time.sleep(POLL_SECONDS)
+                if server.died:
+                    _bring_back(server)
         except (StartFailed, OSError) as error:
-            server.stop()
             report(f"failed {error}")
-            return
-        report("ready")
-        while try_lock(home.users) is None:
-            time.sleep(POLL_SECONDS)
-            if server.died:
-                _bring_back(server)
-        server.stop()
+        finally:
+            server.stop()
     # The locks go with the process: whoever waits for them sees a server that is gone.
 
 
@@ -361,7 +362,8 @@ def main() -> None:
         signal.signal(number, lambda *_: None)
 
     def report(text: str) -> None:
-        os.write(1, text.encode())
+        with contextlib.suppress(BrokenPipeError):  # whoever asked may have been killed meanwhile
+            os.write(1, text.encode())
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     supervise(job, report)

@@ -1,0 +1,445 @@
+"""The embedded Postgres' life cycle, with real processes that come, go and get killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from conftest import needs_root
+from lipika import embedded, supervisor
+from lipika.embedded import EmbeddedPostgres, bundled_binaries, default_data_dir
+from lipika.errors import UsageError
+
+FAST = {"fsync": "off"}
+
+USER = """
+import sys
+from pathlib import Path
+from lipika.embedded import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as server:
+    print(server.url, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def fresh_dir(open_dir: Path) -> Iterator[Path]:
+    """A folder that does not exist yet, with a space in its path. By the end of the test its server must be gone."""
+    folder = open_dir / f"life cycle {uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    yield folder / "data"
+    eventually(lambda: not servers_of(folder))
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def used_dir(open_dir: Path) -> Path:
+    with EmbeddedPostgres(open_dir / "used before", settings=FAST) as server:
+        return server.data_dir
+
+
+@pytest.fixture
+def data_dir(used_dir: Path) -> Iterator[Path]:
+    """A folder whose server has run before, and was perhaps killed: making a cluster takes a second."""
+    yield used_dir
+    eventually(lambda: not servers_of(used_dir))
+
+
+class User:
+    """Another process that uses the embedded server until told to leave or killed."""
+
+    def __init__(self, data_dir: Path, python: str = sys.executable, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            [python, "-c", USER, str(data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        if not self.url:
+            raise AssertionError(self.process.communicate()[1])
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=30)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=30)
+
+
+@contextmanager
+def user(data_dir: Path, python: str = sys.executable, **options: Any) -> Iterator[User]:
+    started = User(data_dir, python, **options)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.kill()
+
+
+def answers(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        return connection.execute("select 1").fetchone() == (1,)
+
+
+def servers_of(folder: Path) -> list[int]:
+    """Every process that was started as a Postgres on data below the folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(folder) in command and b"postgres\0-D" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def server_of(data_dir: Path) -> int:
+    return int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
+
+
+def supervisor_of(data_dir: Path) -> int:
+    return int(Path(f"/proc/{server_of(data_dir)}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+# ---- one process
+
+
+def test_starts_stops_and_keeps_its_data_and_address(fresh_dir: Path) -> None:
+    with EmbeddedPostgres(fresh_dir) as server:
+        url = server.url
+        with psycopg.connect(url) as connection:
+            connection.execute("create table kept as select 42 as answer")
+            assert connection.execute("show fsync").fetchone() == ("on",)
+            assert connection.execute("show timezone").fetchone() == ("UTC",)
+            assert connection.execute("show server_encoding").fetchone() == ("UTF8",)
+    assert servers_of(fresh_dir) == []
+    with EmbeddedPostgres(fresh_dir) as server:
+        assert server.url == url
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("select answer from kept").fetchone() == (42,)
+
+
+async def test_works_as_an_async_context_manager(data_dir: Path) -> None:
+    async with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        assert answers(server.url)
+    assert servers_of(data_dir) == []
+
+
+def test_the_password_stays_in_a_file_of_its_owner(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        password = json.loads((data_dir / "server.json").read_text())["password"]
+        assert password in server.url
+        assert password not in repr(server)
+        assert stat.S_IMODE((data_dir / "server.json").stat().st_mode) == 0o600
+        for path in [*data_dir.rglob("*.log"), *data_dir.rglob("*.conf"), *data_dir.rglob("*.opts")]:
+            assert password not in path.read_text(), path
+        for process in (server_of(data_dir), supervisor_of(data_dir)):
+            for kind in ("cmdline", "environ"):
+                assert password.encode() not in Path(f"/proc/{process}/{kind}").read_bytes()
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(server.url.replace(password, "guess"))
+
+
+def test_secrets_of_our_environment_do_not_reach_the_server(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "do-not-pass-on")
+    with EmbeddedPostgres(data_dir, settings=FAST):
+        server = server_of(data_dir)
+        assert b"do-not-pass-on" not in Path(f"/proc/{server}/environ").read_bytes()
+
+
+def test_the_url_before_the_start_is_a_mistake(fresh_dir: Path) -> None:
+    with pytest.raises(RuntimeError, match="not been started"):
+        _ = EmbeddedPostgres(fresh_dir).url
+
+
+# ---- several processes
+
+
+def test_the_second_process_joins_and_outlives_the_first(data_dir: Path) -> None:
+    with user(data_dir) as first, user(data_dir) as second:
+        assert first.url == second.url
+        first.kill()
+        time.sleep(3 * supervisor.POLL_SECONDS)
+        assert answers(second.url)
+        second.leave()
+        assert servers_of(data_dir) == []
+
+
+def test_many_processes_starting_at_once_share_one_server(fresh_dir: Path) -> None:
+    users: list[User] = []
+    threads = [threading.Thread(target=lambda: users.append(User(fresh_dir))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({started.url for started in users}) == 1
+    for started in users:
+        started.kill()
+    eventually(lambda: servers_of(fresh_dir) == [])
+
+
+def test_no_server_is_left_when_its_only_user_is_killed(data_dir: Path) -> None:
+    with user(data_dir) as only:
+        only.kill()
+    eventually(lambda: servers_of(data_dir) == [])
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        assert answers(server.url)
+
+
+def test_killed_while_starting_leaves_nothing_either(fresh_dir: Path) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-c", USER, str(fresh_dir)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    eventually((fresh_dir / "cluster.new").exists)
+    starting.kill()
+    starting.communicate()
+    eventually(lambda: not _locked(fresh_dir / "supervisor.lock"))
+    assert servers_of(fresh_dir) == []
+    with EmbeddedPostgres(fresh_dir, settings=FAST) as server:
+        assert answers(server.url)
+
+
+def _locked(path: Path) -> bool:
+    descriptor = supervisor.try_lock(path)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
+def test_a_killed_supervisor_takes_its_server_along(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, settings=FAST):
+        os.kill(supervisor_of(data_dir), signal.SIGKILL)
+        eventually(lambda: servers_of(data_dir) == [])
+        with user(data_dir) as later:
+            assert answers(later.url)
+
+
+def test_signals_to_the_supervisor_do_not_cut_its_users_off(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(supervisor_of(data_dir), number)
+        time.sleep(3 * supervisor.POLL_SECONDS)
+        assert answers(server.url)
+
+
+def test_a_crashed_server_comes_back_under_the_same_url(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        crashed = server_of(data_dir)
+        os.kill(crashed, signal.SIGKILL)
+
+        def back() -> bool:
+            try:
+                return answers(server.url) and server_of(data_dir) != crashed
+            except psycopg.OperationalError:
+                return False
+
+        eventually(back)
+
+
+# ---- what may be in the way
+
+
+def test_a_stale_pid_file_that_names_a_living_process_is_no_hindrance(data_dir: Path) -> None:
+    """After a power loss, or in a restarted container, the old number may belong to anything."""
+    with EmbeddedPostgres(data_dir, settings=FAST):
+        alive = (data_dir / "cluster" / "postmaster.pid").read_text().splitlines()
+    decoy = subprocess.Popen(["sleep", "60"], **_as_server_user(data_dir))
+    try:
+        stale = "\n".join([str(decoy.pid), *alive[1:]]) + "\n"
+        (data_dir / "cluster" / "postmaster.pid").write_text(stale)
+        with EmbeddedPostgres(data_dir, settings=FAST) as server:
+            assert answers(server.url)
+        assert decoy.poll() is None
+    finally:
+        decoy.kill()
+        decoy.wait()
+
+
+def _as_server_user(data_dir: Path) -> dict[str, Any]:
+    """Options that start a process as the user the server runs as, who may send it signals."""
+    owner = (data_dir / "cluster").stat()
+    return {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+
+
+def test_a_taken_port_is_exchanged(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        first = server.url
+    port = int(first.rpartition(":")[2].split("/")[0])
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", port))
+        squatter.listen()
+        with EmbeddedPostgres(data_dir, settings=FAST) as server:
+            assert server.url != first
+            assert answers(server.url)
+
+
+def test_data_of_another_version_are_named(fresh_dir: Path) -> None:
+    (fresh_dir / "cluster").mkdir(parents=True)
+    (fresh_dir / "cluster" / "PG_VERSION").write_text("16\n")
+    with pytest.raises(UsageError, match=r"written by Postgres 16.*Postgres\s18"):
+        EmbeddedPostgres(fresh_dir).start()
+
+
+def test_a_folder_without_binaries_is_named(fresh_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=str(tmp_path)):
+        EmbeddedPostgres(fresh_dir, pg_bin=tmp_path).start()
+    (tmp_path / "postgres").symlink_to("/bin/echo")
+    with pytest.raises(UsageError, match="no Postgres"):
+        EmbeddedPostgres(fresh_dir, pg_bin=tmp_path).start()
+
+
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(data_dir: Path) -> None:
+    with pytest.raises(UsageError, match="unrecognized configuration parameter"):
+        EmbeddedPostgres(data_dir, settings={"no_such_setting": "1"}).start()
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:  # the lock is free again
+        assert answers(server.url)
+
+
+def test_a_data_folder_that_is_a_file_is_refused(fresh_dir: Path) -> None:
+    fresh_dir.write_text("a letter")
+    with pytest.raises(UsageError, match="cannot be used"):
+        EmbeddedPostgres(fresh_dir).start()
+
+
+def test_the_binaries_are_where_the_pinned_wheel_puts_them() -> None:
+    assert embedded._version(bundled_binaries()) == "18.4"
+    assert (bundled_binaries() / "initdb").is_file()
+
+
+def test_a_full_disk_is_called_that(fresh_dir: Path) -> None:
+    needs_root()
+    fresh_dir.mkdir(mode=0o755)
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "tmpfs", str(fresh_dir)]
+    ).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        with pytest.raises(UsageError, match=r"disk .* is full"):
+            EmbeddedPostgres(fresh_dir).start()
+    finally:
+        eventually(lambda: subprocess.run(["umount", str(fresh_dir)]).returncode == 0)
+
+
+# ---- root and ordinary users
+
+
+def test_an_ordinary_user_needs_nothing_else(open_dir: Path) -> None:
+    """A user with no rights but to a folder of its own; lipika itself is read-only to it."""
+    needs_root()
+    nobody = pwd.getpwnam("nobody")
+    home = open_dir / "home of nobody"
+    home.mkdir()
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    options: dict[str, Any] = {
+        "user": nobody.pw_uid,
+        "group": nobody.pw_gid,
+        "extra_groups": [],
+        "cwd": home,
+        "env": {"HOME": str(home), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    }
+    python = _python_that_runs_with(options)
+    with user(home / "state" / "pg", python, **options) as started:
+        assert answers(started.url)
+        server = server_of(home / "state" / "pg")
+        assert Path(f"/proc/{server}").stat().st_uid == nobody.pw_uid
+        assert stat.S_IMODE((home / "state").stat().st_mode) == 0o700
+        started.leave()
+    assert servers_of(home) == []
+
+
+def _python_that_runs_with(options: dict[str, Any]) -> str:
+    """Ours, or one of the same version that other users can run too."""
+    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        try:
+            subprocess.run(
+                [python, "-c", "import lipika.embedded"], check=True, capture_output=True, **options
+            )
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return python
+    pytest.skip("neither this Python nor the system's can be run by another user")
+
+
+def test_as_root_the_server_runs_as_somebody_else(data_dir: Path) -> None:
+    needs_root()
+    with EmbeddedPostgres(data_dir, settings=FAST):
+        server = server_of(data_dir)
+        assert Path(f"/proc/{server}").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert (data_dir / "server.json").stat().st_uid == 0
+
+
+def test_a_folder_that_the_server_cannot_enter_is_named_and_left_as_it_is(fresh_dir: Path) -> None:
+    needs_root()
+    closed = fresh_dir.parent / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(UsageError, match=r"may not enter .*/closed\."):
+        EmbeddedPostgres(closed / "deep" / "data").start()
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+def test_binaries_in_a_closed_folder_are_copied_once(
+    data_dir: Path, fresh_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, site-packages may lie below /root, which no other user may enter."""
+    needs_root()
+    package = bundled_binaries().parents[1]
+    closed = fresh_dir.parent / "closed"
+    closed.mkdir(mode=0o700)
+    libraries = f"{package.name}.libs"
+    shutil.copytree(package.parent / libraries, closed / libraries)
+    shutil.copytree(package / "pginstall18", closed / package.name / "pginstall18")
+    for path in closed.rglob("*"):
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)  # as a umask of 077 leaves them
+    monkeypatch.setattr(embedded, "bundled_binaries", lambda: closed / package.name / "pginstall18" / "bin")
+    for _ in range(2):
+        with EmbeddedPostgres(data_dir, settings=FAST) as server:
+            assert answers(server.url)
+    assert [path.name for path in data_dir.glob("binaries-*")] == ["binaries-18.4"]
+    with pytest.raises(UsageError, match=r"may not enter .*/closed\."):
+        EmbeddedPostgres(
+            data_dir, pg_bin=closed / package.name / "pginstall18" / "bin" / ".." / "bin"
+        ).start()
+
+
+def test_the_default_folder_is_one_the_server_can_use(
+    monkeypatch: pytest.MonkeyPatch, open_dir: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(open_dir))
+    assert default_data_dir() == open_dir / "lipika" / "postgres"
+    needs_root()
+    closed = open_dir / "closed state"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_STATE_HOME", str(closed))
+    assert default_data_dir() == embedded.ROOT_DATA_DIR
