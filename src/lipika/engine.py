@@ -380,6 +380,7 @@ class Engine:
     async def _settle(self) -> None:
         """Tell the ledger the last of what was spent."""
         for route in self.routes:
+            route.give_back()
             try:
                 await route.ask(self._clock, 0)
             except Unavailable as error:

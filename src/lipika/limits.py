@@ -331,8 +331,13 @@ class Gate:
     def launched(self) -> None:
         self._probe_out = self._ajar
 
-    def opened(self) -> bool:
-        """A request came back without push-back. Returns whether that opened the gate."""
+    def opened(self, launched_at: float) -> bool:
+        """A request came back without push-back. Returns whether that opened the gate.
+
+        One that was launched before the gate was shut tells of the time before.
+        """
+        if launched_at < self._shut_until:
+            return False
         was_ajar, self._ajar, self._probe_out, self.reason = self._ajar, False, False, ""
         return was_ajar
 

@@ -151,6 +151,11 @@ class Route:
         ahead_s = self._slots[-1].time - now if self._slots else 0.0
         return demand > len(self._slots) and ahead_s < _ASK_AHEAD_S and self.gate.delay(now) < _ASK_AHEAD_S
 
+    def give_back(self) -> None:
+        """Let go of slots that will not be used; the next question tells the ledger."""
+        while self._slots:
+            self._settled.unused(self._slots.popleft())
+
     async def ask(self, now: Callable[[], float], demand: int) -> None:
         """Ask the ledger for slots and tell it what has been used.
 
@@ -211,7 +216,7 @@ class Route:
             self.tpm.add(usage.prompt - permit.tokens, now)
             self._estimate.learn(response.request, usage, cost)
         if response.failure is None:
-            self._on_good_sign(now)
+            self._on_good_sign(permit, now)
         else:
             self._on_failure(permit, response.failure, now, unix_s)
         return cost
@@ -223,15 +228,13 @@ class Route:
         self.gate.probe_lost()
         return permit.slot.usd
 
-    def _on_good_sign(self, now: float) -> None:
+    def _on_good_sign(self, permit: Permit, now: float) -> None:
         self.concurrency.on_success(now)
-        self._refused_since = None
         self._overloads = 0
-        self._open()
-
-    def _open(self) -> None:
-        if self.gate.opened():
+        if self.gate.opened(permit.launched_at):
             self.storming, self.parked_kind = False, None
+        if self.gate.is_open:
+            self._refused_since = None
 
     def _on_failure(self, permit: Permit, failure: Failure, now: float, unix_s: float) -> None:
         match failure.kind:
@@ -250,7 +253,7 @@ class Route:
             case FailureKind.SERVER | FailureKind.TIMEOUT:
                 self.gate.probe_lost()
             case _:  # the service answered: the clip is at fault, not the quota
-                self._on_good_sign(now)
+                self._on_good_sign(permit, now)
 
     def _on_rate_minute(self, permit: Permit, failure: Failure, now: float) -> None:
         if self._refused_since is None:

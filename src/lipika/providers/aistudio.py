@@ -197,6 +197,8 @@ def classify_error(reply: Reply) -> Failure:
         kind = FailureKind.SERVER if status >= 500 or not error else FailureKind.BAD_REQUEST
     if status == 400 and ("API_KEY_INVALID" in _reasons(error) or code == "FAILED_PRECONDITION"):
         kind = FailureKind.AUTH
+    if "BILLING_DISABLED" in _reasons(error) or (status == 403 and "billing" in message.lower()):
+        kind = FailureKind.PAYMENT
     return Failure(kind, message, _retry_after_s(reply, error, message), status, code)
 
 
