@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench lock clean
+.PHONY: help setup demo test lint check bench bench-validation lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(VENV)/.runtime ## virtual environment with lipika in it
 
@@ -28,6 +28,9 @@ check: lint test ## everything CI checks
 
 bench: $(VENV)/.dev ## speed, beside the physical floor, as ratios of one run
 	@$(BIN)/python -m benchmarks
+
+bench-validation: $(VENV)/.dev ## precision and recall of validation, by kind of fault and language
+	@$(BIN)/python -m benchmarks.validation
 
 lock: ## pin again what pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

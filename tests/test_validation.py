@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipika.languages import DETECTABLE, LANGUAGES
 from lipika.models import Answer, AudioFacts, Clip, SegmentName, Verdict
-from lipika.validation import RULES, VALIDATOR_VERSION, validate
+from lipika.validation import DEFAULT_BANDS, RULES, VALIDATOR_VERSION, Bands, validate
 
 HINDI = "भारत में आज 25 लोग आए और उन्होंने कहा कि meeting कल 3 बजे होगी।"
 
@@ -55,8 +60,10 @@ def judge(
     language: str = "hi",
     hint: str | None = "hi",
     heard: Clip | None = None,
+    accent: str = "unknown",
 ) -> Verdict:
-    return validate(answer(text, tagged, language), heard or clip(), hint)
+    given = replace(answer(text, tagged, language), speaker_accent=accent)
+    return validate(given, heard or clip(), hint)
 
 
 def codes(verdict: Verdict) -> set[str]:
@@ -87,7 +94,8 @@ CASES = [
     ("rate_too_low", {"text": "हाँ।"}),
     ("wrong_script", {"text": "ಇಂದು ಭಾರತದಲ್ಲಿ ಇಪ್ಪತ್ತು ಜನ ಬಂದರು ಎಂದು ಹೇಳಿದರು."}),
     ("foreign_script", {"text": HINDI + " ಇಂದು"}),
-    ("latin_only", {"text": "we will all meet there tomorrow in the morning"}),
+    ("english_text", {"text": "we will all meet there tomorrow in the morning"}),
+    ("romanised", {"text": "mera phone band ho gaya hai ab kya karun"}),
     ("latin_heavy", {"text": "please meeting tomorrow morning at office confirm करो"}),
     ("hint_mismatch", {"text": HINDI, "hint": "mr"}),
     ("language_other", {"text": HINDI, "language": "other"}),
@@ -111,6 +119,39 @@ CASES = [
     ("abrupt_start", {"text": HINDI, "heard": clip(flags=("abrupt_start",))}),
     ("abrupt_end", {"text": HINDI, "heard": clip(flags=("abrupt_end",))}),
     ("forced_cut", {"text": HINDI, "heard": clip(flags=("forced_cut",))}),
+    ("truncated", {"text": "भारत में आज 25 लोग आए"}),
+    ("same_script_language", {"text": "आज सकाळी बाजारात खूप गर्दी होती आणि भाज्या महाग होत्या."}),
+    ("same_script_language", {"text": "আজ সকালে বাজারে খুব ভিড় ছিল।", "language": "as", "hint": "as"}),
+    (
+        "same_script_language",
+        {"text": "من فردا صبح به بازار می‌روم و سبزی می‌خرم", "language": "ur", "hint": "ur"},
+    ),
+    ("neighbour_letters", {"text": "নিজৰ জিলাৰ প্রদৰ্শনী চাবলৈ যাওঁ ব'লা।", "language": "as", "hint": "as"}),
+    ("arabic_letters", {"text": "آج صبح بازار ميں بہت بھیڑ تھی۔", "language": "ur", "hint": "ur"}),
+    ("loop", {"text": "मैं कल आऊँगा " * 6}),
+    ("loop", {"text": "हाँ " * 12}),
+    ("loop", {"text": "वह बोला हा" + "हा" * 12}),
+    ("loop", {"text": "कखगघचछजझटठडढ" * 12}),
+    ("control_characters", {"text": HINDI + "<ctrl46>"}),
+    ("control_characters", {"text": HINDI + "\u0007"}),
+    ("control_characters", {"text": HINDI, "tagged": HINDI + "\ufffd"}),
+    ("markup", {"text": HINDI + " (हँसते हुए)"}),
+    ("markup", {"text": "**भारत** में आज 25 लोग आए और मिलकर गए।"}),
+    ("markup", {"text": "<b>भारत</b> में आज 25 लोग आए और मिलकर गए।"}),
+    ("timestamp", {"text": "[00:01] " + HINDI}),
+    ("timestamp", {"text": "00:00:04 " + HINDI}),
+    ("speaker_label", {"text": "Speaker 1: " + HINDI}),
+    ("meta_talk", {"text": "The speaker says that 25 people came today."}),
+    ("meta_talk", {"text": "I'm sorry, but I cannot transcribe this audio."}),
+    ("prompt_echo", {"text": HINDI + " Write the language actually spoken, even if"}),
+    ("prompt_echo", {"text": HINDI + " detected_language: hi"}),
+    ("prompt_echo", {"text": "[laugh] [cry] [sigh] [gasp] [breath] [cough] " + HINDI}),
+    (
+        "accent_long",
+        {"text": HINDI, "accent": "a long story about where the speaker may have grown up and lived"},
+    ),
+    ("number_words", {"text": "भारत में आज पच्चीस लोग आए और मिलकर गए।"}),
+    ("number_words", {"text": "मेरी meeting twenty five minutes लेट है।"}),
     ("no_speech", {"text": "NO_SPEECH", "language": "none"}),
     ("no_speech_tagged", {"text": "NO_SPEECH", "tagged": "[music] नमस्ते", "language": "none"}),
     ("no_speech_language", {"text": "NO_SPEECH"}),
@@ -128,7 +169,79 @@ def test_each_finding_is_found(code: str, case: dict[str, object]) -> None:
 
 
 def test_every_code_of_the_table_has_a_case() -> None:
-    assert {code for code, _ in CASES} == set(RULES)
+    of_whole_videos = {"overlap_timeline"}
+    assert {code for code, _ in CASES} == set(RULES) - of_whole_videos
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("hi", "हाँ हाँ, ठीक है, 3:30 बजे मिलते हैं।"),
+        ("hi", "मेरा laptop crash हो गया, please IT team को call करो।"),
+        ("hi", "उसने कहा, “एक और दो मिलकर 3 होते हैं!”"),
+        ("hi", "नहीं नहीं नहीं, ऐसा मत करो भाई।"),
+        ("hi", "Okay, thank you."),
+        ("mr", "हो हो, ठीक आहे, चला."),
+        ("bn", "ছেলেটা আস্তে আস্তে বাড়ি গেল।"),
+        ("as", "লাহে লাহে সকলো ঠিক হৈ যাব।"),
+        ("ta", "சென்னையில் உள்ள office-க்கு நாளைக்கு வர முடியுமா?"),
+        ("te", "హైదరాబాద్‌లో ఈ రోజు వర్షం పడింది."),
+        ("ml", "എന്റെ ഫോൺ നമ്പർ 98450 12345."),
+        ("ur", "اسی لیے میں نے کہا تھا کہ یہ بہتر ہے۔"),
+        ("gu", "બહાર બાર વાગે કોણ આવ્યું હતું?"),
+        ("or", "ଥରେ ନୁହେଁ ବାରମ୍ବାର କହିଲି।"),
+    ],
+)
+def test_ordinary_speech_is_left_alone(language: str, text: str) -> None:
+    heard = clip(max(1_800, len(text) * 75))
+    verdict = judge(text, language=language, hint=language, heard=heard)
+    assert verdict.findings == ()
+
+
+def test_spans_point_into_the_transcription() -> None:
+    text = "नमस्ते <b>भारत</b> में 25 लोग आए हैं।"
+    span = next(found.span for found in judge(text).findings if found.code == "markup")
+    assert span is not None
+    assert text[slice(*span)] == "<b>"
+
+
+def test_an_unknown_hint_switches_off_what_needs_one() -> None:
+    verdict = judge(HINDI, hint=None)
+    assert verdict.findings == ()
+    assert codes(judge("hello how are you my friend today", language="other", hint=None)) == {
+        "language_other"
+    }
+
+
+def test_a_calibrated_band_shows_in_the_version() -> None:
+    bands = Bands({"hi": replace(DEFAULT_BANDS.by_language["hi"], syllables_high_fail=5.0)}, "cal-1")
+    verdict = validate(answer(HINDI), clip(), "hi", bands=bands)
+    assert codes(verdict) == {"rate_impossible"}
+    assert verdict.validator_version == f"{VALIDATOR_VERSION}+cal-1"
+
+
+HOSTILE = [
+    "a", "[", "]", "[[laugh", "<", "<a", "(", "(x", "&a", "*", "- ", "\n -", "12:", "00:", "speaker 1", "\nspeaker_",
+    "the speaker ", "क", "क्", "ि", "़", "\u200d", "ന്\u200d", "नमस्ते ", "phone है ", ".", '."', "।।\"' ", "<ctrl4",
+    "\u0301\u0323", "abcdefghi" * 8 + "x", "NO_SPEECH", "\x07", "\ue000",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(20)  # what back-tracks on 100 KB takes hours; each of these takes under 0.1 s
+@pytest.mark.parametrize("seed", HOSTILE)
+def test_hostile_text_of_100_kb_is_no_trouble(seed: str) -> None:
+    text = (seed * (100_000 // len(seed) + 1))[:100_000]
+    verdict = judge(text, text + "[laugh]")
+    assert not verdict.asr.eligible
+    assert all(len(found.evidence) <= 160 for found in verdict.findings)
+
+
+@given(st.text(), st.text(), st.sampled_from(DETECTABLE), st.sampled_from([None, *LANGUAGES]))
+def test_any_answer_gets_a_verdict(text: str, tagged: str, language: str, hint: str | None) -> None:
+    verdict = judge(text, tagged, language=language, hint=hint)
+    assert 0.0 <= verdict.quality_score <= 1.0
+    assert all(0.0 <= part <= 1.0 for part in verdict.score_parts.values())
+    assert {found.code for found in verdict.findings} <= set(RULES)
 
 
 def test_a_consistent_no_speech_is_a_good_answer_without_lanes() -> None:

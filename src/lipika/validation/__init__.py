@@ -13,11 +13,26 @@ from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
 from lipika.validation.checks.tags import marker_count
 from lipika.validation.judge import lane, quality, score_parts, suspects_overlap, with_findings
 from lipika.validation.reading import read
+from lipika.validation.retry import RetryAdvice, acceptable, retry_advice
+from lipika.validation.timeline import overlap_findings, overlaps
 
-VALIDATOR_VERSION = "1"
+VALIDATOR_VERSION = "2"
 """Bump when any answer could get another verdict."""
 
-__all__ = ["DEFAULT_BANDS", "RULES", "VALIDATOR_VERSION", "Bands", "LaneName", "validate", "with_findings"]
+__all__ = [
+    "DEFAULT_BANDS",
+    "RULES",
+    "VALIDATOR_VERSION",
+    "Bands",
+    "LaneName",
+    "RetryAdvice",
+    "acceptable",
+    "overlap_findings",
+    "overlaps",
+    "retry_advice",
+    "validate",
+    "with_findings",
+]
 
 
 def validate(
@@ -26,7 +41,8 @@ def validate(
     """Judge one answer against its clip.
 
     `language_hint` is what the prompt was given (code or name; None or an unknown one switches the checks that
-    need it off). `bands` are rate limits per language, from the registry unless calibrated.
+    need it off). `bands` are rate limits per language, from the registry unless calibrated; calibrated ones
+    show in `validator_version`.
     """
     reading = read(answer, clip, language_hint, bands)
     checks = ON_NO_SPEECH if answer.no_speech else ON_SPEECH
@@ -45,8 +61,8 @@ def validate(
         num_inaudible=marker_count(reading, "INAUDIBLE"),
         num_event_tags=reading.tags.events.total(),
         text_length_per_sec=0.0 if answer.no_speech else reading.chars_per_second,
-        validator_version=VALIDATOR_VERSION,
+        validator_version=f"{VALIDATOR_VERSION}+{bands.version}" if bands.version else VALIDATOR_VERSION,
     )
 
 
-_LANGUAGE_CODES = frozenset({"hint_mismatch", "language_other"})
+_LANGUAGE_CODES = frozenset({"hint_mismatch", "language_other", "same_script_language"})

@@ -134,6 +134,11 @@ _RULES = (
         f"< {bands.LOW_FAIL:g} syllables/s of speech",
         "inferred",
     ),
+    Rule(
+        "truncated", _WARN, Part.RATE, 0.4, _ALL, _VARY,
+        "The text has no end and is short for the speech: it seems to stop early.",
+        "no final punctuation, and < 0.45 of the syllables/s of speech that are typical of the language",
+    ),
     # ------------------------------------------------------------------------- script
     Rule(
         "wrong_script", _FAIL, Part.SCRIPT, 0.9, _ALL, _VARY,
@@ -145,11 +150,6 @@ _RULES = (
         "foreign_script", _WARN, Part.SCRIPT, 0.3, _ALL, _KEEP,
         "Some letters come from a third script.",
         f">= {limit.FOREIGN_LETTERS} letters and > {limit.FOREIGN_SHARE:.0%} of letters",
-    ),
-    Rule(
-        "latin_only", _WARN, Part.SCRIPT, 0.4, _ALL, _VARY,
-        "A whole utterance in Latin letters for an Indian language: romanised, translated or really English.",
-        f">= {limit.LATIN_ONLY_WORDS} words and no letter of the language's script",
     ),
     Rule(
         "latin_heavy", _INFO, Part.SCRIPT, 0.05, _NONE, _KEEP,
@@ -166,6 +166,35 @@ _RULES = (
         "language_other", _WARN, Part.LANGUAGE, 0.3, _ALL, _KEEP,
         "The model heard a language outside the registry.",
         "detected_language is `other`",
+    ),
+    Rule(
+        "same_script_language", _FAIL, Part.LANGUAGE, 0.7, _ALL, _VARY,
+        "The script fits, but the words are those of a neighbour: Assamese and Bengali, Hindi and Marathi, Urdu and "
+        "Persian or Arabic.",
+        "more letters (ৰ ৱ / র) or function words of the neighbour than of the language, or pycld2 "
+        f"is sure of {limit.LANGUAGE_ID_PERCENT} % of the text",
+        "measured: pycld2 names 240 of 240 Hindi and 239 of 240 Marathi benchmark sentences rightly",
+    ),
+    Rule(
+        "neighbour_letters", _INFO, Part.LANGUAGE, 0.1, _NONE, _KEEP,
+        "Some letters belong to the neighbouring language: Bengali র in Assamese, Assamese ৰ or ৱ in Bengali.",
+        "any, but fewer than the language's own, or the text still reads as the language",
+        "measured: 1 % of Assamese sentences in Common Voice",
+    ),
+    Rule(
+        "arabic_letters", _INFO, Part.LANGUAGE, 0.05, _NONE, _KEEP,
+        "Arabic look-alikes in Urdu: ك for ک, ي or ى for ی, ة for ہ.",
+        "any",
+    ),
+    Rule(
+        "english_text", _WARN, Part.LANGUAGE, 0.4, _ALL, _VARY,
+        "A whole utterance in English for an Indian language: translated, or really English.",
+        f">= {limit.LATIN_ONLY_WORDS} words, all Latin, >= {limit.ENGLISH_WORDS_SHARE:.0%} of them common in English",
+    ),
+    Rule(
+        "romanised", _FAIL, Part.LANGUAGE, 0.8, _ALL, _VARY,
+        "A whole utterance in Latin letters that is not English: the language, romanised.",
+        f">= {limit.LATIN_ONLY_WORDS} words, all Latin, not English",
     ),
     # ------------------------------------------------------------------------- tags
     Rule(
@@ -233,6 +262,64 @@ _RULES = (
         "overlap_marked", _WARN, Part.TAGS, 0.15, _TTS, _KEEP,
         "The model heard voices on top of one another.",
         "any [OVERLAP]",
+    ),
+    Rule(
+        "overlap_timeline", _WARN, Part.TAGS, 0.1, _TTS, _KEEP,
+        "Segments of another speaker overlap this one in time.",
+        f">= {limit.OVERLAP_MS} ms",
+    ),
+    # ------------------------------------------------------------------------- repetition
+    Rule(
+        "loop", _FAIL, Part.REPETITION, 1.0, _ALL, _VARY,
+        "The text goes round in circles.",
+        f"four words {limit.LOOP_PHRASE_TIMES} times; or <= {limit.LOOP_DISTINCT_SHARE:.0%} distinct of "
+        f">= {limit.LOOP_LEAST_WORDS} words; or 1-8 characters {limit.STUTTER_TIMES} times running; or >= "
+        f"{limit.LOOP_LEAST_CHARS} characters that compress more than {limit.LOOP_RATIO:g} to 1",
+        "NeMo and Granary (distinct words, n-grams); Whisper (compression, here of recoded text; ordinary "
+        "text measured at 1.4-1.6)",
+        never_accepted=True,
+    ),
+    # ------------------------------------------------------------------------- form
+    Rule(
+        "control_characters", _WARN, Part.FORM, 0.3, _ALL, _VARY,
+        "Control characters, private characters or a model's control tokens such as <ctrl46>.",
+        "any",
+    ),
+    Rule(
+        "markup", _WARN, Part.FORM, 0.4, _ALL, _VARY,
+        "HTML, Markdown, escapes, braces, links, notes, or words in round brackets.",
+        "any",
+    ),
+    Rule(
+        "timestamp", _WARN, Part.FORM, 0.2, _ALL, _VARY,
+        "A timestamp; a time of day as people say it is fine.",
+        "[0:12], 00:00:12 or 00:12 -",
+    ),
+    Rule(
+        "speaker_label", _WARN, Part.FORM, 0.2, _ALL, _VARY,
+        "A line that begins with a speaker's label.",
+        "Speaker 1:",
+    ),
+    Rule(
+        "meta_talk", _FAIL, Part.FORM, 0.9, _ALL, _SWITCH,
+        "The model talks about the audio or the task, or declines it.",
+        "a list of English phrases, such as `the speaker says`",
+    ),
+    Rule(
+        "prompt_echo", _FAIL, Part.FORM, 1.0, _ALL, _VARY,
+        "The text repeats the prompt or names the schema's fields.",
+        f"four words in a row of any prompt, a field's name, or {limit.ECHO_TAGS} different event tags",
+    ),
+    Rule(
+        "accent_long", _INFO, Part.FORM, 0.02, _NONE, _KEEP,
+        "A speaker_accent that is not the few words asked for.",
+        f"> {limit.ACCENT_CHARS} characters",
+    ),
+    Rule(
+        "number_words", _WARN, Part.FORM, 0.05, _NONE, _KEEP,
+        "Numbers in words, where the prompt asks for digits.",
+        "a number word from 11 on",
+        "lists of the project, without words that also mean something else",
     ),
     # ------------------------------------------------------------------------- audio
     Rule(

@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from lipika.languages import LANGUAGES, Language, find_language
 from lipika.models import Answer, Clip
 from lipika.transcript import NO_SPEECH
-from lipika.validation.bands import DEFAULT_BANDS, UNKNOWN, Bands, RateBand
+from lipika.validation.bands import DEFAULT_BANDS, Bands, RateBand
 from lipika.validation.text import NEUTRAL, SCRIPT_OF, Tags, normalise, read_tags, without_tags
 
 _VIRAMAS = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d"
 _JOINED = re.compile(rf"[{_VIRAMAS}](?=[^\W\d_])")
 _ALPHABET_SYLLABLE = 0.5  # syllables a letter where vowels are letters (Latin) or left out (Arabic)
+_READ_CHARS = 8_000  # more than a clip can hold ten times over: the length alone condemns the rest
 _LEAST_ACTIVE_SHARE = 0.35  # of a clip: a floor under the measured speech time, which misses soft voices
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the checks look at. `words` are normalised; `plain` is the transcription without tags."""
+    """What the checks look at. `words` are normalised; `plain` is the transcription without tags.
+
+    Of texts beyond 8,000 characters only the beginning is split, normalised and counted.
+    """
 
     answer: Answer
     clip: Clip
@@ -28,12 +32,12 @@ class Reading:
     detected: Language | None
     band: RateBand
     plain: str
+    chars: int  # of the whole transcription without tags
     tagged_plain: str
     normal: str
     tagged_normal: str
     words: list[str]
     letters: Counter[str]  # script name (or `other`) -> letters and marks
-    digits: int
     syllables: float
     tags: Tags  # of `tagged`
     own_tags: Tags  # of `transcription`
@@ -56,7 +60,7 @@ class Reading:
 
     @property
     def chars_per_second(self) -> float:
-        return len(self.plain) / self.span_s
+        return self.chars / self.span_s
 
     @property
     def syllables_per_second(self) -> float:
@@ -64,28 +68,28 @@ class Reading:
 
 
 def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = DEFAULT_BANDS) -> Reading:
-    """Split, normalise and count, in time linear in the text."""
-    plain = " ".join(without_tags(answer.transcription).split())
-    tagged_plain = without_tags(answer.tagged)
+    """Split, normalise and count, in time linear in the text (Unicode's own normal forms are not)."""
+    whole = " ".join(without_tags(answer.transcription).split())
+    plain = whole[:_READ_CHARS]
+    tagged_plain = " ".join(without_tags(answer.tagged).split())[:_READ_CHARS]
     normal = normalise(plain)
     tagged_normal = normal if tagged_plain == plain else normalise(tagged_plain)
-    letters, digits, syllables = _count(plain)
+    letters, syllables = _count(plain)
     detected = LANGUAGES.get(answer.detected_language)
     hint = find_language(language_hint)
-    language = detected or hint
     return Reading(
         answer=answer,
         clip=clip,
         hint=hint,
         detected=detected,
-        band=bands.get(language.code if language else UNKNOWN) or bands[UNKNOWN],
+        band=bands.of(detected or hint),
         plain=plain,
+        chars=len(whole),
         tagged_plain=tagged_plain,
         normal=normal,
         tagged_normal=tagged_normal,
         words=normal.split(),
         letters=letters,
-        digits=digits,
         syllables=syllables,
         tags=read_tags(answer.tagged),
         own_tags=read_tags(answer.transcription),
@@ -93,22 +97,20 @@ def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = D
     )
 
 
-def _count(text: str) -> tuple[Counter[str], int, float]:
-    """Letters by script, digits, and orthographic syllables.
+def _count(text: str) -> tuple[Counter[str], float]:
+    """Letters and marks by script, and orthographic syllables.
 
     A syllable is a letter of an Indic script that no virama joins to the one before it; half a letter of an
     alphabet; a digit counts as one, since most are spoken as one or two.
     """
     letters: Counter[str] = Counter()
-    digits = 0
-    bases = 0.0
+    syllables = 0.0
     for character, count in Counter(text).items():
         script = SCRIPT_OF[character]
         if script == NEUTRAL:
-            digits += count * character.isdecimal()
+            syllables += count * character.isdecimal()
             continue
         letters[script] += count
         if character.isalpha():
-            bases += count * (_ALPHABET_SYLLABLE if script in {"Latin", "Arabic"} else 1.0)
-    joined = len(_JOINED.findall(text))
-    return letters, digits, bases - joined + digits
+            syllables += count * (_ALPHABET_SYLLABLE if script in {"Latin", "Arabic"} else 1.0)
+    return letters, syllables - len(_JOINED.findall(text))

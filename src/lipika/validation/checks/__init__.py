@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lipika.models import Finding
-from lipika.validation.checks import audio, language, rate, script, speech, tags
+from lipika.validation.checks import audio, form, language, numbers, rate, repetition, script, speech, tags
 from lipika.validation.reading import Reading
 
 Check = Callable[[Reading], Iterator[Finding]]
@@ -16,6 +16,9 @@ ON_SPEECH: tuple[Check, ...] = (
     *script.CHECKS,
     *language.CHECKS,
     *tags.CHECKS,
+    *repetition.CHECKS,
+    *form.CHECKS,
+    *numbers.CHECKS,
     *audio.CHECKS,
 )
 """For answers with words."""

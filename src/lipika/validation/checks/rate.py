@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lipika.models import Finding
 from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading
+
+_ENDED = re.compile(r"(?<!\.)[.!?।॥۔؟][\"'”’)\]\s]{0,4}\Z")  # an ellipsis is no end
 
 
 def too_fast(reading: Reading) -> Iterator[Finding]:
@@ -28,6 +31,14 @@ def too_slow(reading: Reading) -> Iterator[Finding]:
         yield finding("rate_low", _evidence(reading))
 
 
+def stops_early(reading: Reading) -> Iterator[Finding]:
+    """A text without an end that is short for its speech. `rate_low` and below have said it already."""
+    syllables = reading.syllables_per_second
+    short = reading.band.syllables_low_warn <= syllables < reading.band.syllables_stopped
+    if short and not reading.tags.markers["INAUDIBLE"] and not _ENDED.search(reading.answer.transcription):
+        yield finding("truncated", f"ends in {reading.plain[-12:]!r}; {_evidence(reading)}")
+
+
 def _evidence(reading: Reading) -> str:
     return (
         f"{reading.syllables_per_second:.1f} syllables/s in {reading.speech_s:.1f} s of speech, "
@@ -35,4 +46,4 @@ def _evidence(reading: Reading) -> str:
     )
 
 
-CHECKS = (too_fast, too_slow)
+CHECKS = (too_fast, too_slow, stops_early)

@@ -11,10 +11,12 @@ from lipika.validation.reading import Reading
 
 
 def foreign_letters(reading: Reading) -> Iterator[Finding]:
-    language = reading.language
-    if language is None or not (total := reading.letters.total()):
+    language, total = reading.language, reading.letters.total()
+    if language is None or not total or reading.answer.detected_language == "other":
         return
     allowed = {language.script, "Latin"}
+    if reading.hint and language.code == "en":
+        allowed.add(reading.hint.script)  # English with a word or two of the language around it
     foreign = {script: count for script, count in reading.letters.items() if script not in allowed}
     count = sum(foreign.values())
     evidence = f"{language.code} expects {language.script}; found {_listed(foreign)} of {total} letters"
@@ -24,14 +26,12 @@ def foreign_letters(reading: Reading) -> Iterator[Finding]:
         yield finding("foreign_script", evidence)
 
 
-def latin(reading: Reading) -> Iterator[Finding]:
+def latin_heavy(reading: Reading) -> Iterator[Finding]:
     language = reading.hint or reading.language
     if language is None or language.script == "Latin":
         return
     count, total = reading.letters["Latin"], reading.letters.total()
-    if count and count == total and len(reading.words) >= limit.LATIN_ONLY_WORDS:
-        yield finding("latin_only", f"{len(reading.words)} words for {language.name}")
-    elif limit.LATIN_HEAVY_SHARE * total < count < total:
+    if limit.LATIN_HEAVY_SHARE * total < count < total:
         yield finding("latin_heavy", f"{count} of {total} letters")
 
 
@@ -39,4 +39,4 @@ def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {script}" for script, count in counts.items())
 
 
-CHECKS = (foreign_letters, latin)
+CHECKS = (foreign_letters, latin_heavy)

@@ -1,0 +1,149 @@
+"""Precision, recall and cost of Tier 1 on the labelled cases: `python -m benchmarks.validation`.
+
+Exits with 1 if a target is missed: recall >= 0.95 per kind and language, at most 1 % false alarms on correct and
+on code-mixed transcripts per language, 0.6 ms of CPU per clip (median).
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from benchmarks.validation.cases import CORRECT, MIXED, Case, all_cases
+from lipika.languages import FIRST_CLASS
+from lipika.models import Severity
+from lipika.validation import VALIDATOR_VERSION, validate
+
+RECALL, FALSE_ALARMS, CPU_MS = 0.95, 0.01, 0.6
+
+FOUND_BY: dict[str, frozenset[str]] = {
+    "loop": frozenset({"loop"}),
+    "truncation": frozenset({"truncated", "rate_low", "rate_too_low"}),
+    "wrong script": frozenset({"wrong_script"}),
+    "same script": frozenset({"same_script_language"}),
+    "romanised": frozenset({"romanised"}),
+    "translated": frozenset({"english_text"}),
+    "markup": frozenset({"markup", "control_characters", "timestamp", "speaker_label"}),
+    "prompt echo": frozenset({"prompt_echo"}),
+    "tag mismatch": frozenset({"tag_mismatch"}),
+    "unknown tag": frozenset({"unknown_tag"}),
+    "invention on silence": frozenset({"speech_on_silence"}),
+    "rate too high": frozenset({"rate_impossible", "rate_high"}),
+    "rate too low": frozenset({"rate_too_low", "rate_low"}),
+    "digits as words": frozenset({"number_words"}),
+}
+"""Kind of corruption -> the findings that name it."""
+
+ALSO_TRUE: dict[str, frozenset[str]] = {
+    "loop": frozenset({"rate too high"}),
+    "truncation": frozenset({"rate too low"}),
+    "rate too low": frozenset({"truncation"}),
+    "markup": frozenset({"unknown tag"}),  # [00:05]
+    "prompt echo": frozenset({"translated", "rate too high", "truncation", "markup", "unknown tag"}),
+    "invention on silence": frozenset({"rate too high"}),
+    "translated": frozenset({"rate too high"}),
+    "romanised": frozenset({"rate too high"}),
+}
+"""Kind -> other kinds that are as true of such a case: no false alarm when they are found, too."""
+
+
+@dataclass(slots=True)
+class Score:
+    """Counts of one language."""
+
+    cases: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)  # kind -> cases of the kind found as such
+    mistaken: Counter[str] = field(default_factory=Counter)  # kind -> other cases that look like it
+    alarmed: Counter[str] = field(default_factory=Counter)  # correct or code-mix -> with a WARN or FAIL
+    alarms: Counter[str] = field(default_factory=Counter)  # finding codes on correct and code-mix cases
+
+    def add(self, case: Case, codes: frozenset[str], alarms: frozenset[str]) -> None:
+        self.cases[case.kind] += 1
+        for kind, names in FOUND_BY.items():
+            if codes & names:
+                if kind == case.kind:
+                    self.found[kind] += 1
+                elif kind not in ALSO_TRUE.get(case.kind, ()):
+                    self.mistaken[kind] += 1
+        if case.kind in (CORRECT, MIXED):
+            self.alarmed[case.kind] += bool(alarms)
+            self.alarms.update(alarms)
+
+    def recall(self, kind: str) -> float | None:
+        return self.found[kind] / self.cases[kind] if self.cases[kind] else None
+
+    def precision(self, kind: str) -> float | None:
+        named = self.found[kind] + self.mistaken[kind]
+        return self.found[kind] / named if named else None
+
+    def false_alarms(self, kind: str) -> float:
+        return self.alarmed[kind] / self.cases[kind]
+
+
+def measure(cases: Iterable[Case]) -> tuple[dict[str, Score], list[float]]:
+    """Scores by language, and CPU seconds of each call."""
+    scores: dict[str, Score] = defaultdict(Score)
+    seconds = []
+    for case in cases:
+        began = time.thread_time()
+        verdict = validate(case.answer, case.clip, case.language)
+        seconds.append(time.thread_time() - began)
+        codes = frozenset(found.code for found in verdict.findings)
+        alarms = frozenset(found.code for found in verdict.findings if found.severity is not Severity.INFO)
+        scores[case.language].add(case, codes, alarms)
+    return scores, seconds
+
+
+def missed_targets(scores: dict[str, Score]) -> list[str]:
+    missed = [
+        f"recall {language} {kind}: {recall:.3f} < {RECALL}"
+        for language, score in scores.items()
+        for kind in FOUND_BY
+        if (recall := score.recall(kind)) is not None and recall < RECALL
+    ]
+    return missed + [
+        f"false alarms {language} {kind}: {share:.3f} > {FALSE_ALARMS} ({dict(score.alarms)})"
+        for language, score in scores.items()
+        for kind in (CORRECT, MIXED)
+        if (share := score.false_alarms(kind)) > FALSE_ALARMS
+    ]
+
+
+Rows = list[tuple[str, list[float | None]]]
+
+
+def _table(title: str, rows: Rows, form: str = "7.3f") -> None:
+    print(f"\n{title:<22}" + "".join(f"{language:>7}" for language in FIRST_CLASS))
+    for name, values in rows:
+        print(f"{name:<22}" + "".join("      -" if value is None else f"{value:{form}}" for value in values))
+
+
+def main() -> int:
+    scores, seconds = measure(all_cases())
+    ordered = [scores[language] for language in FIRST_CLASS]
+    print(
+        f"validator {VALIDATOR_VERSION}: {sum(score.cases.total() for score in ordered)} cases in 12 languages"
+    )
+    counts: Rows = [(kind, [float(score.cases[kind]) for score in ordered]) for kind in (CORRECT, MIXED)]
+    _table("cases", counts, "7.0f")
+    _table("recall", [(kind, [score.recall(kind) for score in ordered]) for kind in FOUND_BY])
+    _table("precision", [(kind, [score.precision(kind) for score in ordered]) for kind in FOUND_BY])
+    _table(
+        "false alarms", [(kind, [score.false_alarms(kind) for score in ordered]) for kind in (CORRECT, MIXED)]
+    )
+    median_ms = statistics.median(seconds) * 1000
+    p99_ms = statistics.quantiles(seconds, n=100)[98] * 1000
+    print(f"\nCPU per clip: median {median_ms:.3f} ms, p99 {p99_ms:.3f} ms")
+    missed = missed_targets(scores)
+    if median_ms > CPU_MS:
+        missed.append(f"CPU: {median_ms:.3f} ms > {CPU_MS}")
+    print("\nall targets met" if not missed else "\nmissed:\n  " + "\n  ".join(missed))
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Write the tables of docs/validation.md from the code; with `--check` only compare."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lipika.languages import LANGUAGES
+from lipika.validation import DEFAULT_BANDS, RULES, LaneName
+from lipika.validation.catalogue import Part, Reaction, Rule
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
+_BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+_CLOSES = {
+    frozenset[LaneName](): "",
+    frozenset(LaneName): "all",
+    frozenset({LaneName.TTS_CLEAN, LaneName.TTS_EXPRESSIVE}): "both TTS",
+}
+_REACTIONS = {Reaction.KEEP: "", Reaction.VARY: "varied retry", Reaction.SWITCH: "other provider"}
+
+
+def findings(part: Part) -> str:
+    """The findings that lower one part of the score."""
+    head = "| code | severity | meaning | found when | source | closes | costs | worth |"
+    rows = [_row(rule) for rule in RULES.values() if rule.part is part]
+    return "\n".join([head, "|---|---|---|---|---|---|---|---|", *rows]) + "\n"
+
+
+def _row(rule: Rule) -> str:
+    closes = _CLOSES.get(rule.closes, ", ".join(f"`{name}`" for name in LaneName if name in rule.closes))
+    worth = _REACTIONS[rule.reaction] + (", never accepted" if rule.never_accepted else "")
+    cells = (
+        f"`{rule.code}`",
+        rule.severity,
+        rule.meaning,
+        rule.threshold,
+        rule.source,
+        closes,
+        f"{rule.penalty:g}",
+        worth,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def rates() -> str:
+    """The uncalibrated limits of every language."""
+    head = (
+        "| language | syllables/s of speech: fail, warn | stopped | warn, fail | characters/s: warn, fail |"
+    )
+    rows = [
+        f"| {LANGUAGES[code].name} (`{code}`) | {band.syllables_low_fail:g}, {band.syllables_low_warn:g} "
+        f"| {band.syllables_stopped:g} | {band.syllables_high_warn:g}, {band.syllables_high_fail:g} "
+        f"| {band.chars_high_warn:g}, {band.chars_high_fail:g} |"
+        for code, band in DEFAULT_BANDS.by_language.items()
+    ]
+    return "\n".join([head, "|---|---|---|---|---|", *rows]) + "\n"
+
+
+def _of(part: Part) -> Callable[[], str]:
+    return lambda: findings(part)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"rates": rates} | {part.value: _of(part) for part in Part}
+
+
+def with_tables(text: str) -> str:
+    """The page with every block between its markers written anew."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}{block[3]}", text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page; with `--check` return 1 if it is out of step or lacks a table."""
+    text = PAGE.read_text("utf-8")
+    missing = [name for name in TABLES if f"<!-- begin {name} -->" not in text]
+    current = with_tables(text)
+    if missing:
+        print(f"docs/validation.md has no place for: {', '.join(missing)}")
+        return 1
+    if current != text and "--check" in arguments:
+        print("docs/validation.md: out of step; run python scripts/make_validation_docs.py")
+        return 1
+    PAGE.write_text(current, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""Is the text a transcript, and nothing but: no markup, no machine talk, no echo of the question?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from lipika.languages import LANGUAGES
+from lipika.models import Finding
+from lipika.prompt import clip_prompt, system_prompt
+from lipika.transcript import FIELDS
+from lipika.validation import thresholds as limit
+from lipika.validation.catalogue import finding
+from lipika.validation.reading import Reading
+from lipika.validation.text import normalise
+
+# Every pattern is a set of literals or of runs with a small cap: none of them can back-track far.
+_CONTROL = re.compile(
+    r"<ctrl\d{1,3}>|<\|?(?:end_of_turn|start_of_turn|endoftext|eos|bos|pad|unk)\|?>"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd\ufff9-\ufffb\ue000-\uf8ff]",
+    re.IGNORECASE,
+)
+_MARKUP = re.compile(
+    r"</?[A-Za-z][^<>\n]{0,40}>|\*\*|__|~~|`|^[ \t]{0,4}(?:#{1,6}|[-*•]) |&(?:[a-z]{2,8}|#\d{1,5});|\\[nrtu\"]"
+    r"|[{}♪♫]|\([^()\n]{1,40}\)|https?://",
+    re.MULTILINE,
+)
+_TIMESTAMP = re.compile(
+    r"\[\d{1,2}:\d{2}(?::\d{2})?(?:\.\d{1,3})?\]|\b\d{2}:\d{2}:\d{2}\b|\b0\d:\d{2}(?:\.\d{1,3})?\s?[-–>]"
+)
+_SPEAKER = re.compile(r"^[ \t]{0,4}(?:speaker|spk|person)[ _]?\w{0,2}[ \t]?:", re.IGNORECASE | re.MULTILINE)
+_FIELD_NAMES = re.compile("|".join(name for name in FIELDS if "_" in name))
+_TALK = re.compile(
+    r"as an ai\b|language model"
+    r"|\bi(?: am|'m|’m)? (?:cannot|can't|can’t|unable to) (?:transcribe|process)"
+    r"|unable to (?:transcribe|process)|(?:could|can|do) not (?:transcribe|provide a transcri)"
+    r"|the speakers? (?:says?|said|talks?|mentions?|asks?|(?:is|are) (?:saying|talking|speaking|asking|describing))\b"
+    r"|(?:the|this) (?:audio|recording|clip) (?:contains?|features?|consists of|(?:appears?|seems) to"
+    r"|is (?:in\b|unclear|inaudible|silent|too ))"
+    r"|here(?: is|'s|’s) (?:the|your|a) (?:transcri|verbatim|text)"
+    r"|^(?:transcription|transcript|translation|verbatim)[ \t]?:"
+    r"|no (?:discernible|audible|human|intelligible) (?:speech|words)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def control(reading: Reading) -> Iterator[Finding]:
+    yield from _first(reading, "control_characters", _CONTROL)
+
+
+def markup(reading: Reading) -> Iterator[Finding]:
+    yield from _first(reading, "markup", _MARKUP)
+
+
+def colons(reading: Reading) -> Iterator[Finding]:
+    if ":" not in reading.answer.tagged and ":" not in reading.answer.transcription:
+        return
+    yield from _first(reading, "timestamp", _TIMESTAMP)
+    yield from _first(reading, "speaker_label", _SPEAKER)
+
+
+def talk(reading: Reading) -> Iterator[Finding]:
+    if reading.letters["Latin"] >= limit.TALK_LETTERS:
+        yield from _first(reading, "meta_talk", _TALK)
+
+
+def _first(reading: Reading, code: str, pattern: re.Pattern[str]) -> Iterator[Finding]:
+    """The first match in `transcription`, else in `tagged`, where it has no span."""
+    match = pattern.search(reading.answer.transcription)
+    if match:
+        yield finding(code, repr(match[0]), match.span())
+    elif reading.answer.tagged != reading.answer.transcription and (
+        match := pattern.search(reading.answer.tagged)
+    ):
+        yield finding(code, f"in tagged: {match[0]!r}")
+
+
+def echo(reading: Reading) -> Iterator[Finding]:
+    names = _FIELD_NAMES.search(reading.answer.transcription)
+    if names:
+        yield finding("prompt_echo", names[0], names.span())
+    elif len(reading.own_tags.events) >= limit.ECHO_TAGS:
+        yield finding("prompt_echo", " ".join(reading.own_tags.events))
+    elif reading.letters["Latin"] >= limit.ECHO_LETTERS:
+        words = reading.words
+        runs = zip(words, words[1:], words[2:], words[3:], strict=False)
+        found = next((run for run in runs if run in _prompt_runs()), None)
+        if found:
+            yield finding("prompt_echo", " ".join(found))
+
+
+@cache
+def _prompt_runs() -> frozenset[tuple[str, ...]]:
+    """Every four words in a row of every prompt."""
+    texts = [*map(system_prompt, (None, *LANGUAGES)), clip_prompt(1000, varied=True)]
+    return frozenset(
+        run
+        for text in texts
+        for line in text.splitlines()
+        for words in [normalise(line).split()]
+        for run in zip(words, words[1:], words[2:], words[3:], strict=False)
+    )
+
+
+def accent(reading: Reading) -> Iterator[Finding]:
+    said = reading.answer.speaker_accent
+    if len(said) > limit.ACCENT_CHARS:
+        yield finding("accent_long", said)
+
+
+CHECKS = (control, markup, colons, talk, echo, accent)

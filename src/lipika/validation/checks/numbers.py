@@ -1,0 +1,78 @@
+"""Are numbers written as digits, as the prompt asks?"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+
+from lipika.models import Finding
+from lipika.validation.catalogue import finding
+from lipika.validation.reading import Reading
+from lipika.validation.text import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberWords:
+    """One language of numbers.toml, in normal form."""
+
+    words: frozenset[str]
+    stems: tuple[str, ...]
+    endings: tuple[str, ...]
+    unsure: frozenset[str]
+    units: tuple[str, ...]
+    literal: str
+
+    def matches(self, word: str) -> bool:
+        if word in self.words or (self.stems and word.startswith(self.stems)):
+            return True
+        return bool(self.endings) and any(
+            word.removesuffix(ending) in self.words for ending in self.endings if word.endswith(ending)
+        )
+
+    def matches_before(self, word: str, after: str) -> bool:
+        """An unsure word that something countable follows, or that carries a classifier."""
+        if word in self.unsure:
+            return after.startswith(self.units)
+        return bool(self.endings) and any(word.removesuffix(ending) in self.unsure for ending in self.endings)
+
+
+@cache
+def _tables() -> dict[str, _NumberWords]:
+    raw = resources.files("lipika.validation").joinpath("numbers.toml").read_text(encoding="utf-8")
+    return {code: _table(fields) for code, fields in tomllib.loads(raw).items()}
+
+
+def _table(fields: dict[str, str]) -> _NumberWords:
+    def listed(name: str) -> tuple[str, ...]:
+        return tuple(normalise(word) for word in fields.get(name, "").split())
+
+    return _NumberWords(
+        words=frozenset(listed("words")),
+        stems=listed("stems"),
+        endings=listed("endings"),
+        unsure=frozenset(listed("unsure")),
+        units=listed("units"),
+        literal=fields.get("literal", ""),
+    )
+
+
+def number_words(reading: Reading) -> Iterator[Finding]:
+    tables = _tables()
+    english = tables["en"]
+    native = tables.get(reading.language.code, english) if reading.language else english
+    found = [word for word in reading.words if native.matches(word) or word in english.words]
+    if native.unsure:
+        found += [
+            word for word, after in pairwise([*reading.words, ""]) if native.matches_before(word, after)
+        ]
+    if native.literal and native.literal in reading.plain:
+        found.append(native.literal)
+    if found:
+        yield finding("number_words", ", ".join(found))
+
+
+CHECKS = (number_words,)

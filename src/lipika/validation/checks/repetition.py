@@ -1,0 +1,60 @@
+"""Does the text go round in circles? A model that loops runs on until its cap; people repeat themselves a little."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+
+from lipika.models import Finding
+from lipika.validation import thresholds as limit
+from lipika.validation.catalogue import finding
+from lipika.validation.reading import Reading
+
+# A unit of at most 8 characters: at each position at most 8 x 8 comparisons, whatever the text.
+_STUTTER = re.compile(rf"(.{{1,8}}?)\1{{{limit.STUTTER_TIMES - 1},}}")
+
+
+def loop(reading: Reading) -> Iterator[Finding]:
+    why = _repeated_phrase(reading.words) or _few_words(reading.words) or _stutter(reading.words)
+    why = why or _compresses(reading.normal)
+    if why:
+        yield finding("loop", why)
+
+
+def _repeated_phrase(words: list[str]) -> str | None:
+    if len(words) < limit.LOOP_PHRASE_TIMES + 3:
+        return None
+    phrases = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
+    phrase, times = phrases.most_common(1)[0]
+    return f"{' '.join(phrase)!r} {times} times" if times >= limit.LOOP_PHRASE_TIMES else None
+
+
+def _few_words(words: list[str]) -> str | None:
+    if len(words) < limit.LOOP_LEAST_WORDS:
+        return None
+    distinct = len(set(words))
+    if distinct > limit.LOOP_DISTINCT_SHARE * len(words):
+        return None
+    return f"{distinct} distinct words of {len(words)}"
+
+
+def _stutter(words: list[str]) -> str | None:
+    for word in words:
+        if len(word) >= limit.STUTTER_TIMES and (match := _STUTTER.search(word)):
+            return f"{match[1]!r} {len(match[0]) // len(match[1])} times"
+    return None
+
+
+def _compresses(text: str) -> str | None:
+    """Compression of one byte per distinct character: UTF-8 makes every Indic text look repetitive."""
+    if len(text) < limit.LOOP_LEAST_CHARS:
+        return None
+    alphabet = {character: index % 256 for index, character in enumerate(dict.fromkeys(text))}
+    recoded = bytes(map(alphabet.__getitem__, text))
+    ratio = len(recoded) / len(zlib.compress(recoded, 6))
+    return f"compresses {ratio:.1f} to 1" if ratio > limit.LOOP_RATIO else None
+
+
+CHECKS = (loop,)

@@ -1,0 +1,42 @@
+"""The labelled benchmark: what it is made of, and that its targets are met."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.validation.__main__ import FOUND_BY, measure, missed_targets
+from benchmarks.validation.cases import CORRECT, CORRUPTIONS, MIXED, cases
+from benchmarks.validation.corpus import sentences
+from lipika.languages import LANGUAGES
+from lipika.validation.text import SCRIPT_OF
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_there_are_enough_different_sentences_in_the_right_script(language: str) -> None:
+    texts = [sentence.text for sentence in sentences(language)]
+    correct = [sentence.text for sentence in sentences(language) if not sentence.mixed]
+    assert len(set(texts)) == len(texts)
+    assert len(correct) >= 200
+    assert not any("{" in text for text in texts)
+    scripts = {SCRIPT_OF[character] for text in correct for character in text}
+    assert scripts == {LANGUAGES[language].script, "neutral"}
+
+
+def test_sentences_are_parallel() -> None:
+    shapes = {tuple(sentence.mixed for sentence in sentences(language)) for language in LANGUAGES}
+    counted = {tuple(sentence.in_words is None for sentence in sentences(language)) for language in LANGUAGES}
+    assert len(shapes) == len(counted) == 1
+
+
+@pytest.mark.parametrize("language", ["as", "kn", "mr", "ur"])
+def test_the_benchmark_meets_its_targets(language: str) -> None:
+    """One language of each kind of script; all of them, and the cost, are `make bench-validation`."""
+    scores, seconds = measure(cases(language))
+    assert len(seconds) == scores[language].cases.total() > 3_000
+    assert missed_targets(scores) == []
+
+
+def test_the_kinds_are_the_corruptions() -> None:
+    made = {case.kind for case in cases("hi")}
+    assert made == {CORRECT, MIXED, *FOUND_BY}
+    assert len(FOUND_BY) == len(CORRUPTIONS) == 14

@@ -1,0 +1,151 @@
+"""Learning rate limits from transcripts, and comparing verdicts of two validators."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from lipika.errors import UsageError
+from lipika.validation import DEFAULT_BANDS, LaneName, validate
+from lipika.validation.calibrate import (
+    HIGHEST_SYLLABLES,
+    LEAST_CLIPS,
+    Calibration,
+    Histogram,
+    Observation,
+    calibrate,
+    changes,
+    collect,
+    from_json,
+    observe,
+)
+from lipika.validation.compare import Confusion, Judgement
+from test_validation import HINDI, answer, clip
+
+
+def seen(language: str, clips: int, middle: float = 6.0, width: float = 1.0) -> Iterator[Observation]:
+    chance = random.Random(language)
+    for _ in range(clips):
+        rate = max(0.2, chance.gauss(middle, width))
+        yield Observation(language, rate, rate * 2.2, chance.uniform(0.6, 1.0))
+
+
+@pytest.fixture(scope="module")
+def learned() -> Calibration:
+    return calibrate(
+        collect([*seen("hi", 3000), *seen("ta", 2000, middle=7.5), *seen("ur", LEAST_CLIPS - 1)])
+    )
+
+
+def test_limits_follow_the_quartiles(learned: Calibration) -> None:
+    band = learned.bands["hi"]  # quartiles of a normal distribution: 0.674 sigma from the middle
+    assert band.syllables_high_warn == pytest.approx(6 + 0.674 + 1.5 * 1.349, abs=0.2)
+    assert band.syllables_high_fail == pytest.approx(6 + 0.674 + 3 * 1.349, abs=0.3)
+    assert band.syllables_low_warn == pytest.approx(6 - 0.674 - 1.5 * 1.349, abs=0.2)
+    assert band.syllables_low_fail == pytest.approx(6 - 0.674 - 3 * 1.349, abs=0.3)
+    assert band.chars_high_warn == pytest.approx(2.2 * band.syllables_high_warn, abs=0.4)
+    assert learned.bands["ta"].syllables_high_warn > band.syllables_high_warn
+
+
+def test_too_few_clips_leave_the_registry_in_force(learned: Calibration) -> None:
+    assert set(learned.bands) == {"hi", "ta"}
+    bands = learned.as_bands()
+    assert bands.by_language["ur"] == DEFAULT_BANDS.by_language["ur"]
+    assert bands.by_language["hi"] == learned.bands["hi"]
+    assert bands.version == learned.version
+
+
+def test_limits_stay_possible_and_ordered_whatever_the_data() -> None:
+    odd = calibrate(collect([*seen("hi", 1500, middle=16, width=9), *seen("ta", 1500, middle=1, width=0.4)]))
+    for band in odd.bands.values():
+        low, high = (
+            (band.syllables_low_fail, band.syllables_low_warn),
+            (band.syllables_high_warn, band.syllables_high_fail),
+        )
+        assert 0 < low[0] <= low[1] <= high[0] <= high[1] <= HIGHEST_SYLLABLES
+
+
+def test_it_says_what_would_change(learned: Calibration) -> None:
+    samples = collect([*seen("hi", 3000), *seen("ta", 2000, middle=7.5)])
+    rows = {row.language: row for row in changes(samples, learned)}
+    assert rows["hi"].clips == 3000
+    assert rows["hi"].odd_before == 0
+    assert 0 < rows["hi"].odd_after < 0.02 * 3000
+    assert rows["hi"].impossible_after <= rows["hi"].odd_after
+    assert rows["hi"].old == DEFAULT_BANDS.by_language["hi"]
+
+
+def test_a_file_comes_back_as_it_was(learned: Calibration) -> None:
+    assert from_json(learned.to_json()) == learned
+    assert from_json(learned.to_json()).version == learned.version
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"format": "lipika-calibration-0"}, "calibrate again"),
+        ({"bands": {"hi": {"syllables_low_fail": 1}}}, "limits"),
+        ({"bands": {}}, "edited"),
+        ({"version": "cal-00000000"}, "edited"),
+        ({"bands": 3}, "not a calibration file"),
+    ],
+)
+def test_another_file_is_refused(learned: Calibration, change: dict[str, object], word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        from_json(json.dumps(json.loads(learned.to_json()) | change))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "3"])
+def test_what_is_no_file_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="lipika calibrate"):
+        from_json(text)
+
+
+def test_quantiles_of_a_histogram() -> None:
+    histogram = Histogram()
+    assert histogram.quantile(0.5) == 0.0
+    for value in range(1, 101):
+        histogram.add(value)
+    assert histogram.quantile(0.25) == pytest.approx(25)
+    assert histogram.quantile(1.0) == pytest.approx(100)
+    assert histogram.outside(10, 90) == 19
+
+
+def test_only_sound_transcripts_teach() -> None:
+    taught = observe(answer(HINDI), clip(), "hi")
+    assert taught is not None
+    assert taught.language == "hi"
+    assert taught.chars_per_second == pytest.approx(len(HINDI) / 5)
+    assert observe(answer("NO_SPEECH", language="none"), clip(), "hi") is None
+    assert observe(answer("हाँ " * 20), clip(), "hi") is None
+    assert observe(answer("hello my friend", language="other"), clip(), None) is None
+    assert observe(answer(HINDI), clip(1_000), "hi") is not None, "fast ones belong into the statistics"
+
+
+def test_confusion_counts_what_moved() -> None:
+    old = Judgement.of(validate(answer(HINDI), clip(), "hi"))
+    new = Judgement.of(validate(answer(HINDI), clip(clipped_share=0.1), "hi"))
+    assert old.lanes == tuple(LaneName)
+    assert new.lanes == (LaneName.ASR,)
+
+    counts, rest = Confusion(), Confusion()
+    counts.add(old, new)
+    rest.add(new, old)
+    rest.add(old, old)
+    counts.merge([rest])
+    assert counts.clips == 3
+    assert counts.lanes[LaneName.ASR] == {(True, True): 3}
+    assert counts.lanes[LaneName.TTS_CLEAN] == {(True, False): 1, (False, True): 1, (True, True): 1}
+    assert counts.gained == counts.lost == {"clipping": 1}
+    assert (counts.score_rose, counts.score_fell) == (1, 1)
+    assert not counts.unchanged
+
+
+def test_nothing_moved() -> None:
+    same = Judgement.of(validate(answer(HINDI), clip(), "hi"))
+    counts = Confusion()
+    counts.add(same, same)
+    assert counts.unchanged
