@@ -203,7 +203,10 @@ def test_a_damaged_header_gives_audio_or_an_error(bit: int, data: bytes) -> None
     assert 0 < len(audio.samples) <= MAX_SEGMENT_SECONDS * audio.sample_rate_hz
 
 
-@pytest.mark.parametrize(("claimed", "code"), [(2**36 - 1, "too_long"), (3_500 * 16_000, "bad_audio")])
+@pytest.mark.parametrize(
+    ("claimed", "code"),
+    [(2**36 - 1, "too_long"), (3_601 * 16_000, "too_long"), (3_500 * 16_000, "bad_audio")],
+)
 def test_a_lying_header_costs_no_memory(claimed: int, code: str) -> None:
     data = with_total_frames(FLAC, claimed)
     tracemalloc.start()
@@ -218,10 +221,14 @@ def test_a_flac_that_states_no_length_is_read_to_its_end() -> None:
 
 
 def test_a_flac_that_states_no_length_still_has_a_limit() -> None:
-    silence = Audio(np.zeros((MAX_SEGMENT_SECONDS + 1) * 4_000, np.int16), 4_000, 16)
-    data = encode_flac(silence)
+    """Three hours in 30 KB: memory follows the limit, not the stream."""
+    data = encode_flac(Audio(np.zeros(3 * MAX_SEGMENT_SECONDS * 4_000, np.int16), 4_000, 16))
     assert code_of(data) == "too_long"
+    tracemalloc.start()
     assert code_of(with_total_frames(data, 0)) == "too_long"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20  # an hour takes 29 MB
 
 
 def test_an_hour_is_allowed() -> None:

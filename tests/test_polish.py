@@ -250,6 +250,11 @@ def test_the_cut_is_in_the_quietest_part_of_the_valley() -> None:
     assert plan(samples, RATE)[0].end == pytest.approx(8.4 * RATE, abs=0.03 * RATE)
 
 
+def test_in_digital_silence_the_cut_is_in_the_middle() -> None:
+    samples = signal(talk(8_000), pause(1_000, -200), talk(4_000))
+    assert plan(samples, RATE)[0].end == pytest.approx(8.5 * RATE, abs=0.01 * RATE)
+
+
 @pytest.mark.parametrize(("before", "parts"), [(6_800, 1), (7_100, 2)])
 def test_a_valley_counts_by_its_cut_point(before: int, parts: int) -> None:
     samples = signal(talk(before - 100), pause(200), talk(12_000 - before))
@@ -318,6 +323,13 @@ def test_dirty_edges_are_trimmed_into_the_nearest_valley() -> None:
     assert part.keep_end == pytest.approx(6.15 * RATE, abs=0.08 * RATE)
     assert part.flags == ()
     assert part.boundary_score == 1
+
+
+def test_no_more_is_trimmed_than_up_to_the_first_valley() -> None:
+    pieces = (talk(600), pause(300), talk(600), pause(300), talk(3_000))
+    (part,) = plan(signal(*pieces, *reversed(pieces)), RATE)
+    assert part.keep_start / RATE == pytest.approx(0.75, abs=0.08)
+    assert (part.end - part.keep_end) / RATE == pytest.approx(0.75, abs=0.08)
 
 
 def test_a_valley_further_in_than_forty_percent_is_out_of_reach() -> None:

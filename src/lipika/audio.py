@@ -173,7 +173,7 @@ def _read(stream: Any) -> Audio:
         raise SegmentError("bad_audio", f"truncated FLAC: {frames} of {stream.frames} frames are there")
     if frames == 0:
         raise SegmentError("empty_audio", "the file holds no audio: 0 frames")
-    if frames > MAX_SEGMENT_FRAMES or frames > MAX_SEGMENT_SECONDS * stream.samplerate:
+    if frames > _most_frames(stream.samplerate):
         raise _too_long(frames, stream.samplerate)
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     return Audio(samples, stream.samplerate, depth)
@@ -186,16 +186,20 @@ def _check_header(stream: Any) -> None:
         raise SegmentError("unsupported_audio", f"{rate} Hz is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
     if channels > MAX_CHANNELS:
         raise SegmentError("unsupported_audio", f"{channels} channels are more than {MAX_CHANNELS}")
-    if min(MAX_SEGMENT_FRAMES, MAX_SEGMENT_SECONDS * rate) < frames < _FRAMES_UNKNOWN:
+    if _most_frames(rate) < frames < _FRAMES_UNKNOWN:
         raise _too_long(frames, rate)
 
 
+def _most_frames(rate_hz: int) -> int:
+    return min(MAX_SEGMENT_FRAMES, MAX_SEGMENT_SECONDS * rate_hz)
+
+
 def _too_long(frames: int, rate_hz: int) -> SegmentError:
-    return SegmentError(
-        "too_long",
-        f"{frames} frames at {rate_hz} Hz are over the limit of {MAX_SEGMENT_SECONDS} s"
-        f" or {MAX_SEGMENT_FRAMES} frames: cut the segment before packing it",
+    message = (
+        f"{frames} frames or more at {rate_hz} Hz: over the limit of {MAX_SEGMENT_SECONDS} s"
+        f" and {MAX_SEGMENT_FRAMES} frames; cut the segment before packing it"
     )
+    return SegmentError("too_long", message)
 
 
 def _blocks(stream: Any, depth: int) -> Iterator[NDArray[Any]]:
@@ -203,7 +207,7 @@ def _blocks(stream: Any, depth: int) -> Iterator[NDArray[Any]]:
     integers = stream.subtype in _INTEGER_DEPTHS
     dtype = ("int32" if depth == 24 else "int16") if integers else "float64"
     block_frames = _BLOCK_VALUES // stream.channels
-    left = min(stream.frames, MAX_SEGMENT_FRAMES + 1)
+    left = min(stream.frames, _most_frames(stream.samplerate) + 1)
     while left > 0:
         block = stream.read(min(left, block_frames), dtype=dtype, always_2d=True)
         if len(block) == 0:

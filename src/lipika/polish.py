@@ -344,7 +344,7 @@ def split(profile: Profile) -> Iterator[Cut]:
 def _next_cut(profile: Profile, start: int, end: int) -> Cut | None:
     """Where to cut [start, end); None if it is to stay whole."""
     after, until = start + profile.ms(CUT_AFTER_MS), start + profile.ms(CUT_UNTIL_MS)
-    cuts = profile.cut_points(after, min(until, end - 1))
+    cuts = profile.cut_points(after, until)
     if not cuts and end <= until:
         return None
     cuts = cuts or profile.cuts_within(after, until)
@@ -369,7 +369,7 @@ def trim(profile: Profile, left: Cut, right: Cut) -> Part:
         keep_start = next(iter(profile.cuts_within(start, start + reach)), start)
         flags += ["abrupt_start"] if keep_start == start else []
     if profile.edge_dbfs(end - edge, end) > dirty_dbfs:
-        keep_end = next(reversed(profile.cuts_within(end - reach, end - 1)), end)
+        keep_end = next(reversed(profile.cuts_within(end - reach, end)), end)
         flags += ["abrupt_end"] if keep_end == end else []
     padded = keep_end - keep_start + 2 * profile.ms(PAD_MS)
     return Part(
