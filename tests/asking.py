@@ -12,7 +12,7 @@ import numpy as np
 from lipika import prompt, transcript
 from lipika.audio import Audio, encode_flac
 from lipika.capabilities import load_capabilities
-from lipika.engine import Engine, EngineOptions, Events
+from lipika.engine import Engine, EngineOptions, Events, Review
 from lipika.limits import Backoff
 from lipika.models import BatchReport, Failure, Judged, Lane, Verdict
 from lipika.providers.aistudio import AIStudioProvider
@@ -49,14 +49,14 @@ def digest(request: TranscriptionRequest) -> str:
     return hashlib.sha256(request.audio).hexdigest()
 
 
-def accept(text: str) -> Judged | Failure:
+def accept(text: str, varied: bool = False, switched: bool = False) -> Review | Failure:
     """Any schema-valid answer will do."""
     answer = transcript.parse_answer(text)
     if isinstance(answer, Failure):
         return answer
     lane = Lane(eligible=True)
     verdict = Verdict((), 0.9, {}, lane, lane, lane, False, False, 0, 0, 0, 10.0, "test")
-    return Judged(answer, verdict)
+    return Review(Judged(answer, verdict))
 
 
 def aistudio(url: str, *, key: str = "test-key", timeout_s: float = 30.0) -> AIStudioProvider:

@@ -9,7 +9,8 @@ import pytest
 from lipika.capabilities import load_capabilities
 from lipika.models import FailureKind, Usage
 from lipika.providers.aistudio import AIStudioProvider, classify_error, read_candidate, read_usage
-from lipika.providers.base import ModelOptions, Reply, TranscriptionRequest
+from lipika.providers.base import ModelOptions, TranscriptionRequest
+from lipika.providers.replies import Reply
 from lipika.transcript import response_schema
 
 

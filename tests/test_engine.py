@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from asking import a_request, accept, an_engine, digest, quick
-from lipika.engine import Engine, Outcome
+from lipika.engine import Accept, Advice, Engine, Outcome, Review
 from lipika.errors import Draining, WorkerStop
-from lipika.models import BatchReport, Failure, FailureKind, Judged
+from lipika.models import BatchReport, Failure, FailureKind
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, Quotas, SimulatorConfig, running
 
 
@@ -74,8 +75,11 @@ async def test_transient_failures_are_retried(kind: FaultKind) -> None:
 
 
 async def test_after_three_retries_the_clip_has_failed_and_says_why() -> None:
-    async with running(config(FaultRule(FaultKind.INTERNAL))) as sim, an_engine(sim.url) as engine:
-        (outcome,) = await ask_all(engine, 1)
+    """While others are answered; if nobody is, it is an outage."""
+    broken = FaultRule(FaultKind.INTERNAL, digests=(digest(a_request(0))[:12],))
+    async with running(replace(config(broken), light=False)) as sim, an_engine(sim.url) as engine:
+        outcome, *others = await ask_all(engine, 40)
+    assert all(other.judged for other in others)
     assert outcome.attempts == 4
     assert outcome.failure is not None
     assert (outcome.failure.kind, outcome.failure.http_status) == (FailureKind.SERVER, 500)
@@ -170,7 +174,7 @@ async def test_no_clip_is_ever_in_flight_and_queued() -> None:
 
 
 async def test_an_answer_the_caller_refuses_counts_as_malformed() -> None:
-    def refuse(_text: str) -> Judged | Failure:
+    def refuse(_text: str, _varied: bool, _switched: bool) -> Review | Failure:
         return Failure(FailureKind.MALFORMED, "a loop", code="loop")
 
     async with running(config()) as sim, an_engine(sim.url) as engine:
@@ -178,6 +182,59 @@ async def test_an_answer_the_caller_refuses_counts_as_malformed() -> None:
     assert outcome.attempts == 2
     assert outcome.failure is not None
     assert outcome.failure.code == "loop"
+
+
+async def test_an_outage_fails_no_clip_however_long_it_lasts() -> None:
+    """Found by a run against a dead address: after four attempts each, every clip had failed."""
+    dead = FaultRule(FaultKind.RESET)
+    async with running(config(dead)) as sim, an_engine(sim.url) as engine:
+        asking = asyncio.gather(*(engine.transcribe(a_request(number), accept) for number in range(6)))
+        await asyncio.sleep(2.0)
+        assert not asking.done()
+        assert engine.totals.requests < 60, "one probe at a time"
+        assert "cannot be reached" in engine.limited_by()
+        sim.simulation.set_faults(FaultPlan())
+        outcomes = await asyncio.wait_for(asking, 10)
+    assert all(outcome.judged for outcome in outcomes)
+
+
+def doubtful(advice: Advice, *, acceptable: bool = True, good_when_varied: bool = False) -> Accept:
+    """A reviewer that is not content with the first answer."""
+
+    def review(text: str, varied: bool, switched: bool) -> Review | Failure:
+        plain = accept(text)
+        if isinstance(plain, Failure) or (varied and good_when_varied):
+            return plain
+        verdict = replace(plain.judged.verdict, quality_score=0.2)
+        return Review(replace(plain.judged, verdict=verdict), advice, acceptable)
+
+    return review
+
+
+async def test_a_doubtful_answer_gets_a_varied_retry_and_the_better_one_is_kept() -> None:
+    async with running(config()) as sim, an_engine(sim.url) as engine:
+        better = await engine.transcribe(a_request(0), doubtful(Advice.VARY, good_when_varied=True))
+        same = await engine.transcribe(a_request(1), doubtful(Advice.VARY))
+    assert (better.attempts, same.attempts) == (2, 2)
+    assert better.judged is not None
+    assert same.judged is not None
+    assert better.judged.verdict.quality_score > same.judged.verdict.quality_score
+
+
+async def test_a_paid_answer_survives_a_varied_retry_that_brings_none() -> None:
+    rule = FaultRule(FaultKind.MALFORMED, skip=1)
+    async with running(config(rule)) as sim, an_engine(sim.url) as engine:
+        outcome = await engine.transcribe(a_request(), doubtful(Advice.VARY))
+    assert outcome.attempts == 2
+    assert outcome.judged is not None
+
+
+async def test_an_unacceptable_answer_never_ends_a_clip() -> None:
+    async with running(config()) as sim, an_engine(sim.url) as engine:
+        outcome = await engine.transcribe(a_request(), doubtful(Advice.VARY, acceptable=False))
+    assert outcome.judged is None
+    assert outcome.failure is not None
+    assert engine.totals.failed == 1
 
 
 async def test_a_cancelled_clip_is_never_sent() -> None:

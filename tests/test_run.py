@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,87 @@ def test_a_second_run_asks_nothing_and_again_reuses_every_paid_answer(
         redone = read_tar(tmp_path / name)[2]
         assert [result.answer for result in redone] == [result.answer for result in results]
         assert all(result.reused for result in redone)
+
+
+def test_made_up_transcripts_are_never_taken_for_real_ones(
+    corpus: Path, tmp_path: Path, database_url: str
+) -> None:
+    """Found by a reader of the README: a trial with the simulator left nothing to do for the real run."""
+    from lipika.simulator import Latency, SimulatorConfig, running
+
+    command = ("run", str(corpus), "--out", str(tmp_path), "--limit", "1", "--json")
+    trial = json.loads(lipika(*command, env={**FAST, "DATABASE_URL": database_url}).stdout)
+    assert trial["simulated"]
+
+    async def for_real() -> Any:
+        # Another loopback address: nothing tells the client that this is not the real service.
+        config = SimulatorConfig(
+            host="127.0.0.2", model_version="gemini-3-flash-preview", latency=Latency(0.02)
+        )
+        async with running(config) as service:
+            env = {"DATABASE_URL": database_url, "GEMINI_API_KEY": "k" * 20, "GEMINI_BASE_URL": service.url}
+            env["BATCH_INTERVAL_SECONDS"] = "5"
+            return await asyncio.to_thread(lipika, *command, env=env)
+
+    done = asyncio.run(for_real())
+    real = json.loads(done.stdout)
+    assert (real["simulated"], real["reused"], real["already_done"]) == (False, 0, 0)
+    assert real["requests"] == real["clips"] == trial["clips"]
+    (tar,) = tmp_path.glob("*.tar")
+    assert {result.provenance.model_version for result in read_tar(tar)[2]} == {"gemini-3-flash-preview"}
+
+
+def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(
+    corpus: Path, tmp_path: Path, database_url: str
+) -> None:
+    command = ["run", str(corpus), "--out", str(tmp_path), "--limit", "4", "--json"]
+    slow = {**FAST, "DATABASE_URL": database_url, "WORKER_BATCH_SIZE": "50", "BATCH_INTERVAL_SECONDS": "5"}
+    clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lipika", *command],
+        env=clean | slow,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(300):
+            if len(rows(database_url, "select 1 from transcription_results")) >= 10:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "run the same command again" in stderr
+    assert json.loads(stdout)["interrupted"] is True
+    kept = len(rows(database_url, "select 1 from transcription_results"))
+    assert kept >= 10
+    statuses = {row["status"] for row in rows(database_url, "select status from video_queue")}
+    assert statuses <= {"pending", "done"}
+    rest = json.loads(lipika(*command, env={**FAST, "DATABASE_URL": database_url}).stdout)
+    assert rest["done"] == 4
+    assert rest["requests"] == rest["clips"] - kept
+
+
+def test_a_moved_archive_is_noticed_and_there_is_a_way_out(
+    corpus: Path, tmp_path: Path, database_url: str
+) -> None:
+    env = {**FAST, "DATABASE_URL": database_url}
+    tar = min(corpus.glob("*.tar"))
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "talk.tar").write_bytes(tar.read_bytes())
+    assert lipika("run", str(here), "--out", str(tmp_path / "out"), env=env).returncode == 0
+    detour = f"{there}/../here/talk.tar"
+    assert lipika("run", detour, "--out", str(tmp_path / "out"), env=env).returncode == 0
+    moved = lipika("run", str(there), "--out", str(tmp_path / "out"), env=env)
+    assert moved.returncode == 2
+    assert "lipika queue remove talk" in moved.stderr
+    assert lipika("queue", "remove", "talk", env=env).returncode == 0
+    assert lipika("run", str(there), "--out", str(tmp_path / "out"), env=env).returncode == 0
 
 
 def test_results_that_are_gone_are_made_again(corpus: Path, tmp_path: Path, database_url: str) -> None:

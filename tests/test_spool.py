@@ -141,3 +141,18 @@ def test_a_write_that_fails_leaves_the_spool_as_it_was(tmp_path: Path) -> None:
         spool.add_result("a", json.dumps({}).encode())
         with tarfile.open(fileobj=io.BytesIO(b"".join(spool.compose(b"{}").chunks()))) as archive:
             assert archive.getnames() == ["metadata.json", "segments/a.flac", "transcriptions/a.json"]
+
+
+def test_a_result_can_be_replaced_and_only_the_new_one_is_packed(tmp_path: Path) -> None:
+    with Spool(tmp_path) as spool:
+        for stem in ("a", "b"):
+            spool.add_clip(stem, b"fLaC" * 100)
+            spool.add_result(stem, f"first of {stem}".encode())
+        spool.replace_result("a", b"second " * 200)
+        assert spool.result("a") == b"second " * 200
+        tar = spool.compose(b"{}")
+        packed = b"".join(tar.chunks())
+    assert len(packed) == tar.size
+    assert b"first of a" not in packed
+    assert b"second " * 200 in packed
+    assert b"first of b" in packed

@@ -20,7 +20,7 @@ from rich.console import Console
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.bounded import ByteBudget
 from lipika.capabilities import load_capabilities
-from lipika.config import Settings, require_key
+from lipika.config import Settings, is_simulated, require_key
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
@@ -255,7 +255,9 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             threads=executor,
             look_ahead=2 * threads,
             spool_dir=Path(spool_dir),
-            asked_as=AskedAs(settings.model_id, settings.temperature, settings.thinking_level),
+            asked_as=AskedAs(
+                settings.model_id, settings.temperature, settings.thinking_level, is_simulated(settings)
+            ),
             progress=Progress(),
         )
         worker = Worker(
@@ -324,6 +326,7 @@ class RunSummary:
     audio_hours: float
     model_versions: tuple[str, ...]
     simulated: bool
+    interrupted: bool
     outputs: tuple[str, ...]
     errors: tuple[tuple[str, str], ...]
 
@@ -347,8 +350,8 @@ async def run_videos(
         WorkerStop: the provider refuses everything.
     """
     started = time.monotonic()
-    queue = Queue(database)
-    todo = await _enqueue(settings, queue, videos, again=again)
+    settings = _shorter_lease(settings)
+    todo = await _enqueue(settings, database, videos, again=again)
     ids = [video.video_id for video in videos]
     async with open_worker(settings, database) as running:
         watch = Watch(running.worker, running.engine, videos=len(todo), title=title)
@@ -368,8 +371,18 @@ async def work(settings: Settings, database: Database, *, until_empty: bool = Fa
             return await running.worker.run(until_empty=until_empty)
 
 
-async def _enqueue(settings: Settings, queue: Queue, videos: Sequence[NewVideo], *, again: bool) -> list[str]:
+def _shorter_lease(settings: Settings) -> Settings:
+    """A run that was killed is started again by hand, and should not wait two minutes for its own lease."""
+    lease_s = min(settings.lease_seconds, 3 * settings.heartbeat_seconds)
+    return settings.model_copy(update={"lease_seconds": lease_s})
+
+
+async def _enqueue(
+    settings: Settings, database: Database, videos: Sequence[NewVideo], *, again: bool
+) -> list[str]:
     """Add videos; returns the ids of those that have work left."""
+    queue = Queue(database)
+    made_up = set(await Results(database).made_up([video.video_id for video in videos]))
     await queue.add(videos, max_attempts=settings.max_attempts)
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
     moved = [video for video in videos if known[video.video_id].source_key != video.source_key]
@@ -377,7 +390,8 @@ async def _enqueue(settings: Settings, queue: Queue, videos: Sequence[NewVideo],
         first = moved[0]
         raise UsageError(
             f"video {first.video_id!r} is in the queue already, from {known[first.video_id].source_key}; this run"
-            f" names {first.source_key}. Rename the archive, or remove it with `lipika queue remove`"
+            f" names {first.source_key}. Rename the archive, or take the old one out:"
+            f" lipika queue remove {first.video_id}"
         )
     stores = Stores(store_settings(settings))
     finished = set()
@@ -385,6 +399,8 @@ async def _enqueue(settings: Settings, queue: Queue, videos: Sequence[NewVideo],
         row = known[video.video_id]
         if again or row.status != "done" or row.output_key != video.output_key:
             continue
+        if (video.video_id in made_up) != is_simulated(settings):
+            continue  # made-up transcripts are no results, and real ones are not replaced by them unasked
         if await _exists(stores.place(video.output_key, settings.output_url, create=True)):
             finished.add(video.video_id)
     todo = [video for video in videos if video.video_id not in finished]
@@ -434,7 +450,8 @@ def _summary(
         clips_per_minute=ended / seconds * 60,
         audio_hours=progress.audio_ms / 3_600_000,
         model_versions=tuple(sorted(counted.model_versions)),
-        simulated=settings.provider == "simulator" or "simulated" in counted.model_versions,
+        simulated=is_simulated(settings) or "simulated" in counted.model_versions,
+        interrupted=running.worker.draining,
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),
     )

@@ -58,6 +58,10 @@ class Batch:
         self.cost_usd += cost_usd
         self.cache_hits += usage.cached > 0
 
+    def doubted(self) -> None:
+        """An answer came, but one more attempt may bring a better one."""
+        self.failure_kinds["doubted"] += 1
+
     def cancelled(self, cost_usd: float) -> None:
         """An attempt was given up under way; `cost_usd` is a guess."""
         self.in_flight -= 1

@@ -84,7 +84,10 @@ def demo(
 @app.command()
 def run(
     sources: Annotated[
-        list[str], typer.Argument(help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False
+        ),
     ],
     out_url: Annotated[
         str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
@@ -126,7 +129,9 @@ def run(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 )
 def simulator(context: typer.Context) -> None:
-    """A local stand-in for the Gemini and OpenRouter APIs: real wire formats, made-up transcripts (--help: more).
+    """A local stand-in for the Gemini and OpenRouter APIs.
+
+    Real wire formats, made-up transcripts; `lipika simulator --help` shows its own options.
 
     Point any client at it, lipika or Google's own: GEMINI_BASE_URL=http://127.0.0.1:8700 and any key.
     """
@@ -219,7 +224,10 @@ def db_check(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @queue_app.command("add")
 def queue_add(
     sources: Annotated[
-        list[str], typer.Argument(help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False
+        ),
     ],
     out_url: Annotated[
         str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
@@ -262,6 +270,28 @@ def queue_add(
                 f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is"
             )
     if report.conflicts:
+        raise typer.Exit(1)
+
+
+@queue_app.command("remove")
+def queue_remove(
+    video_ids: Annotated[
+        list[str], typer.Argument(metavar="VIDEO...", help="Video ids.", show_default=False)
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Take videos out of the queue. What is stored of them stays; videos at work are left alone."""
+    from lipika.app import open_database
+    from lipika.config import load_settings
+    from lipika.db.queue import Queue
+
+    async def job() -> int:
+        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+            return await Queue(database).remove(video_ids)
+
+    removed = _run(job)
+    out.print(f"removed {removed} of {len(video_ids)}")
+    if removed < len(video_ids):
         raise typer.Exit(1)
 
 
@@ -579,6 +609,9 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
         _print_json(summary)
     else:
         _print_summary(summary, where)
+    if summary.interrupted:
+        err.print("Stopped. What was answered is kept: run the same command again to go on.")
+        raise typer.Exit(130)
     if summary.failed_videos or summary.done + summary.failed_videos < summary.videos:
         raise typer.Exit(1 if summary.failed_videos else 3)
 
@@ -592,7 +625,7 @@ def _print_summary(summary: Any, where: object) -> None:
         ("videos failed", f"{summary.failed_videos}"),
         ("already done before", f"{summary.already_done}"),
         ("segments", f"{summary.segments:,}"),
-        ("  discarded", f"{summary.discarded:,} (and {summary.parts_discarded:,} parts of others)"),
+        ("  discarded", f"{summary.discarded:,}" + _and_parts(summary.parts_discarded)),
         ("clips", f"{summary.clips:,}"),
         ("  transcribed", f"{summary.transcribed:,}"),
         ("  NO_SPEECH", f"{summary.no_speech:,}"),
@@ -610,12 +643,16 @@ def _print_summary(summary: Any, where: object) -> None:
     for name, value in rows:
         table.add_row(name, value)
     out.print(table)
-    for video_id, message in summary.errors:
-        out.print(f"FAILED  {video_id}: {message}", markup=False, soft_wrap=True)
-    if summary.simulated:
+    for _video_id, message in summary.errors:
+        out.print(f"FAILED  {message}", markup=False, soft_wrap=True)
+    if summary.simulated and summary.transcribed:
         out.print("\nThe transcripts are SIMULATED: made-up text of plausible length, not what was said.")
     if where is not None:
         out.print(f"Results: {where}", soft_wrap=True)
+
+
+def _and_parts(count: int) -> str:
+    return f" (and {count:,} parts of others)" if count else ""
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from lipika.app import connect_database, store_settings
+from lipika.app import open_database, store_settings
 from lipika.capabilities import load_capabilities
 from lipika.config import Settings, load_settings, require_key
 from lipika.db.migrate import check
@@ -58,9 +58,9 @@ async def _checked(name: str, work: Callable[[Settings], Awaitable[str]], settin
 
 
 async def _database(settings: Settings) -> str:
-    async with connect_database(settings) as database:
+    async with open_database(settings) as database:
         report = await check(database)
-    problems = [problem for problem in report.problems() if settings.database_url or "migrate" not in problem]
+    problems = report.problems()
     if problems:
         raise LipikaError(" ".join(problems))
     kind = "DATABASE_URL" if settings.database_url else "embedded"

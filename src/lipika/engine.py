@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Self
 
 from lipika.batches import Batch
@@ -29,8 +30,27 @@ from lipika.routes import Permit, Route
 
 log = get_logger(__name__)
 
-Accept = Callable[[str], Judged | Failure]
-"""Turns an answer's text into an accepted answer, or says why it will not do."""
+
+class Advice(StrEnum):
+    """What might bring a better answer than this one."""
+
+    KEEP = "keep"  # nothing: it is as good as it gets
+    VARY = "vary"  # the same provider, asked in other words
+    ELSEWHERE = "elsewhere"  # the other provider
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A readable answer as its caller sees it. One that is not acceptable never ends a clip."""
+
+    judged: Judged
+    advice: Advice = Advice.KEEP
+    acceptable: bool = True
+
+
+Accept = Callable[[str, bool, bool], Review | Failure]
+"""Reviews an answer's text, given whether it was asked in other words and whether by another provider; or says why
+it is no answer at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +130,27 @@ class _Ticket:
         default_factory=set
     )  # providers that would not or could not answer this clip
     last_batch: Batch | None = None
+    best: _Answered | None = None  # paid for already, kept unless a better one comes
     usage: Usage = Usage()
     cost_usd: float = 0.0
+
+    def remember(self, answered: _Answered) -> None:
+        """Keep the better of two acceptable answers."""
+        if self.best is None or answered.score > self.best.score:
+            self.best = answered
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An acceptable answer and where it came from."""
+
+    judged: Judged
+    response: TranscriptionResponse
+    batch: Batch
+
+    @property
+    def score(self) -> float:
+        return self.judged.verdict.quality_score
 
 
 class Engine:
@@ -401,15 +440,60 @@ class Engine:
         self._wake.set()
         was_parked = route.parked_kind
         self._account(ticket, route, permit, batch, response)
-        judged = response.failure or ticket.accept(response.text)
-        if isinstance(judged, Failure):
-            self._on_failure(ticket, route, batch, response, judged)
+        review = response.failure or ticket.accept(response.text, ticket.varied, bool(ticket.refused_by))
+        if isinstance(review, Failure):
+            self._on_failure(ticket, route, batch, response, review)
         else:
             self._bad_requests = 0
-            batch.accepted(judged)
-            self.totals.returned += 1
-            _finish(ticket, batch, response, judged, None)
+            self._on_answer(ticket, route, batch, response, review)
         self._alert_parked(route, was_parked, response.failure)
+
+    def _on_answer(
+        self, ticket: _Ticket, route: Route, batch: Batch, response: TranscriptionResponse, review: Review
+    ) -> None:
+        """Take the answer, or ask once more where that promises a better one."""
+        answered = _Answered(review.judged, response, batch)
+        if review.acceptable:
+            ticket.remember(answered)
+        again = self._once_more(ticket, route, review.advice)
+        if again is not None and self._stop is None:
+            batch.doubted()
+            self._retry(ticket, route, again)
+        elif ticket.best is not None:
+            self._finish_well(ticket, ticket.best)
+        else:
+            worst = ", ".join(finding.code for finding in review.judged.verdict.findings)
+            failure = Failure(FailureKind.MALFORMED, f"no acceptable answer: {worst}", code=worst)
+            batch.failed(failure, route.name)
+            self._fail(ticket, batch, response, failure)
+
+    def _once_more(self, ticket: _Ticket, route: Route, advice: Advice) -> Decision | None:
+        if advice is Advice.VARY and not ticket.varied:
+            return Decision(Step.RETRY, varied=True)
+        if advice is Advice.KEEP or not self._others(ticket, route):
+            return None
+        return Decision(Step.ELSEWHERE)
+
+    def _finish_well(self, ticket: _Ticket, answered: _Answered) -> None:
+        answered.batch.accepted(answered.judged)
+        self.totals.returned += 1
+        _finish(ticket, answered.batch, answered.response, answered.judged, None)
+
+    def _fail(self, ticket: _Ticket, batch: Batch, response: TranscriptionResponse, failure: Failure) -> None:
+        """The end of a clip without a new answer; one that was doubted before is better than none."""
+        if ticket.best is not None:
+            self._finish_well(ticket, ticket.best)
+            return
+        self.totals.failed += 1
+        _finish(ticket, batch, response, None, failure)
+
+    def _others(self, ticket: _Ticket, route: Route) -> list[Route]:
+        """Providers that this clip could still be sent to."""
+        return [
+            other
+            for other in self.routes
+            if other is not route and not other.closed and other.name not in ticket.refused_by
+        ]
 
     def _account(
         self, ticket: _Ticket, route: Route, permit: Permit, batch: Batch, response: TranscriptionResponse
@@ -455,8 +539,7 @@ class Engine:
                 self._halt(WorkerStop(_stop_message(failure)))
                 _fail_future(ticket, self._stop)
             case Step.FINAL:
-                self.totals.failed += 1
-                _finish(ticket, batch, response, None, failure)
+                self._fail(ticket, batch, response, failure)
             case _ if self._stop is not None:
                 _fail_future(ticket, self._stop)
             case _:
@@ -464,11 +547,13 @@ class Engine:
 
     def _decide(self, ticket: _Ticket, route: Route, failure: Failure) -> Decision:
         """The pure table's word, save that a closed second provider, or a first one without credit, stops nobody."""
-        others = [other for other in self.routes if other is not route and not other.closed]
+        open_routes = [other for other in self.routes if other is not route and not other.closed]
         stops_route_only = route is not self.routes[0] or failure.kind is FailureKind.PAYMENT
-        if failure.kind in _CLOSING and others and stops_route_only:
+        if failure.kind in _CLOSING and open_routes and stops_route_only:
             return Decision(Step.RETRY, counts=False)
-        elsewhere = any(other.name not in ticket.refused_by for other in others)
+        if failure.kind in _TRANSPORT and not route.usable:  # an outage is nobody's third attempt
+            return Decision(Step.RETRY, counts=False)
+        elsewhere = bool(self._others(ticket, route))
         history = History(ticket.counted, ticket.waits, ticket.varied, elsewhere)
         return decide(failure, history, self._options.retry, random.random())
 
@@ -484,7 +569,11 @@ class Engine:
             wait_s = 0.0 if not route.usable else wait_s
         if decision.varied:
             ticket.varied = True
-            ticket.request = replace(ticket.request, varied=True)
+            ticket.request = replace(
+                ticket.request,
+                varied=True,
+                clip_prompt=ticket.request.varied_prompt or ticket.request.clip_prompt,
+            )
         heapq.heappush(self._retries, (self._clock() + wait_s, next(self._sequence), ticket))
 
     def _note_flood(self, route: Route, batch: Batch) -> None:
@@ -577,6 +666,7 @@ _IDLE_S = 0.5
 """With nothing to launch, how often to look for batches to close and slots to ask for."""
 _RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
 _CLOSING = {FailureKind.AUTH, FailureKind.PAYMENT}
+_TRANSPORT = {FailureKind.SERVER, FailureKind.TIMEOUT}
 
 
 def _finish(

@@ -217,6 +217,12 @@ class _LaneCount:
         self.audio_ms += duration_ms if lane.eligible else 0
         self.reasons.update(lane.reasons)
 
+    def remove(self, lane: Lane, duration_ms: int) -> None:
+        self.clips -= lane.eligible
+        self.audio_ms -= duration_ms if lane.eligible else 0
+        self.reasons.subtract(lane.reasons)
+        self.reasons += Counter()
+
 
 class Summary:
     """Figures over a video's results, gathered one by one; a few bytes a clip are kept.
@@ -267,6 +273,16 @@ class Summary:
         self._counts["findings"].update(map(_finding_name, verdict.findings))
         for name, count in self._lanes.items():
             count.add(getattr(verdict, name), duration_ms)
+
+    def amend(self, old: Verdict, new: Verdict, duration_ms: int) -> None:
+        """Count `new` instead of `old` for one clip that has been added before."""
+        self._scores.remove(old.quality_score)
+        self._counts["findings"].subtract(map(_finding_name, old.findings))
+        self._counts["findings"] += Counter()  # drops what came to nothing
+        self._versions["validator"][old.validator_version] -= 1
+        for name, count in self._lanes.items():
+            count.remove(getattr(old, name), duration_ms)
+        self._add_verdict(new, duration_ms)
 
     def document(self) -> dict[str, object]:
         """The figures, for `metadata.json`: counts by name, scores, tokens, dollars, versions."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from lipika import packaging, prompt, tars, transcript, validation
 from lipika.bounded import ByteBudget
 from lipika.db.results import StoredAnswer
-from lipika.engine import Engine, Outcome
+from lipika.engine import Advice, Engine, Outcome, Review
 from lipika.errors import (
     AccountingError,
     Draining,
@@ -71,6 +73,7 @@ class AskedAs:
     model_id: str
     temperature: float | None
     thinking_level: str
+    simulated: bool = False  # only then may made-up answers be used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ async def transcribe_video(
         except BaseExceptionGroup as group:
             raise _first(group) from group
         job.check()
+        await job.look_at_the_whole()
         return await job.pack(target)
 
 
@@ -155,7 +159,9 @@ class _Job:
     metadata: JsonObject | None = None
     discards: list[Discard] = field(default_factory=list)
     summary: packaging.Summary = field(default_factory=packaging.Summary)
-    names: set[SegmentName] = field(default_factory=set)
+    names: set[SegmentName] = field(default_factory=set)  # of clips
+    segments: set[SegmentName] = field(default_factory=set)
+    content: hashlib._Hash = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
     stopped: LipikaError | None = None
 
     # ------------------------------------------------------------------------- read, polish
@@ -207,8 +213,9 @@ class _Job:
         if member.kind is tars.MemberKind.SEGMENT:
             self.accounting.segments += 1
             self.tools.progress.segments += 1
-            loop = asyncio.get_running_loop()
-            return loop.run_in_executor(self.tools.threads, _polish, member)
+            if isinstance(member, tars.Member):
+                self.segments.add(member.segment)
+            return asyncio.get_running_loop().run_in_executor(self.tools.threads, _polish, member)
         if isinstance(member, tars.BadMember):
             if member.code != "ignored":
                 self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
@@ -239,6 +246,7 @@ class _Job:
         """Count the clip, put its packed form on disk, and wait until its sent form fits into memory."""
         self.accounting.clips += 1
         self.tools.progress.clips += 1
+        self.content.update(bytes.fromhex(polished.clip.audio_digest))
         self.spool.add_clip(polished.clip.name.stem, polished.packed)
         await self.tools.room.acquire(len(polished.sent))
 
@@ -269,14 +277,18 @@ class _Job:
             audio=polished.sent,
             audio_ms=clip.duration_ms,
             max_output_tokens=prompt.max_output_tokens(clip.duration_ms, self.language),
+            varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
         )
-        return await self.tools.engine.transcribe(request, lambda text: self._judge(polished, text))
+        return await self.tools.engine.transcribe(request, partial(self._review, polished))
 
-    def _judge(self, polished: PolishedClip, text: str) -> Judged | Failure:
+    def _review(self, polished: PolishedClip, text: str, varied: bool, switched: bool) -> Review | Failure:
+        """Read and judge an answer, and say whether asking once more may bring a better one."""
         answer = transcript.parse_answer(text)
         if isinstance(answer, Failure):
             return answer
-        return Judged(answer, validation.validate(answer, polished.clip, self.language))
+        verdict = validation.validate(answer, polished.clip, self.language)
+        advice = validation.retry_advice(verdict, varied=varied, switched=switched)
+        return Review(Judged(answer, verdict), _ADVICE[advice], validation.acceptable(verdict))
 
     def _reuse(self, polished: PolishedClip) -> ClipResult | None:
         """An earlier attempt's answer to the very same audio, prompt and model; judged anew, not paid again."""
@@ -302,8 +314,11 @@ class _Job:
 
     def _asked_alike(self, former: StoredAnswer) -> bool:
         asked, how = self.tools.asked_as, former.provenance
+        made_up = how.model_version == "simulated"
         return (
-            former.language_hint == (self.language or "")
+            (asked.simulated or not made_up)
+            and (made_up or not asked.simulated)
+            and former.language_hint == (self.language or "")
             and (how.model_id, how.temperature, how.thinking_level)
             == (asked.model_id, asked.temperature, asked.thinking_level)
             and (how.prompt_version, how.schema_version) == (prompt.PROMPT_VERSION, transcript.SCHEMA_VERSION)
@@ -355,6 +370,19 @@ class _Job:
         if problem is not None:
             raise AccountingError(f"video {self.video.video_id}: {problem}")
 
+    async def look_at_the_whole(self) -> None:
+        """What no single clip can show: clips that lie under another speaker's voice."""
+        shared = validation.overlaps(self.names, self.segments)
+        for name, finding in validation.overlap_findings(shared).items():
+            old = packaging.clip_result_from_json(self.spool.result(name.stem))
+            if old.verdict is None:
+                continue
+            verdict = validation.with_findings(old.verdict, (finding,))
+            new = replace(old, verdict=verdict)
+            self.summary.amend(old.verdict, verdict, old.clip.duration_ms)
+            self.spool.replace_result(name.stem, packaging.clip_result_to_json(new))
+            await self.tools.keep(self.video, new)
+
     # ------------------------------------------------------------------------- pack
 
     async def pack(self, target: Place) -> VideoReport:
@@ -366,6 +394,7 @@ class _Job:
             self.accounting,
             self.discards,
             self.summary,
+            {"clips_audio_sha256": self.content.hexdigest()},
         )
         tar = await self._in_thread(lambda: self.spool.compose(metadata))
         output = await target.store.put_stream(target.key, tar.chunks(), tar.size, tar.sha256)
@@ -375,6 +404,13 @@ class _Job:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.tools.threads, work)
+
+
+_ADVICE = {
+    validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
+    validation.RetryAdvice.OTHER_PROVIDER: Advice.ELSEWHERE,
+    validation.RetryAdvice.FINAL: Advice.KEEP,
+}
 
 
 def _polish(member: tars.Member | tars.BadMember) -> PolishedSegment:

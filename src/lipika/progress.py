@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -82,7 +82,18 @@ class Watch:
             ProgressBar(total=max(self._videos, 1), completed=ended),
             Text(f"ETA {_duration(eta)}" if eta is not None else "ETA ..."),
         )
-        return Panel(Group(bar, grid), title=self._title, border_style="cyan")
+        parts: list[RenderableType] = [bar, grid]
+        if reason := self.waits_for():
+            parts.append(Text(f"waits for {reason}", style="yellow"))
+        return Panel(Group(*parts), title=self._title, border_style="cyan")
+
+    def waits_for(self) -> str:
+        """Why nothing moves, in words; empty while it does."""
+        if not self._worker.held and self._worker.held_by_others:
+            return (
+                f"{self._worker.held_by_others} videos of another worker; if it is dead, its lease ends soon"
+            )
+        return self._engine.limited_by()
 
     def line(self) -> str:
         """The same in one plain line."""
@@ -93,6 +104,7 @@ class Watch:
             f"  {self.clips_per_minute():,.0f}/min  in flight {self._engine.in_flight}"
             f"  429s {totals.rate_limited}  ${totals.cost_usd:.4f}"
             + (f"  ETA {_duration(eta)}" if eta is not None else "")
+            + (f"  waits for {reason}" if (reason := self.waits_for()) else "")
         )
 
 

@@ -22,6 +22,9 @@ _PACIFIC_STANDARD = timezone(timedelta(hours=-8))
 _SPEND_PARK_S = 600.0
 _UNNAMED_IS_SPEND_AFTER_S = 60.0
 _OVERLOADS_THAT_SHUT = 10
+_FAILURES_THAT_SHUT = 20
+_FEW_FAILURES, _QUIET_S = 3, 20.0
+"""Few failures prove an outage only when there has been no answer for a while."""
 _SLOT_KEEPS_S = 2.0
 """A reserved slot that could not be used for this long is given up: late launches would crowd."""
 _GUESS_MARGIN = 1.15
@@ -114,6 +117,8 @@ class Route:
         self._settled = _Settlement()
         self._refused_since: float | None = None
         self._overloads = 0
+        self._broken = 0  # transport failures since the last answer
+        self._good_at = -math.inf
 
     # ------------------------------------------------------------------------- may it go?
 
@@ -230,7 +235,8 @@ class Route:
 
     def _on_good_sign(self, permit: Permit, now: float) -> None:
         self.concurrency.on_success(now)
-        self._overloads = 0
+        self._overloads = self._broken = 0
+        self._good_at = now
         if self.gate.opened(permit.launched_at):
             self.storming, self.parked_kind = False, None
         if self.gate.is_open:
@@ -251,7 +257,7 @@ class Route:
             case FailureKind.OVERLOADED:
                 self._on_overloaded(failure, now)
             case FailureKind.SERVER | FailureKind.TIMEOUT:
-                self.gate.probe_lost()
+                self._on_transport_failure(failure, now)
             case _:  # the service answered: the clip is at fault, not the quota
                 self._on_good_sign(permit, now)
 
@@ -264,6 +270,15 @@ class Route:
             return
         self.concurrency.on_push_back(permit.launched_at, now)
         self.gate.shut(now, failure.retry_after_s, "requests or tokens per minute used up")
+
+    def _on_transport_failure(self, failure: Failure, now: float) -> None:
+        """Nothing but failures for a while is an outage: then one probe goes at a time, and no clip is failed."""
+        self._broken += 1
+        quiet_s = now - self._good_at
+        if self._broken >= _FAILURES_THAT_SHUT or (self._broken >= _FEW_FAILURES and quiet_s > _QUIET_S):
+            self.gate.shut(now, failure.retry_after_s, f"it fails or cannot be reached ({failure.message})")
+        else:
+            self.gate.probe_lost()
 
     def _on_overloaded(self, failure: Failure, now: float) -> None:
         self.concurrency.on_overload(now)

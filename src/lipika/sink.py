@@ -80,7 +80,9 @@ class ResultSink:
         video, rows = self._rows[video_id]
         count = len(rows)
         try:
-            await self._results.write(video, rows[:count])
+            # A clip whose verdict was amended is there twice: the later one counts.
+            latest = {result.segment_file: result for result in rows[:count]}
+            await self._results.write(video, list(latest.values()))
         except LeaseLost:
             self.drop(video_id)
             self.on_lost(video)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def _root_and_key(source: str) -> tuple[str, str]:
     if is_url(source) and not source.startswith("file://"):
         root, key = split_url(source)
         return (root, key) if key.endswith(".tar") else (source.rstrip("/"), "")
-    root, key = split_url(source)
+    # Without links resolved, but without `..` either: one archive has one name.
+    root, key = split_url(os.path.abspath(Path(source.removeprefix("file://")).expanduser()))  # noqa: PTH100
     path = Path(root) / key
     if not path.exists():
         raise UsageError(f"{source}: there is no such file or folder")
@@ -79,7 +81,7 @@ def _root_and_key(source: str) -> tuple[str, str]:
 
 
 def _folder(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolves `..`, not links
 
 
 async def find_videos(

@@ -82,9 +82,23 @@ class Spool:
             raise AccountingError(f"a result for {stem}, which is no clip")
         if self._result_at[place] != _MISSING:
             raise AccountingError(f"a second result for {stem}")
+        self._results_size += member_size(transcription_path(stem), len(document))
+        self._write_result(place, document)
+
+    def replace_result(self, stem: str, document: bytes) -> None:
+        """Put another document in the place of a clip's result; the old one stays in the file, unused."""
+        place = self._position[stem]
+        path = transcription_path(stem)
+        self._results_size += member_size(path, len(document)) - member_size(path, self._result_sizes[place])
+        self._write_result(place, document)
+
+    def result(self, stem: str) -> bytes:
+        """A clip's document, as it was added."""
+        return self._result(self._position[stem])
+
+    def _write_result(self, place: int, document: bytes) -> None:
         self._result_at[place] = self._write(self._results, document)
         self._result_sizes[place] = len(document)
-        self._results_size += member_size(transcription_path(stem), len(document))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the contents of all segments, and of all transcriptions, each joined in the clips' order."""

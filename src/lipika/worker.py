@@ -89,12 +89,18 @@ class Worker:
         self._wake = asyncio.Event()
         self._clips_per_video = 50.0  # a guess, corrected by every finished video
         self._main: asyncio.Task[Any] | None = None
+        self.held_by_others = 0  # videos that another worker, perhaps a dead one, has a lease on
         self.tally = Tally()
 
     @property
     def held(self) -> int:
         """Videos under way."""
         return len(self._held)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._draining
 
     @property
     def progress(self) -> Progress:
@@ -184,6 +190,7 @@ class Worker:
 
     async def _all_done(self, only: Sequence[str] | None) -> bool:
         counts = await self._ports.queue.counts(only)
+        self.held_by_others = counts.claimed + counts.processing
         return counts.pending + counts.claimed + counts.processing == 0
 
     def _hold(self, videos: asyncio.TaskGroup, video: ClaimedVideo) -> None:

@@ -203,6 +203,10 @@ class Queue:
         }
         return await self._database.execute(_QUERIES["redo"], params)
 
+    async def remove(self, video_ids: Sequence[str]) -> int:
+        """Take videos out of the queue, unless a worker has them; their result rows stay."""
+        return await self._database.execute(_QUERIES["remove"], {"video_ids": list(video_ids)})
+
     async def hold(self, video_ids: Sequence[str], *, held: bool = True) -> int:
         """Keep videos from being claimed, or let them go. Work under way goes on."""
         return await self._database.execute(_QUERIES["hold"], {"video_ids": list(video_ids), "held": held})

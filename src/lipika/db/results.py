@@ -88,6 +88,11 @@ class Results:
                 return
             after = page[-1].segment_file
 
+    async def made_up(self, video_ids: Sequence[str]) -> list[str]:
+        """Those of the videos whose results were made up by the simulator."""
+        rows = await self._database.rows(_QUERIES["made_up"], {"video_ids": list(video_ids)}, _VideoId)
+        return [row.video_id for row in rows]
+
     async def write_batch(self, report: BatchReport) -> None:
         """Store one closed batch window."""
         await self._database.execute(_QUERIES["write_batch"], _batch_params(report))
@@ -100,6 +105,11 @@ class Results:
 
 
 # ------------------------------------------------------------------------------------------ rows on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class _VideoId:
+    video_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,37 @@ Wire format: Google's Gemini API reference (v1beta) as of November 2026.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-
-import orjson
 
 from lipika.capabilities import Capabilities
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.base import (
     AUDIO_MARK,
-    FrameCache,
     HttpProvider,
     ModelOptions,
-    Reply,
+    Reading,
     TranscriptionRequest,
-    TranscriptionResponse,
-    estimate_usage,
-    excerpt,
-    header_seconds,
+    header_key,
 )
-
-_BLOCKED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER"}
+from lipika.providers.replies import (
+    GEMINI_KIND_BY_FINISH,
+    Reply,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    duration_s,
+    excerpt,
+    first_object,
+    first_wait,
+    header_wait_s,
+    lasts_a_day,
+    parse_json,
+    said,
+    worded_wait_s,
+)
 
 _SAFETY_CATEGORIES = (
     "HARM_CATEGORY_HARASSMENT",
@@ -55,41 +64,21 @@ class AIStudioProvider(HttpProvider):
         api_version: str = "v1beta",
         name: str = "aistudio",
     ):
-        super().__init__(options, {"x-goog-api-key": api_key, "Content-Type": "application/json"})
-        self._url = f"{base_url.rstrip('/')}/{api_version}/models/{options.model_id}:generateContent"
-        self._name = name
-        self._capabilities = capabilities
+        model = options.model_id.rpartition("/")[2]  # OpenRouter's `google/...` and Google's own `models/...`
+        super().__init__(
+            name=name,
+            url=f"{base_url.rstrip('/')}/{api_version}/models/{model}:generateContent",
+            headers={"x-goog-api-key": header_key(name, api_key)},
+            options=options,
+            capabilities=capabilities,
+        )
         self._response_schema = response_schema
-        self._frames = FrameCache(self._payload)
-
-    def get_provider_name(self) -> str:
-        return self._name
-
-    async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
-        started = time.perf_counter()
-        reply = await self._post(self._url, self.encode(request))
-        latency_ms = (time.perf_counter() - started) * 1000
-        if isinstance(reply, Failure):
-            return TranscriptionResponse(request, self._name, "", reply, Usage(), "", latency_ms)
-        text, failure, usage, version = self._read(request, reply)
-        return TranscriptionResponse(request, self._name, text, failure, usage, version, latency_ms)
-
-    def encode(self, request: TranscriptionRequest) -> bytes:
-        """The request's bytes: a cached JSON frame with the audio's base64 spliced in."""
-        return self._frames.encode(request)
 
     def _payload(self, request: TranscriptionRequest) -> dict[str, Any]:
+        audio = {"mimeType": f"audio/{request.audio_format}", "data": AUDIO_MARK}
         return {
             "systemInstruction": {"parts": [{"text": request.system_prompt}]},
-            "contents": [
-                {
-                    "role": "user",
-                    "parts": [
-                        {"text": request.clip_prompt},
-                        {"inlineData": {"mimeType": f"audio/{request.audio_format}", "data": AUDIO_MARK}},
-                    ],
-                }
-            ],
+            "contents": [{"role": "user", "parts": [{"text": request.clip_prompt}, {"inlineData": audio}]}],
             "generationConfig": self._generation_config(request),
             "safetySettings": [{"category": category, "threshold": "OFF"} for category in _SAFETY_CATEGORIES],
         }
@@ -107,22 +96,19 @@ class AIStudioProvider(HttpProvider):
             config["thinkingConfig"] = {"thinkingLevel": str(options.thinking_level).upper()}
         return config
 
-    def _read(self, request: TranscriptionRequest, reply: Reply) -> tuple[str, Failure | None, Usage, str]:
-        failure: Failure | None
+    def _read(self, reply: Reply) -> Reading:
         if reply.status != 200:
-            return "", classify_error(reply), Usage(), ""
-        try:
-            body = orjson.loads(reply.body)
-        except orjson.JSONDecodeError:
-            body = None
-        if not isinstance(body, dict):
-            failure = Failure(FailureKind.SERVER, f"HTTP 200 with {excerpt(reply.body)}", http_status=200)
-            return "", failure, Usage(), ""
-        text, failure = read_candidate(body)
-        usage = read_usage(body.get("usageMetadata"))
-        if usage is None:
-            usage = estimate_usage(request, text, self._capabilities.audio_tokens_per_second)
-        return text, failure, usage, str(body.get("modelVersion") or "")
+            return Reading(failure=classify_error(reply))
+        body = as_object(parse_json(reply.body))
+        if not body:
+            message = f"HTTP 200 with {excerpt(reply.body)}"
+            return Reading(failure=Failure(FailureKind.SERVER, message, None, 200, "not_json"))
+        usage, version = read_usage(body.get("usageMetadata")), said(body.get("modelVersion"))
+        if body.get("error") and not body.get("candidates"):
+            failure = classify_error(replace(reply, status=_status_within(body)))
+            return Reading(failure=failure, usage=usage, model_version=version)
+        text, refused = read_candidate(body)
+        return Reading(text, refused, usage, version)
 
 
 # ----------------------------------------------------------------------------- reading a 200
@@ -130,149 +116,149 @@ class AIStudioProvider(HttpProvider):
 
 def read_candidate(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
     """The first candidate's text, or why it is no answer. Thoughts are not the answer; text may be in pieces."""
-    candidates = body.get("candidates") or []
-    if not candidates:
-        reason = (body.get("promptFeedback") or {}).get("blockReason")
+    if not as_list(body.get("candidates")):
+        reason = said(as_object(body.get("promptFeedback")).get("blockReason"))
         if reason:
-            return "", Failure(
-                FailureKind.BLOCKED, f"the prompt was blocked: {reason}", None, 200, str(reason)
-            )
+            message = f"the prompt was blocked: {reason}"
+            return "", Failure(FailureKind.BLOCKED, message, None, 200, reason)
         return "", Failure(FailureKind.EMPTY, "no candidates in the reply", None, 200, "no_candidates")
-    candidate = candidates[0] or {}
-    parts = (candidate.get("content") or {}).get("parts") or []
-    text = "".join(part.get("text") or "" for part in parts if part and not part.get("thought"))
-    finish = str(candidate.get("finishReason") or "absent")
+    candidate = first_object(body.get("candidates"))
+    finish = said(candidate.get("finishReason")) or "absent"
     if finish == "STOP":
+        text = _answer_text(candidate)
         if text.strip():
             return text, None
         return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, finish)
-    message = str(candidate.get("finishMessage") or f"finish reason {finish}")
-    if finish == "MAX_TOKENS":
-        return "", Failure(FailureKind.TRUNCATED, "the answer was cut at the output limit", None, 200, finish)
-    kind = FailureKind.BLOCKED if finish in _BLOCKED else FailureKind.MALFORMED
+    kind = GEMINI_KIND_BY_FINISH.get(finish, FailureKind.MALFORMED)
+    message = said(candidate.get("finishMessage")) or f"finish reason {finish}"
     return "", Failure(kind, message, None, 200, finish)
 
 
-def read_usage(meta: Mapping[str, Any] | None) -> Usage | None:
-    """Tokens from `usageMetadata`; None when it is absent. Output is total - prompt, so thoughts always count."""
-    if not meta:
-        return None
-    prompt = int(meta.get("promptTokenCount") or 0)
-    thoughts = int(meta.get("thoughtsTokenCount") or 0)
-    listed = int(meta.get("candidatesTokenCount") or 0) + thoughts
-    audio = sum(
-        int(detail.get("tokenCount") or 0)
-        for detail in meta.get("promptTokensDetails") or ()
-        if detail.get("modality") == "AUDIO"
+def _answer_text(candidate: Mapping[str, Any]) -> str:
+    parts = [as_object(part) for part in as_list(as_object(candidate.get("content")).get("parts"))]
+    return "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
+
+
+def read_usage(meta: object) -> Usage | None:
+    """Tokens from `usageMetadata`; None when it counts none. Output is total - prompt, so thoughts always count."""
+    counts = as_object(meta)
+    details = [as_object(detail) for detail in as_list(counts.get("promptTokensDetails"))]
+    prompt = as_count(counts.get("promptTokenCount")) or sum(
+        as_count(detail.get("tokenCount")) for detail in details
     )
-    return Usage(
+    audio = sum(as_count(detail.get("tokenCount")) for detail in details if detail.get("modality") == "AUDIO")
+    audio = min(audio, prompt)
+    thoughts = as_count(counts.get("thoughtsTokenCount"))
+    listed = as_count(counts.get("candidatesTokenCount")) + thoughts
+    usage = Usage(
         prompt=prompt,
-        prompt_text=max(prompt - audio, 0),
+        prompt_text=prompt - audio,
         prompt_audio=audio,
-        cached=int(meta.get("cachedContentTokenCount") or 0),
-        output=max(int(meta.get("totalTokenCount") or 0) - prompt, listed, 0),
+        cached=min(as_count(counts.get("cachedContentTokenCount")), prompt),
+        output=max(as_count(counts.get("totalTokenCount")) - prompt, listed),
         thoughts=thoughts,
     )
+    return usage if usage.total else None
 
 
 # ----------------------------------------------------------------------------- classifying an error
 
-_RETRY_IN = re.compile(r"retry in ((?:\d+(?:\.\d+)?(?:ms|s|m|h))+)", re.IGNORECASE)
-_DURATION = re.compile(r"(?P<value>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_A_DAYS_WAIT_S = 3600.0
-"""A wait of an hour or more is no minute's quota, whatever the body calls it."""
-
-
-def classify_error(reply: Reply) -> Failure:
-    """A failure from an HTTP error: by status, then by the body's code and details, and by its text last."""
-    error = _error_object(reply.body)
-    message = str(error.get("message") or excerpt(reply.body))
-    code = str(error.get("status") or "")
-    status = reply.status
-    if status == 429:
-        return _classify_429(reply, error, message)
-    kind = _KIND_BY_STATUS.get(status)
-    if kind is None:
-        kind = FailureKind.SERVER if status >= 500 or not error else FailureKind.BAD_REQUEST
-    if status == 400 and ("API_KEY_INVALID" in _reasons(error) or code == "FAILED_PRECONDITION"):
-        kind = FailureKind.AUTH
-    if "BILLING_DISABLED" in _reasons(error) or (status == 403 and "billing" in message.lower()):
-        kind = FailureKind.PAYMENT
-    return Failure(kind, message, _retry_after_s(reply, error, message), status, code)
-
-
-_KIND_BY_STATUS = {
+KIND_BY_STATUS = {
     400: FailureKind.BAD_REQUEST,
     401: FailureKind.AUTH,
     402: FailureKind.PAYMENT,
     403: FailureKind.AUTH,
     404: FailureKind.AUTH,  # a retired or misspelt model: going on would fail every clip
     408: FailureKind.TIMEOUT,
+    409: FailureKind.SERVER,  # ABORTED
     413: FailureKind.BAD_REQUEST,
+    499: FailureKind.SERVER,  # CANCELLED, by them
     503: FailureKind.OVERLOADED,
     504: FailureKind.TIMEOUT,
     524: FailureKind.TIMEOUT,
     529: FailureKind.OVERLOADED,
 }
+"""By HTTP status, but for 429. Any other 5xx, or page that is not Google's, is `server`, the rest `bad_request`."""
+
+KIND_BY_REASON = {
+    "API_KEY_INVALID": FailureKind.AUTH,  # comes as a 400
+    "BILLING_DISABLED": FailureKind.PAYMENT,  # as a 403
+    "MODEL_CAPACITY_EXHAUSTED": FailureKind.OVERLOADED,  # as a 429
+}
+"""By the reason in the details, before the status."""
+
+_NO_CREDIT = re.compile(r"credits? (?:is|are) depleted|billing has been disabled", re.IGNORECASE)
+_BAD_KEY = re.compile(r"\bAPI key\b", re.IGNORECASE)
+_SPEND = re.compile(r"spend|budget|credit", re.IGNORECASE)  # not "billing": every quota's 429 speaks of that
 
 
-def _classify_429(reply: Reply, error: Mapping[str, Any], message: str) -> Failure:
-    """Which quota is gone. Several may be named at once: the one that lasts longest decides."""
-    quota_ids = [
-        str(violation.get("quotaId") or violation.get("quotaMetric") or "")
-        for detail in _details(error)
-        for violation in detail.get("violations") or ()
-    ]
-    wait_s = _retry_after_s(reply, error, message)
-    named = " ".join(quota_ids) or message
-    if (
-        "PerDay" in named
-        or (wait_s or 0) >= _A_DAYS_WAIT_S
-        or re.search(r"\b(per day|daily)\b", named, re.IGNORECASE)
-    ):
-        kind = FailureKind.RATE_DAY
-    elif re.search(r"spend|budget|credit", named, re.IGNORECASE):  # every quota 429 speaks of "billing"
-        kind = FailureKind.SPEND
-    else:
-        kind = FailureKind.RATE_MINUTE
-    return Failure(kind, message, wait_s, 429, ",".join(quota_ids))
+def classify_error(reply: Reply) -> Failure:
+    """A failure from an HTTP error: by status, then by the body's code and details, and by its text last."""
+    error = _error_object(reply.body)
+    words = as_text(error.get("message")) or excerpt(reply.body)
+    quota_ids, wait_s = _quota_ids(error), _wait_s(reply, error)
+    code = ",".join(quota_ids) if reply.status == 429 else error.get("status")
+    kind = _kind_by_reason(error, words)
+    if kind is None and reply.status == 429:
+        kind = _kind_of_429(" ".join(quota_ids) or words, wait_s)
+    return Failure(
+        kind or _kind_by_status(reply.status, error), said(words), wait_s, reply.status, said(code)
+    )
 
 
-def _retry_after_s(reply: Reply, error: Mapping[str, Any], message: str) -> float | None:
-    """What the server asks us to wait: RetryInfo in the body, then the header, then its own words."""
+def _kind_by_reason(error: Mapping[str, Any], words: str) -> FailureKind | None:
     for detail in _details(error):
-        if "retryDelay" in detail:
-            return _duration_s(detail["retryDelay"])
-    from_header = header_seconds(reply.retry_after)
-    if from_header is not None:
-        return from_header
-    said = _RETRY_IN.search(message)
-    return _duration_s(said[1].lower()) if said else None
+        kind = KIND_BY_REASON.get(as_text(detail.get("reason")))
+        if kind is not None:
+            return kind
+    return FailureKind.PAYMENT if _NO_CREDIT.search(words) else None
 
 
-def _duration_s(value: Any) -> float | None:
-    """`34s`, `1.68s`, `1h2m3s`, or protobuf's {seconds, nanos}."""
-    if isinstance(value, Mapping):
-        return float(value.get("seconds") or 0) + float(value.get("nanos") or 0) / 1e9
-    pieces = list(_DURATION.finditer(str(value)))
-    return sum(float(piece["value"]) * _UNIT_S[piece["unit"]] for piece in pieces) if pieces else None
+def _kind_by_status(status: int, error: Mapping[str, Any]) -> FailureKind:
+    precondition = error.get("status") == "FAILED_PRECONDITION"  # a region that is not served, say
+    if status == 400 and (precondition or _BAD_KEY.search(as_text(error.get("message")))):
+        return FailureKind.AUTH
+    kind = KIND_BY_STATUS.get(status)
+    if kind is not None:
+        return kind
+    return FailureKind.SERVER if status >= 500 or not error else FailureKind.BAD_REQUEST
+
+
+def _kind_of_429(named: str, wait_s: float | None) -> FailureKind:
+    """Which quota is gone. Several may be named at once: the one that lasts longest decides."""
+    if lasts_a_day(named, wait_s):
+        return FailureKind.RATE_DAY
+    return FailureKind.SPEND if _SPEND.search(named) else FailureKind.RATE_MINUTE
+
+
+def _quota_ids(error: Mapping[str, Any]) -> list[str]:
+    violations = [
+        as_object(violation) for detail in _details(error) for violation in as_list(detail.get("violations"))
+    ]
+    named = (as_text(one.get("quotaId")) or as_text(one.get("quotaMetric")) for one in violations)
+    return [name for name in named if name]
+
+
+def _wait_s(reply: Reply, error: Mapping[str, Any]) -> float | None:
+    """What the server asks us to wait: RetryInfo in the body, then the header, then its own words."""
+    return first_wait(
+        *(duration_s(detail.get("retryDelay")) for detail in _details(error)),
+        header_wait_s(reply.retry_after),
+        worded_wait_s(as_text(error.get("message"))),
+    )
 
 
 def _error_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    if isinstance(parsed, list) and parsed:
-        parsed = parsed[0]
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    return error if isinstance(error, dict) else {}
+    parsed = parse_json(body)
+    holder = first_object(parsed) if isinstance(parsed, list) else as_object(parsed)
+    return as_object(holder.get("error"))
+
+
+def _status_within(body: Mapping[str, Any]) -> int:
+    """The status of an error that came inside HTTP 200."""
+    code = as_count(as_object(body.get("error")).get("code"))
+    return code if 400 <= code < 600 else 500
 
 
 def _details(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [detail for detail in error.get("details") or () if isinstance(detail, dict)]
-
-
-def _reasons(error: Mapping[str, Any]) -> set[str]:
-    return {str(detail.get("reason")) for detail in _details(error)}
+    return [as_object(detail) for detail in as_list(error.get("details"))]

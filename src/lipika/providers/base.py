@@ -7,17 +7,20 @@ a `Failure` value). It never sleeps, retries, counts or prints: that is the engi
 from __future__ import annotations
 
 import asyncio
-import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import aiohttp
 import orjson
 import pybase64
 
+from lipika.capabilities import Capabilities
+from lipika.errors import SettingsError
 from lipika.models import Failure, FailureKind, Usage
+from lipika.providers.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,15 @@ class TranscriptionRequest:
     max_output_tokens: int
     varied: bool = False  # the one varied retry: the model's own temperature instead of ours
     audio_format: str = "flac"
+    varied_prompt: str = ""  # takes the place of `clip_prompt` in the varied retry
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionResponse:
     """The end of one attempt: `text` is the model's answer, or `failure` says why there is none.
 
-    `usage` is metered where the provider reports it and estimated from the request where it does not.
+    `usage` is metered where the provider reports it. Where it does not, it is estimated for everything that may
+    have been billed, and zero for what was not: a request that never arrived, or that got an error status.
     """
 
     request: TranscriptionRequest
@@ -97,12 +102,30 @@ class BaseProvider(ABC):
     ) -> AsyncIterator[TranscriptionResponse]:
         """Send all at once and yield responses in their order of arrival.
 
-        The engine paces its own attempts with `transcribe`; this is the plain form for scripts and probes.
+        Whoever stops early closes the iterator (`contextlib.aclosing`): what is in flight is then cancelled. The
+        engine paces its own attempts with `transcribe`; this is the plain form for scripts and probes.
         """
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.transcribe(request)) for request in requests]
+        tasks = [asyncio.ensure_future(self.transcribe(request)) for request in requests]
+        try:
             for done in asyncio.as_completed(tasks):
                 yield await done
+        finally:  # not a TaskGroup: it would wrap the closing of an iterator into an error
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ----------------------------------------------------------------------------- over HTTP
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reply says. `usage` is None where it reports none."""
+
+    text: str = ""
+    failure: Failure | None = None
+    usage: Usage | None = None
+    model_version: str = ""
 
 
 class HttpProvider(BaseProvider):
@@ -112,15 +135,34 @@ class HttpProvider(BaseProvider):
     requests. aiohttp never retries a POST that reached the wire.
     """
 
-    def __init__(self, options: ModelOptions, headers: dict[str, str], max_connections: int = 0):
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        headers: Mapping[str, str],
+        options: ModelOptions,
+        capabilities: Capabilities,
+    ):
+        self._name = name
+        self._url = url
+        self._headers = {**headers, "Content-Type": "application/json"}
         self._options = options
-        self._headers = headers
-        self._max_connections = max_connections
+        self._capabilities = capabilities
         self._session: aiohttp.ClientSession | None = None
+        self._frames = FrameCache(self._payload)
+
+    @abstractmethod
+    def _payload(self, request: TranscriptionRequest) -> Mapping[str, Any]:
+        """The request in the wire format, with AUDIO_MARK for the audio's base64."""
+
+    @abstractmethod
+    def _read(self, reply: Reply) -> Reading:
+        """Translate and classify a reply; never raises, whatever is in it."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(
                 total=self._options.timeout_s, sock_connect=self._options.connect_timeout_s
@@ -132,39 +174,72 @@ class HttpProvider(BaseProvider):
         return self
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    async def _post(self, url: str, body: bytes) -> Reply | Failure:
-        """One POST; whatever goes wrong below HTTP becomes a failure."""
-        return await self._send("POST", url, body)
+    def get_provider_name(self) -> str:
+        return self._name
 
-    async def _get(self, url: str) -> Reply | Failure:
-        """One GET, likewise."""
-        return await self._send("GET", url, None)
+    def encode(self, request: TranscriptionRequest) -> bytes:
+        """The request's bytes: a cached JSON frame with the audio's base64 spliced in."""
+        return self._frames.encode(request)
 
-    async def _send(self, method: str, url: str, body: bytes | None) -> Reply | Failure:
+    async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
+        started = time.perf_counter()
+        reply = await self._send("POST", self._url, self.encode(request))
+        latency_ms = (time.perf_counter() - started) * 1000
+        reading = Reading(failure=reply) if isinstance(reply, Failure) else self._read(reply)
+        usage = billed_usage(request, reading, self._capabilities.audio_tokens_per_second)
+        return TranscriptionResponse(
+            request, self._name, reading.text, reading.failure, usage, reading.model_version, latency_ms
+        )
+
+    async def _send(self, method: str, url: str, body: bytes | None = None) -> Reply | Failure:
+        """One request; whatever goes wrong below HTTP becomes a failure."""
         if self._session is None:
             raise RuntimeError(f"{type(self).__name__} must be entered with `async with` before use")
         try:
             async with self._session.request(method, url, data=body, allow_redirects=False) as response:
                 content = await response.read()
-                return Reply(response.status, content, response.headers.get("Retry-After"))
+                headers = response.headers
+                return Reply(
+                    response.status,
+                    content,
+                    headers.get("Retry-After"),
+                    headers.get("X-RateLimit-Reset"),
+                    time.time(),
+                )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return Failure(FailureKind.SERVER, f"no connection: {_named(error)}", code=UNREACHABLE)
         except TimeoutError:
-            return Failure(
-                FailureKind.TIMEOUT, f"no answer within {self._options.timeout_s:g} s", code="deadline"
-            )
+            message = f"no answer within {self._options.timeout_s:g} s"
+            return Failure(FailureKind.TIMEOUT, message, code="deadline")
         except (aiohttp.ClientError, OSError) as error:
-            return Failure(FailureKind.SERVER, f"{type(error).__name__}: {error}", code="connection")
+            return Failure(FailureKind.SERVER, f"connection lost: {_named(error)}", code="connection")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An HTTP reply, whole."""
+UNREACHABLE = "unreachable"
+"""Code of a failure to connect at all: the request was never sent."""
 
-    status: int
-    body: bytes
-    retry_after: str | None
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def header_key(provider: str, key: str) -> str:
+    """A key as it goes into a header.
+
+    Raises:
+        SettingsError: it holds what no header can carry; says where, never the key itself.
+    """
+    trimmed = key.strip()
+    if not trimmed or any(not "!" <= letter <= "~" for letter in trimmed):
+        raise SettingsError(
+            f"the key of {provider} is empty or holds a blank, a line break or a letter outside ASCII:"
+            " copy it again, without quotes"
+        )
+    return trimmed
 
 
 AUDIO_MARK = "\x00audio\x00"
@@ -203,29 +278,55 @@ class FrameCache:
         return b"".join((frame[0], pybase64.b64encode(request.audio), frame[1]))
 
 
-def header_seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds; its date form is not used by these services."""
-    if retry_after and re.fullmatch(r"\d+(\.\d+)?", retry_after.strip()):
-        return float(retry_after)
-    return None
+# ----------------------------------------------------------------------------- tokens nobody metered
+
+_CHARS_PER_TOKEN = 4  # of English prose, Google's own figure
+_LOST_TOKENS = 200  # of an answer that never came: its JSON around the text, and thoughts
+_LOST_TOKENS_PER_S = 20  # ... its text, twice: 15 characters a second at half a token each
 
 
-def excerpt(body: bytes) -> str:
-    """The start of a body that is not what it should be, on one line."""
-    text = " ".join(body[:300].decode("utf-8", "replace").split())
-    return text[:200] or "an empty body"
+def text_tokens(text: str) -> int:
+    """Tokens of an English prompt by arithmetic, rounded up."""
+    return -(-len(text) // _CHARS_PER_TOKEN)
+
+
+def billed_usage(request: TranscriptionRequest, reading: Reading, audio_tokens_per_second: int) -> Usage:
+    """The tokens to account for: as metered where they were, else by arithmetic on the high side.
+
+    Whatever may have been billed counts against the dollar cap, even when nobody says how much: an answer without a
+    meter, a cut one, one that was lost on its way. An error status is not billed (Google's billing page).
+    """
+    failure, metered = reading.failure, reading.usage
+    guess = estimate_usage(request, reading.text, audio_tokens_per_second)
+    if metered is not None:
+        return _with_audio(metered, guess)
+    if failure is None:
+        return guess
+    if failure.code == UNREACHABLE or failure.http_status not in (None, 200):
+        return Usage()
+    if failure.kind is FailureKind.TRUNCATED:
+        return replace(guess, output=request.max_output_tokens)
+    return replace(guess, output=_LOST_TOKENS + _LOST_TOKENS_PER_S * request.audio_ms // 1000)
+
+
+def _with_audio(metered: Usage, guess: Usage) -> Usage:
+    """The metered tokens; audio that is not listed apart is told by its length, since it may cost twice the text."""
+    prompt = metered.prompt or guess.prompt
+    audio = metered.prompt_audio or min(guess.prompt_audio, prompt)
+    return replace(metered, prompt=prompt, prompt_text=prompt - audio, prompt_audio=audio)
 
 
 def estimate_usage(request: TranscriptionRequest, text: str, audio_tokens_per_second: int) -> Usage:
-    """Tokens by arithmetic, for a reply that reports none: 4 characters of prompt or 2 of answer a token.
+    """Tokens of a request and its answer by arithmetic, on the high side.
 
-    An answer without a meter must still count against the dollar cap; the guess is on the high side.
+    A character of the answer counts as a token: Indic scripts take 0.3 to 0.8, the JSON around them a quarter, which
+    leaves room for thoughts.
     """
-    prompt_text = -(-len(request.system_prompt) // 4) + -(-len(request.clip_prompt) // 4)
+    prompt_text = text_tokens(request.system_prompt) + text_tokens(request.clip_prompt)
     prompt_audio = -(-request.audio_ms * audio_tokens_per_second // 1000)
     return Usage(
         prompt=prompt_text + prompt_audio,
         prompt_text=prompt_text,
         prompt_audio=prompt_audio,
-        output=-(-len(text) // 2),
+        output=len(text),
     )

@@ -1,70 +1,54 @@
 """OpenRouter, or any OpenAI-compatible server with audio input: `chat/completions` over aiohttp.
 
-Wire format: OpenRouter's API reference as of August 2026. Failures may arrive inside HTTP 200, so the body is
-looked at before the status is trusted.
+Wire format: OpenRouter's API reference as of October 2026; see docs/providers.md. Failures may arrive inside HTTP
+200, so the body is looked at before the status is trusted.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from lipika.capabilities import Capabilities
+from lipika.languages import find_language
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.base import (
     AUDIO_MARK,
-    FrameCache,
     HttpProvider,
     ModelOptions,
-    Reply,
+    Reading,
     TranscriptionRequest,
-    TranscriptionResponse,
-    estimate_usage,
+    header_key,
+)
+from lipika.providers.replies import (
+    GEMINI_KIND_BY_FINISH,
+    Reply,
+    as_count,
+    as_list,
+    as_number,
+    as_object,
+    as_text,
     excerpt,
-    header_seconds,
+    first_object,
+    first_wait,
+    header_wait_s,
+    lasts_a_day,
+    parse_json,
+    reset_wait_s,
+    said,
+    worded_wait_s,
 )
 
-_KIND_BY_ERROR_TYPE = {
-    "rate_limit_exceeded": FailureKind.RATE_MINUTE,
-    "provider_overloaded": FailureKind.OVERLOADED,
-    "provider_unavailable": FailureKind.OVERLOADED,
-    "timeout": FailureKind.TIMEOUT,
-    "payment_required": FailureKind.PAYMENT,
-    "content_policy_violation": FailureKind.BLOCKED,
-    "refusal": FailureKind.BLOCKED,
-    "invalid_request": FailureKind.BAD_REQUEST,
-    "server": FailureKind.SERVER,
-    "unmapped": FailureKind.SERVER,
-}
-
-_KIND_BY_STATUS = {
-    400: FailureKind.BAD_REQUEST,
-    401: FailureKind.AUTH,
-    402: FailureKind.PAYMENT,
-    403: FailureKind.BLOCKED,  # moderation of this clip, not of the key
-    404: FailureKind.AUTH,  # no endpoint serves this model with these parameters
-    408: FailureKind.TIMEOUT,
-    413: FailureKind.BAD_REQUEST,
-    422: FailureKind.BAD_REQUEST,
-    429: FailureKind.RATE_MINUTE,
-    502: FailureKind.OVERLOADED,  # the provider behind it is down
-    503: FailureKind.OVERLOADED,
-    504: FailureKind.TIMEOUT,
-    524: FailureKind.TIMEOUT,
-    529: FailureKind.OVERLOADED,
-}
-
-_NATIVE_BLOCKED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER"}
+_GOOGLE = "google/"
+_GOOGLE_ENDPOINTS = ("google-ai-studio", "google-vertex")
 
 
 class OpenRouterProvider(HttpProvider):
     """Gemini through OpenRouter, or another model behind the same wire format.
 
-    What only OpenRouter understands (routing, sessions, reasoning) is left out for any other host.
+    What only OpenRouter understands (routing, sessions, reasoning) is left out for any other host, unless `routed`
+    says that it is OpenRouter all the same.
     """
 
     def __init__(
@@ -79,40 +63,27 @@ class OpenRouterProvider(HttpProvider):
         routed: bool | None = None,
         name: str = "openrouter",
     ):
-        super().__init__(options, {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"})
-        self._base_url = base_url.rstrip("/")
-        self._name = name
-        self._capabilities = capabilities
+        base_url = base_url.rstrip("/")
+        super().__init__(
+            name=name,
+            url=f"{base_url}/chat/completions",
+            headers={"Authorization": f"Bearer {header_key(name, api_key)}"},
+            options=options,
+            capabilities=capabilities,
+        )
+        self._key_url = f"{base_url}/key"
         self._response_schema = response_schema
         self._prompt_version = prompt_version
-        host = urlsplit(base_url).hostname or ""
-        self._routed = host.endswith("openrouter.ai") if routed is None else routed
-        self._frames = FrameCache(self._payload)
-
-    def get_provider_name(self) -> str:
-        return self._name
-
-    async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
-        started = time.perf_counter()
-        reply = await self._post(f"{self._base_url}/chat/completions", self.encode(request))
-        latency_ms = (time.perf_counter() - started) * 1000
-        if isinstance(reply, Failure):
-            return TranscriptionResponse(request, self._name, "", reply, Usage(), "", latency_ms)
-        text, failure, usage, version = self._read(request, reply)
-        return TranscriptionResponse(request, self._name, text, failure, usage, version, latency_ms)
-
-    def encode(self, request: TranscriptionRequest) -> bytes:
-        """The request's bytes: a cached JSON frame with the audio's base64 spliced in."""
-        return self._frames.encode(request)
+        self._routed = _is_openrouter(base_url) if routed is None else routed
 
     async def daily_spend_usd(self) -> float | None:
-        """What OpenRouter says this key has used today (UTC day), dollars; None where it does not say."""
-        reply = await self._get(f"{self._base_url}/key")
+        """What OpenRouter says this key has used today (UTC day), dollars; None where nobody says."""
+        if not self._routed:
+            return None
+        reply = await self._send("GET", self._key_url)
         if isinstance(reply, Failure) or reply.status != 200:
             return None
-        data = _object(reply.body).get("data")
-        value = data.get("usage_daily") if isinstance(data, dict) else None
-        return float(value) if isinstance(value, int | float) else None
+        return as_number(as_object(as_object(parse_json(reply.body)).get("data")).get("usage_daily"))
 
     # ------------------------------------------------------------------------- writing
 
@@ -134,8 +105,9 @@ class OpenRouterProvider(HttpProvider):
         }
 
     def _model_slug(self) -> str:
+        """Google's models may go by their bare name at OpenRouter; elsewhere a name is taken as it is."""
         model = self._options.model_id
-        return f"google/{model}" if self._routed and "/" not in model else model
+        return f"{_GOOGLE}{model}" if self._routed and "/" not in model else model
 
     def _sampling(self, request: TranscriptionRequest) -> dict[str, Any]:
         options, model = self._options, self._capabilities
@@ -144,14 +116,16 @@ class OpenRouterProvider(HttpProvider):
         return {"temperature": options.temperature}
 
     def _routing(self, request: TranscriptionRequest) -> dict[str, Any]:
-        """`only` keeps sticky routing on (`order` would not); the session keeps a language's prefix on one cache."""
+        """`only` keeps sticky routing on (`order` would not); the session keeps one prompt's prefix on one cache."""
+        google = self._model_slug().startswith(_GOOGLE)
+        language = find_language(request.language)
         routing: dict[str, Any] = {
             "provider": {
-                "only": ["google-ai-studio", "google-vertex"],
+                **({"only": _GOOGLE_ENDPOINTS} if google else {}),
                 "require_parameters": True,
                 "allow_fallbacks": True,
             },
-            "session_id": f"lipika-{self._prompt_version}-{request.language or 'unknown'}",
+            "session_id": f"lipika-{self._prompt_version}-{language.code if language else 'unknown'}",
         }
         if self._options.thinking_level in self._capabilities.thinking_levels:
             routing["reasoning"] = {"effort": self._options.thinking_level, "exclude": True}
@@ -159,106 +133,212 @@ class OpenRouterProvider(HttpProvider):
 
     # ------------------------------------------------------------------------- reading
 
-    def _read(self, request: TranscriptionRequest, reply: Reply) -> tuple[str, Failure | None, Usage, str]:
-        body = _object(reply.body)
+    def _read(self, reply: Reply) -> Reading:
+        body = as_object(parse_json(reply.body))
+        usage, version = read_usage(body.get("usage")), said(body.get("model"))
         failure = classify_error(reply, body)
         if failure is not None:
-            return "", failure, read_usage(body.get("usage")) or Usage(), str(body.get("model") or "")
+            return Reading(failure=failure, usage=usage, model_version=version)
         text, failure = read_choice(body)
-        usage = read_usage(body.get("usage"))
-        if usage is None:
-            usage = estimate_usage(request, text, self._capabilities.audio_tokens_per_second)
-        return text, failure, usage, str(body.get("model") or "")
+        return Reading(text, failure, usage, version)
+
+
+def _is_openrouter(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host == "openrouter.ai" or host.endswith(".openrouter.ai")
+
+
+# ----------------------------------------------------------------------------- classifying an error
+
+KIND_BY_LIMIT_SOURCE = {
+    "openrouter_in_flight_budget": FailureKind.RATE_MINUTE,  # a 402 that clears as requests settle
+    "openrouter_credits": FailureKind.PAYMENT,
+    "openrouter_key_limit": FailureKind.SPEND,
+    "openrouter_guardrail_budget": FailureKind.SPEND,
+    "openrouter_workspace_budget": FailureKind.SPEND,
+}
+"""By `metadata.limit_source`, which tells the kinds of 402 and 403 apart."""
+
+KIND_BY_ERROR_TYPE = {
+    "rate_limit_exceeded": FailureKind.RATE_MINUTE,
+    "provider_overloaded": FailureKind.OVERLOADED,
+    "provider_unavailable": FailureKind.OVERLOADED,
+    "server": FailureKind.SERVER,
+    "timeout": FailureKind.TIMEOUT,
+    "authentication": FailureKind.AUTH,
+    "permission_denied": FailureKind.AUTH,
+    "not_found": FailureKind.AUTH,  # no such model
+    "payment_required": FailureKind.PAYMENT,
+    "token_limit_exceeded": FailureKind.PAYMENT,  # a token budget that follows the credit
+    "content_policy_violation": FailureKind.BLOCKED,
+    "refusal": FailureKind.BLOCKED,
+    "max_tokens_exceeded": FailureKind.TRUNCATED,
+    "context_length_exceeded": FailureKind.BAD_REQUEST,
+    "string_too_long": FailureKind.BAD_REQUEST,
+    "invalid_prompt": FailureKind.BAD_REQUEST,
+    "precondition_failed": FailureKind.BAD_REQUEST,
+    "payload_too_large": FailureKind.BAD_REQUEST,
+    "unprocessable": FailureKind.BAD_REQUEST,
+    # Of other OpenAI-compatible servers, which put them into `error.code` or `error.type`.
+    "insufficient_quota": FailureKind.PAYMENT,
+    "invalid_api_key": FailureKind.AUTH,
+    "model_not_found": FailureKind.AUTH,
+    "content_filter": FailureKind.BLOCKED,
+}
+"""By error type. `invalid_request` and `unmapped` say less than the status, and those of images never come."""
+
+KIND_BY_STATUS = {
+    400: FailureKind.BAD_REQUEST,
+    401: FailureKind.AUTH,
+    402: FailureKind.PAYMENT,
+    403: FailureKind.AUTH,  # moderation says so in its metadata
+    404: FailureKind.AUTH,  # no endpoint serves this model with these parameters
+    408: FailureKind.TIMEOUT,
+    413: FailureKind.BAD_REQUEST,
+    422: FailureKind.BAD_REQUEST,
+    429: FailureKind.RATE_MINUTE,
+    499: FailureKind.SERVER,  # cancelled, by them
+    502: FailureKind.OVERLOADED,  # the provider behind it is down
+    503: FailureKind.OVERLOADED,
+    504: FailureKind.TIMEOUT,
+    524: FailureKind.TIMEOUT,
+    529: FailureKind.OVERLOADED,
+}
+"""By HTTP status, or the error's own code inside HTTP 200. Any other 4xx is `bad_request`, the rest `server`."""
+
+_NO_SUCH_MODEL = "is not a valid model ID"  # a 400
+_KEY_LIMIT = "key limit exceeded"  # a 403
 
 
 def classify_error(reply: Reply, body: Mapping[str, Any]) -> Failure | None:
     """The failure in a reply, wherever it stands; None when there is an answer to read."""
-    choices = body.get("choices") or []
-    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
-    error = body.get("error") or choice.get("error")
-    if reply.status == 200 and not error:
+    given = body.get("error") or first_object(body.get("choices")).get("error")
+    if reply.status == 200 and not given:
         if body:
             return None
         return Failure(FailureKind.SERVER, f"HTTP 200 with {excerpt(reply.body)}", None, 200, "not_json")
-    error = error if isinstance(error, dict) else {"message": error}
-    given = error.get("metadata")
-    metadata: dict[str, Any] = given if isinstance(given, dict) else {}
+    error = as_object(given)
+    metadata = as_object(error.get("metadata"))
+    words = _words(error, metadata) or as_text(given) or as_text(body.get("message")) or excerpt(reply.body)
     status = _status(error, reply.status)
-    error_type = str(metadata.get("error_type") or "")
-    kind = _KIND_BY_ERROR_TYPE.get(error_type) or _KIND_BY_STATUS.get(status)
-    if kind is None:
-        kind = FailureKind.SERVER if status >= 500 or status < 400 else FailureKind.BAD_REQUEST
-    message = str(error.get("message") or excerpt(reply.body))
-    return Failure(
-        kind, message, _retry_after_s(reply, metadata), status, error_type or str(error.get("code") or "")
+    error_type = (
+        as_text(metadata.get("error_type")) or as_text(error.get("code")) or as_text(error.get("type"))
     )
+    wait_s = _wait_s(reply, error, metadata, words)
+    kind = _kind_by_metadata(metadata) or KIND_BY_ERROR_TYPE.get(error_type) or _kind_by_status(status, words)
+    if kind is FailureKind.RATE_MINUTE and lasts_a_day(words, wait_s):
+        kind = FailureKind.RATE_DAY
+    code = as_text(metadata.get("limit_source")) or error_type or str(status)
+    return Failure(kind, said(words), wait_s, status, said(code))
 
 
-def read_choice(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
-    """The first choice's text, or why it is no answer."""
-    choices = body.get("choices") or []
-    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
-    if not choice:
-        return "", Failure(FailureKind.EMPTY, "no choices in the reply", None, 200, "no_choices")
-    finish = str(choice.get("finish_reason") or "absent")
-    native = str(choice.get("native_finish_reason") or "")
-    if finish == "stop" and native not in _NATIVE_BLOCKED:
-        text = _text((choice.get("message") or {}).get("content"))
-        if text.strip():
-            return text, None
-        return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, finish)
-    code = f"{finish}/{native}" if native else finish
-    if finish == "length":
-        return "", Failure(FailureKind.TRUNCATED, "the answer was cut at the output limit", None, 200, code)
-    blocked = finish == "content_filter" or native in _NATIVE_BLOCKED
-    kind = FailureKind.BLOCKED if blocked else FailureKind.MALFORMED
-    return "", Failure(kind, f"finish reason {code}", None, 200, code)
+def _kind_by_metadata(metadata: Mapping[str, Any]) -> FailureKind | None:
+    """Limits of money, and moderation of this input; a guardrail names `patterns` instead, and blocks every clip."""
+    source = KIND_BY_LIMIT_SOURCE.get(as_text(metadata.get("limit_source")))
+    if source is not None:
+        return source
+    return FailureKind.BLOCKED if metadata.get("reasons") or metadata.get("flagged_input") else None
 
 
-def read_usage(usage: Mapping[str, Any] | None) -> Usage | None:
-    """Tokens from `usage`; None when it is absent. Reasoning is part of the output, whether listed or not."""
-    if not usage:
-        return None
-    prompt = int(usage.get("prompt_tokens") or 0)
-    details = usage.get("prompt_tokens_details") or {}
-    audio = min(int(details.get("audio_tokens") or 0), prompt)
-    thoughts = int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0)
-    listed = int(usage.get("completion_tokens") or 0)
-    return Usage(
-        prompt=prompt,
-        prompt_text=prompt - audio,
-        prompt_audio=audio,
-        cached=int(details.get("cached_tokens") or 0),
-        output=max(int(usage.get("total_tokens") or 0) - prompt, listed, 0),
-        thoughts=thoughts,
-    )
+def _kind_by_status(status: int, words: str) -> FailureKind:
+    if status == 400 and _NO_SUCH_MODEL in words:
+        return FailureKind.AUTH
+    if status == 403 and _KEY_LIMIT in words.lower():
+        return FailureKind.SPEND
+    kind = KIND_BY_STATUS.get(status)
+    if kind is not None:
+        return kind
+    return FailureKind.BAD_REQUEST if 400 <= status < 500 else FailureKind.SERVER
 
 
-def _text(content: Any) -> str:
-    """A message's content: a string, or a list of parts."""
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+def _words(error: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """The message, and what the provider behind OpenRouter said, since `Provider returned error` says nothing."""
+    message, raw = as_text(error.get("message")), as_text(metadata.get("raw"))
+    return f"{message}: {raw}" if message and raw else message or raw
 
 
 def _status(error: Mapping[str, Any], status: int) -> int:
     """The error's own code where the failure came inside HTTP 200."""
-    code = error.get("code")
-    if status == 200 and isinstance(code, int) and 400 <= code < 600:
-        return code
-    return status if status != 200 else 500
+    if status != 200:
+        return status
+    code = as_count(error.get("code"))
+    return code if 400 <= code < 600 else 500
 
 
-def _retry_after_s(reply: Reply, metadata: Mapping[str, Any]) -> float | None:
-    availability = metadata.get("availability")
-    if isinstance(availability, dict) and isinstance(availability.get("retry_after"), int | float):
-        return float(availability["retry_after"])
-    return header_seconds(reply.retry_after)
+def _wait_s(reply: Reply, error: Mapping[str, Any], metadata: Mapping[str, Any], words: str) -> float | None:
+    """What the server asks us to wait, the most exact first; the reset of a limit only where nothing else is said."""
+    return first_wait(
+        as_number(as_object(error.get("availability")).get("retry_after")),
+        as_number(as_object(metadata.get("availability")).get("retry_after")),
+        as_number(metadata.get("retry_after_seconds")),
+        header_wait_s(reply.retry_after),
+        worded_wait_s(words),
+        reset_wait_s(reply.rate_reset, reply.received_at),
+        reset_wait_s(as_object(metadata.get("headers")).get("X-RateLimit-Reset"), reply.received_at),
+    )
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
+# ----------------------------------------------------------------------------- reading a 200
+
+KIND_BY_FINISH = {
+    "length": FailureKind.TRUNCATED,
+    "content_filter": FailureKind.BLOCKED,
+    "error": FailureKind.SERVER,  # broken off while it was generated
+}
+"""Finish reasons that are no answer; any other than `stop` and these is `malformed`."""
+
+
+def read_choice(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
+    """The first choice's text, or why it is no answer."""
+    choice = first_object(body.get("choices"))
+    if not choice:
+        return "", Failure(FailureKind.EMPTY, "no choices in the reply", None, 200, "no_choices")
+    finish = said(choice.get("finish_reason")) or "absent"
+    native = said(choice.get("native_finish_reason"))
+    code = f"{finish}/{native}" if native else finish
+    kind = _kind_by_finish(finish, native.upper())
+    if kind is not None:
+        return "", Failure(kind, f"finish reason {code}", None, 200, code)
+    message = as_object(choice.get("message"))
+    text = _text(message.get("content"))
+    if text.strip():
+        return text, None
+    refusal = said(message.get("refusal"))
+    if refusal:
+        return "", Failure(FailureKind.BLOCKED, refusal, None, 200, "refusal")
+    return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, code)
+
+
+def _kind_by_finish(finish: str, native: str) -> FailureKind | None:
+    """Why a choice is no answer; None when it stopped where it should. Gemini's own word goes first."""
+    kind = GEMINI_KIND_BY_FINISH.get(native)
+    if kind is not None or finish == "stop":
+        return kind
+    return KIND_BY_FINISH.get(finish, FailureKind.MALFORMED)
+
+
+def read_usage(usage: object) -> Usage | None:
+    """Tokens from `usage`; None when it counts nothing. Reasoning is part of the output, whether listed or not."""
+    counts = as_object(usage)
+    details = as_object(counts.get("prompt_tokens_details"))
+    prompt = as_count(counts.get("prompt_tokens"))
+    audio = min(as_count(details.get("audio_tokens")), prompt)
+    thoughts = as_count(as_object(counts.get("completion_tokens_details")).get("reasoning_tokens"))
+    listed = as_count(counts.get("completion_tokens"))
+    listed += thoughts if thoughts > listed else 0  # then they cannot be part of it
+    tokens = Usage(
+        prompt=prompt,
+        prompt_text=prompt - audio,
+        prompt_audio=audio,
+        cached=min(as_count(details.get("cached_tokens")), prompt),
+        output=max(as_count(counts.get("total_tokens")) - prompt, listed),
+        thoughts=thoughts,
+    )
+    return tokens if tokens.total else None
+
+
+def _text(content: object) -> str:
+    """A message's content: a string, or a list of parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(as_text(as_object(part).get("text")) for part in as_list(content))

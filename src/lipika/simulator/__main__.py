@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lipika.simulator", description=__doc__)
     config = SimulatorConfig()
     parser.add_argument("--host", default=config.host)
-    parser.add_argument("--port", type=int, default=config.port, help="0 = any free one")
+    parser.add_argument("--port", type=_port, default=config.port, help="0 = any free one")
     parser.add_argument("--seed", type=int, default=config.seed)
     parser.add_argument("--light", action="store_true", help="least CPU: no audio is decoded")
     parser.add_argument("--key", action="append", default=[], help="accepted API key, or key=project")
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--request-log", type=Path, help="write one JSON line per request to this file")
     parser.add_argument("--config-from-stdin", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return int(text)
 
 
 def _config(options: argparse.Namespace) -> SimulatorConfig:

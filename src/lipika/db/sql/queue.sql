@@ -139,6 +139,11 @@ from unnest(%(video_ids)s::text[], %(output_keys)s::text[]) as g (video_id, outp
 where q.video_id = g.video_id
   and (q.status in ('done', 'failed') or (q.status = 'pending' and q.output_key <> g.output_key))
 
+-- name: remove
+-- Not while a worker has it; result rows stay.
+delete from video_queue
+where video_id = any(%(video_ids)s) and status not in ('claimed', 'processing')
+
 -- name: find
 select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
   max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at

@@ -200,3 +200,12 @@ on conflict (batch_id) do update set
   thought_tokens = excluded.thought_tokens, cost_usd = excluded.cost_usd, avg_latency_ms = excluded.avg_latency_ms,
   p95_latency_ms = excluded.p95_latency_ms, batch_duration_ms = excluded.batch_duration_ms,
   failure_kinds = excluded.failure_kinds, validation_scores_summary = excluded.validation_scores_summary
+
+-- name: made_up
+-- Videos whose results come from the simulator. By the index on (video_id, segment_file), one row a video.
+select v.video_id
+from unnest(%(video_ids)s::text[]) as v (video_id)
+cross join lateral (
+  select model_version from transcription_results r where r.video_id = v.video_id and r.status <> 'failed' limit 1
+) as one
+where one.model_version = 'simulated'

@@ -1,0 +1,161 @@
+"""What the wire formats share: a reply, and reading it with tolerance.
+
+A field of a reply may be absent, of another type or absurd; nothing here raises because of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from lipika.models import FailureKind
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP reply, whole. `received_at` is Unix time, seconds."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None  # the header's text
+    rate_reset: str | None = None  # X-RateLimit-Reset, likewise
+    received_at: float = 0.0
+
+
+# ----------------------------------------------------------------------------- values
+
+
+def parse_json(body: bytes) -> object:
+    """What a body holds; None when that is not JSON."""
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value
+
+
+def as_object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def first_object(value: object) -> Mapping[str, Any]:
+    """The first member of a list of objects; empty when there is none."""
+    return as_object(next(iter(as_list(value)), None))
+
+
+def as_text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_MOST_TOKENS = 1_000_000_000  # of one request: more is nonsense, and would overflow a column
+
+
+def as_count(value: object) -> int:
+    """A number of tokens: JSON's number, or text as protobuf writes 64-bit numbers; 0 for anything else."""
+    number = as_number(value)
+    return int(min(max(number, 0.0), _MOST_TOKENS)) if number is not None else 0
+
+
+def as_number(value: object) -> float | None:
+    """A finite number, or text that is one."""
+    if isinstance(value, str):
+        value = float(value) if re.fullmatch(r"\d{1,18}(\.\d{1,9})?", value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+_LONGEST_SAID = 500  # characters: Google repeats a bad value, audio included, in its message
+
+
+def said(value: object) -> str:
+    """A server's words on one line, cut to what a log or a row should hold; Postgres takes no NUL."""
+    text = as_text(value)[: 4 * _LONGEST_SAID].replace("\x00", "")
+    return " ".join(text.split())[:_LONGEST_SAID]
+
+
+def excerpt(body: bytes) -> str:
+    """The start of a body that is not what it should be, on one line."""
+    return said(body[:300].decode("utf-8", "replace"))[:200] or "an empty body"
+
+
+# ----------------------------------------------------------------------------- waits, in seconds
+
+A_DAYS_WAIT_S = 3600.0
+"""A wait of an hour or more is no minute's quota, whatever the body calls it."""
+
+LONGEST_WAIT_S = 86_400.0
+"""Quotas renew daily; whoever asks for more time is asked again after a day."""
+
+_PER_DAY = re.compile(r"per[-_ ]?day|\bdaily\b", re.IGNORECASE)
+_RETRY_IN = re.compile(r"retry in ((?:\d+(?:\.\d+)?(?:ms|s|m|h))+)", re.IGNORECASE)
+_DURATION = re.compile(r"(?P<value>\d{1,12}(?:\.\d{1,12})?)(?P<unit>ms|s|m|h)", re.IGNORECASE)
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def first_wait(*waits: float | None) -> float | None:
+    """The first wait that is given at all."""
+    given = next((wait for wait in waits if wait is not None), None)
+    return None if given is None else min(given, LONGEST_WAIT_S)
+
+
+def lasts_a_day(named: str, wait_s: float | None) -> bool:
+    """Whether a limit that is so named, or asks for such a wait, is a daily one."""
+    return bool(_PER_DAY.search(named)) or (wait_s or 0.0) >= A_DAYS_WAIT_S
+
+
+def header_wait_s(retry_after: object) -> float | None:
+    """Retry-After in seconds; its date form is not used by these services."""
+    return as_number(as_text(retry_after).strip())
+
+
+_A_DATE_MS = 1e12  # 2001; smaller numbers are not milliseconds since 1970
+
+
+def reset_wait_s(rate_reset: object, received_at: float) -> float | None:
+    """X-RateLimit-Reset, in milliseconds since 1970, as seconds from the reply on."""
+    reset_ms = as_number(as_text(rate_reset).strip())
+    return None if reset_ms is None or reset_ms < _A_DATE_MS else max(reset_ms / 1000 - received_at, 0.0)
+
+
+def worded_wait_s(message: str) -> float | None:
+    """The wait in a message such as `Please retry in 1.68s.`"""
+    worded = _RETRY_IN.search(message)
+    return duration_s(worded[1]) if worded else None
+
+
+def duration_s(value: object) -> float | None:
+    """`34s`, `1.68s`, `1h2m3s`, or protobuf's {seconds, nanos}."""
+    if isinstance(value, dict):
+        seconds, nanos = as_number(value.get("seconds")), as_number(value.get("nanos"))
+        return None if seconds is None and nanos is None else max((seconds or 0) + (nanos or 0) / 1e9, 0.0)
+    pieces = list(_DURATION.finditer(as_text(value)))
+    return sum(float(piece["value"]) * _UNIT_S[piece["unit"].lower()] for piece in pieces) if pieces else None
+
+
+# ----------------------------------------------------------------------------- Gemini, on either wire
+
+GEMINI_KIND_BY_FINISH = {
+    "MAX_TOKENS": FailureKind.TRUNCATED,
+    "CONTINUATION": FailureKind.TRUNCATED,
+    "SAFETY": FailureKind.BLOCKED,
+    "RECITATION": FailureKind.BLOCKED,
+    "LANGUAGE": FailureKind.BLOCKED,
+    "BLOCKLIST": FailureKind.BLOCKED,
+    "PROHIBITED_CONTENT": FailureKind.BLOCKED,
+    "SPII": FailureKind.BLOCKED,
+    "ESCALATION": FailureKind.BLOCKED,
+    "MODEL_ARMOR": FailureKind.BLOCKED,
+    "OTHER": FailureKind.BLOCKED,  # safety blocks have been seen under this name
+    "PUP_LIMITED_DISABLED": FailureKind.AUTH,  # the account is limited for breaking the use policy
+}
+"""Its own finish reasons that are no answer; OpenRouter passes them on as `native_finish_reason`."""
