@@ -1,0 +1,56 @@
+"""`lipika budget` and `lipika status`, as a person and a script use them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from test_run import lipika
+
+
+@pytest.fixture
+def env(database_url: str) -> dict[str, str]:
+    return {"DATABASE_URL": database_url, "COLUMNS": "200"}
+
+
+def test_limits_are_set_one_at_a_time_and_shown(env: dict[str, str]) -> None:
+    assert "none set" in lipika("budget", "show", env=env).stdout
+    lipika("budget", "set", "aistudio", "--rpm", "18_000", "--usd-total", "90000", env=env)
+    lipika("budget", "set", "aistudio", "--tpm", "5000000", "--usd-total", "none", env=env)
+    shown = json.loads(lipika("budget", "show", "--json", env=env).stdout)
+    (budget,) = shown["budgets"]
+    assert (budget["requests_per_minute"], budget["tokens_per_minute"]) == (18_000, 5_000_000)
+    assert budget["spend_total_usd"] is None
+    assert "18,000" in lipika("budget", "show", env=env).stdout
+
+
+def test_pause_says_why_and_resume_says_whether(env: dict[str, str]) -> None:
+    lipika("budget", "pause", "openrouter", "--reason", "invoice is late", env=env)
+    assert "PAUSED: invoice is late" in lipika("budget", "show", env=env).stdout
+    assert "is resumed" in lipika("budget", "resume", "openrouter", env=env).stdout
+    assert "was not paused" in lipika("budget", "resume", "openrouter", env=env).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("set", "vertex", "--rpm", "5"), "vertex"),
+        (("set", "aistudio", "--rpm", "many"), "many"),
+        (("set", "aistudio", "--rpm", "-5"), "at least 0"),
+        (("set", "aistudio", "--usd-total", "inf"), "inf"),
+    ],
+)
+def test_wrong_limits_are_explained(arguments: tuple[str, ...], said: str, env: dict[str, str]) -> None:
+    done = lipika("budget", *arguments, env=env)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_status_of_an_empty_fleet(env: dict[str, str]) -> None:
+    found = json.loads(lipika("status", "--json", env=env).stdout)
+    assert found["queue"]["pending"] == 0
+    assert found["workers"] == found["errors"] == []
+    text = lipika("status", env=env).stdout
+    assert "none in the last hour" in text
