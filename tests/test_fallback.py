@@ -373,6 +373,17 @@ async def test_while_the_ledger_is_away_nothing_is_sent_and_nothing_fails() -> N
     assert all(outcome.judged for outcome in outcomes)
 
 
+async def test_a_ledger_that_refuses_stops_the_worker_and_says_what_to_do(empty_database_url: str) -> None:
+    """A database that nobody has migrated."""
+    async with (
+        Database(empty_database_url) as database,
+        running(config()) as sim,
+        alone(sim, reserve=fleet_ledger(database, "w")) as (engine, _seen),
+    ):
+        with pytest.raises(WorkerStop, match="lipika db migrate"):
+            await engine.transcribe(a_request(), accept)
+
+
 class Clock:
     """Real time plus an offset that the test moves."""
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from lipika.batches import Batch
-from lipika.errors import Draining, Unavailable, WorkerStop
+from lipika.errors import Draining, LipikaError, Unavailable, WorkerStop
 from lipika.limits import Pacer
 from lipika.log import get_logger, redact
 from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
@@ -186,6 +186,7 @@ class Engine:
         self._bad_requests = 0
         self._stop: WorkerStop | Draining | None = None
         self._said = ""
+        self._say_again_at = now
         self._tasks = asyncio.TaskGroup()
         self._owned: set[asyncio.Task[None]] = set()
         self.totals = Totals()
@@ -266,7 +267,7 @@ class Engine:
             delay = self._launch_due(now)
             self._ask_ledger(now)
             self._close_batches(now)
-            self._say_why()
+            self._say_why(now)
             timer = asyncio.get_running_loop().call_later(min(max(delay, _TICK_S), _IDLE_S), self._wake.set)
             try:
                 await self._wake.wait()
@@ -387,9 +388,11 @@ class Engine:
 
     def _ask_ledger(self, now: float) -> None:
         """Where slots run low and there is work, ask for more in the background."""
-        demand = self._demand(now)
         for route in self.routes:
-            if self._is_needed(route) and route.wants_slots(now, demand):
+            if not route.may_ask(now) or not self._is_needed(route):
+                continue
+            demand = self._demand(now)
+            if route.wants_slots(now, demand):
                 self._own(self._ask(route, demand))
 
     def _is_needed(self, route: Route) -> bool:
@@ -413,6 +416,8 @@ class Engine:
             await route.ask(self._clock, demand)
         except Unavailable as error:
             log.warning("ledger_away", provider=route.name, reason=str(error))
+        except LipikaError as error:
+            self._halt(WorkerStop(f"the fleet's budget cannot be read: {error}"))
         finally:
             self._wake.set()
 
@@ -422,7 +427,7 @@ class Engine:
             route.give_back()
             try:
                 await route.ask(self._clock, 0)
-            except Unavailable as error:
+            except LipikaError as error:
                 log.warning("spending_not_settled", provider=route.name, reason=str(error))
 
     # ------------------------------------------------------------------------- one attempt
@@ -610,8 +615,11 @@ class Engine:
         log.warning(code, reason=message)
         self._events.on_alert(Alert(code, message))
 
-    def _say_why(self) -> None:
+    def _say_why(self, now: float) -> None:
         """Log once what the queue waits for, when it changes."""
+        if now < self._say_again_at:
+            return
+        self._say_again_at = now + _IDLE_S
         reason = self.limited_by()
         kind = "".join(character for character in reason if not character.isdigit())
         if kind != self._said:

@@ -145,9 +145,13 @@ class Route:
         self.tpm.add(tokens, now)
         return Permit(now, slot, tokens)
 
+    def may_ask(self, now: float) -> bool:
+        """Whether the ledger may be asked at all now: not while a question is out, nor too often."""
+        return not self._asking and not self.closed and now >= self._ask_again_at
+
     def wants_slots(self, now: float, demand: int) -> bool:
         """Whether the ledger should be asked: there is work, or something to settle, and few slots are left."""
-        if self._asking or self.closed or now < self._ask_again_at:
+        if not self.may_ask(now):
             return False
         if self._settled.due(now):
             return True
