@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,9 +20,41 @@ from lipika.db import Database
 from lipika.db.migrate import migrate
 from lipika.embedded import EmbeddedPostgres
 
+ALLOW_SKIPS = os.environ.get("LIPIKA_ALLOW_SKIPS", "1") != "0"
+"""CI installs every package a test may want, and then a skipped test is a failed one."""
+
 PG_BIN = os.environ.get("LIPIKA_TEST_PG_BIN") or None  # another Postgres to test against
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 TEMPLATE = "lipika_template"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn skips into failures where none are allowed."""
+    del item, call
+    report = yield
+    if report.skipped and not ALLOW_SKIPS and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but LIPIKA_ALLOW_SKIPS=0: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paid services cannot be reached from a test, whatever key lies in the environment."""
+    for name in ("GEMINI_API_KEY", "OPENROUTER_API_KEY", "DATABASE_URL", "GEMINI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else ""
+        if host and not str(host).startswith(("127.", "::1", "localhost")):
+            raise AssertionError(f"a test tried to reach {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
 @pytest.fixture(scope="session")
