@@ -120,12 +120,16 @@ def _rows(text: str, where: str) -> dict[str, Capabilities]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where}: is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        at = ".".join(f'"{step}"' if level == 1 else str(step) for level, step in enumerate(first["loc"]))
-        raise SettingsError(f"{where}: {at}: {first['msg']}; the form is that of models.toml") from None
+        told = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False))
+        raise SettingsError(f"{where}: {told}; the form is that of models.toml") from None
     return {
         model_id: Capabilities(
             model_id=model_id, **row.model_dump() | {"thinking_levels": tuple(row.thinking_levels)}
         )
         for model_id, row in models.items()
     }
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """`models."gemini-3-flash-preview".text_usd`: a model's name holds dots."""
+    return ".".join(f'"{step}"' if level == 1 else str(step) for level, step in enumerate(loc))

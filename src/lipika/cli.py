@@ -119,8 +119,15 @@ def run(
         if not settings.output_url:
             raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
         videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
-        async with open_database(settings) as database:
-            return await run_videos(settings, database, videos, err, again=again, quiet=quiet)
+        starting = err.status(f"{len(videos)} archives; starting")
+        starting.start()
+        try:
+            async with open_database(settings) as database:
+                return await run_videos(
+                    settings, database, videos, err, again=again, quiet=quiet, ready=starting.stop
+                )
+        finally:
+            starting.stop()
 
     _report(_run(job), as_json, where=out_url)
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import aiohttp
 
+from lipika import prompt
 from lipika.app import open_database, store_settings
-from lipika.capabilities import load_capabilities
+from lipika.capabilities import cache_note, load_capabilities
 from lipika.config import Settings, load_settings, require_key
 from lipika.db.migrate import check
 from lipika.errors import LipikaError
+from lipika.providers.base import text_tokens
 from lipika.storage import Store
 
 _FREE_GB = 5
@@ -70,8 +72,12 @@ async def _database(settings: Settings) -> str:
 async def _model(settings: Settings) -> str:
     """A free call: the model's own description."""
     key = require_key(settings)
-    known = load_capabilities(settings.model_id, settings.models_file).known
-    priced = "" if known else "; its price is unknown here, the dearest known one is assumed (MODELS_FILE)"
+    model = load_capabilities(settings.model_id, settings.models_file)
+    priced = (
+        "" if model.known else "; its price is unknown here, the dearest known one is assumed (MODELS_FILE)"
+    )
+    note = cache_note(model, text_tokens(prompt.system_prompt("hi")))
+    priced += f"; {note}" if note else ""
     if settings.provider != "aistudio":
         return f"{settings.provider}: nothing to check{priced}"
     url = f"{settings.gemini_base_url}/{settings.gemini_api_version}/models/{settings.model_id}"

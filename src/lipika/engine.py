@@ -185,6 +185,7 @@ class Engine:
         self._batches: list[Batch] = []
         self._bad_requests = 0
         self._stop: WorkerStop | Draining | None = None
+        self._versions: dict[str, list[str]] = {}  # by provider
         self._said = ""
         self._say_again_at = now
         self._tasks = asyncio.TaskGroup()
@@ -516,17 +517,20 @@ class Engine:
         self._note_version(route, response)
 
     def _note_version(self, route: Route, response: TranscriptionResponse) -> None:
-        if not response.model_version:
+        """Alert when one provider begins to answer as another model than before."""
+        version = response.model_version
+        if not version:
             return
-        versions = self.totals.model_versions
-        if versions and response.model_version not in versions:
-            others = ", ".join(versions)
-            self._alert(
-                "model_changed",
-                f"{route.name} now answers as {response.model_version}, before as {others}:"
-                " prices and quality may differ",
-            )
-        versions[response.model_version] += 1
+        known = self._versions.setdefault(route.name, [])
+        if version not in known:
+            if known:
+                before = ", ".join(known)
+                self._alert(
+                    "model_changed",
+                    f"{route.name} now answers as {version}, before as {before}: prices and quality may differ",
+                )
+            known.append(version)
+        self.totals.model_versions[version] += 1
 
     def _on_failure(
         self, ticket: _Ticket, route: Route, batch: Batch, response: TranscriptionResponse, failure: Failure
@@ -607,8 +611,10 @@ class Engine:
         if route.parked_kind is None or route.parked_kind is before:
             return
         detail = f" ({failure.message})" if failure else ""
-        code = "provider_closed" if route.closed else "provider_parked"
-        self._alert(code, f"{route.limited_by(self._clock())}{detail}")
+        if route.closed:
+            self._alert("provider_closed", route.limited_by(self._clock()))
+        else:
+            self._alert("provider_parked", f"{route.limited_by(self._clock())}{detail}")
 
     def _alert(self, code: str, message: str) -> None:
         message = redact(message)

@@ -119,6 +119,7 @@ class Route:
         self._overloads = 0
         self._broken = 0  # transport failures since the last answer
         self._good_at = -math.inf
+        self._closed_because = ""
 
     # ------------------------------------------------------------------------- may it go?
 
@@ -223,6 +224,7 @@ class Route:
         self._settled.add(permit.slot, usage.prompt, cost, unix_s)
         if usage.prompt:
             self.tpm.add(usage.prompt - permit.tokens, now)
+        if usage.prompt and response.failure is None:  # what failed may have been estimated itself
             self._estimate.learn(response.request, usage, cost)
         if response.failure is None:
             self._on_good_sign(permit, now)
@@ -257,6 +259,7 @@ class Route:
                 self._park(now, max(failure.retry_after_s or 0, _SPEND_PARK_S), failure.kind, "spend limit")
             case FailureKind.PAYMENT | FailureKind.AUTH:
                 self.closed, self.parked_kind = True, failure.kind
+                self._closed_because = failure.message
                 self.gate.probe_lost()
             case FailureKind.OVERLOADED:
                 self._on_overloaded(failure, now)
@@ -306,7 +309,10 @@ class Route:
     def limited_by(self, now: float) -> str:
         """What holds this route back, in words; empty when nothing does."""
         if self.closed:
-            return f"{self.name}: {'out of credit' if self.parked_kind is FailureKind.PAYMENT else 'key refused'}"
+            what = (
+                "out of credit" if self.parked_kind is FailureKind.PAYMENT else "key, region or model refused"
+            )
+            return f"{self.name}: {what} ({self._closed_because})"
         if not self.gate.is_open:
             left_s = max(self.gate.shut_until - now, 0.0)
             until = f"for {_span(left_s)} more" if left_s else "a probe is out"

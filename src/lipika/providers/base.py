@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -99,7 +99,7 @@ class BaseProvider(ABC):
 
     async def send_batch(
         self, requests: Iterable[TranscriptionRequest]
-    ) -> AsyncIterator[TranscriptionResponse]:
+    ) -> AsyncGenerator[TranscriptionResponse, None]:
         """Send all at once and yield responses in their order of arrival.
 
         Whoever stops early closes the iterator (`contextlib.aclosing`): what is in flight is then cancelled. The
@@ -286,8 +286,9 @@ _LOST_TOKENS_PER_S = 20  # ... its text, twice: 15 characters a second at half a
 
 
 def text_tokens(text: str) -> int:
-    """Tokens of an English prompt by arithmetic, rounded up."""
-    return -(-len(text) // _CHARS_PER_TOKEN)
+    """Tokens of a prompt by arithmetic: English prose, rounded up; a letter outside ASCII counts as a token."""
+    plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
+    return -(-plain // _CHARS_PER_TOKEN) + len(text) - plain
 
 
 def billed_usage(request: TranscriptionRequest, reading: Reading, audio_tokens_per_second: int) -> Usage:
@@ -297,6 +298,8 @@ def billed_usage(request: TranscriptionRequest, reading: Reading, audio_tokens_p
     meter, a cut one, one that was lost on its way. An error status is not billed (Google's billing page).
     """
     failure, metered = reading.failure, reading.usage
+    if metered is not None and metered.prompt and metered.prompt_audio:
+        return metered
     guess = estimate_usage(request, reading.text, audio_tokens_per_second)
     if metered is not None:
         return _with_audio(metered, guess)
