@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         "paced", description="Spread launches over the window, or fire all at its start."
     )
     max_in_flight: int = Field(2000, ge=1, le=20_000, description="Requests in flight at most, per worker.")
-    max_buffer_mb: int = Field(256, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
+    max_buffer_mb: int = Field(128, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
     enable_gpu_validation: bool = Field(False, description="Tier 1.5: compare with IndicConformer.")
 
     # ---- the fleet
