@@ -1,17 +1,21 @@
-"""Write the tables of docs/validation.md from the code; with `--check` only compare."""
+"""Write the tables of docs/validation.md from the code and the benchmark's results; with `--check` only compare."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lipika.languages import LANGUAGES
+from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.validation import DEFAULT_BANDS, RULES, LaneName
 from lipika.validation.catalogue import Part, Reaction, Rule
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "validation.md"
+RESULTS = ROOT / "benchmarks" / "results" / "validation.json"
 _BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 _CLOSES = {
@@ -59,11 +63,42 @@ def rates() -> str:
     return "\n".join([head, "|---|---|---|---|---|", *rows]) + "\n"
 
 
+def benchmark() -> str:
+    """Recall and precision by kind of fault and language, false alarms, cost: from the results on file."""
+    held = json.loads(RESULTS.read_text("utf-8"))
+    cost = held["cpu_ms"]
+    head = (
+        f"{held['cases']:,} cases, validator {held['validator']}. CPU a clip: {cost['median']:.2f} ms in the median, "
+        f"{cost['p99']:.2f} ms at the 99th percentile ({held['machine']}).\n"
+    )
+    tables = (
+        _shares("recall", held["recall"], math.floor),
+        _shares("precision", held["precision"], math.floor),
+        _shares("false alarms", held["false_alarms"], math.ceil),
+    )
+    return "\n".join([head, *tables])
+
+
+def _shares(
+    title: str, table: Mapping[str, Mapping[str, float | None]], toward_worse: Callable[[float], int]
+) -> str:
+    """Three digits, rounded to the worse side: 1 means all, 0 means none."""
+
+    def cell(share: float | None) -> str:
+        return "" if share is None else f"{toward_worse(round(share * 1000, 1)) / 1000:g}"
+
+    rows = [f"| {kind} | {' | '.join(map(cell, table[kind].values()))} |" for kind in table]
+    head = f"| {title} | {' | '.join(FIRST_CLASS)} |"
+    return "\n".join([head, "|---|" + "---:|" * len(FIRST_CLASS), *rows]) + "\n"
+
+
 def _of(part: Part) -> Callable[[], str]:
     return lambda: findings(part)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"rates": rates} | {part.value: _of(part) for part in Part}
+TABLES: Mapping[str, Callable[[], str]] = {"rates": rates, "benchmark": benchmark} | {
+    part.value: _of(part) for part in Part
+}
 
 
 def with_tables(text: str) -> str:

@@ -18,6 +18,7 @@ from lipika.db.budgets import Budgets, Limits
 from lipika.db.reservations import Reservations
 from lipika.engine import Alert, Engine, EngineOptions, Events, Outcome
 from lipika.errors import WorkerStop
+from lipika.lease import Lease
 from lipika.models import BatchReport
 from lipika.providers.base import ModelOptions
 from lipika.providers.openrouter import OpenRouterProvider
@@ -300,7 +301,7 @@ async def test_the_rpm_of_the_budget_is_kept_and_used(database: Database) -> Non
     started: list[float] = []
     quotas = Quotas(rpm=1200)
     async with running(config(quotas=quotas)) as sim:
-        async with alone(sim, reserve=fleet_ledger(database, "w")) as (engine, _seen):
+        async with alone(sim, reserve=fleet_ledger(database, "w", Lease(600))) as (engine, _seen):
             loop = asyncio.get_running_loop()
 
             async def one(number: int) -> None:
@@ -319,7 +320,7 @@ async def test_a_spend_cap_stops_within_two_percent_and_resumes_when_raised(data
     budgets = Budgets(database)
     await budgets.set_limits("aistudio", Limits(spend_total_usd=0.10))
     async with running(config()) as sim:
-        ledger = fleet_ledger(database, "w")
+        ledger = fleet_ledger(database, "w", Lease(600))
         async with alone(sim, reserve=ledger, options=quick(batch_size=300)) as (engine, _seen):
             asking = asyncio.create_task(ask(engine, 260))
             await until(lambda: "dollar cap" in engine.limited_by() and not engine.in_flight, 20)
@@ -338,7 +339,10 @@ async def test_pause_and_resume_are_obeyed_within_seconds(database: Database) ->
     budgets = Budgets(database)
     async with (
         running(config()) as sim,
-        alone(sim, reserve=fleet_ledger(database, "w"), options=quick(batch_size=20)) as (engine, _seen),
+        alone(sim, reserve=fleet_ledger(database, "w", Lease(600)), options=quick(batch_size=20)) as (
+            engine,
+            _seen,
+        ),
     ):
         asking = asyncio.create_task(ask(engine, 400))
         await until(lambda: engine.totals.returned > 10)
@@ -378,7 +382,7 @@ async def test_a_ledger_that_refuses_stops_the_worker_and_says_what_to_do(empty_
     async with (
         Database(empty_database_url) as database,
         running(config()) as sim,
-        alone(sim, reserve=fleet_ledger(database, "w")) as (engine, _seen),
+        alone(sim, reserve=fleet_ledger(database, "w", Lease(600))) as (engine, _seen),
     ):
         with pytest.raises(WorkerStop, match="lipika db migrate"):
             await engine.transcribe(a_request(), accept)

@@ -281,7 +281,14 @@ async def test_take_back_frees_a_video_and_cuts_its_worker_off(queue: Queue) -> 
 async def test_the_plan_of_a_claim_uses_the_narrow_indexes(database_url: str, queue: Queue) -> None:
     """The regression that stops a fleet: a claim that reads the queue instead of its front."""
     await queue.add(videos(50_000))
-    parameters = {"worker_id": "w", "lease_seconds": 60.0, "limit": 20, "max_bytes": None, "only": None}
+    parameters = {
+        "worker_id": "w",
+        "lease_seconds": 60.0,
+        "limit": 20,
+        "max_bytes": None,
+        "only": None,
+        "alone": True,
+    }
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "update video_queue set status = 'done', segment_count = 0"

@@ -127,6 +127,7 @@ CASES = [
         {"text": "من فردا صبح به بازار می‌روم و سبزی می‌خرم", "language": "ur", "hint": "ur"},
     ),
     ("neighbour_letters", {"text": "নিজৰ জিলাৰ প্রদৰ্শনী চাবলৈ যাওঁ ব'লা।", "language": "as", "hint": "as"}),
+    ("neighbour_words", {"text": "मुख्यमंत्री शहर सडक योजना", "language": "mr", "hint": "mr"}),
     ("arabic_letters", {"text": "آج صبح بازار ميں بہت بھیڑ تھی۔", "language": "ur", "hint": "ur"}),
     ("loop", {"text": "मैं कल आऊँगा " * 6}),
     ("loop", {"text": "हाँ " * 12}),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from benchmarks.validation.__main__ import FOUND_BY, measure, missed_targets
+from benchmarks.validation.__main__ import (
+    CPU_MS,
+    FALSE_ALARMS,
+    FOUND_BY,
+    RECALL,
+    RESULTS,
+    figures,
+    measure,
+    missed_targets,
+)
 from benchmarks.validation.cases import CORRECT, CORRUPTIONS, MIXED, cases
 from benchmarks.validation.corpus import sentences
-from lipika.languages import LANGUAGES
+from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.validation import VALIDATOR_VERSION
 from lipika.validation.text import SCRIPT_OF
 
 
@@ -34,6 +46,28 @@ def test_the_benchmark_meets_its_targets(language: str) -> None:
     scores, seconds = measure(cases(language))
     assert len(seconds) == scores[language].cases.total() > 3_000
     assert missed_targets(scores) == []
+    held, measured = json.loads(RESULTS.read_text("utf-8")), figures(scores)
+    assert held["validator"] == VALIDATOR_VERSION
+    for name, kinds in measured.items():
+        assert {kind: {language: held[name][kind][language]} for kind in kinds} == kinds, (
+            "out of step: run python -m benchmarks.validation --write, then python scripts/make_validation_docs.py"
+        )
+
+
+def test_what_is_on_file_meets_the_targets() -> None:
+    held = json.loads(RESULTS.read_text("utf-8"))
+    shares = [share for kind in held["recall"].values() for share in kind.values() if share is not None]
+    alarms = [share for kind in held["false_alarms"].values() for share in kind.values()]
+    assert len(shares) == 13 * len(FIRST_CLASS) + 4  # four languages share their script with another
+    assert min(shares) >= RECALL
+    assert max(alarms) <= FALSE_ALARMS
+    assert held["cpu_ms"]["median"] <= CPU_MS
+
+
+def test_the_benchmark_has_its_make_target() -> None:
+    makefile = (RESULTS.parents[2] / "Makefile").read_text("utf-8")
+    assert "\nbench-validation:" in makefile
+    assert "-m benchmarks.validation" in makefile
 
 
 def test_the_kinds_are_the_corruptions() -> None:

@@ -20,6 +20,7 @@ from lipika.validation.calibrate import (
     changes,
     collect,
     from_json,
+    merge,
     observe,
 )
 from lipika.validation.compare import Confusion, Judgement
@@ -71,11 +72,42 @@ def test_limits_stay_possible_and_ordered_whatever_the_data() -> None:
 def test_it_says_what_would_change(learned: Calibration) -> None:
     samples = collect([*seen("hi", 3000), *seen("ta", 2000, middle=7.5)])
     rows = {row.language: row for row in changes(samples, learned)}
-    assert rows["hi"].clips == 3000
-    assert rows["hi"].odd_before == 0
-    assert 0 < rows["hi"].odd_after < 0.02 * 3000
-    assert rows["hi"].impossible_after <= rows["hi"].odd_after
-    assert rows["hi"].old == DEFAULT_BANDS.by_language["hi"]
+    hindi = rows["hi"]
+    assert (hindi.taught, hindi.clips) == (3000, 3000)
+    assert hindi.odd_before == hindi.closed_before == 0
+    assert 0 < hindi.odd_after <= hindi.changed < 0.04 * 3000
+    assert hindi.closed_after <= hindi.changed
+    assert hindi.old == DEFAULT_BANDS.by_language["hi"]
+    assert hindi.odd_score == pytest.approx(max(0, 0.7 - 1.5 * 0.2), abs=0.05)
+
+
+def test_the_changes_that_are_foretold_are_those_that_come() -> None:
+    """The same answer over clips of many lengths, judged under both limits."""
+    clips = [clip(1_000 + 7 * number) for number in range(LEAST_CLIPS)]
+    samples = collect(filter(None, (observe(answer(HINDI), heard, "hi") for heard in clips)))
+    learned = calibrate(samples)
+    (row,) = changes(samples, learned)
+    before = [validate(answer(HINDI), heard, "hi") for heard in clips]
+    after = [validate(answer(HINDI), heard, "hi", bands=learned.as_bands()) for heard in clips]
+    changed = sum(old.findings != new.findings for old, new in zip(before, after, strict=True))
+    assert changed > 100
+    assert row.changed == pytest.approx(changed, rel=0.05)
+    assert row.closed_after == pytest.approx(sum(not new.asr.eligible for new in after), rel=0.05)
+    assert row.clips == len(clips)
+
+
+def test_parts_collected_apart_are_the_whole() -> None:
+    seen_hindi, seen_tamil = list(seen("hi", 1500)), list(seen("ta", 1200))
+    samples = collect(seen_hindi[:700])
+    merge(samples, collect([*seen_hindi[700:], *seen_tamil]))
+    assert samples == collect([*seen_hindi, *seen_tamil])
+
+
+def test_one_voice_does_not_condemn_all_others() -> None:
+    monotone = calibrate(collect(Observation("hi", 6.0, 13.0, 1.0) for _ in range(LEAST_CLIPS)))
+    band = monotone.bands["hi"]
+    assert band.syllables_low_fail < band.syllables_low_warn < 6 < band.syllables_high_warn
+    assert band.chars_high_warn > 14
 
 
 def test_a_file_comes_back_as_it_was(learned: Calibration) -> None:
@@ -120,9 +152,15 @@ def test_only_sound_transcripts_teach() -> None:
     assert taught.language == "hi"
     assert taught.chars_per_second == pytest.approx(len(HINDI) / 5)
     assert observe(answer("NO_SPEECH", language="none"), clip(), "hi") is None
-    assert observe(answer("हाँ " * 20), clip(), "hi") is None
     assert observe(answer("hello my friend", language="other"), clip(), None) is None
-    assert observe(answer(HINDI), clip(1_000), "hi") is not None, "fast ones belong into the statistics"
+    loop = observe(answer("हाँ " * 20), clip(), "hi")
+    fast = observe(answer(HINDI), clip(1_000), "hi")
+    assert loop is not None
+    assert fast is not None
+    assert not loop.sound
+    assert fast.sound, "fast ones belong into the statistics"
+    sample = collect([taught, loop, fast])["hi"]
+    assert (sample.clips, sample.shapes.total()) == (2, 3)
 
 
 def test_confusion_counts_what_moved() -> None:
@@ -140,6 +178,7 @@ def test_confusion_counts_what_moved() -> None:
     assert counts.lanes[LaneName.ASR] == {(True, True): 3}
     assert counts.lanes[LaneName.TTS_CLEAN] == {(True, False): 1, (False, True): 1, (True, True): 1}
     assert counts.gained == counts.lost == {"clipping": 1}
+    assert counts.deciles == {(9, 8): 1, (8, 9): 1, (9, 9): 1}
     assert (counts.score_rose, counts.score_fell) == (1, 1)
     assert not counts.unchanged
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import secrets
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from rich.console import Console
 
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.bounded import ByteBudget
-from lipika.capabilities import load_capabilities
+from lipika.capabilities import cache_note, load_capabilities
 from lipika.config import Settings, is_simulated, require_key
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
@@ -30,14 +29,18 @@ from lipika.db.stats import Stats, Totals
 from lipika.db.workers import WorkerInfo, Workers
 from lipika.embedded import EmbeddedPostgres
 from lipika.engine import Alert, Engine, EngineOptions, Events
-from lipika.errors import ObjectMissing, UsageError
+from lipika.errors import DatabaseUnavailable, ObjectMissing, UsageError
+from lipika.lease import Lease, LeasedRoute
+from lipika.log import get_logger
+from lipika.machine import gpu_type, instance_name
 from lipika.models import NewVideo
+from lipika.partials import Partials
 from lipika.pipeline import AskedAs, Place, Progress, Tools
 from lipika.progress import Watch, shown
 from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import BaseProvider, ModelOptions
+from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
-from lipika.routes import Need, Reserve, Route, Slots
+from lipika.routes import Need, Reserve, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
@@ -45,24 +48,49 @@ from lipika.sources import is_url, object_url
 from lipika.storage import Store, StoreSettings, split_url
 from lipika.worker import Ports, Tally, Worker, WorkerOptions
 
+_LAST_FLUSH_S = 5.0
+_START_RETRY_S = 2.0
+WORKER_WAIT_S = 300.0
+"""A worker that is started while Postgres is away waits so long for it (`open_database`)."""
+
+log = get_logger(__name__)
+
 # ----------------------------------------------------------------------------- parts
 
 
 @asynccontextmanager
-async def connect_database(settings: Settings) -> AsyncIterator[Database]:
-    """DATABASE_URL, or the embedded Postgres; as it is, perhaps without tables."""
+async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIterator[Database]:
+    """DATABASE_URL, or the embedded Postgres; as it is, perhaps without tables. An outage is waited out so long."""
     if settings.database_url is not None:
-        async with Database(settings.database_url.get_secret_value()) as database:
+        database = Database(settings.database_url.get_secret_value())
+        try:
+            await _opened(database, wait_s)
             yield database
+        finally:
+            await database.close()
         return
     async with EmbeddedPostgres(settings.lipika_data_dir) as server, Database(server.url) as database:
         yield database
 
 
+async def _opened(database: Database, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            await database.open()
+        except DatabaseUnavailable as error:
+            if time.monotonic() + _START_RETRY_S > deadline:
+                raise
+            log.warning("database_waits", reason=str(error))
+            await asyncio.sleep(_START_RETRY_S)
+        else:
+            return
+
+
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIterator[Database]:
     """As `connect_database`; the embedded one is migrated, another is left to `lipika db migrate`."""
-    async with connect_database(settings) as database:
+    async with connect_database(settings, wait_s=wait_s) as database:
         if settings.database_url is None:
             await migrate(database)
         yield database
@@ -99,8 +127,8 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_routes(settings: Settings, reserve: Reserve) -> AsyncIterator[list[Route]]:
-    """The providers that can be asked, the primary first; the second one where its key is set."""
+async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> AsyncIterator[list[LeasedRoute]]:
+    """The providers that can be asked while the lease holds, the primary first; the second one if its key is set."""
     async with AsyncExitStack() as stack:
         if settings.provider == "simulator":
             simulator = await stack.enter_async_context(spawn(SimulatorConfig(models=(settings.model_id,))))
@@ -109,12 +137,16 @@ async def open_routes(settings: Settings, reserve: Reserve) -> AsyncIterator[lis
             require_key(settings)
             providers = _configured(settings)
         capabilities = load_capabilities(settings.model_id, settings.models_file)
+        note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi")))
+        if note is not None:
+            log.info("no_cache_hits_expected", reason=note)
         yield [
-            Route(
+            LeasedRoute(
                 await stack.enter_async_context(provider),
                 capabilities,
                 max_in_flight=settings.max_in_flight,
                 reserve=reserve,
+                lease=lease,
             )
             for provider in providers
         ]
@@ -150,11 +182,13 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
     )
 
 
-def fleet_ledger(database: Database, worker_id: str) -> Reserve:
+def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
     """Launch slots out of the budget that all workers share."""
     reservations = Reservations(database)
 
     async def reserve(need: Need) -> Slots:
+        if not lease.holds:
+            raise DatabaseUnavailable("no renewal of the lease has reached Postgres for a while")
         got = await reservations.reserve(
             worker_id,
             Demand(
@@ -182,18 +216,12 @@ def model_options(settings: Settings) -> ModelOptions:
 
 def worker_info(settings: Settings) -> WorkerInfo:
     """Who this process life is: the machine's name and a random suffix, so that a restart revives nobody."""
-    instance = (
-        settings.worker_instance_id
-        or os.environ.get("VAST_CONTAINERLABEL")
-        or os.environ.get("CONTAINER_ID")
-        or platform.node()
-        or "worker"
-    )
+    instance = instance_name(settings.worker_instance_id)
     return WorkerInfo(
         worker_id=f"{instance}-{secrets.token_hex(3)}",
         instance_id=instance,
         provider=settings.provider,
-        gpu_type=None,
+        gpu_type=gpu_type(),
         config={
             "lipika_version": __version__,
             "prompt_version": prompt.PROMPT_VERSION,
@@ -222,7 +250,8 @@ class Running:
 @asynccontextmanager
 async def open_worker(settings: Settings, database: Database) -> AsyncIterator[Running]:
     """A worker with everything it needs; all of it is gone when the block ends."""
-    info = worker_info(settings)
+    info = await asyncio.to_thread(worker_info, settings)
+    lease = Lease(settings.lease_seconds)
     stores = Stores(store_settings(settings))
     results = Results(database)
     threads = os.cpu_count() or 1
@@ -230,11 +259,16 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
     alerts: list[Alert] = []
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
-            open_routes(settings, fleet_ledger(database, info.worker_id))
+            open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
         )
         executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="audio"))
-        spool_dir = stack.enter_context(_spool_folder(settings.spool_dir))
-        sink = ResultSink(results)
+        spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
+
+        def target(key: str) -> Place:
+            return stores.place(key, settings.output_url, create=True)
+
+        sink = stack.enter_context(ResultSink(results, Partials(lambda key: _parts(target(key))), spool_dir))
+        stack.push_async_callback(_flush_last, sink)
         engine = await stack.enter_async_context(
             Engine(
                 routes,
@@ -254,7 +288,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             room=room,
             threads=executor,
             look_ahead=2 * threads,
-            spool_dir=Path(spool_dir),
+            spool_dir=spool_dir,
             asked_as=AskedAs(
                 settings.model_id, settings.temperature, settings.thinking_level, is_simulated(settings)
             ),
@@ -271,12 +305,12 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
                 tools=tools,
                 alerts=alerts,
                 source=lambda key: stores.place(key, settings.store_url),
-                target=lambda key: stores.place(key, settings.output_url, create=True),
+                target=target,
             ),
+            lease,
             WorkerOptions(
                 heartbeat_s=settings.heartbeat_seconds,
                 live_s=settings.live_seconds,
-                lease_s=settings.lease_seconds,
                 drain_s=settings.drain_seconds,
                 max_videos=settings.max_videos,
                 window=settings.worker_batch_size,
@@ -284,8 +318,16 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
         )
         sink.on_lost = worker.forget
         yield Running(worker, engine, room)
-        engine.close_batches()
-        await sink.flush_all()
+
+
+async def _flush_last(sink: ResultSink) -> None:
+    """The last batch reports, which the engine gives when it ends. They are figures: no outage is waited out."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(sink.flush_all(), _LAST_FLUSH_S)
+
+
+def _parts(place: Place) -> tuple[Store, str]:
+    return place.store, place.key
 
 
 def _spool_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
@@ -340,10 +382,12 @@ async def run_videos(
     again: bool = False,
     quiet: bool = False,
     title: str = "lipika",
+    ready: Callable[[], object] = lambda: None,
 ) -> RunSummary:
     """Put videos into the queue, work until all of them are done or failed, and sum up.
 
-    Videos that are done, with their result still in place, are not done again unless `again`.
+    Videos that are done, with their result still in place, are not done again unless `again`. `ready` is called when
+    everything has started and the progress display begins.
 
     Raises:
         UsageError: a video id is in the queue already for another archive.
@@ -355,6 +399,7 @@ async def run_videos(
     ids = [video.video_id for video in videos]
     async with open_worker(settings, database) as running:
         watch = Watch(running.worker, running.engine, videos=len(todo), title=title)
+        ready()
         with _Signals(running.worker):
             async with shown(watch, console, quiet=quiet):
                 if todo:

@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lipika import __version__
+from lipika.cli_queue import queue_commands
+from lipika.cli_validation import add_to as add_validation_commands
 from lipika.errors import LipikaError, UsageError
 
 T = TypeVar("T")
@@ -34,13 +36,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 db_app = typer.Typer(help="The database: what is there, and migrations.", no_args_is_help=True)
-queue_app = typer.Typer(help="The queue of videos.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
 budget_app = typer.Typer(
     help="What the whole fleet may use of a provider; workers follow within five seconds.",
     no_args_is_help=True,
 )
-app.add_typer(queue_app, name="queue")
 app.add_typer(budget_app, name="budget")
 
 err = Console(stderr=True, highlight=False)
@@ -223,113 +223,6 @@ def db_check(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             out.print("no problems")
     if report.problems():
         raise typer.Exit(1)
-
-
-# ----------------------------------------------------------------------------- queue
-
-
-@queue_app.command("add")
-def queue_add(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...", help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False
-        ),
-    ],
-    out_url: Annotated[
-        str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
-    ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language hint for all of them, such as hi; default: their metadata's.")
-    ] = None,
-    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Put videos into the queue for workers. Adding one twice changes nothing."""
-    from lipika.app import open_database, store_settings
-    from lipika.config import load_settings
-    from lipika.db.queue import Queue
-    from lipika.languages import LANGUAGES, find_language
-    from lipika.sources import find_videos
-
-    async def job() -> Any:
-        settings = load_settings(lipika_data_dir=data_dir, output_url=out_url)
-        if not settings.output_url:
-            raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
-        hint = find_language(language)
-        if language and hint is None:
-            raise UsageError(f"--language {language}: not one of {', '.join(LANGUAGES)}")
-        videos = [
-            dataclasses.replace(video, language=hint.code if hint else None, priority=priority)
-            for video in await find_videos(sources, settings.output_url, store_settings(settings))
-        ]
-        async with open_database(settings) as database:
-            return await Queue(database).add(videos, max_attempts=settings.max_attempts)
-
-    report = _run(job)
-    if as_json:
-        _print_json(report)
-    else:
-        out.print(f"added {report.added}, already there {report.existing}")
-        for video_id in report.conflicts:
-            out.print(
-                f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is"
-            )
-    if report.conflicts:
-        raise typer.Exit(1)
-
-
-@queue_app.command("remove")
-def queue_remove(
-    video_ids: Annotated[
-        list[str], typer.Argument(metavar="VIDEO...", help="Video ids.", show_default=False)
-    ],
-    data_dir: DataDir = None,
-) -> None:
-    """Take videos out of the queue. What is stored of them stays; videos at work are left alone."""
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.queue import Queue
-
-    async def job() -> int:
-        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-            return await Queue(database).remove(video_ids)
-
-    removed = _run(job)
-    out.print(f"removed {removed} of {len(video_ids)}")
-    if removed < len(video_ids):
-        raise typer.Exit(1)
-
-
-@queue_app.command("status")
-def queue_status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """How many videos are pending, at work, done and failed; why the last ones failed."""
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.queue import Queue
-    from lipika.models import VideoStatus
-
-    async def job() -> Any:
-        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-            queue = Queue(database)
-            return await queue.counts(), await queue.list_videos(VideoStatus.FAILED, limit=20)
-
-    counts, failed = _run(job)
-    if as_json:
-        reasons = [
-            {"video_id": row.video_id, "code": row.error_code, "message": row.error_message} for row in failed
-        ]
-        _print_json({**dataclasses.asdict(counts), "total": counts.total, "failed_videos": reasons})
-        return
-    table = Table(box=None)
-    names = ("pending", "held", "claimed", "processing", "done", "failed", "total")
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_row(*(str(getattr(counts, name)) for name in names))
-    out.print(table)
-    for row in failed:
-        out.print(f"failed  {row.video_id}: {row.error_message}")
 
 
 # ----------------------------------------------------------------------------- the fleet
@@ -660,6 +553,10 @@ def _print_summary(summary: Any, where: object) -> None:
 
 def _and_parts(count: int) -> str:
     return f" (and {count:,} parts of others)" if count else ""
+
+
+app.add_typer(queue_commands(_run), name="queue")
+add_validation_commands(app, _run)
 
 
 def main() -> None:

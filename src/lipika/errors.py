@@ -11,7 +11,8 @@
     |-- Draining                the worker is stopping: hand the video back as it is
     |-- Unavailable             wait and try again
     |   |-- DatabaseUnavailable
-    |   `-- StorageUnavailable
+    |   |-- StorageUnavailable
+    |   `-- DiskFull            ... until somebody makes room
     |-- DatabaseError           the database refused: a defect or a missing migration
     |-- StorageError            the store refused
     |   `-- ObjectMissing
@@ -83,6 +84,10 @@ class DatabaseUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """The object store cannot be reached or is overloaded."""
+
+
+class DiskFull(Unavailable):
+    """The disk for work in progress has no room; the same write succeeds once there is some."""
 
 
 class DatabaseError(LipikaError):

@@ -408,3 +408,4 @@ class ClaimedVideo:
     language: str | None
     attempt: int
     source_bytes: int | None = None
+    alone: bool = False  # its last attempt after crashes: nothing else should be at stake beside it

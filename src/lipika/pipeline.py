@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing, closing
@@ -13,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lipika import packaging, prompt, tars, transcript, validation
+from lipika import packaging, polish, prompt, tars, transcript, validation
 from lipika.bounded import ByteBudget
 from lipika.db.results import StoredAnswer
 from lipika.engine import Advice, Engine, Outcome, Review
 from lipika.errors import (
     AccountingError,
+    DiskFull,
     Draining,
     LipikaError,
     SegmentError,
@@ -27,6 +29,7 @@ from lipika.errors import (
     WorkerStop,
 )
 from lipika.languages import find_language
+from lipika.log import get_logger
 from lipika.models import (
     Accounting,
     ClaimedVideo,
@@ -43,10 +46,12 @@ from lipika.models import (
 )
 from lipika.polish import PolishedSegment, polish_segment
 from lipika.providers.base import TranscriptionRequest
-from lipika.spool import Spool
+from lipika.spool import ComposedTar, Spool
 from lipika.storage import ObjectInfo, Store
 
 T = TypeVar("T")
+
+log = get_logger(__name__)
 
 Keep = Callable[[ClaimedVideo, ClipResult], Awaitable[None]]
 """Makes one result durable, soon."""
@@ -64,6 +69,7 @@ class Progress:
     failed: int = 0
     reused: int = 0
     audio_ms: int = 0
+    waits_for: str = ""  # what no work can go on without, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Tools:
     spool_dir: Path
     asked_as: AskedAs
     progress: Progress
+    disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +108,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class VideoReport:
-    """A finished video: its output object, what was discarded, what it cost."""
+    """A finished video: its output object, its clips, what was discarded, what it cost."""
 
     output: ObjectInfo
     sha256: str
+    segment_files: frozenset[str]  # of its clips
     discards: tuple[Discard, ...]
     usage: Usage
     cost_usd: float
+    reused: int  # clips whose earlier answer was used again
 
 
 async def transcribe_video(
@@ -128,7 +137,7 @@ async def transcribe_video(
         AccountingError: segments and clips do not add up; nothing has been stored.
         Draining: the worker is stopping; results so far have been kept.
         WorkerStop: the provider refuses everything.
-        Unavailable: the store is away.
+        Unavailable: the store is away, or the disk for work in progress is full.
     """
     with Spool(tools.spool_dir) as spool:
         job = _Job(video, tools, spool, earlier, accounting)
@@ -136,11 +145,13 @@ async def transcribe_video(
         try:
             async with asyncio.TaskGroup() as asking, aclosing(job.read_and_polish(source)) as clips:
                 async for clip in clips:
-                    await job.admit(clip)
+                    if not await job.admit(clip):
+                        break
                     task = asking.create_task(job.ask(clip))
                     task.add_done_callback(job.leave(clip))
         except BaseExceptionGroup as group:
             raise _first(group) from group
+        job.say_what_is_outdated()
         job.check()
         await job.look_at_the_whole()
         return await job.pack(target)
@@ -163,6 +174,10 @@ class _Job:
     segments: set[SegmentName] = field(default_factory=set)
     content: hashlib._Hash = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
     stopped: LipikaError | None = None
+    reused: int = 0
+    outdated: Counter[str] = field(
+        default_factory=Counter
+    )  # earlier answers that do not fit any more, by reason
 
     # ------------------------------------------------------------------------- read, polish
 
@@ -242,13 +257,37 @@ class _Job:
 
     # ------------------------------------------------------------------------- ask, check
 
-    async def admit(self, polished: PolishedClip) -> None:
-        """Count the clip, put its packed form on disk, and wait until its sent form fits into memory."""
+    async def admit(self, polished: PolishedClip) -> bool:
+        """Count the clip, put its packed form on disk, and wait until its sent form fits into memory.
+
+        False when the disk stays full: then this video stops, so that what it has there makes room for others.
+        """
         self.accounting.clips += 1
         self.tools.progress.clips += 1
         self.content.update(bytes.fromhex(polished.clip.audio_digest))
-        self.spool.add_clip(polished.clip.name.stem, polished.packed)
+        stem = polished.clip.name.stem
+        if not await self._spooled(lambda: self.spool.add_clip(stem, polished.packed)):
+            return False
         await self.tools.room.acquire(len(polished.sent))
+        return True
+
+    async def _spooled(self, write: Callable[[], None]) -> bool:
+        """Write to the spool; while the disk is full, say so and wait. False when that takes too long."""
+        progress, deadline = self.tools.progress, time.monotonic() + self.tools.disk_wait_s
+        while True:
+            try:
+                write()
+            except DiskFull as reason:
+                if not progress.waits_for:
+                    log.warning("disk_full", video=self.video.video_id, reason=str(reason))
+                progress.waits_for = str(reason)
+                if time.monotonic() > deadline:
+                    self.stopped = self.stopped or reason
+                    return False
+                await asyncio.sleep(0.5)
+            else:
+                progress.waits_for = ""
+                return True
 
     def leave(self, polished: PolishedClip) -> Callable[[object], None]:
         """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
@@ -263,8 +302,10 @@ class _Job:
             if not isinstance(self.stopped, WorkerStop):
                 self.stopped = reason
             return
-        self._record(result)
         await self.tools.keep(self.video, result)
+        stem, document = result.clip.name.stem, packaging.clip_result_to_json(result)
+        if await self._spooled(lambda: self.spool.add_result(stem, document)):
+            self._record(result)
 
     async def _answer(self, polished: PolishedClip) -> Outcome:
         clip = polished.clip
@@ -293,8 +334,13 @@ class _Job:
     def _reuse(self, polished: PolishedClip) -> ClipResult | None:
         """An earlier attempt's answer to the very same audio, prompt and model; judged anew, not paid again."""
         former = self.earlier.get(polished.clip.audio_digest)
-        if former is None or former.answer is None or not self._asked_alike(former):
+        if former is None or former.answer is None:
             return None
+        difference = self._asked_otherwise(former)
+        if difference:
+            self.outdated[difference] += 1
+            return None
+        self.reused += 1
         self.tools.progress.reused += 1
         verdict = validation.validate(former.answer, polished.clip, self.language)
         judged = Judged(former.answer, verdict)
@@ -312,17 +358,35 @@ class _Job:
             reused=True,
         )
 
-    def _asked_alike(self, former: StoredAnswer) -> bool:
+    def _asked_otherwise(self, former: StoredAnswer) -> str:
+        """What was different when an earlier answer was asked for; empty when it may be used again."""
         asked, how = self.tools.asked_as, former.provenance
         made_up = how.model_version == "simulated"
-        return (
-            (asked.simulated or not made_up)
-            and (made_up or not asked.simulated)
-            and former.language_hint == (self.language or "")
-            and (how.model_id, how.temperature, how.thinking_level)
-            == (asked.model_id, asked.temperature, asked.thinking_level)
-            and (how.prompt_version, how.schema_version) == (prompt.PROMPT_VERSION, transcript.SCHEMA_VERSION)
-        )
+        same = {
+            "simulated": made_up == asked.simulated,
+            "language hint": former.language_hint == (self.language or ""),
+            "model": how.model_id == asked.model_id,
+            "temperature": how.temperature == asked.temperature,
+            "thinking level": how.thinking_level == asked.thinking_level,
+            "prompt version": how.prompt_version == prompt.PROMPT_VERSION,
+            "schema version": how.schema_version == transcript.SCHEMA_VERSION,
+        }
+        return next((name for name, alike in same.items() if not alike), "")
+
+    def say_what_is_outdated(self) -> None:
+        """Earlier answers that were paid for and cannot be used: asked again, and not in silence."""
+        made = polish.TRIMMER_VERSION
+        other_cuts = sum(answer.trimmer_version != made for answer in self.earlier.values())
+        if other_cuts:
+            self.outdated["trimmer version"] = other_cuts
+        if self.outdated:
+            log.warning(
+                "earlier_answers_outdated",
+                video=self.video.video_id,
+                reused=self.reused,
+                of=len(self.earlier),
+                because={f"other {reason}": count for reason, count in sorted(self.outdated.items())},
+            )
 
     def _result(self, polished: PolishedClip, outcome: Outcome) -> ClipResult:
         judged, asked = outcome.judged, self.tools.asked_as
@@ -352,10 +416,9 @@ class _Job:
         )
 
     def _record(self, result: ClipResult) -> None:
-        """Count the clip's end and put its transcription on disk."""
+        """Count the clip's end."""
         self.accounting.end(result.status)
         self.summary.add(result)
-        self.spool.add_result(result.clip.name.stem, packaging.clip_result_to_json(result))
         progress = self.tools.progress
         progress.audio_ms += result.clip.duration_ms
         progress.transcribed += result.status is ClipStatus.TRANSCRIBED
@@ -397,15 +460,35 @@ class _Job:
             {"clips_audio_sha256": self.content.hexdigest()},
         )
         tar = await self._in_thread(lambda: self.spool.compose(metadata))
-        output = await target.store.put_stream(target.key, tar.chunks(), tar.size, tar.sha256)
         return VideoReport(
-            output, tar.sha256, tuple(self.discards), self.summary.usage, self.summary.cost_usd
+            await self._stored(target, tar),
+            tar.sha256,
+            frozenset(f"{name.stem}.flac" for name in self.names),
+            tuple(self.discards),
+            self.summary.usage,
+            self.summary.cost_usd,
+            self.reused,
         )
+
+    async def _stored(self, target: Place, tar: ComposedTar) -> ObjectInfo:
+        """Upload; all answers have been paid for, so an outage of the store is waited out."""
+        progress = self.tools.progress
+        while True:
+            try:
+                output = await target.store.put_stream(target.key, tar.chunks(), tar.size, tar.sha256)
+            except Unavailable as reason:
+                log.warning("result_waits", video=self.video.video_id, reason=str(reason))
+                progress.waits_for = str(reason)
+                await asyncio.sleep(_STORE_RETRY_S)
+            else:
+                progress.waits_for = ""
+                return output
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.tools.threads, work)
 
 
+_STORE_RETRY_S = 2.0
 _ADVICE = {
     validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
     validation.RetryAdvice.OTHER_PROVIDER: Advice.ELSEWHERE,

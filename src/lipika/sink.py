@@ -1,98 +1,245 @@
-"""Results on their way to the database: gathered, written in batches, kept while Postgres is away."""
+"""Results on their way to safety: rows in batches into the database, answers as partial objects into the store.
+
+Either may be away for minutes; the other goes on meanwhile. Rows that pile up go to disk, and when that is full too,
+whoever brings more has to wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
 
 from lipika.db.results import Results
-from lipika.errors import LeaseLost, Unavailable
+from lipika.errors import LeaseLost, LipikaError, Unavailable
 from lipika.log import get_logger
 from lipika.models import BatchReport, ClaimedVideo, ClipResult
+from lipika.packaging import clip_result_from_json, clip_result_to_json
+from lipika.partials import Partials
 
 log = get_logger(__name__)
 
-_WRITE_AT = 500
-"""Rows that are worth a write of their own."""
-_HOLD_AT = 5000
-"""Rows at which whoever brings more must wait: some 20 MB."""
+
+@dataclass(frozen=True, slots=True)
+class SinkLimits:
+    """How much may wait for its write."""
+
+    write_at: int = 500  # rows that are worth a write of their own
+    write_rows: int = 1000  # in one statement, about 2 MB
+    memory_rows: int = 5000  # some 20 MB; the rest goes to disk
+    disk_bytes: int = 1 << 30  # then whoever brings more waits
+    unsaved: int = 5000  # answers that wait for the store; rows alone must do for the rest
+
+
+_Spilled: TypeAlias = tuple[int, int]
+"""Where a row lies on disk, and its length."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What waits for its write, of one video. A clip that comes again replaces its row."""
+
+    video: ClaimedVideo
+    rows: dict[str, ClipResult | _Spilled] = field(default_factory=dict)
+    unsaved: list[ClipResult] = field(default_factory=list)
 
 
 class ResultSink:
-    """Buffers clip results and batch reports. A row is lost only with the process, and then its video is redone.
+    """Buffers clip results and batch reports. Use as a context manager: `folder` gets a file without a name.
 
     `on_lost` is told of a video whose lease another worker holds; its rows are dropped.
     """
 
-    def __init__(self, results: Results):
+    def __init__(
+        self, results: Results, partials: Partials, folder: Path, limits: SinkLimits | None = None
+    ) -> None:
         self.on_lost: Callable[[ClaimedVideo], None] = lambda video: log.warning(
             "lease_lost", video=video.video_id
         )
+        self.partials = partials
         self._results = results
-        self._rows: dict[str, tuple[ClaimedVideo, list[ClipResult]]] = {}
+        self._limits = limits or SinkLimits()
+        self._waiting: dict[str, _Waiting] = {}
         self._batches: list[BatchReport] = []
-        self._count = 0
-        self._writing = asyncio.Lock()
+        self._spill = _Spill(folder)
+        self._count = self._in_memory = self._unsaved = 0
+        self._writing, self._saving = asyncio.Lock(), asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spill.close()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not in the database yet."""
+        return self._count
+
     async def keep(self, video: ClaimedVideo, result: ClipResult) -> None:
-        """Take one result; writes when enough have gathered, waits while far too many have."""
-        self._rows.setdefault(video.video_id, (video, []))[1].append(result)
-        self._count += 1
-        if self._count >= _HOLD_AT:
+        """Take one result. Writes when enough have gathered; waits while neither memory nor disk has room."""
+        waiting = self._waiting.setdefault(video.video_id, _Waiting(video))
+        self._take(waiting, result)
+        if not result.reused and result.answer is not None and self._unsaved < self._limits.unsaved:
+            waiting.unsaved.append(result)
+            self._unsaved += 1
+        if not self._has_room():
+            log.warning("results_hold", rows=self._count, reason="neither memory nor disk has room for more")
             self._room.clear()
             await self._room.wait()
-        elif self._count % _WRITE_AT == 0:
+        elif self._count >= self._limits.write_at and self._count % self._limits.write_at == 0:
             await self.flush()
 
     def keep_batch(self, report: BatchReport) -> None:
         """Take one batch report, to be written with the next flush."""
         self._batches.append(report)
 
+    # ------------------------------------------------------------------------- rows
+
     async def flush(self) -> bool:
-        """Write everything there is; False when Postgres is away and it must be tried again."""
+        """Write all rows there are; False when Postgres is away and it must be tried again."""
         async with self._writing:
             try:
-                for video_id in list(self._rows):
+                for video_id in list(self._waiting):
                     await self._write(video_id)
                 while self._batches:
                     await self._results.write_batch(self._batches[0])
                     self._batches.pop(0)
             except Unavailable as error:
-                log.warning("results_wait", rows=self._count, reason=str(error))
+                log.warning("results_wait", rows=self._count, on_disk=self._spill.rows, reason=str(error))
                 return False
             return True
 
     async def flush_all(self, retry_s: float = 2.0) -> None:
-        """Write everything there is, however long Postgres is away."""
-        while True:
-            if await self.flush():
-                return
+        """Write all rows there are, however long Postgres is away."""
+        while not await self.flush():  # noqa: ASYNC110 - neither does a server that comes back
             await asyncio.sleep(retry_s)
 
-    def drop(self, video_id: str) -> None:
-        """Forget the rows of a video that is no longer ours."""
-        _, rows = self._rows.pop(video_id, (None, []))
-        self._taken_away(len(rows))
-
     async def _write(self, video_id: str) -> None:
-        video, rows = self._rows[video_id]
-        count = len(rows)
-        try:
-            # A clip whose verdict was amended is there twice: the later one counts.
-            latest = {result.segment_file: result for result in rows[:count]}
-            await self._results.write(video, list(latest.values()))
-        except LeaseLost:
-            self.drop(video_id)
-            self.on_lost(video)
-            return
-        del rows[:count]
-        if not rows:
-            self._rows.pop(video_id, None)
-        self._taken_away(count)
+        waiting = self._waiting.get(video_id)
+        while waiting is not None and waiting.rows:
+            part = dict(islice(waiting.rows.items(), self._limits.write_rows))
+            try:
+                await self._results.write(waiting.video, [self._loaded(row) for row in part.values()])
+            except LeaseLost:
+                self.drop(video_id)
+                self.on_lost(waiting.video)
+                return
+            for name, row in part.items():
+                if waiting.rows.get(name) is row:  # else it came again meanwhile
+                    self._let_go(waiting.rows.pop(name))
 
-    def _taken_away(self, count: int) -> None:
-        self._count -= count
-        if self._count < _HOLD_AT:
+    def _take(self, waiting: _Waiting, result: ClipResult) -> None:
+        former = waiting.rows.pop(result.segment_file, None)
+        if former is not None:
+            self._let_go(former)
+        row: ClipResult | _Spilled = result
+        if self._in_memory >= self._limits.memory_rows and self._spill.size < self._limits.disk_bytes:
+            row = self._spill.add(clip_result_to_json(result)) or result
+        waiting.rows[result.segment_file] = row
+        self._count += 1
+        self._in_memory += row is result
+
+    def _loaded(self, row: ClipResult | _Spilled) -> ClipResult:
+        return row if isinstance(row, ClipResult) else clip_result_from_json(self._spill.read(row))
+
+    def _let_go(self, row: ClipResult | _Spilled) -> None:
+        self._count -= 1
+        if isinstance(row, ClipResult):
+            self._in_memory -= 1
+        else:
+            self._spill.forget()
+        if self._has_room():
             self._room.set()
+
+    def _has_room(self) -> bool:
+        return self._in_memory < self._limits.memory_rows or (
+            self._spill.size < self._limits.disk_bytes and not self._spill.full
+        )
+
+    # ------------------------------------------------------------------------- partial objects
+
+    async def save(self) -> bool:
+        """Save all answers there are as partial objects; False when the store is away and it must be tried again."""
+        async with self._saving:
+            for video_id in list(self._waiting):
+                if not await self._save(video_id):
+                    return False
+        return True
+
+    async def _save(self, video_id: str) -> bool:
+        waiting = self._waiting.get(video_id)
+        if waiting is None or not waiting.unsaved:
+            return True
+        part = list(waiting.unsaved)
+        try:
+            await self.partials.save(waiting.video, part)
+        except LipikaError as error:
+            log.warning("answers_wait", video=video_id, answers=self._unsaved, reason=str(error))
+            return False
+        if self._waiting.get(video_id) is waiting:
+            del waiting.unsaved[: len(part)]
+            self._unsaved -= len(part)
+        return True
+
+    async def leave_unsaved(self, video: ClaimedVideo) -> None:
+        """The result stands: no partial object of this video will be written any more, nor is one on its way."""
+        async with self._saving:
+            waiting = self._waiting.get(video.video_id)
+            if waiting is not None:
+                self._unsaved -= len(waiting.unsaved)
+                waiting.unsaved.clear()
+
+    def drop(self, video_id: str) -> None:
+        """Forget what waits of a video that is no longer ours."""
+        waiting = self._waiting.pop(video_id, None)
+        if waiting is None:
+            return
+        self._unsaved -= len(waiting.unsaved)
+        while waiting.rows:
+            self._let_go(waiting.rows.popitem()[1])
+
+
+class _Spill:
+    """A file without a name for rows that memory has no room for; emptied when the last of them has gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by its owner
+        self.size = self.rows = 0
+        self.full = False
+
+    def add(self, data: bytes) -> _Spilled | None:
+        """Where `data` lies; None when the disk has no room for it."""
+        try:
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self._file.fileno(), data[done:], self.size + done)
+        except OSError as error:
+            self.full = True
+            log.warning("disk_full", reason=str(error))
+            return None
+        place = (self.size, len(data))
+        self.full, self.size, self.rows = False, self.size + len(data), self.rows + 1
+        return place
+
+    def read(self, place: _Spilled) -> bytes:
+        return os.pread(self._file.fileno(), place[1], place[0])
+
+    def forget(self) -> None:
+        self.rows -= 1
+        if not self.rows:
+            self._file.truncate(0)
+            self.size, self.full = 0, False
+
+    def close(self) -> None:
+        self._file.close()

@@ -80,8 +80,9 @@ def _root_and_key(source: str) -> tuple[str, str]:
     return root, key
 
 
-def _folder(path: str) -> str:
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolves `..`, not links
+def results_root(out: str) -> str:
+    """Where results go, as queue rows name it: a URL as it is, a folder with its full path."""
+    return out if is_url(out) else os.path.abspath(Path(out).expanduser())  # noqa: PTH100 - resolves `..`, not links
 
 
 async def find_videos(
@@ -92,7 +93,7 @@ async def find_videos(
     Raises:
         UsageError: nothing is there, or two archives would have one video id.
     """
-    root = out if is_url(out) else _folder(out)
+    root = results_root(out)
     videos: dict[str, NewVideo] = {}
     for source in sources:
         async for archive in find_archives(source, settings):

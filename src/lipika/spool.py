@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lipika.errors import AccountingError, StorageError
+from lipika.errors import AccountingError, DiskFull, StorageError
 from lipika.packaging import METADATA_NAME, segment_path, transcription_path
 from lipika.tarformat import BLOCK, END_OF_ARCHIVE, member_header, member_size, padding
 
@@ -60,7 +60,8 @@ class Spool:
 
         Raises:
             AccountingError: there is a clip of that name.
-            StorageError: the disk is full or gone.
+            DiskFull: nothing was added; the call may be repeated.
+            StorageError: the disk is gone.
         """
         if stem in self._position:
             raise AccountingError(f"two clips are named {stem}")
@@ -75,22 +76,23 @@ class Spool:
 
         Raises:
             AccountingError: no clip of that name, or it has its result already.
-            StorageError: the disk is full or gone.
+            DiskFull: nothing was added; the call may be repeated.
+            StorageError: the disk is gone.
         """
         place = self._position.get(stem)
         if place is None:
             raise AccountingError(f"a result for {stem}, which is no clip")
         if self._result_at[place] != _MISSING:
             raise AccountingError(f"a second result for {stem}")
-        self._results_size += member_size(transcription_path(stem), len(document))
         self._write_result(place, document)
+        self._results_size += member_size(transcription_path(stem), len(document))
 
     def replace_result(self, stem: str, document: bytes) -> None:
         """Put another document in the place of a clip's result; the old one stays in the file, unused."""
         place = self._position[stem]
-        path = transcription_path(stem)
-        self._results_size += member_size(path, len(document)) - member_size(path, self._result_sizes[place])
+        path, old_size = transcription_path(stem), self._result_sizes[place]
         self._write_result(place, document)
+        self._results_size += member_size(path, len(document)) - member_size(path, old_size)
 
     def result(self, stem: str) -> bytes:
         """A clip's document, as it was added."""
@@ -209,7 +211,8 @@ def _in_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
     yield b"".join(held)
 
 
-def _trouble(folder: Path, error: OSError) -> StorageError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    way_out = "free some space or set SPOOL_DIR to a larger disk" if full else "check SPOOL_DIR"
-    return StorageError(f"cannot spool to {folder}: {error.strerror or error}; {way_out}")
+def _trouble(folder: Path, error: OSError) -> StorageError | DiskFull:
+    reason = f"cannot spool to {folder}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{reason}; free some space or set SPOOL_DIR to a larger disk")
+    return StorageError(f"{reason}; check SPOOL_DIR")

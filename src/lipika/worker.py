@@ -1,29 +1,37 @@
-"""The life of a worker: register, heartbeat, claim, transcribe, finish, drain, stop.
+"""The life of a worker: register, renew the lease, claim, transcribe, drain, stop.
 
-A worker is one process life with an id of its own. It holds as many videos as fill the next window.
+A worker is one process life with an id of its own. It holds as many videos as fill the next window. What happens to
+one video is told in `custody.py`; here is what happens to all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 import time
-import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from lipika.db.queue import Queue
-from lipika.db.results import Results, StoredAnswer
-from lipika.db.workers import WorkerInfo, Workers, WorkerStats
-from lipika.engine import Alert, Engine
-from lipika.errors import Draining, LeaseLost, LipikaError, Unavailable, VideoError, WorkerStop
-from lipika.log import get_logger, redact
-from lipika.models import Accounting, ClaimedVideo
-from lipika.pipeline import Place, Progress, Tools, VideoReport, transcribe_video
-from lipika.sink import ResultSink
+from lipika.custody import Custody, Held, Ports, Tally, patiently
+from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.errors import DatabaseUnavailable, LeaseLost, LipikaError, Unavailable, WorkerStop
+from lipika.lease import Lease
+from lipika.log import get_logger
+from lipika.models import ClaimedVideo
+from lipika.pipeline import Progress
+
+__all__ = ["Ports", "Tally", "Worker", "WorkerOptions"]
 
 log = get_logger(__name__)
+
+_GOODBYE_S = 8.0
+"""For the last writes of a life; what is away longer is left to the lease."""
+_RETRY_S = 2.0
+_DISK_RESERVE = 64 << 20
+"""Bytes: with less room for work in progress nothing more is claimed."""
+_CLAIM_AT_MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,65 +40,33 @@ class WorkerOptions:
 
     heartbeat_s: float = 10.0
     live_s: float = 5.0
-    lease_s: float = 120.0
+    flush_s: float = 4.0  # with the write itself, an answer is durable within 5
     drain_s: float = 60.0
     max_videos: int = 64
     window: int = 1000  # clips that fill the next batch window
     idle_poll_s: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a worker talks to."""
-
-    queue: Queue
-    results: Results
-    workers: Workers
-    engine: Engine
-    sink: ResultSink
-    tools: Tools
-    alerts: list[Alert]  # emptied into the database with the live figures
-    source: Callable[[str], Place]
-    target: Callable[[str], Place]
-
-
-@dataclass(slots=True)
-class _Held:
-    """A video this worker owns."""
-
-    video: ClaimedVideo
-    task: asyncio.Task[None]
-    accounting: Accounting = field(default_factory=Accounting)
-    reading: bool = True
-    lost: bool = False
-
-
-@dataclass(slots=True)
-class Tally:
-    """Videos this worker has ended, and why those that failed did."""
-
-    done: int = 0
-    failed: int = 0
-    released: int = 0
-    lost: int = 0
-    errors: list[tuple[str, str]] = field(default_factory=list)  # the last hundred (video, message)
-
-
 class Worker:
     """Runs until stopped, or until the queue has nothing more for it."""
 
-    def __init__(self, info: WorkerInfo, ports: Ports, options: WorkerOptions | None = None):
+    def __init__(self, info: WorkerInfo, ports: Ports, lease: Lease, options: WorkerOptions | None = None):
         self._info = info
         self._ports = ports
+        self._lease = lease
         self._options = options or WorkerOptions()
-        self._held: dict[str, _Held] = {}
+        self._custody = Custody(info.worker_id, ports, lease, self._stop_because)
+        self._held: dict[str, Held] = {}
         self._draining = False
-        self._stop: WorkerStop | None = None
+        self._stop: Exception | None = None
         self._wake = asyncio.Event()
         self._clips_per_video = 50.0  # a guess, corrected by every finished video
-        self._main: asyncio.Task[Any] | None = None
+        self._disk_is_full = self._database_is_away = False
         self.held_by_others = 0  # videos that another worker, perhaps a dead one, has a lease on
-        self.tally = Tally()
+
+    @property
+    def tally(self) -> Tally:
+        return self._custody.tally
 
     @property
     def held(self) -> int:
@@ -110,19 +86,20 @@ class Worker:
         """Work until drained; with `until_empty`, until no video (of `only`) is left to do.
 
         Raises:
-            WorkerStop: going on would only burn money or quota.
+            WorkerStop: going on would only burn money or quota, or no heartbeat reached the database for too long.
+            DatabaseError: Postgres refuses what a worker needs; recorded where it could be.
         """
-        self._main = asyncio.current_task()
-        await self._ports.workers.register(self._info)
-        background = [
-            asyncio.create_task(self._every(self._options.heartbeat_s, self._heartbeat), name="heartbeat"),
-            asyncio.create_task(self._every(self._options.live_s, self._live), name="live"),
-        ]
+        await patiently(lambda: self._ports.workers.register(self._info))
+        self._lease.renewed(self._lease.now())  # nothing is held yet
+        background = self._start_background()
         try:
             async with asyncio.TaskGroup() as videos:
-                await self._claim_forever(videos, only, until_empty)
+                try:
+                    await self._claim_forever(videos, only, until_empty)
+                except Exception as error:  # the boundary of a life: it ends with its reason on record
+                    self._stop_because(error)
         finally:
-            await self._say_goodbye(background)
+            await self._end(background)
         if self._stop is not None:
             raise self._stop
         return self.tally
@@ -142,14 +119,15 @@ class Worker:
         self._draining = True
         self._ports.engine.drain()
         for held in self._held.values():
-            held.task.cancel()
+            held.cancel()
         self._wake.set()
 
     def forget(self, video: ClaimedVideo) -> None:
         """Another worker owns this video: stop working on it and write nothing more."""
-        if (held := self._held.get(video.video_id)) is not None:
+        held = self._held.get(video.video_id)
+        if held is not None and not held.ending:
             held.lost = True
-            held.task.cancel()
+            held.cancel()
 
     # ------------------------------------------------------------------------- claiming
 
@@ -159,43 +137,79 @@ class Worker:
         while not self._draining:
             wanted = self._videos_wanted()
             claimed = await self._claim(wanted, only) if wanted else []
-            for video in claimed:
+            for video in claimed or ():
                 self._hold(videos, video)
-            if wanted and not claimed and until_empty and not self._held and await self._all_done(only):
+            idle = bool(wanted) and not claimed
+            if idle and until_empty and not self._held and await self._all_done(only):
                 return
-            idle = wanted > 0 and not claimed
-            await self._pause(self._options.idle_poll_s if idle and not until_empty else 0.2)
+            away = claimed is None or not self._lease.holds
+            await self._pause(self._options.idle_poll_s if away or (idle and not until_empty) else 0.2)
 
     def _videos_wanted(self) -> int:
-        """How many more videos fill the next window: none while enough clips wait or memory is half used."""
+        """How many more videos fill the next window: none while enough clips wait or memory or disk is short."""
         room, options = self._ports.tools.room, self._options
-        expected = self._ports.engine.queued + sum(
-            max(self._clips_per_video - held.accounting.clips, 0.0)
-            for held in self._held.values()
-            if held.reading
-        )
-        if expected >= options.window or room.used > room.limit // 2:
+        alone = any(held.video.alone for held in self._held.values())
+        if alone or not self._lease.holds or room.used > room.limit // 2 or self._no_disk():
             return 0
+        expected = self._ports.engine.queued + sum(
+            max(self._clips_per_video - held.accounting.clips, 0.0) for held in self._held.values()
+        )
         missing = math.ceil((options.window - expected) / max(self._clips_per_video, 1.0))
-        return max(min(missing, options.max_videos - len(self._held), 16), 0)
+        return max(min(missing, options.max_videos - len(self._held), _CLAIM_AT_MOST), 0)
 
-    async def _claim(self, wanted: int, only: Sequence[str] | None) -> list[ClaimedVideo]:
+    def _no_disk(self) -> bool:
+        """Whether the disk for work in progress is as good as full; says so once."""
+        folder = self._ports.tools.spool_dir
+        full = shutil.disk_usage(folder).free < _DISK_RESERVE
+        if full and not self._disk_is_full:
+            reason = (
+                f"no room in {folder}: nothing more is claimed until there is; free some or set SPOOL_DIR"
+            )
+            log.warning("disk_full", reason=reason)
+            self._ports.tools.progress.waits_for = reason
+        if self._disk_is_full and not full:
+            log.info("disk_has_room")
+            self._ports.tools.progress.waits_for = ""
+        self._disk_is_full = full
+        return full
+
+    async def _claim(self, wanted: int, only: Sequence[str] | None) -> list[ClaimedVideo] | None:
+        """Videos that are ours now; None while Postgres is away."""
         try:
             return await self._ports.queue.claim(
-                self._info.worker_id, self._options.lease_s, wanted, only=only
+                self._info.worker_id,
+                self._lease.lease_s,
+                wanted,
+                max_bytes=shutil.disk_usage(self._ports.tools.spool_dir).free // 2,
+                only=only,
+                alone=not self._held,
             )
         except Unavailable as error:
             log.warning("claim_waits", reason=str(error))
-            return []
+            return None
 
     async def _all_done(self, only: Sequence[str] | None) -> bool:
-        counts = await self._ports.queue.counts(only)
+        try:
+            counts = await self._ports.queue.counts(only)
+        except Unavailable:
+            return False
         self.held_by_others = counts.claimed + counts.processing
         return counts.pending + counts.claimed + counts.processing == 0
 
     def _hold(self, videos: asyncio.TaskGroup, video: ClaimedVideo) -> None:
-        task = videos.create_task(self._work_on(video), name=f"video {video.video_id}")
-        self._held[video.video_id] = _Held(video, task)
+        held = Held(video)
+        self._held[video.video_id] = held
+        held.task = videos.create_task(self._carry(held), name=f"video {video.video_id}")
+
+    async def _carry(self, held: Held) -> None:
+        before = self.tally.done
+        try:
+            await self._custody.carry(held)
+        finally:
+            self._held.pop(held.video.video_id, None)
+            if self.tally.done > before:
+                self._clips_per_video += 0.3 * (held.accounting.clips - self._clips_per_video)
+            self._wake.set()
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
@@ -203,181 +217,108 @@ class Worker:
         await self._wake.wait()
         timer.cancel()
 
-    # ------------------------------------------------------------------------- one video
+    # ------------------------------------------------------------------------- in the background
 
-    async def _work_on(self, video: ClaimedVideo) -> None:
-        """The unit boundary: whatever happens to one video ends here."""
-        held = self._held[video.video_id]
-        try:
-            await self._transcribe(video, held)
-        except asyncio.CancelledError:
-            await self._give_back(video, held)
-        except Draining:
-            await self._give_back(video, held)
-        except LeaseLost as error:
-            held.lost = True
-            log.warning("lease_lost", video=video.video_id, reason=str(error))
-        except WorkerStop as error:
-            await self._give_back(video, held)
-            self._stop_because(error)
-        except Exception as error:  # the unit boundary: one video's trouble is never the worker's
-            await self._fail(video, held.accounting, error)
-        finally:
-            self._ports.sink.drop(video.video_id)
-            self._held.pop(video.video_id, None)
-            self.tally.lost += held.lost
-            self._wake.set()
-
-    async def _transcribe(self, video: ClaimedVideo, held: _Held) -> None:
-        ports, started = self._ports, time.monotonic()
-        await ports.queue.start(video)
-        earlier = await self._earlier_answers(video)
-        report = await transcribe_video(
-            video,
-            ports.source(video.source_key),
-            ports.target(video.output_key),
-            ports.tools,
-            earlier,
-            held.accounting,
+    def _start_background(self) -> list[asyncio.Task[None]]:
+        """Loops that no work holds up, and that do not hold up each other."""
+        options = self._options
+        flush_s = min(options.flush_s, options.live_s)
+        loops = (
+            (options.heartbeat_s, self._renew),
+            (options.heartbeat_s, self._heartbeat),
+            (options.live_s, self._live),
+            (flush_s, self._flush),
+            (flush_s, self._save),
         )
-        await self._patiently(lambda: self._finish(video, held.accounting, report))
-        self.tally.done += 1
-        self._clips_per_video += 0.3 * (held.accounting.clips - self._clips_per_video)
-        log.info(
-            "video_done",
-            video=video.video_id,
-            attempt=video.attempt,
-            segments=held.accounting.segments,
-            discarded=held.accounting.segments_discarded,
-            clips=held.accounting.clips,
-            transcribed=held.accounting.transcribed,
-            no_speech=held.accounting.no_speech,
-            failed=held.accounting.failed,
-            reused=len(earlier),
-            bytes=report.output.size,
-            cost_usd=round(report.cost_usd, 6),
-            seconds=round(time.monotonic() - started, 2),
-        )
-
-    async def _earlier_answers(self, video: ClaimedVideo) -> dict[str, StoredAnswer]:
-        """Paid answers of former attempts, by audio digest; a first attempt has none."""
-        stored = self._ports.results.stored_answers(video.video_id)
-        return {answer.audio_digest: answer async for answer in stored}
-
-    async def _finish(self, video: ClaimedVideo, accounting: Accounting, report: VideoReport) -> None:
-        """Rows first, then `done` in the one statement that checks the claim."""
-        await self._ports.sink.flush_all()
-        await self._ports.results.write_discards(video, report.discards)
-        await self._ports.queue.finish(
-            video, accounting, output_bytes=report.output.size, output_digest=report.sha256
-        )
-
-    async def _give_back(self, video: ClaimedVideo, held: _Held) -> None:
-        """Keep what has been answered, then let another worker have the video; the attempt is given back."""
-        if held.lost:
-            return
-        try:
-            await self._ports.sink.flush()
-            await self._ports.queue.release(video)
-            self.tally.released += 1
-        except (Unavailable, LeaseLost) as error:
-            # The lease will run out by itself, and then the attempt has been charged.
-            log.warning("release_failed", video=video.video_id, reason=str(error))
-
-    async def _fail(self, video: ClaimedVideo, accounting: Accounting, error: Exception) -> None:
-        """Record why, and give the video up: for good where its content is at fault, else until the next attempt."""
-        code = error.code if isinstance(error, VideoError) else type(error).__name__
-        message = redact(f"{video.video_id}: {error}")
-        log.error("video_failed", video=video.video_id, attempt=video.attempt, code=code, reason=message)
-        self.tally.failed += 1
-        self.tally.errors = [*self.tally.errors[-99:], (video.video_id, message)]
-        try:
-            await self._ports.sink.flush()
-            await self._report(error, video.video_id)
-            await self._patiently(lambda: self._ports.queue.progress(video, accounting))
-            await self._patiently(
-                lambda: self._ports.queue.fail(video, code, message, retry=not isinstance(error, VideoError))
-            )
-        except LeaseLost as lost:
-            log.warning("lease_lost", video=video.video_id, reason=str(lost))
-
-    async def _report(self, error: BaseException, video_id: str | None = None) -> None:
-        """Put an exception with its traceback into the database; never fails itself for want of one."""
-        text = redact("".join(traceback.format_exception(error)))
-        try:
-            await self._ports.workers.record_error(
-                self._info.worker_id, video_id, type(error).__name__, redact(str(error)), text
-            )
-        except LipikaError:
-            log.exception("error_not_stored", error=text)
-
-    async def _patiently(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Repeat a database write while Postgres is away; each is conditional on the claim, so it may be repeated."""
-        wait_s = 1.0
-        while True:
-            try:
-                await work()
-            except Unavailable as error:
-                log.warning("database_waits", reason=str(error), wait_s=wait_s)
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, 30.0)
-            else:
-                return
-
-    # ------------------------------------------------------------------------- heartbeat and live figures
+        tasks = [
+            asyncio.create_task(self._every(seconds, work), name=work.__name__) for seconds, work in loops
+        ]
+        return [*tasks, asyncio.create_task(self._watch_lease(), name="watch")]
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` on time, whatever happens in it; a worker without heartbeat for a lease stops itself."""
-        last_good = time.monotonic()
+        """Run `work` again and again, whatever happens in it."""
         while True:
-            await asyncio.sleep(seconds)
+            started, wait_s = time.monotonic(), seconds
             try:
                 await work()
-                last_good = time.monotonic()
             except Unavailable as error:
-                log.warning("heartbeat_failed", reason=str(error))
+                log.warning("background_waits", task=work.__name__, reason=str(error))
+                wait_s = min(seconds, _RETRY_S)
             except WorkerStop as error:
                 self._stop_because(error)
             except (
                 Exception
             ) as error:  # the boundary of a background loop: it must outlive any single failure
-                log.exception("background_failed", task=work.__name__)
-                await self._report(error)
-            if time.monotonic() - last_good > self._options.lease_s:
-                self._stop_because(
-                    WorkerStop(
-                        f"no heartbeat reached the database for {self._options.lease_s:g} s: other workers may own"
-                        " this worker's videos by now, so it stops"
-                    )
-                )
+                await self._custody.report(error)
+            await asyncio.sleep(max(started + wait_s - time.monotonic(), wait_s / 4))
+
+    async def _watch_lease(self) -> None:
+        """Looks at the clock only: it works while the database, and whoever waits for it, hangs."""
+        while not self._lease.over:  # noqa: ASYNC110 - a clock tells nobody
+            await asyncio.sleep(min(self._lease.lease_s / 20, 1.0))
+        if self._draining:
+            self.stop_now()  # it was told to go anyway
+            return
+        self._stop_because(
+            WorkerStop(
+                f"no heartbeat reached the database for {self._lease.age_s:.0f} s, longer than the lease of"
+                f" {self._lease.lease_s:g} s: other workers may own this worker's videos by now, so it stops"
+            )
+        )
+
+    async def _renew(self) -> None:
+        """Renew all leases and let go of videos that are no longer ours, before anything more is sent."""
+        mine, asked_at = dict(self._held), self._lease.now()
+        owned = await self._extend()
+        lost = [held for video_id, held in mine.items() if video_id not in owned]
+        for held in lost:
+            self.forget(held.video)
+        tasks = [held.task for held in lost if held.task is not None and held.lost]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_RETRY_S)
+        self._lease.renewed(asked_at)
+
+    async def _extend(self) -> set[str]:
+        try:
+            async with asyncio.timeout(self._lease.lease_s / 3):
+                owned = await self._ports.queue.extend(self._info.worker_id, self._lease.lease_s)
+        except (Unavailable, TimeoutError):
+            self._database_is_away = True
+            raise DatabaseUnavailable("Postgres does not answer: the lease was not renewed") from None
+        self._database_is_away = False
+        return owned
 
     async def _heartbeat(self) -> None:
-        """Renew all leases, say how things are, and let go of videos that are no longer ours."""
+        """Say how things are."""
         ports = self._ports
-        mine = set(self._held)
-        owned = await ports.queue.extend(self._info.worker_id, self._options.lease_s)
-        for video_id in mine - owned:
-            if (held := self._held.get(video_id)) is not None:
-                self.forget(held.video)
         await ports.workers.heartbeat(self._info.worker_id, self._stats())
         for held in list(self._held.values()):
             try:
-                await ports.queue.progress(held.video, held.accounting)
-            except LeaseLost:  # finished or lost since `extend`
+                if not held.ending:
+                    await ports.queue.progress(held.video, held.accounting)
+            except LeaseLost:  # ended or lost meanwhile; `_renew` tells which
                 continue
 
     async def _live(self) -> None:
-        """Live figures and everything answered since the last time, every few seconds."""
-        rpm, tpm = self._ports.engine.live()
-        await self._ports.workers.live(
+        """Live figures, and what a person should know now."""
+        ports = self._ports
+        rpm, tpm = ports.engine.live()
+        await ports.workers.live(
             self._info.worker_id,
             active_rpm=rpm,
             active_tpm=tpm,
-            requests_in_flight=self._ports.engine.in_flight,
-            limited_by=self._ports.engine.limited_by() or None,
+            requests_in_flight=ports.engine.in_flight,
+            limited_by=ports.tools.progress.waits_for or ports.engine.limited_by() or None,
         )
-        await self._ports.sink.flush()
         await self._write_alerts()
+
+    async def _flush(self) -> None:
+        await self._ports.sink.flush()
+
+    async def _save(self) -> None:
+        """Save answers, above all while Postgres is away; but after a long sleep see first whose the videos are."""
+        if self._lease.holds or self._database_is_away:
+            await self._ports.sink.save()
 
     async def _write_alerts(self) -> None:
         """What a person should know now goes where errors are looked for."""
@@ -406,23 +347,31 @@ class Worker:
 
     # ------------------------------------------------------------------------- stopping
 
-    def _stop_because(self, error: WorkerStop) -> None:
+    def _stop_because(self, error: Exception) -> None:
         if self._stop is None:
             self._stop = error
             log.error("worker_stops", reason=str(error))
         self.stop_now()
 
-    async def _say_goodbye(self, background: Sequence[asyncio.Task[None]]) -> None:
-        """The last writes of this life; what fails now is left to the leases."""
+    async def _end(self, background: Sequence[asyncio.Task[None]]) -> None:
+        """End the loops, then say goodbye; nothing of it may take for ever."""
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.wait(background, timeout=_GOODBYE_S)
+        if not self._lease.holds:
+            log.warning("goodbye_failed", reason="Postgres is away")
+            return
         try:
-            if self._stop is not None:
-                await self._report(self._stop)
-            await self._ports.sink.flush()
-            await self._write_alerts()
-            await self._ports.workers.heartbeat(self._info.worker_id, self._stats())
-            await self._ports.workers.offline(self._info.worker_id, failed=self._stop is not None)
-        except LipikaError as error:
-            log.warning("goodbye_failed", reason=str(error))
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._say_goodbye()
+        except (LipikaError, TimeoutError) as error:
+            log.warning("goodbye_failed", reason=str(error) or f"not within {_GOODBYE_S:g} s")
+
+    async def _say_goodbye(self) -> None:
+        """The last writes of this life; what fails now is left to the leases."""
+        if self._stop is not None:
+            await self._custody.report(self._stop)
+        await self._ports.sink.flush()
+        await self._write_alerts()
+        await self._ports.workers.heartbeat(self._info.worker_id, self._stats())
+        await self._ports.workers.offline(self._info.worker_id, failed=self._stop is not None)

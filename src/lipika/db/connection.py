@@ -7,6 +7,7 @@ but the database.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +27,8 @@ Params: TypeAlias = Mapping[str, object]
 Connection: TypeAlias = AsyncConnection[TupleRow]
 
 CONNECT_SECONDS = 10
+_RECONNECT_SECONDS = 8.0
+"""Attempts of the pool lie 1, 2, 4 ... s apart; after this long it starts over with whoever asks next."""
 _OPTIONS: dict[str, str | int] = {
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "lipika",
@@ -69,7 +72,7 @@ class Database:
         wait_seconds: how long to wait for a free connection before it counts as an outage.
     """
 
-    def __init__(self, url: str, *, max_size: int = 2, wait_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, *, max_size: int = 2, wait_seconds: float = 10.0) -> None:
         self._conninfo = _checked(url)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
@@ -78,6 +81,7 @@ class Database:
             max_size=max_size,
             timeout=wait_seconds,
             max_idle=300,
+            reconnect_timeout=_RECONNECT_SECONDS,
             name="lipika",
             open=False,
         )
@@ -149,11 +153,25 @@ class Database:
 
 @contextmanager
 def translated(what: str = "") -> Iterator[None]:
-    """Turn the driver's errors into ours; `what` names the query."""
+    """Turn the driver's errors into ours; `what` names the query.
+
+    A cancellation that came meanwhile is raised again: before Python 3.12 `asyncio.wait_for`, which the driver waits
+    with, loses one that arrives together with the reply.
+    """
+    before = _cancel_requests()
     try:
         yield
     except psycopg.Error as error:
+        if _cancel_requests() > before:
+            raise asyncio.CancelledError from error
         raise _translate(error, what) from error
+    if _cancel_requests() > before:
+        raise asyncio.CancelledError
+
+
+def _cancel_requests() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _translate(error: psycopg.Error, what: str) -> LipikaError:

@@ -124,6 +124,7 @@ class Queue:
         *,
         max_bytes: int | None = None,
         only: Sequence[str] | None = None,
+        alone: bool = True,
     ) -> list[ClaimedVideo]:
         """Take up to `limit` videos, charging each an attempt.
 
@@ -133,6 +134,7 @@ class Queue:
             limit: videos at most.
             max_bytes: input bytes at most, unless the first video alone has more. Unknown sizes count as 0.
             only: take none but these.
+            alone: the worker holds nothing else, so it may take a video whose last attempt this is.
         """
         params = {
             "worker_id": worker_id,
@@ -140,6 +142,7 @@ class Queue:
             "limit": limit,
             "max_bytes": max_bytes,
             "only": _listed(only),
+            "alone": alone,
         }
         return await self._database.rows(_QUERIES["claim"], params, ClaimedVideo)
 

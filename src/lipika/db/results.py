@@ -76,6 +76,10 @@ class Results:
             flags = _distinct(map(_discard_flag, discards[start : start + _ROWS_PER_STATEMENT]))
             await self._guarded("write_discards", claim, {"flags": to_json(flags)})
 
+    async def remove(self, claim: ClaimedVideo, segment_files: Sequence[str]) -> None:
+        """Delete rows of clips that the video no longer has, with their flags and sums. Raises LeaseLost."""
+        await self._guarded("remove", claim, {"segment_files": list(segment_files)})
+
     async def stored_answers(self, video_id: str) -> AsyncIterator[StoredAnswer]:
         """All clips stored for a video, by file name, in pages; clips that failed have no answer."""
         after = ""

@@ -80,7 +80,7 @@ def local_store(folder: Path, *, create: bool) -> LocalStore:
     if not create and not folder.is_dir():
         raise StorageError(f"there is no folder {folder}")
     try:
-        return LocalStore(folder, mkdir=create)
+        return LocalStore(folder, automatic_cleanup=create, mkdir=create)
     except (BaseError, OSError) as error:
         raise StorageError(f"cannot open the folder {folder}: {short_text(error)}") from None
 

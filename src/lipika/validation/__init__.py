@@ -12,11 +12,11 @@ from lipika.validation.catalogue import RULES, LaneName
 from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
 from lipika.validation.checks.tags import marker_count
 from lipika.validation.judge import lane, quality, score_parts, suspects_overlap, with_findings
-from lipika.validation.reading import read
+from lipika.validation.reading import Reading, read
 from lipika.validation.retry import RetryAdvice, acceptable, retry_advice
 from lipika.validation.timeline import overlap_findings, overlaps
 
-VALIDATOR_VERSION = "2"
+VALIDATOR_VERSION = "3"
 """Bump when any answer could get another verdict."""
 
 __all__ = [
@@ -27,10 +27,12 @@ __all__ = [
     "LaneName",
     "RetryAdvice",
     "acceptable",
+    "judge",
     "overlap_findings",
     "overlaps",
     "retry_advice",
     "validate",
+    "validator_version",
     "with_findings",
 ]
 
@@ -44,7 +46,12 @@ def validate(
     need it off). `bands` are rate limits per language, from the registry unless calibrated; calibrated ones
     show in `validator_version`.
     """
-    reading = read(answer, clip, language_hint, bands)
+    return judge(read(answer, clip, language_hint, bands), bands)
+
+
+def judge(reading: Reading, bands: Bands) -> Verdict:
+    """The verdict of a reading that was made with the same `bands`."""
+    answer, clip = reading.answer, reading.clip
     checks = ON_NO_SPEECH if answer.no_speech else ON_SPEECH
     findings = tuple(found for check in checks for found in check(reading))
     parts = score_parts(findings, clip.boundary_score)
@@ -61,8 +68,13 @@ def validate(
         num_inaudible=marker_count(reading, "INAUDIBLE"),
         num_event_tags=reading.tags.events.total(),
         text_length_per_sec=0.0 if answer.no_speech else reading.chars_per_second,
-        validator_version=f"{VALIDATOR_VERSION}+{bands.version}" if bands.version else VALIDATOR_VERSION,
+        validator_version=validator_version(bands),
     )
+
+
+def validator_version(bands: Bands = DEFAULT_BANDS) -> str:
+    """What verdicts under these limits carry: two with the same version agree on every answer."""
+    return f"{VALIDATOR_VERSION}+{bands.version}" if bands.version else VALIDATOR_VERSION
 
 
 _LANGUAGE_CODES = frozenset({"hint_mismatch", "language_other", "same_script_language"})

@@ -14,16 +14,21 @@ from dataclasses import asdict, dataclass, field, fields
 
 from lipika.errors import UsageError
 from lipika.languages import LANGUAGES
-from lipika.models import Answer, Clip, Severity
-from lipika.validation import DEFAULT_BANDS, RULES, Bands, validate
+from lipika.models import Answer, Clip, Severity, Verdict
+from lipika.validation import DEFAULT_BANDS, RULES, Bands, judge
 from lipika.validation.bands import LOW_FAIL, RateBand
-from lipika.validation.catalogue import Part
+from lipika.validation.catalogue import LaneName, Part
+from lipika.validation.checks.rate import is_complete, is_ended, rate_codes
 from lipika.validation.reading import read
 
 LEAST_CLIPS = 1_000
 ODD, IMPOSSIBLE = 1.5, 3.0  # interquartile ranges outside the quartiles
 STOPPED_SHARE = 0.45  # of the median
 HIGHEST_SYLLABLES, HIGHEST_CHARS = 18.0, 40.0  # nobody speaks faster, whatever the data say
+LEAST_SYLLABLES_WIDTH, LEAST_CHARS_WIDTH = (
+    0.5,
+    1.0,
+)  # of the quartiles: one voice reading is not how all speak
 
 _STEP = 0.05  # resolution of the histograms
 _FORMAT = "lipika-calibration-1"
@@ -31,29 +36,41 @@ _FORMAT = "lipika-calibration-1"
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The rates of one accepted transcript."""
+    """The rates of one transcript. `sound`: nothing is wrong with it, but perhaps its rate; only those teach."""
 
     language: str
     syllables_per_second: float
     chars_per_second: float
     quality_score: float
+    sound: bool = True
+    complete: bool = True  # it does not say itself that words are missing
+    ended: bool = True  # it has a final punctuation
 
 
-def observe(answer: Answer, clip: Clip, language_hint: str | None) -> Observation | None:
-    """What a transcript teaches; None for NO_SPEECH, unknown languages, and failures other than of the rate."""
-    reading = read(answer, clip, language_hint)
-    if answer.no_speech or reading.language is None:
+def observe(
+    answer: Answer, clip: Clip, language_hint: str | None, before: Bands = DEFAULT_BANDS
+) -> Observation | None:
+    """What is to be seen in a transcript under the limits `before`; None for NO_SPEECH and unknown languages."""
+    if answer.no_speech:
         return None
-    verdict = validate(answer, clip, language_hint)
-    for found in verdict.findings:
-        if found.severity is Severity.FAIL and RULES[found.code].part is not Part.RATE:
-            return None
+    reading = read(answer, clip, language_hint, before)
+    if reading.language is None:
+        return None
+    verdict = judge(reading, before)
     return Observation(
-        reading.language.code,
-        reading.syllables_per_second,
-        reading.chars_per_second,
-        verdict.quality_score,
+        language=reading.language.code,
+        syllables_per_second=reading.syllables_per_second,
+        chars_per_second=reading.chars_per_second,
+        quality_score=verdict.quality_score,
+        sound=_is_sound(verdict),
+        complete=is_complete(reading),
+        ended=is_ended(reading),
     )
+
+
+def _is_sound(verdict: Verdict) -> bool:
+    failures = (found.code for found in verdict.findings if found.severity is Severity.FAIL)
+    return all(RULES[code].part is Part.RATE for code in failures)
 
 
 @dataclass(slots=True)
@@ -79,36 +96,62 @@ class Histogram:
         return sum(count for step, count in self.counts.items() if not low <= step * _STEP <= high)
 
 
+Shape = tuple[int, int, bool, bool]
+"""What decides the rate findings of a clip: steps of syllables/s and characters/s, complete, ended."""
+
+
 @dataclass(slots=True)
 class Sample:
-    """What was observed of one language."""
+    """What was observed of one language. Memory grows with the rates that occur, not with the clips."""
 
-    syllables: Histogram = field(default_factory=Histogram)
+    syllables: Histogram = field(default_factory=Histogram)  # of sound transcripts, as the next two
     chars: Histogram = field(default_factory=Histogram)
     scores: Histogram = field(default_factory=Histogram)
+    shapes: Counter[Shape] = field(default_factory=Counter)  # of all
 
     @property
     def clips(self) -> int:
+        """How many transcripts teach."""
         return self.syllables.counts.total()
 
+    def add(self, seen: Observation) -> None:
+        syllables, chars = seen.syllables_per_second, seen.chars_per_second
+        self.shapes[(round(syllables / _STEP), round(chars / _STEP), seen.complete, seen.ended)] += 1
+        if seen.sound:
+            self.syllables.add(syllables)
+            self.chars.add(chars)
+            self.scores.add(seen.quality_score)
 
-def collect(observations: Iterable[Observation]) -> dict[str, Sample]:
-    """Language code -> its sample."""
-    samples: dict[str, Sample] = {}
+    def merge(self, other: Sample) -> None:
+        self.syllables.counts.update(other.syllables.counts)
+        self.chars.counts.update(other.chars.counts)
+        self.scores.counts.update(other.scores.counts)
+        self.shapes.update(other.shapes)
+
+
+Samples = dict[str, Sample]
+"""By language code."""
+
+
+def collect(observations: Iterable[Observation]) -> Samples:
+    samples: Samples = {}
     for seen in observations:
-        sample = samples.setdefault(seen.language, Sample())
-        sample.syllables.add(seen.syllables_per_second)
-        sample.chars.add(seen.chars_per_second)
-        sample.scores.add(seen.quality_score)
+        samples.setdefault(seen.language, Sample()).add(seen)
     return samples
+
+
+def merge(samples: Samples, others: Samples) -> None:
+    """Add what was collected apart."""
+    for code, other in others.items():
+        samples.setdefault(code, Sample()).merge(other)
 
 
 def learned_band(sample: Sample) -> RateBand:
     """Limits from the quartiles of one language's rates."""
     low, high = sample.syllables.quantile(0.25), sample.syllables.quantile(0.75)
-    width = high - low
+    width = max(high - low, LEAST_SYLLABLES_WIDTH)
     chars_high = sample.chars.quantile(0.75)
-    chars_width = chars_high - sample.chars.quantile(0.25)
+    chars_width = max(chars_high - sample.chars.quantile(0.25), LEAST_CHARS_WIDTH)
     low_fail = max(LOW_FAIL / 2, low - IMPOSSIBLE * width)
     return RateBand(
         syllables_low_fail=round(low_fail, 2),
@@ -150,7 +193,7 @@ class Calibration:
 SCORE_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def calibrate(samples: dict[str, Sample]) -> Calibration:
+def calibrate(samples: Samples) -> Calibration:
     """Bands for every language with enough clips."""
     enough = {code: sample for code, sample in sorted(samples.items()) if sample.clips >= LEAST_CLIPS}
     return Calibration(
@@ -200,31 +243,55 @@ def from_json(text: str) -> Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one language's new limits would do to the clips they were learned from."""
+    """What one language's new limits would do to the clips that were looked at.
+
+    Rates are known to 0.05 a second, so that the counts of clips just at a limit are.
+    """
 
     language: str
-    clips: int
+    taught: int  # clips the limits were learned from
+    clips: int  # all transcripts of the language
+    changed: int  # ... whose verdict would be another
     old: RateBand
     new: RateBand
     odd_before: int  # clips outside the warn limits for syllables
     odd_after: int
-    impossible_before: int  # ... outside the fail limits
-    impossible_after: int
+    closed_before: int  # clips that their rate alone keeps out of the lane `asr`
+    closed_after: int
+    score_quantiles: tuple[float, ...]
+    odd_score: float  # 1.5 interquartile ranges below the lower quartile, at least 0
 
 
-def changes(
-    samples: dict[str, Sample], calibration: Calibration, before: Bands = DEFAULT_BANDS
-) -> Iterator[Change]:
+def changes(samples: Samples, calibration: Calibration, before: Bands = DEFAULT_BANDS) -> Iterator[Change]:
     """One row per calibrated language."""
     for code, new in calibration.bands.items():
-        rates, old = samples[code].syllables, before.by_language[code]
+        sample, old = samples[code], before.by_language[code]
+        verdicts = [(_codes(old, shape), _codes(new, shape), clips) for shape, clips in sample.shapes.items()]
         yield Change(
             language=code,
-            clips=calibration.clips[code],
+            taught=calibration.clips[code],
+            clips=sample.shapes.total(),
+            changed=sum(clips for was, now, clips in verdicts if was != now),
             old=old,
             new=new,
-            odd_before=rates.outside(old.syllables_low_warn, old.syllables_high_warn),
-            odd_after=rates.outside(new.syllables_low_warn, new.syllables_high_warn),
-            impossible_before=rates.outside(old.syllables_low_fail, old.syllables_high_fail),
-            impossible_after=rates.outside(new.syllables_low_fail, new.syllables_high_fail),
+            odd_before=sample.syllables.outside(old.syllables_low_warn, old.syllables_high_warn),
+            odd_after=sample.syllables.outside(new.syllables_low_warn, new.syllables_high_warn),
+            closed_before=sum(clips for was, _now, clips in verdicts if _closes_asr(was)),
+            closed_after=sum(clips for _was, now, clips in verdicts if _closes_asr(now)),
+            score_quantiles=calibration.score_quantiles[code],
+            odd_score=_odd_score(calibration.score_quantiles[code]),
         )
+
+
+def _codes(band: RateBand, shape: Shape) -> tuple[str, ...]:
+    syllables, chars, complete, ended = shape
+    return rate_codes(band, syllables * _STEP, chars * _STEP, complete=complete, ended=ended)
+
+
+def _closes_asr(codes: tuple[str, ...]) -> bool:
+    return any(LaneName.ASR in RULES[code].closes for code in codes)
+
+
+def _odd_score(quantiles: tuple[float, ...]) -> float:
+    low, high = (quantiles[SCORE_SHARES.index(share)] for share in (0.25, 0.75))
+    return round(max(0.0, low - ODD * (high - low)), 2)

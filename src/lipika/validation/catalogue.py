@@ -56,6 +56,7 @@ class Rule:
     threshold: str
     source: str = "chosen"
     never_accepted: bool = False  # an answer like this is a failed clip, not a bad transcript
+    later: bool = False  # not for `validate` to find: it takes more than one answer and its clip
 
 
 _ALL = frozenset(LaneName)
@@ -171,15 +172,24 @@ _RULES = (
         "same_script_language", _FAIL, Part.LANGUAGE, 0.7, _ALL, _VARY,
         "The script fits, but the words are those of a neighbour: Assamese and Bengali, Hindi and Marathi, Urdu and "
         "Persian or Arabic.",
-        "more letters (ৰ ৱ / র) or function words of the neighbour than of the language, or pycld2 "
-        f"is sure of {limit.LANGUAGE_ID_PERCENT} % of the text",
-        "measured: pycld2 names 240 of 240 Hindi and 239 of 240 Marathi benchmark sentences rightly",
+        "marks: words that only the neighbour writes, by list, ending or letter (ৰ ৱ / র, ळ). "
+        f">= {limit.NEIGHBOUR_MARKS} marks and over 3 times the language's own, unless pycld2 is sure of the "
+        "language; or over twice its own, and pycld2 is sure of the neighbour. Urdu: "
+        f">= {limit.LANGUAGE_ID_LETTERS} letters without a mark of Urdu (ے ں ہ ٹ, اور), and pycld2 is sure of a "
+        f"rival, or two of ك ي ى ة, or >= {limit.UNMARKED_URDU_LETTERS} letters",
+        "marks chosen, thresholds measured",
     ),
     Rule(
         "neighbour_letters", _INFO, Part.LANGUAGE, 0.1, _NONE, _KEEP,
         "Some letters belong to the neighbouring language: Bengali র in Assamese, Assamese ৰ or ৱ in Bengali.",
         "any, but fewer than the language's own, or the text still reads as the language",
         "measured: 1 % of Assamese sentences in Common Voice",
+    ),
+    Rule(
+        "neighbour_words", _INFO, Part.LANGUAGE, 0.1, _NONE, _KEEP,
+        "Weak signs of the neighbour's words, such as a headline without any mark that pycld2 takes for it.",
+        "more marks of the neighbour than of the language, or none of either and pycld2 is sure of the neighbour",
+        "measured: 0.1 to 1 % of correct sentences",
     ),
     Rule(
         "arabic_letters", _INFO, Part.LANGUAGE, 0.05, _NONE, _KEEP,
@@ -267,6 +277,7 @@ _RULES = (
         "overlap_timeline", _WARN, Part.TAGS, 0.1, _TTS, _KEEP,
         "Segments of another speaker overlap this one in time.",
         f">= {limit.OVERLAP_MS} ms",
+        later=True,
     ),
     # ------------------------------------------------------------------------- repetition
     Rule(

@@ -1,4 +1,4 @@
-"""Old verdicts against new ones: what a new validator would change, for `lipika revalidate`."""
+"""Old verdicts against new ones: what a new validator changes, for `lipika revalidate`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Self
 
 from lipika.models import Verdict
 from lipika.validation.catalogue import LaneName
+
+DECILES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Confusion:
     )  # (open before, open after) -> clips
     gained: Counter[str] = field(default_factory=Counter)  # finding code -> clips that have it only now
     lost: Counter[str] = field(default_factory=Counter)
+    deciles: Counter[tuple[int, int]] = field(default_factory=Counter)  # score (old, new) -> clips; 9 = 0.9-1
     score_rose: int = 0
     score_fell: int = 0
 
@@ -48,6 +51,7 @@ class Confusion:
             counts[(name in old.lanes, name in new.lanes)] += 1
         self.gained.update(new.codes - old.codes)
         self.lost.update(old.codes - new.codes)
+        self.deciles[(_decile(old.quality_score), _decile(new.quality_score))] += 1
         self.score_rose += new.quality_score > old.quality_score
         self.score_fell += new.quality_score < old.quality_score
 
@@ -58,6 +62,7 @@ class Confusion:
                 self.lanes[name].update(counts)
             self.gained.update(other.gained)
             self.lost.update(other.lost)
+            self.deciles.update(other.deciles)
             self.score_rose += other.score_rose
             self.score_fell += other.score_fell
 
@@ -65,3 +70,8 @@ class Confusion:
     def unchanged(self) -> bool:
         moved = any(before is not after for counts in self.lanes.values() for before, after in counts)
         return not (moved or self.gained or self.lost or self.score_rose or self.score_fell)
+
+
+def _decile(score: float) -> int:
+    """0..9. Scores have four decimals: counted in those, 0.7 is never a hair below itself."""
+    return min(round(score * 10_000) // 1_000, DECILES - 1)

@@ -18,6 +18,9 @@ WRONG_SCRIPT_SHARE = 0.3  # of all letters, in a script that is neither the lang
 LATIN_HEAVY_SHARE = 0.85
 LANGUAGE_ID_LETTERS = 20  # letters and signs; fewer say little about a language
 LANGUAGE_ID_PERCENT = 80  # of the text, reliably, in another language
+NEIGHBOUR_MARKS = 2  # distinct words that only the neighbour writes; one may be a quotation
+ENDING_CHARS = 5  # of a word whose ending tells its language
+UNMARKED_URDU_LETTERS = 40  # measured: no 40 letters of running Urdu text (Common Voice) are without a mark
 ENGLISH_WORDS_SHARE = 0.25  # common words; ordinary English has 0.4-0.7, romanised Hindi 0-0.15
 LATIN_ONLY_WORDS = 4  # shorter all-Latin answers ("Okay, thank you.") are ordinary code-switching
 

@@ -29,25 +29,33 @@ where (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
 -- name: claim
 -- One statement, so that no two workers meet: expired leases and the front of the queue are locked with SKIP LOCKED,
 -- an attempt is charged before any work is done, and what has none left is failed by whoever comes across it.
+-- A crash charges all videos of its worker. So that the guilty one does not take the others along, a video's last
+-- attempt after a crash is made alone: by a worker with empty hands, one at a time.
 with expired as materialized (
   select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
   where status in ('claimed', 'processing') and lease_expires_at < now() and not held
     and (%(only)s::text[] is null or video_id = any(%(only)s))
+    and (%(alone)s or attempts = 0 or attempts <> max_attempts - 1)
   limit %(limit)s
   for update skip locked
 ), waiting as materialized (
   select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
   where status = 'pending' and not held
     and (%(only)s::text[] is null or video_id = any(%(only)s))
+    and (%(alone)s or attempts = 0 or attempts <> max_attempts - 1)
   order by priority desc, arrival
   limit %(limit)s
   for update skip locked
 ), candidate as (
-  select video_id, attempts >= max_attempts as exhausted,
+  select video_id, attempts >= max_attempts as exhausted, last_chance,
     row_number() over front as place,
+    first_value(last_chance) over front as led_by_last_chance,
     sum(coalesce(source_bytes, 0)) over front as bytes_so_far
-  from (select * from expired union all select * from waiting) locked
-  window front as (partition by attempts >= max_attempts order by priority desc, arrival)
+  from (
+    select *, attempts > 0 and attempts = max_attempts - 1 as last_chance
+    from (select * from expired union all select * from waiting) locked
+  ) known
+  window front as (partition by attempts >= max_attempts order by last_chance, priority desc, arrival)
 ), given_up as (
   update video_queue q
   set status = 'failed', claim_token = null, lease_expires_at = null, error_code = 'attempts_exhausted',
@@ -64,10 +72,12 @@ with expired as materialized (
     lease_expires_at = now() + make_interval(secs => %(lease_seconds)s), attempts = q.attempts + 1
   from candidate c
   where q.video_id = c.video_id and not c.exhausted and c.place <= %(limit)s
+    and (c.place = 1 or not c.last_chance and not c.led_by_last_chance)
     and (c.place = 1 or %(max_bytes)s::bigint is null or c.bytes_so_far <= %(max_bytes)s)
-  returning q.*
+  returning q.*, c.last_chance
 )
-select video_id, claim_token::text, source_key, output_key, language, attempts as attempt, source_bytes
+select video_id, claim_token::text, source_key, output_key, language, attempts as attempt, source_bytes,
+  last_chance as alone
 from claimed
 order by priority desc, arrival
 

@@ -163,6 +163,45 @@ with claim as materialized (
 )
 select exists (select from claim) as owned
 
+-- name: remove
+-- Another version of the trimmer cuts other clips: what the old one left is no part of the video any more.
+with claim as materialized (
+  select 1 from video_queue
+  where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+  for key share
+), removed as (
+  delete from transcription_results r
+  using claim
+  where r.video_id = %(video_id)s and r.segment_file = any(%(segment_files)s)
+  returning r.*
+), unflagged as (
+  delete from transcription_flags f
+  using claim
+  where f.video_id = %(video_id)s and f.segment_file = any(%(segment_files)s) and f.flag_type not like 'discard:%%'
+), counted as (
+  insert into quality_rollup as q (
+    hour, language, worker_id, clips, transcribed, no_speech, failed, asr_eligible, tts_clean, tts_expressive,
+    lang_mismatch, scored, score_sum, duration_ms, cost_usd
+  )
+  select date_trunc('hour', created_at), coalesce(nullif(expected_language_hint, ''), detected_language, 'unknown'),
+    worker_id, -count(*), -sum((status = 'transcribed')::int), -sum((status = 'no_speech')::int),
+    -sum((status = 'failed')::int), -sum(asr_eligible::int), -sum(tts_clean_eligible::int),
+    -sum(tts_expressive_eligible::int), -sum(coalesce(lang_mismatch_flag, false)::int),
+    -sum((quality_score is not null)::int), -sum(coalesce(quality_score, 0)), -sum(duration_ms), -sum(cost_usd)
+  from removed
+  group by 1, 2, 3
+  order by 1, 2, 3
+  on conflict (hour, language, worker_id) do update set
+    clips = q.clips + excluded.clips, transcribed = q.transcribed + excluded.transcribed,
+    no_speech = q.no_speech + excluded.no_speech, failed = q.failed + excluded.failed,
+    asr_eligible = q.asr_eligible + excluded.asr_eligible, tts_clean = q.tts_clean + excluded.tts_clean,
+    tts_expressive = q.tts_expressive + excluded.tts_expressive,
+    lang_mismatch = q.lang_mismatch + excluded.lang_mismatch, scored = q.scored + excluded.scored,
+    score_sum = q.score_sum + excluded.score_sum, duration_ms = q.duration_ms + excluded.duration_ms,
+    cost_usd = q.cost_usd + excluded.cost_usd
+)
+select exists (select from claim) as owned
+
 -- name: stored_answers
 -- One page by key: no cursor survives a transaction pooler.
 select segment_file, audio_digest, status, trimmer_version, expected_language_hint,

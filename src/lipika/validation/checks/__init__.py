@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lipika.models import Finding
-from lipika.validation.checks import audio, form, language, numbers, rate, repetition, script, speech, tags
+from lipika.validation.checks import (
+    audio,
+    form,
+    language,
+    neighbours,
+    numbers,
+    rate,
+    repetition,
+    script,
+    speech,
+    tags,
+)
 from lipika.validation.reading import Reading
 
 Check = Callable[[Reading], Iterator[Finding]]
@@ -15,6 +26,7 @@ ON_SPEECH: tuple[Check, ...] = (
     *rate.CHECKS,
     *script.CHECKS,
     *language.CHECKS,
+    *neighbours.CHECKS,
     *tags.CHECKS,
     *repetition.CHECKS,
     *form.CHECKS,

@@ -6,37 +6,54 @@ import re
 from collections.abc import Iterator
 
 from lipika.models import Finding
+from lipika.validation.bands import RateBand
 from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading
 
 _ENDED = re.compile(r"(?<!\.)[.!?।॥۔؟][\"'”’)\]\s]{0,4}\Z")  # an ellipsis is no end
 
 
-def too_fast(reading: Reading) -> Iterator[Finding]:
-    band = reading.band
-    syllables, chars = reading.syllables_per_second, reading.chars_per_second
+def rate_codes(
+    band: RateBand, syllables: float, chars: float, *, complete: bool, ended: bool
+) -> tuple[str, ...]:
+    """The findings of a rate. `syllables` are per second of speech, `chars` per second of clip.
+
+    `complete`: the answer does not say itself that words are missing; `ended`: the text has an end. A text without
+    one that is short for its speech is cut off, unless `rate_low` and below have said so already.
+    """
+    codes = []
     if syllables > band.syllables_high_fail or chars > band.chars_high_fail:
-        yield finding("rate_impossible", _evidence(reading))
+        codes.append("rate_impossible")
     elif syllables > band.syllables_high_warn or chars > band.chars_high_warn:
-        yield finding("rate_high", _evidence(reading))
+        codes.append("rate_high")
+    if complete and syllables < band.syllables_low_fail:
+        codes.append("rate_too_low")
+    elif complete and syllables < band.syllables_low_warn:
+        codes.append("rate_low")
+    elif complete and not ended and syllables < band.syllables_stopped:
+        codes.append("truncated")
+    return tuple(codes)
 
 
-def too_slow(reading: Reading) -> Iterator[Finding]:
-    if reading.tags.markers["INAUDIBLE"]:
-        return  # the answer says itself that words are missing
-    syllables = reading.syllables_per_second
-    if syllables < reading.band.syllables_low_fail:
-        yield finding("rate_too_low", _evidence(reading))
-    elif syllables < reading.band.syllables_low_warn:
-        yield finding("rate_low", _evidence(reading))
+def is_complete(reading: Reading) -> bool:
+    return not reading.tags.markers["INAUDIBLE"]
 
 
-def stops_early(reading: Reading) -> Iterator[Finding]:
-    """A text without an end that is short for its speech. `rate_low` and below have said it already."""
-    syllables = reading.syllables_per_second
-    short = reading.band.syllables_low_warn <= syllables < reading.band.syllables_stopped
-    if short and not reading.tags.markers["INAUDIBLE"] and not _ENDED.search(reading.answer.transcription):
-        yield finding("truncated", f"ends in {reading.plain[-12:]!r}; {_evidence(reading)}")
+def is_ended(reading: Reading) -> bool:
+    return _ENDED.search(reading.answer.transcription) is not None
+
+
+def rates(reading: Reading) -> Iterator[Finding]:
+    codes = rate_codes(
+        reading.band,
+        reading.syllables_per_second,
+        reading.chars_per_second,
+        complete=is_complete(reading),
+        ended=is_ended(reading),
+    )
+    for code in codes:
+        cut = f"ends in {reading.plain[-12:]!r}; " if code == "truncated" else ""
+        yield finding(code, cut + _evidence(reading))
 
 
 def _evidence(reading: Reading) -> str:
@@ -46,4 +63,4 @@ def _evidence(reading: Reading) -> str:
     )
 
 
-CHECKS = (too_fast, too_slow, stops_early)
+CHECKS = (rates,)

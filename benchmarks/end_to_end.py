@@ -1,0 +1,168 @@
+"""A whole `lipika run` from tars to result tars: clips a minute, CPU, memory, requests in flight.
+
+Simulator (light, over TLS) and Postgres run on the same machine and take their share of its cores, but are not
+counted. Start-up is measured by a run of one tar and taken off, so that a clip's cost does not depend on how many
+there are. CPU times grow with what else the machine does, so the floor is measured right before and after, by two
+processes side by side, which keep both cores as busy as the run does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.command import Ran, Sample, lipika_run
+from benchmarks.setting import (
+    Machine,
+    Setting,
+    corpus,
+    in_child,
+    machine,
+    save,
+    scratch_folder,
+    set_latency,
+    setting,
+)
+
+CLIPS = 2500
+LATENCIES_S = (2.0, 8.0)
+_SEGMENTS = 40
+_FLOOR_S = 4.0  # each time
+_FLOOR_LATENCY_S = 0.25
+_DISTINCT = 16  # tars; the others are the same under other names
+
+SETTINGS = {"MAX_VIDEOS": 512, "MAX_BUFFER_MB": 2048}
+"""Room for what is in flight at 20,000 a minute and 8 s: 2,700 clips of 125 KB, and as many again in the making."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndToEnd:
+    """One run. `cpu_ms` is per clip without start-up; memory is of all lipika processes together."""
+
+    machine: Machine
+    latency_s: float
+    clips: int
+    wall_s: float
+    start_s: float  # CPU of a run of one tar, most of which is start-up
+    cpu_ms: float
+    floor_ms: float
+    ratio: float
+    clips_per_minute: float  # over the whole run, start and tail included
+    steady_clips_per_minute: float
+    cores_used: float  # by lipika
+    peak_rss_mb: float
+    max_in_flight: int
+    curve: tuple[Sample, ...]
+
+
+async def measure(clips: int = CLIPS, latencies_s: Sequence[float] = LATENCIES_S) -> list[EndToEnd]:
+    """One run per latency, each with a database of its own."""
+    with scratch_folder() as folder:
+        tar_files = _many(folder / "in", -(-clips // _SEGMENTS))
+        return [await _measure(folder, tar_files, latency_s) for latency_s in latencies_s]
+
+
+async def _measure(folder: Path, tar_files: Sequence[Path], latency_s: float) -> EndToEnd:
+    load_before = os.getloadavg()[0]
+    async with setting(folder, latency_s=_FLOOR_LATENCY_S) as place:
+        floor_ms = [await _floor_ms(place, tar_files)]
+        await set_latency(place, latency_s)
+        small = await lipika_run(place, tar_files[:1], folder / "out", **SETTINGS)
+        ran = await lipika_run(place, tar_files[1:], folder / "out", **SETTINGS)
+        await set_latency(place, _FLOOR_LATENCY_S)
+        floor_ms.append(await _floor_ms(place, tar_files))
+    shutil.rmtree(folder / "out")
+    return _result(latency_s, small, ran, sum(floor_ms) / 2, machine(load_before))
+
+
+async def _floor_ms(place: Setting, tar_files: Sequence[Path]) -> float:
+    """CPU per clip of two floors side by side."""
+    arguments = (place.simulator.url, _FLOOR_S, *tar_files[:_DISTINCT])
+    told = await asyncio.gather(
+        *(
+            in_child(
+                "benchmarks.floor", *arguments, environment=place.child_environment(), folder=place.folder
+            )
+            for _ in range(2)
+        )
+    )
+    return sum(map(float, told)) / len(told)
+
+
+def _result(latency_s: float, small: Ran, ran: Ran, floor_ms: float, where: Machine) -> EndToEnd:
+    cpu_ms = (ran.cpu_s - small.cpu_s) / (ran.clips - small.clips) * 1000
+    return EndToEnd(
+        machine=where,
+        latency_s=latency_s,
+        clips=ran.clips,
+        wall_s=round(ran.wall_s, 1),
+        start_s=round(small.cpu_s, 2),
+        cpu_ms=cpu_ms,
+        floor_ms=floor_ms,
+        ratio=cpu_ms / floor_ms,
+        clips_per_minute=round(ran.clips / ran.wall_s * 60),
+        steady_clips_per_minute=round(ran.steady_clips_per_minute()),
+        cores_used=round(ran.cpu_s / ran.wall_s, 2),
+        peak_rss_mb=ran.peak_rss_mb,
+        max_in_flight=ran.max_in_flight,
+        curve=ran.rss_curve(),
+    )
+
+
+def _many(folder: Path, count: int) -> Sequence[Path]:
+    """That many tars and one more, of which only a few are made; the others are links to them."""
+    made = corpus(folder, min(_DISTINCT, count + 1), _SEGMENTS)
+    more = []
+    for number in range(len(made), count + 1):
+        link = folder / f"again_{number:05d}.tar"
+        link.hardlink_to(made[number % len(made)])
+        more.append(link)
+    return [*made, *more]
+
+
+def main(clips: int = CLIPS) -> None:
+    results = asyncio.run(measure(clips))
+    save("end_to_end", results)
+    print(table(results))
+
+
+def table(results: Sequence[EndToEnd]) -> str:
+    """The results as Markdown."""
+    heads = (
+        "latency, median",
+        "clips",
+        "clips per minute, steady",
+        "of the whole run",
+        "CPU ms per clip",
+        "the floor",
+        "ratio",
+        "cores used",
+        "peak RSS, MB",
+        "most in flight",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---:" * len(heads) + "|"]
+    lines += [f"| {' | '.join(_cells(each))} |" for each in results]
+    return "\n".join(lines)
+
+
+def _cells(result: EndToEnd) -> tuple[str, ...]:
+    return (
+        f"{result.latency_s:g} s",
+        f"{result.clips:,}",
+        f"{result.steady_clips_per_minute:,}",
+        f"{result.clips_per_minute:,}",
+        f"{result.cpu_ms:.2f}",
+        f"{result.floor_ms:.2f}",
+        f"{result.ratio:.2f}",
+        f"{result.cores_used:.2f}",
+        f"{result.peak_rss_mb:,.0f}",
+        f"{result.max_in_flight:,}",
+    )
+
+
+if __name__ == "__main__":
+    main()

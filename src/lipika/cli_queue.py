@@ -1,0 +1,361 @@
+"""The queue's commands: `queue_commands` gives them to the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lipika.errors import UsageError
+from lipika.models import VideoStatus
+
+if TYPE_CHECKING:
+    from lipika.config import Settings
+    from lipika.db.queue import AddReport, Queue, QueuedVideo
+
+Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Videos = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VIDEO...", help="Video ids; `-` reads one a line from stdin.", show_default=False
+    ),
+]
+
+out = Console(highlight=False)
+
+
+def queue_commands(run: Run) -> typer.Typer:
+    """The group `lipika queue`; `run` is the command line's own."""
+    app = typer.Typer(help="The queue of videos.", no_args_is_help=True)
+    _filling(app, run)
+    _looking(app, run)
+    _starting_over(app, run)
+    _holding(app, run)
+    return app
+
+
+def _filling(app: typer.Typer, run: Run) -> None:
+    @app.command("add")
+    def add(
+        sources: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="SOURCE...",
+                help="Tars, folders of tars, s3://bucket/prefix, or lists of videos (.csv, .jsonl, .parquet).",
+                show_default=False,
+            ),
+        ] = None,
+        from_table: Annotated[
+            str | None,
+            typer.Option(
+                help="A table of the database with video_id and language (`lipika db check` lists them)."
+            ),
+        ] = None,
+        key_template: Annotated[
+            str, typer.Option(help="The archive's key below STORE_URL, for lists and tables that name none.")
+        ] = "{video_id}.tar",
+        key_column: Annotated[
+            str | None, typer.Option(help="The column of the table that holds the archive's key or URL.")
+        ] = None,
+        out_url: Annotated[
+            str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
+        ] = None,
+        language: Annotated[
+            str | None, typer.Option(help="Language hint where none is known, such as hi.")
+        ] = None,
+        priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Put videos into the queue for workers. Adding one twice changes nothing.
+
+        Example: lipika queue add --from-table videos --key-template 'raw/{video_id}.tar'
+        """
+        if bool(sources) == bool(from_table):
+            raise typer.BadParameter("give sources or --from-table, one of the two")
+        if "{video_id}" not in key_template:
+            raise typer.BadParameter("must contain {video_id}", param_hint="--key-template")
+
+        async def job() -> tuple[object, list[str]]:
+            from lipika.config import load_settings
+
+            settings = load_settings(lipika_data_dir=data_dir, output_url=out_url)
+            if from_table:
+                return await _add_table(settings, from_table, key_template, key_column, language, priority)
+            return await _add_sources(settings, sources or [], key_template, language, priority)
+
+        report, conflicts = run(job)
+        if as_json:
+            _print_json(report)
+        else:
+            out.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in _counts(report)))
+            for video_id in conflicts:
+                out.print(
+                    f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is",
+                    markup=False,
+                )
+        if conflicts:
+            raise typer.Exit(1)
+
+
+def _looking(app: typer.Typer, run: Run) -> None:
+    @app.command("status")
+    def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+        """How many videos are pending, at work, done and failed; why the last ones failed."""
+
+        async def look(queue: Queue) -> Any:
+            return await queue.counts(), await queue.list_videos(VideoStatus.FAILED, limit=20)
+
+        counts, failed = run(lambda: _on_queue(data_dir, look))
+        if as_json:
+            reasons = [
+                {"video_id": row.video_id, "code": row.error_code, "message": row.error_message}
+                for row in failed
+            ]
+            _print_json({**asdict(counts), "total": counts.total, "failed_videos": reasons})
+            return
+        names = ("pending", "held", "claimed", "processing", "done", "failed", "total")
+        table = Table(box=None)
+        for name in names:
+            table.add_column(name, justify="right")
+        table.add_row(*(f"{getattr(counts, name):,}" for name in names))
+        out.print(table)
+        _print_failures(failed)
+
+    @app.command("list")
+    def list_videos(
+        failed: Annotated[
+            bool, typer.Option("--failed", help="Only failed ones, with their reasons.")
+        ] = False,
+        state: Annotated[
+            VideoStatus | None, typer.Option("--status", help="Only those.", show_default=False)
+        ] = None,
+        limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+        after: Annotated[str, typer.Option(help="Go on after this video id: the next page.")] = "",
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Videos by id, a page at a time."""
+        wanted = VideoStatus.FAILED if failed else state
+        page = run(
+            lambda: _on_queue(data_dir, lambda queue: queue.list_videos(wanted, limit=limit, after=after))
+        )
+        if as_json:
+            _print_json(page)
+        elif failed:
+            _print_failures(page)
+        else:
+            _print_videos(page)
+        if len(page) == limit and not as_json:
+            out.print(f"more: --after {page[-1].video_id}", markup=False)
+
+
+def _starting_over(app: typer.Typer, run: Run) -> None:
+    @app.command("requeue")
+    def requeue(
+        videos: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="VIDEO...", help="Video ids; `-` reads one a line from stdin.", show_default=False
+            ),
+        ] = None,
+        all_failed: Annotated[
+            bool, typer.Option("--all-failed", help="Every video that has failed.")
+        ] = False,
+        also_done: Annotated[
+            bool, typer.Option("--also-done", help="Done ones too; their stored answers are used again.")
+        ] = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Let failed videos start over, with all their attempts."""
+        if bool(videos) == all_failed:
+            raise typer.BadParameter("give video ids or --all-failed, one of the two")
+        if all_failed and also_done:
+            raise typer.BadParameter("--also-done needs video ids: it would start the whole corpus over")
+        ids = None if all_failed else _ids(videos or [])
+        changed = run(lambda: _on_queue(data_dir, lambda queue: queue.requeue(ids, also_done=also_done)))
+        _report("requeued", changed, ids)
+
+
+def _holding(app: typer.Typer, run: Run) -> None:
+    @app.command("hold")
+    def hold(videos: Videos, data_dir: DataDir = None) -> None:
+        """Keep videos from being claimed until `release`. Work under way goes on."""
+        ids = _ids(videos)
+        _report("held", run(lambda: _on_queue(data_dir, lambda queue: queue.hold(ids))), ids)
+
+    @app.command("release")
+    def release(
+        videos: Videos,
+        claimed: Annotated[
+            bool,
+            typer.Option(
+                "--claimed", help="Also take them from workers that have them: for one known to be gone."
+            ),
+        ] = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Let held videos go; with --claimed, also free those of a dead worker before its lease runs out."""
+        ids = _ids(videos)
+
+        async def let_go(queue: Queue) -> int:
+            freed = await queue.hold(ids, held=False)
+            return freed + (await queue.take_back(ids) if claimed else 0)
+
+        _report("released", run(lambda: _on_queue(data_dir, let_go)), ids)
+
+    @app.command("remove")
+    def remove(videos: Videos, data_dir: DataDir = None) -> None:
+        """Take videos out of the queue. What is stored of them stays; videos at work are left alone."""
+        ids = _ids(videos)
+        _report("removed", run(lambda: _on_queue(data_dir, lambda queue: queue.remove(ids))), ids)
+
+
+# ----------------------------------------------------------------------------- what they do
+
+
+async def _on_queue(data_dir: Path | None, work: Callable[[Queue], Coroutine[Any, Any, Any]]) -> Any:
+    from lipika.app import open_database
+    from lipika.config import load_settings
+    from lipika.db.queue import Queue
+
+    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+        return await work(Queue(database))
+
+
+async def _add_sources(
+    settings: Settings, sources: Sequence[str], key_template: str, language: str | None, priority: int
+) -> tuple[object, list[str]]:
+    """Archives that are looked for, and lists that are believed."""
+    from lipika.app import open_database, store_settings
+    from lipika.db.queue import Queue
+    from lipika.lists import Defaults, is_list, read_list
+    from lipika.sources import find_videos, results_root
+
+    hint = _code(language)
+    archives = [source for source in sources if not is_list(source)]
+    lists = [Path(source) for source in sources if is_list(source)]
+    if archives and not settings.output_url:
+        raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
+    out_root = results_root(settings.output_url) if settings.output_url else ""
+    found = (
+        [
+            replace(video, language=hint, priority=priority)
+            for video in await find_videos(archives, settings.output_url, store_settings(settings))
+        ]
+        if archives
+        else []
+    )
+    defaults = Defaults(out_root, key_template, hint, priority)
+    reports: list[AddReport] = []
+    async with open_database(settings) as database:
+        queue = Queue(database)
+        for videos in (found, *(read_list(path, defaults) for path in lists)):
+            reports.append(await queue.add(videos, max_attempts=settings.max_attempts))  # noqa: PERF401
+    conflicts = [video_id for report in reports for video_id in report.conflicts]
+    total = {
+        "added": sum(report.added for report in reports),
+        "already_there": sum(report.existing for report in reports),
+        "conflicts": conflicts,
+    }
+    return total, conflicts
+
+
+async def _add_table(
+    settings: Settings,
+    table: str,
+    key_template: str,
+    key_column: str | None,
+    language: str | None,
+    priority: int,
+) -> tuple[object, list[str]]:
+    from lipika.app import open_database
+    from lipika.db.tables import TableSource, add_table
+    from lipika.sources import OUTPUT_SUFFIX, results_root
+
+    prefix = f"{results_root(settings.output_url).rstrip('/')}/" if settings.output_url else ""
+    source = TableSource(
+        table,
+        key_template,
+        key_column,
+        prefix,
+        OUTPUT_SUFFIX,
+        _code(language),
+        priority,
+        settings.max_attempts,
+    )
+    async with open_database(settings) as database:
+        return await add_table(database, source), []
+
+
+def _code(language: str | None) -> str | None:
+    from lipika.languages import LANGUAGES, find_language
+
+    hint = find_language(language)
+    if language and hint is None:
+        raise UsageError(f"--language {language}: not one of {', '.join(LANGUAGES)}")
+    return hint.code if hint else None
+
+
+def _ids(given: Sequence[str]) -> list[str]:
+    if "-" not in given:
+        return list(given)
+    read = [line.strip() for line in sys.stdin if line.strip()]
+    return [*(video_id for video_id in given if video_id != "-"), *read]
+
+
+# ----------------------------------------------------------------------------- what they print
+
+
+def _report(verb: str, changed: int, ids: Sequence[str] | None) -> None:
+    out.print(f"{verb} {changed}" + ("" if ids is None else f" of {len(ids)}"))
+    if ids is not None and changed < len(ids):
+        raise typer.Exit(1)
+
+
+def _counts(report: object) -> list[tuple[str, int]]:
+    values = report if isinstance(report, dict) else asdict(report)  # type: ignore[call-overload]
+    return [
+        (name, len(value) if isinstance(value, list) else value)
+        for name, value in values.items()
+        if value or name != "conflicts"
+    ]
+
+
+def _print_failures(page: Sequence[QueuedVideo]) -> None:
+    for row in page:
+        out.print(f"failed  {row.video_id}: {row.error_message}", markup=False, soft_wrap=True)
+
+
+def _print_videos(page: Sequence[QueuedVideo]) -> None:
+    table = Table("video", "status", "language", "priority", "attempts", "clips", "worker", box=None)
+    for row in page:
+        table.add_row(
+            row.video_id,
+            "held" if row.held and row.status == VideoStatus.PENDING else row.status,
+            row.language or "",
+            str(row.priority),
+            f"{row.attempts} of {row.max_attempts}",
+            f"{row.segments_transcribed:,} of {row.clip_count:,}",
+            row.claimed_by or "",
+        )
+    out.print(table)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.flush()

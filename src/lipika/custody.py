@@ -1,0 +1,255 @@
+"""One video in a worker's hands, from its claim to its end: done, failed, given back or lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lipika.db.queue import Queue
+from lipika.db.results import Results, StoredAnswer
+from lipika.db.workers import Workers
+from lipika.engine import Alert, Engine
+from lipika.errors import Draining, LeaseLost, LipikaError, Unavailable, VideoError, WorkerStop
+from lipika.lease import Lease
+from lipika.log import get_logger, redact
+from lipika.models import Accounting, ClaimedVideo
+from lipika.pipeline import Place, Tools, VideoReport, transcribe_video
+from lipika.sink import ResultSink
+
+log = get_logger(__name__)
+
+_GIVE_BACK_S = 8.0
+"""For the last writes for a video; what is away longer is left to the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a worker talks to."""
+
+    queue: Queue
+    results: Results
+    workers: Workers
+    engine: Engine
+    sink: ResultSink
+    tools: Tools
+    alerts: list[Alert]  # emptied into the database with the live figures
+    source: Callable[[str], Place]
+    target: Callable[[str], Place]
+
+
+@dataclass(slots=True)
+class Held:
+    """A video this worker owns."""
+
+    video: ClaimedVideo
+    accounting: Accounting = field(default_factory=Accounting)
+    task: asyncio.Task[None] | None = None
+    lost: bool = False
+    ending: bool = False  # its last writes are under way: they notice themselves if the claim is lost
+
+    def cancel(self) -> None:
+        """Stop working on it; what has been answered is kept."""
+        if not self.ending and self.task is not None:
+            self.task.cancel()
+
+
+@dataclass(slots=True)
+class Tally:
+    """Videos this worker has ended, and why those that failed did."""
+
+    done: int = 0
+    failed: int = 0
+    released: int = 0
+    lost: int = 0
+    errors: list[tuple[str, str]] = field(default_factory=list)  # the last hundred (video, message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What former attempts left: answers by audio digest, and the rows they are stored under."""
+
+    answers: Mapping[str, StoredAnswer]
+    rows: frozenset[str]
+
+
+class Custody:
+    """Brings the videos of one worker to their ends. `on_stop` is told of what should stop the worker."""
+
+    def __init__(
+        self, worker_id: str, ports: Ports, lease: Lease, on_stop: Callable[[WorkerStop], None]
+    ) -> None:
+        self._worker_id = worker_id
+        self._ports = ports
+        self._lease = lease
+        self._on_stop = on_stop
+        self.tally = Tally()
+
+    async def carry(self, held: Held) -> None:
+        """The unit boundary: whatever happens to one video ends here."""
+        video = held.video
+        try:
+            await self._transcribe(held)
+        except (asyncio.CancelledError, Draining):
+            await self._give_back(held)
+        except LeaseLost as error:
+            held.lost = True
+            log.warning("lease_lost", video=video.video_id, reason=str(error))
+        except WorkerStop as error:
+            await self._give_back(held)
+            self._on_stop(error)
+        except Unavailable as error:
+            # Nothing is wrong with the video: it goes back with its attempt.
+            log.warning("video_waits", video=video.video_id, reason=str(error))
+            await self._give_back(held)
+        except Exception as error:  # one video's trouble is never the worker's
+            await self._fail(held, error)
+        finally:
+            self._ports.sink.drop(video.video_id)
+            self._ports.sink.partials.forget(video)
+            self.tally.lost += held.lost
+
+    async def _transcribe(self, held: Held) -> None:
+        ports, video, started = self._ports, held.video, time.monotonic()
+        await patiently(lambda: ports.queue.start(video))
+        earlier = await self._earlier(video)
+        report = await transcribe_video(
+            video,
+            ports.source(video.source_key),
+            ports.target(video.output_key),
+            ports.tools,
+            earlier.answers,
+            held.accounting,
+        )
+        held.ending = True
+        await patiently(lambda: self._finish(held, earlier, report))
+        self.tally.done += 1
+        accounting = held.accounting
+        log.info(
+            "video_done",
+            video=video.video_id,
+            attempt=video.attempt,
+            segments=accounting.segments,
+            discarded=accounting.segments_discarded,
+            clips=accounting.clips,
+            transcribed=accounting.transcribed,
+            no_speech=accounting.no_speech,
+            failed=accounting.failed,
+            reused=report.reused,
+            bytes=report.output.size,
+            cost_usd=round(report.cost_usd, 6),
+            seconds=round(time.monotonic() - started, 2),
+        )
+
+    async def _earlier(self, video: ClaimedVideo) -> _Earlier:
+        """Paid answers of former attempts, from the database and from the store: either may have been lost."""
+        answers: dict[str, StoredAnswer] = {}
+        rows: set[str] = set()
+
+        async def read_rows() -> None:
+            async for stored in self._ports.results.stored_answers(video.video_id):
+                rows.add(stored.segment_file)
+                if stored.answer is not None:
+                    answers[stored.audio_digest] = stored
+
+        await patiently(read_rows)
+        for stored in await self._ports.sink.partials.load(video):
+            answers.setdefault(stored.audio_digest, stored)
+        return _Earlier(answers, frozenset(rows))
+
+    async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
+        """Rows first, then `done` in the one statement that checks the claim. May be repeated as a whole."""
+        ports, video = self._ports, held.video
+        await ports.sink.flush_all()
+        await ports.results.write_discards(video, report.discards)
+        stale = earlier.rows - report.segment_files
+        if stale:  # another trimmer cut the video into other clips
+            log.warning("stale_rows_removed", video=video.video_id, rows=len(stale))
+            await ports.results.remove(video, sorted(stale))
+        await ports.queue.progress(video, held.accounting)  # raises LeaseLost before anything is deleted
+        await ports.sink.leave_unsaved(video)
+        await ports.sink.partials.clear(video)
+        await ports.queue.finish(
+            video, held.accounting, output_bytes=report.output.size, output_digest=report.sha256
+        )
+
+    async def _give_back(self, held: Held) -> None:
+        """Keep what has been answered, then let another worker have the video; the attempt is given back."""
+        if held.lost:
+            return
+        held.ending = True
+        video, sink = held.video, self._ports.sink
+        if not await self._in_time(sink.save()):
+            log.warning("answers_not_saved", video=video.video_id)
+        # Without a lease Postgres is away, or the video somebody else's: then the lease runs out by itself, and the
+        # attempt has been charged.
+        if not (
+            self._lease.holds
+            and await self._in_time(sink.flush())
+            and await self._in_time(self._release(video))
+        ):
+            log.warning("release_failed", video=video.video_id)
+
+    async def _release(self, video: ClaimedVideo) -> bool:
+        try:
+            await self._ports.queue.release(video)
+        except LipikaError as error:
+            log.warning("release_failed", video=video.video_id, reason=str(error))
+            return False
+        self.tally.released += 1
+        return True
+
+    async def _in_time(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """The outcome of a last write; False when it takes too long."""
+        try:
+            async with asyncio.timeout(_GIVE_BACK_S):
+                return await work
+        except TimeoutError:
+            return False
+
+    async def _fail(self, held: Held, error: Exception) -> None:
+        """Record why, and give the video up: for good where its content is at fault, else until the next attempt."""
+        held.ending = True
+        video, ports = held.video, self._ports
+        code = error.code if isinstance(error, VideoError) else type(error).__name__
+        message = redact(f"{video.video_id}: {error}")
+        log.error("video_failed", video=video.video_id, attempt=video.attempt, code=code, reason=message)
+        self.tally.failed += 1
+        self.tally.errors = [*self.tally.errors[-99:], (video.video_id, message)]
+        try:
+            await ports.sink.flush()
+            await ports.sink.save()
+            await self.report(error, video.video_id)
+            await patiently(lambda: ports.queue.progress(video, held.accounting))
+            retry = not isinstance(error, VideoError)
+            await patiently(lambda: ports.queue.fail(video, code, message, retry=retry))
+        except LipikaError as lost:
+            log.warning("failure_not_stored", video=video.video_id, reason=str(lost))
+
+    async def report(self, error: BaseException, video_id: str | None = None) -> None:
+        """Put an exception with its traceback into log and database; never fails itself."""
+        text = redact("".join(traceback.format_exception(error)))
+        log.error("error", video=video_id, kind=type(error).__name__, traceback=text)
+        try:
+            await self._ports.workers.record_error(
+                self._worker_id, video_id, type(error).__name__, redact(str(error)), text
+            )
+        except LipikaError as away:
+            log.warning("error_not_stored", reason=str(away))
+
+
+async def patiently(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Repeat database work while Postgres is away; each write is conditional on the claim, so it may be repeated."""
+    wait_s = 0.5
+    while True:
+        try:
+            await work()
+        except Unavailable as error:
+            log.warning("database_waits", reason=str(error), wait_s=wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, 10.0)
+        else:
+            return

@@ -1,0 +1,31 @@
+-- name: add_table
+-- Inside the database: a million rows never leave it. The table and the key column are quoted identifiers. Language names
+-- and codes in whatever spelling become codes of the registry. The outer select sees the queue as it was before.
+with given as materialized (
+  select distinct on (t.video_id::text)
+    t.video_id::text as video_id,
+    coalesce(nullif({key}, ''), replace(%(key_template)s, '{{video_id}}', t.video_id::text)) as source_key,
+    %(output_prefix)s || t.video_id::text || %(output_suffix)s as output_key,
+    coalesce(exact.code, short.code, %(language)s) as language
+  from {table} t
+  left join lateral (select replace(lower(trim(t.language::text)), '_', '-') as name) spelt on true
+  left join unnest(%(aliases)s::text[], %(codes)s::text[]) as exact (alias, code) on exact.alias = spelt.name
+  left join unnest(%(aliases)s::text[], %(codes)s::text[]) as short (alias, code)
+    on short.alias = split_part(spelt.name, '-', 1)
+  where t.video_id::text <> ''
+  order by t.video_id::text, t.language
+), added as (
+  insert into video_queue (video_id, source_key, output_key, language, priority, max_attempts)
+  select video_id, source_key, output_key, language, %(priority)s, %(max_attempts)s
+  from given
+  on conflict (video_id) do nothing
+  returning video_id, language
+)
+select
+  (select count(*) from given) as found,
+  (select count(*) from added) as added,
+  (select count(*) from added where language is null) as without_language,
+  (
+    select count(*) from given g join video_queue q using (video_id)
+    where (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
+  ) as conflicts

@@ -1,0 +1,257 @@
+"""Result rows as they are stored, read whole and given new verdicts; for `calibrate` and `revalidate`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from lipika.db.connection import Database
+from lipika.db.payload import to_json
+from lipika.db.queries import load
+from lipika.db.results import _distinct, _flag, _FlagRow
+from lipika.models import Answer, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
+
+_QUERIES = load("stored")
+_PAGE_VIDEOS = 500
+_PAGE_ROWS = 1_000  # of a read and of a write: about 2 MB
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A video with results. `stale`: some of them were judged by another validator version."""
+
+    video_id: str
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClip:
+    """One row, by column. `seen` changes with every write to it; `audio_facts` are missing in old databases."""
+
+    segment_file: str
+    source_segment: str
+    status: str
+    seen: str
+    original_start_ms: int
+    original_end_ms: int
+    trimmed_start_ms: int
+    trimmed_end_ms: int
+    leading_pad_ms: int
+    trailing_pad_ms: int
+    duration_ms: int
+    flags: Sequence[str]
+    boundary_score: float | None
+    audio_digest: str
+    trimmer_version: str
+    language_hint: str
+    transcription: str | None
+    tagged: str | None
+    detected_language: str | None
+    speaker_emotion: str | None
+    speaker_style: str | None
+    speaker_pace: str | None
+    speaker_accent: str | None
+    quality_score: float | None
+    asr_eligible: bool
+    tts_clean_eligible: bool
+    tts_expressive_eligible: bool
+    findings: Sequence[Mapping[str, object]]
+    validator_version: str | None
+    audio_facts: Mapping[str, object] | None
+
+    @property
+    def name(self) -> SegmentName:
+        return SegmentName.parse(self.segment_file.removesuffix(".flac"))
+
+    @property
+    def answer(self) -> Answer | None:
+        """None where the clip failed."""
+        if self.transcription is None:
+            return None
+        return Answer(
+            self.transcription,
+            self.tagged or "",
+            self.detected_language or "",
+            self.speaker_emotion or "",
+            self.speaker_style or "",
+            self.speaker_pace or "",
+            self.speaker_accent or "",
+        )
+
+    def clip(self, facts: AudioFacts) -> Clip:
+        """The clip, as far as a row knows it: rate and depth of the packed audio are 0."""
+        return Clip(
+            name=self.name,
+            segment=SegmentName.parse(self.source_segment.rpartition(".")[0]),
+            original_start_ms=self.original_start_ms,
+            original_end_ms=self.original_end_ms,
+            trimmed_start_ms=self.trimmed_start_ms,
+            trimmed_end_ms=self.trimmed_end_ms,
+            leading_pad_ms=self.leading_pad_ms,
+            trailing_pad_ms=self.trailing_pad_ms,
+            duration_ms=self.duration_ms,
+            sample_rate_hz=0,
+            bit_depth=0,
+            boundary_score=_unrounded(self.boundary_score),
+            flags=tuple(self.flags),
+            audio=facts,
+            audio_digest=self.audio_digest,
+            trimmer_version=self.trimmer_version,
+        )
+
+    def facts(self) -> AudioFacts | None:
+        return None if self.audio_facts is None else _FACTS.validate_python(self.audio_facts)
+
+    def old_findings(self) -> tuple[Finding, ...]:
+        return _FINDINGS.validate_python(self.findings)
+
+    @property
+    def old_score(self) -> float:
+        return _unrounded(self.quality_score)
+
+
+_FACTS = TypeAdapter(AudioFacts)
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
+
+
+def _unrounded(value: float | None) -> float:
+    """What was stored as `real`: it holds six digits, and shows more."""
+    return round(value or 0.0, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Rows that got their new verdict; `busy`: none, because a worker holds the video."""
+
+    written: int
+    busy: bool
+
+
+class Stored:
+    """`transcription_results` as a holding rather than a stream."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def videos(self, version: str) -> AsyncIterator[StoredVideo]:
+        """All videos with results, by id. `version` is the validator's that is current."""
+        after = ""
+        while True:
+            params = {"after": after, "version": version, "limit": _PAGE_VIDEOS}
+            page = await self._database.rows(_QUERIES["videos"], params, StoredVideo)
+            for video in page:
+                yield video
+            if len(page) < _PAGE_VIDEOS:
+                return
+            after = page[-1].video_id
+
+    async def clips(self, video_id: str) -> list[StoredClip]:
+        """All rows of a video, by file name: some 3 KB a clip."""
+        rows: list[StoredClip] = []
+        while True:
+            after = rows[-1].segment_file if rows else ""
+            params = {"video_id": video_id, "after": after, "limit": _PAGE_ROWS}
+            page = await self._database.rows(_QUERIES["clips"], params, StoredClip)
+            rows += page
+            if len(page) < _PAGE_ROWS:
+                return rows
+
+    async def discarded(self, video_id: str) -> list[str]:
+        """File names of members that went no further, as a whole or in part."""
+        found = await self._database.rows(_QUERIES["discarded"], {"video_id": video_id}, _Member)
+        return [member.segment_file for member in found]
+
+    async def output_key(self, video_id: str) -> str | None:
+        """Where the result archive of a video is that is done."""
+        found = await self._database.rows(_QUERIES["output_key"], {"video_id": video_id}, _Output)
+        return found[0].output_key if found else None
+
+    async def rewrite(self, video_id: str, judged: Sequence[tuple[StoredClip, Verdict]]) -> Rewritten:
+        """Store new verdicts with their flags. Rows that were written anew since they were read stay as they are."""
+        written = 0
+        for start in range(0, len(judged), _PAGE_ROWS):
+            page = judged[start : start + _PAGE_ROWS]
+            params = {
+                "video_id": video_id,
+                "rows": to_json([_verdict_row(row, verdict) for row, verdict in page]),
+                "flags": to_json(_distinct(flag for row, verdict in page for flag in _flags(row, verdict))),
+            }
+            outcome = await self._database.row(_QUERIES["rewrite"], params, Rewritten)
+            if outcome.busy:
+                return Rewritten(written, busy=True)
+            written += outcome.written
+        return Rewritten(written, busy=False)
+
+    async def archive_rewritten(self, video_id: str, *, old_size: int, size: int, sha256: str) -> None:
+        """Put the new size and digest of a video's result archive on record."""
+        params = {"video_id": video_id, "old_size": old_size, "size": size, "sha256": sha256}
+        await self._database.execute(_QUERIES["archive_rewritten"], params)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    segment_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    output_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _VerdictRow:
+    """The columns that `rewrite` reads, by name."""
+
+    segment_file: str
+    seen: str
+    lang_mismatch_flag: bool
+    num_unk: int
+    num_inaudible: int
+    num_event_tags: int
+    text_length_per_sec: float
+    overlap_suspected: bool
+    quality_score: float
+    score_parts: Mapping[str, float]
+    asr_eligible: bool
+    tts_clean_eligible: bool
+    tts_expressive_eligible: bool
+    lane_reasons: Mapping[str, tuple[str, ...]]
+    findings: tuple[Finding, ...]
+    validator_version: str
+
+
+def _verdict_row(row: StoredClip, verdict: Verdict) -> _VerdictRow:
+    return _VerdictRow(
+        segment_file=row.segment_file,
+        seen=row.seen,
+        lang_mismatch_flag=verdict.lang_mismatch,
+        num_unk=verdict.num_unk,
+        num_inaudible=verdict.num_inaudible,
+        num_event_tags=verdict.num_event_tags,
+        text_length_per_sec=verdict.text_length_per_sec,
+        overlap_suspected=verdict.overlap_suspected,
+        quality_score=verdict.quality_score,
+        score_parts=verdict.score_parts,
+        asr_eligible=verdict.asr.eligible,
+        tts_clean_eligible=verdict.tts_clean.eligible,
+        tts_expressive_eligible=verdict.tts_expressive.eligible,
+        lane_reasons={
+            "asr": verdict.asr.reasons,
+            "tts_clean": verdict.tts_clean.reasons,
+            "tts_expressive": verdict.tts_expressive.reasons,
+        },
+        findings=verdict.findings,
+        validator_version=verdict.validator_version,
+    )
+
+
+def _flags(row: StoredClip, verdict: Verdict) -> list[_FlagRow]:
+    """Failures need a person's attention, as when results are written first."""
+    span = (row.segment_file, row.original_start_ms, row.original_end_ms)
+    return [
+        _flag(span, found.code, found.severity, found.evidence)
+        for found in verdict.findings
+        if found.severity is Severity.FAIL
+    ]

@@ -1,0 +1,85 @@
+"""Filling the queue from a table of videos that is there already, inside the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from lipika.db.connection import Database
+from lipika.db.migrate import check
+from lipika.db.queries import Query, load
+from lipika.errors import UsageError
+from lipika.languages import LANGUAGES
+
+_QUERIES = load("tables")
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What adding a table came to."""
+
+    found: int
+    added: int
+    without_language: int  # of those added: the archive's metadata must tell, or the model
+    conflicts: int  # there already, with another source or output; left as they are
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """Which table, and how its rows become videos."""
+
+    table: str  # name or schema.name
+    key_template: str = "{video_id}.tar"
+    key_column: str | None = None  # holds the archive's key or URL
+    output_prefix: str = ""  # ends in `/` unless empty
+    output_suffix: str = "_transcribed.tar"
+    language: str | None = None  # where the table has none that is known
+    priority: int = 0
+    max_attempts: int = 3
+
+
+async def add_table(database: Database, source: TableSource) -> TableReport:
+    """Put all videos of a table into the queue; those that are there already stay untouched.
+
+    Raises:
+        UsageError: there is no such table with `video_id` and `language`; the message lists those there are.
+    """
+    schema, table = await _find(database, source.table)
+    key: sql.Composable = sql.SQL("null::text")
+    if source.key_column is not None:
+        key = sql.SQL("t.{}::text").format(sql.Identifier(source.key_column))
+    statement = sql.SQL(_QUERIES["add_table"].sql.decode()).format(
+        table=sql.Identifier(schema, table), key=key
+    )
+    aliases = {alias: code for code, language in LANGUAGES.items() for alias in _aliases(code, language.name)}
+    aliases |= {alias: code for code, language in LANGUAGES.items() for alias in language.aliases}
+    params = {
+        "aliases": list(aliases),
+        "codes": list(aliases.values()),
+        "key_template": source.key_template,
+        "output_prefix": source.output_prefix,
+        "output_suffix": source.output_suffix,
+        "language": source.language,
+        "priority": source.priority,
+        "max_attempts": source.max_attempts,
+    }
+    return await database.row(Query("tables.add_table", statement.as_bytes(None)), params, TableReport)
+
+
+def _aliases(code: str, name: str) -> tuple[str, str]:
+    return code, name.lower()
+
+
+async def _find(database: Database, name: str) -> tuple[str, str]:
+    known = {
+        (table.schema_name, table.table_name): table.row_estimate
+        for table in (await check(database)).video_tables
+    }
+    schema, _, table = name.rpartition(".")
+    matches = [(s, t) for s, t in known if t == table and (not schema or s == schema)]
+    if len(matches) == 1:
+        return matches[0]
+    listed = ", ".join(f"{s}.{t}" for s, t in matches or known) or "none"
+    problem = "is in several schemas" if matches else "is no table with the columns video_id and language"
+    raise UsageError(f"--from-table {name}: {problem}; there are: {listed}")

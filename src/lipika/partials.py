@@ -1,0 +1,104 @@
+"""Paid answers of unfinished videos, kept in the output store beside the rows in the database.
+
+Each save is one object of its own, a line of JSON an answer, in the folder `partials/<result>/` next to the result:
+R2 takes one write a second per key, and a worker that has lost its video can replace nothing. Rows alone survive the
+loss of the store, these alone the loss of the database; the audio's digest says what an answer belongs to. They are
+deleted once the result stands verified.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from lipika.db.results import StoredAnswer
+from lipika.errors import LipikaError, ObjectMissing
+from lipika.log import get_logger
+from lipika.models import ClaimedVideo, ClipResult
+from lipika.packaging import clip_result_from_json, clip_result_to_json
+from lipika.storage import Store
+
+log = get_logger(__name__)
+
+FOLDER = "partials"
+
+ResultPlace = Callable[[str], tuple[Store, str]]
+"""The store and key of a video's result, from the queue's `output_key`."""
+
+
+class Partials:
+    """The partial objects of the videos one worker holds."""
+
+    def __init__(self, place: ResultPlace) -> None:
+        self._place = place
+        self._keys: dict[str, list[str]] = {}  # claim token -> objects read or written under it
+        self._numbers = itertools.count()
+
+    async def load(self, video: ClaimedVideo) -> list[StoredAnswer]:
+        """Answers that former attempts saved. What cannot be read is passed over: it is asked again, no more.
+
+        Raises:
+            StorageUnavailable: the store is away.
+        """
+        store, folder = self._folder(video)
+        keys = [entry.key async for entry in store.list(folder)]
+        self._keys.setdefault(video.claim_token, []).extend(keys)
+        return [answer for key in sorted(keys) for answer in await _read(store, key)]
+
+    async def save(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> None:
+        """Store answers as one more object.
+
+        Raises:
+            Unavailable, StorageError: nothing was stored.
+        """
+        store, folder = self._folder(video)
+        key = f"{folder}/{video.claim_token}-{next(self._numbers):06}.jsonl"
+        self._keys.setdefault(video.claim_token, []).append(key)
+        await store.put_bytes(key, b"".join(map(clip_result_to_json, results)))
+
+    async def clear(self, video: ClaimedVideo) -> None:
+        """Delete what is no longer needed; objects of an owner after us are left alone. Never fails."""
+        store, _ = self._place(video.output_key)
+        for key in self._keys.pop(video.claim_token, ()):
+            try:
+                await store.delete(key)
+            except LipikaError as error:
+                log.warning("partial_left_behind", video=video.video_id, key=key, reason=str(error))
+
+    def forget(self, video: ClaimedVideo) -> None:
+        """The claim has ended; its objects stay for whoever comes next."""
+        self._keys.pop(video.claim_token, None)
+
+    def _folder(self, video: ClaimedVideo) -> tuple[Store, str]:
+        store, key = self._place(video.output_key)
+        parent, slash, name = key.rpartition("/")
+        return store, f"{parent}{slash}{FOLDER}/{name}"
+
+
+async def _read(store: Store, key: str) -> list[StoredAnswer]:
+    try:
+        lines = (await store.get_bytes(key)).splitlines()
+    except ObjectMissing:  # somebody finished the video meanwhile
+        return []
+    answers = []
+    for number, line in enumerate(lines, 1):
+        try:
+            answers.append(_stored(clip_result_from_json(line)))
+        except ValueError as error:
+            log.warning("partial_unreadable", key=key, line=number, reason=str(error)[:200])
+    return answers
+
+
+def _stored(result: ClipResult) -> StoredAnswer:
+    return StoredAnswer(
+        segment_file=result.segment_file,
+        audio_digest=result.clip.audio_digest,
+        trimmer_version=result.clip.trimmer_version,
+        language_hint=result.language_hint,
+        status=result.status,
+        answer=result.answer,
+        failure=result.failure,
+        usage=result.usage,
+        cost_usd=result.cost_usd,
+        provenance=result.provenance,
+    )

@@ -1,0 +1,81 @@
+"""Work spread over processes: units go in as they are found, outcomes come out as they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+from lipika.errors import UsageError
+
+Unit = TypeVar("Unit")
+Outcome = TypeVar("Outcome")
+
+_WAITING_PER_JOB = 2  # units handed out ahead: enough to keep a process busy, few enough to stop soon
+
+
+async def spread(
+    work: Callable[[Unit], Outcome], units: AsyncIterator[Unit], jobs: int
+) -> AsyncGenerator[Outcome, None]:
+    """Outcomes in the order in which they come.
+
+    `work` is a function of a module, and units and outcomes can be pickled; with one job it runs in a thread. When
+    the caller closes the generator, units under way are finished and the rest is dropped; what `work` raises stops
+    everything.
+
+    Raises:
+        UsageError: a process was killed, most likely for want of memory.
+    """
+    pool = _executor(jobs)
+    loop = asyncio.get_running_loop()
+    pending: set[asyncio.Future[Outcome]] = set()
+    try:
+        async for unit in units:
+            pending.add(loop.run_in_executor(pool, work, unit))
+            while len(pending) >= _WAITING_PER_JOB * jobs:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        for next_one in asyncio.as_completed(pending):
+            yield await next_one
+    except BrokenExecutor as error:
+        raise UsageError(
+            f"a process was killed ({error}): is memory short? Try --jobs {jobs // 2 or 1}"
+        ) from error
+    finally:
+        for future in pending:
+            future.cancel()
+        await asyncio.shield(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
+
+
+async def in_groups(items: AsyncIterator[Unit], size: int) -> AsyncIterator[list[Unit]]:
+    """The items in lists of `size`, the last one shorter."""
+    group: list[Unit] = []
+    async for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _executor(jobs: int) -> Executor:
+    if jobs == 1:
+        return ThreadPoolExecutor(1, thread_name_prefix="unit")
+    # Not forked: event loops and the threads of the store do not survive that.
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """In a new process: Ctrl-C is the parent's business, and without the parent there is nobody to work for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -1,0 +1,46 @@
+"""Judging stored answers of one video anew: as `validate` does, with what only the whole video can show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lipika.models import Answer, Clip, Finding, SegmentName, Verdict
+from lipika.validation import DEFAULT_BANDS, Bands, overlap_findings, overlaps, validate, with_findings
+from lipika.validation.catalogue import RULES
+from lipika.validation.compare import Judgement
+
+_TIMELINE = "overlap_timeline"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A stored answer with its clip, and what has been said of it. `findings` are the old verdict's."""
+
+    answer: Answer
+    clip: Clip
+    language_hint: str
+    findings: tuple[Finding, ...]
+    before: Judgement
+
+
+def judge_again(
+    held: Sequence[Held], segments: Iterable[SegmentName], bands: Bands = DEFAULT_BANDS
+) -> Iterator[Verdict]:
+    """New verdicts for clips of one video, in their order.
+
+    `segments` are all names of the video, its clips and what was discarded: overlap is found among them. Findings of
+    other tiers stay as they are.
+    """
+    shared = overlap_findings(overlaps([one.clip.name for one in held], segments))
+    for one in held:
+        verdict = validate(one.answer, one.clip, one.language_hint, bands=bands)
+        extra = [finding for finding in one.findings if _is_kept(finding)]
+        if one.clip.name in shared:
+            extra.append(shared[one.clip.name])
+        yield with_findings(verdict, extra)
+
+
+def _is_kept(finding: Finding) -> bool:
+    rule = RULES.get(finding.code)
+    return rule is not None and rule.later and finding.code != _TIMELINE

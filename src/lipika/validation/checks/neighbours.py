@@ -1,0 +1,103 @@
+"""Are these the words of a neighbour in the same script: Hindi or Marathi, Assamese or Bengali, Urdu or Persian?
+
+The evidence is marks: distinct words that only one of the two writes, by list, by ending or by a letter
+(neighbours.toml). No single sign condemns a clip: pycld2 takes one Marathi headline in fifty for Hindi, and one
+odd word is a quotation or a slip.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from lipika.models import Finding
+from lipika.validation import thresholds as limit
+from lipika.validation.catalogue import finding
+from lipika.validation.identify import reads_as
+from lipika.validation.reading import Reading
+from lipika.validation.text import normalise
+
+_ARABIC_RIVALS = frozenset({"ar", "fa", "ps", "sd", "ug", "ku"})
+_NOT_URDU = frozenset("كيىة")
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """One language of neighbours.toml, in normal form."""
+
+    rival: str
+    words: frozenset[str]
+    endings: tuple[str, ...]
+    letters: frozenset[str]
+
+    def of(self, words: frozenset[str]) -> list[str]:
+        return sorted(filter(self._tells, words))
+
+    def _tells(self, word: str) -> bool:
+        if word in self.words or not self.letters.isdisjoint(word):
+            return True
+        return len(word) >= limit.ENDING_CHARS and word.endswith(self.endings)
+
+
+@cache
+def _tables() -> dict[str, _Marks]:
+    raw = resources.files("lipika.validation").joinpath("neighbours.toml").read_text(encoding="utf-8")
+    return {
+        code: _Marks(
+            rival=fields.get("rival", ""),
+            words=frozenset(map(normalise, fields["words"].split())),
+            endings=tuple(map(normalise, fields.get("endings", "").split())),
+            letters=frozenset(fields.get("letters", "")),
+        )
+        for code, fields in tomllib.loads(raw).items()
+    }
+
+
+def same_script(reading: Reading) -> Iterator[Finding]:
+    code = reading.language.code if reading.language else ""
+    if code == "ur":
+        yield from _urdu(reading)
+    elif code in _tables():
+        yield from _neighbours(reading, code)
+
+
+def _neighbours(reading: Reading, code: str) -> Iterator[Finding]:
+    table = _tables()[code]
+    rival = _tables()[table.rival]
+    words = frozenset(reading.words)
+    own, other = table.of(words), rival.of(words)
+    found = reads_as(reading)
+    many = len(other) >= limit.NEIGHBOUR_MARKS and found != code
+    if (many and len(other) > 3 * len(own)) or (found == table.rival and len(other) > 2 * len(own)):
+        yield finding("same_script_language", _evidence(other, table.rival, len(own), code, found))
+    elif table.letters and (letters := sum(map(reading.plain.count, rival.letters))):
+        yield finding("neighbour_letters", f"{letters} letters of {table.rival}")
+    elif len(other) > len(own) or (found == table.rival and not own):
+        yield finding("neighbour_words", _evidence(other, table.rival, len(own), code, found))
+
+
+def _evidence(other: list[str], rival: str, own: int, code: str, found: str | None) -> str:
+    told = f"{len(other)} marks of {rival} ({', '.join(other[:5])})" if other else f"no marks of {rival}"
+    return f"{told}, {own} of {code}; reads as {found or 'neither'}"
+
+
+def _urdu(reading: Reading) -> Iterator[Finding]:
+    """Nearly every Urdu sentence has one of the letters or words that its rivals lack: ہے, سے, میں, کا."""
+    marked = bool(_tables()["ur"].of(frozenset(reading.plain.split())))
+    found = reads_as(reading)
+    strangers = sorted(_NOT_URDU.intersection(reading.plain))
+    letters = reading.letters["Arabic"]
+    foreign = found in _ARABIC_RIVALS or len(strangers) > 1 or letters >= limit.UNMARKED_URDU_LETTERS
+    if not marked and letters >= limit.LANGUAGE_ID_LETTERS and foreign:
+        why = f"reads as {found or 'none'}; {' '.join(strangers)}".rstrip("; ")
+        yield finding("same_script_language", f"no letter or word of Urdu among {letters} letters; {why}")
+    elif found in _ARABIC_RIVALS:
+        yield finding("neighbour_words", f"reads as {found}")
+    elif strangers:
+        yield finding("arabic_letters", " ".join(strangers))
+
+
+CHECKS = (same_script,)

@@ -1,0 +1,228 @@
+"""Postgres, the store or the disk is away in mid-run: workers pause, nothing is lost, nothing is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from fleet_kit import Line, Stage, a_line, a_stage, results_of, rows, until
+from lipika.app import Running, open_database
+from lipika.db import Database, Queue
+from lipika.errors import DatabaseUnavailable
+from lipika.models import NewVideo
+from lipika.pipeline import Tools
+from lipika.storage import Store, StoreSettings
+from strict_s3 import StrictS3, strict_s3
+
+AWAY_S = float(os.environ.get("LIPIKA_OUTAGE_SECONDS") or 4)
+"""LIPIKA_OUTAGE_SECONDS=120 for the long form; the store is away half as long."""
+LEASE_S = max(20.0, AWAY_S)
+CLIPS = 36
+BUCKET = "corpus"
+pytestmark = pytest.mark.timeout(120 + 3 * AWAY_S)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, database_url: str) -> AsyncIterator[Stage]:
+    async with a_stage(tmp_path, database_url, latency_s=0.3) as stage:
+        stage.defaults = {
+            "lease_seconds": LEASE_S,
+            "heartbeat_seconds": 2.0,
+            "worker_batch_size": 9,
+            "batch_interval_seconds": 0.6,
+        }
+        yield stage
+
+
+@pytest.fixture
+def s3() -> Iterator[StrictS3]:
+    with strict_s3(BUCKET) as server:
+        yield server
+
+
+async def whole(stage: Stage, clips: int = CLIPS) -> None:
+    """All is done, and everything was asked for once."""
+    videos = rows(stage.database_url, "select * from video_queue")
+    assert {video.status for video in videos} == {"done"}
+    assert {video.attempts for video in videos} == {1}
+    assert sum(video.clip_count for video in videos) == clips
+    assert len(rows(stage.database_url, "select * from transcription_results")) == clips
+    asked = await stage.asked()
+    assert (asked["accepted"], asked["digests"]["repaid"]) == (clips, 0)
+
+
+async def started(found: Running, answers: int = 9) -> asyncio.Task[object]:
+    task = asyncio.create_task(found.worker.run(until_empty=True))
+    await until(lambda: found.engine.totals.returned >= answers)
+    return task
+
+
+@pytest.mark.parametrize("trouble", ["cut", "stall"])
+async def test_postgres_is_away(stage: Stage, trouble: str) -> None:
+    await stage.queue(3, CLIPS // 3)
+    async with a_line(stage.database_url) as (line, url), stage.worker(url) as found:
+        task = await started(found)
+        assert found.engine.in_flight
+        getattr(line, trouble)()
+        await asyncio.sleep(AWAY_S)
+        line.mend()
+        await task
+    await whole(stage)
+
+
+async def to_s3(stage: Stage, s3: StrictS3, videos: int) -> None:
+    """Archives in the bucket, and results to go there too."""
+    await stage.queue(videos, CLIPS // videos)
+    stage.defaults |= {
+        "store_url": f"s3://{BUCKET}/in",
+        "output_url": f"s3://{BUCKET}/out",
+        "s3_endpoint_url": s3.url,
+        "r2_access_key_id": "id",
+        "r2_secret_access_key": "secret",
+    }
+    store = Store.open(f"s3://{BUCKET}/in", settings_of(s3))
+    archives = sorted((stage.folder / "in").glob("*.tar"))
+    for path in archives:
+        await store.put_bytes(path.name, path.read_bytes())
+    async with Database(stage.database_url) as database:
+        queue = Queue(database)
+        await queue.remove([path.stem for path in archives])
+        await queue.add([NewVideo(path.stem, path.name, f"{path.stem}_transcribed.tar") for path in archives])
+
+
+def settings_of(s3: StrictS3) -> StoreSettings:
+    return StoreSettings("id", "secret", endpoint_url=s3.url)
+
+
+async def in_bucket(s3: StrictS3) -> list[str]:
+    return sorted([entry.key async for entry in Store.open(f"s3://{BUCKET}/out", settings_of(s3)).list()])
+
+
+async def test_the_store_is_away(stage: Stage, s3: StrictS3) -> None:
+    await to_s3(stage, s3, 3)
+    async with stage.worker() as found:
+        task = await started(found)
+        s3.away = True
+        await asyncio.sleep(AWAY_S / 2)
+        s3.away = False
+        await task
+    await whole(stage)
+    assert s3.refused
+    assert s3.complaints == []
+    assert len(await in_bucket(s3)) == 3  # and no partial object
+
+
+async def test_postgres_and_the_store_are_away(stage: Stage, s3: StrictS3) -> None:
+    await to_s3(stage, s3, 3)
+    async with a_line(stage.database_url) as (line, url), stage.worker(url) as found:
+        task = await started(found)
+        s3.away = True
+        line.cut()
+        await asyncio.sleep(AWAY_S / 2)
+        s3.away = False
+        await asyncio.sleep(AWAY_S / 2)
+        line.mend()
+        await task
+    await whole(stage)
+
+
+async def test_postgres_is_away_for_longer_than_the_lease(stage: Stage) -> None:
+    """The worker gives up; what it was answered meanwhile lies in the store, and the next one uses it."""
+    await stage.queue(1, CLIPS)
+    stage.defaults |= {"lease_seconds": 2.0, "heartbeat_seconds": 0.5}
+    async with a_line(stage.database_url) as (line, url):
+        with pytest.raises(Exception, match="no heartbeat"):
+            await stopped_by(line, stage, url)
+    assert stage.parts()
+    await asyncio.sleep(0.5)
+    await stage.work()
+    (video,) = rows(stage.database_url, "select * from video_queue")
+    assert (video.status, video.clip_count, video.attempts) == ("done", CLIPS, 2)
+    assert await stage.repaid() == 0
+
+
+async def stopped_by(line: Line, stage: Stage, url: str) -> None:
+    async with stage.worker(url) as found:
+        task = await started(found)
+        line.cut()
+        await task
+
+
+async def test_told_to_go_while_postgres_is_away_it_keeps_its_answers(stage: Stage) -> None:
+    await stage.queue(1, CLIPS)
+    stage.defaults |= {"lease_seconds": 4.0, "heartbeat_seconds": 1.0}
+    async with a_line(stage.database_url) as (line, url), stage.worker(url) as found:
+        task = await started(found)
+        line.cut()
+        found.worker.drain()
+        await asyncio.wait_for(task, 40)
+    await asyncio.sleep(1.0)
+    await stage.work()
+    assert await stage.repaid() == 0
+
+
+async def test_a_full_disk_is_waited_out_and_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stage.queue(2, 6)
+    honest, full = os.pwrite, True
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return honest(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with capture_logs() as logs:
+        async with stage.worker() as found:
+            task = asyncio.create_task(found.worker.run(until_empty=True))
+
+            async def said() -> bool:
+                (worker,) = rows(stage.database_url, "select limited_by from workers")
+                return "free some space" in (worker.limited_by or "")
+
+            await until(lambda: bool(found.worker.progress.waits_for))
+            await until(said)
+            full = False
+            await task
+            assert found.worker.progress.waits_for == ""
+    assert "disk_full" in [log["event"] for log in logs]
+    await whole(stage, 12)
+
+
+async def test_a_disk_that_stays_full_costs_no_attempt(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A video that waits long gives its own room on the disk back; it is not at fault."""
+    await stage.queue(1, 6)
+    monkeypatch.setattr("lipika.app.Tools", partial(Tools, disk_wait_s=0.1))
+    honest, left = os.pwrite, 3
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        nonlocal left
+        left -= 1
+        if -12 < left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return honest(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    found = await stage.work()
+    assert found.worker.tally.released >= 1
+    await whole(stage, 6)
+    (tar,) = stage.out.glob("*.tar")
+    assert len(results_of(tar)) == 6
+
+
+async def test_a_worker_that_starts_while_postgres_is_away_waits_for_it(stage: Stage) -> None:
+    async with a_line(stage.database_url) as (line, url):
+        line.cut()
+        settings = stage.settings(database_url=url)
+        with pytest.raises(DatabaseUnavailable):
+            async with open_database(settings):
+                pass
+        asyncio.get_running_loop().call_later(1.0, line.mend)
+        async with open_database(settings, wait_s=20) as database:
+            assert (await Queue(database).counts()).total == 0

@@ -1,0 +1,99 @@
+"""Paid answers of unfinished videos: what survives the loss of the database, of the store, of a version."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from fleet_kit import Stage, a_stage, change, results_of, rows
+from lipika import prompt
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, database_url: str) -> AsyncIterator[Stage]:
+    """One video of twelve clips, of which a worker that was told to go has had some answered."""
+    async with a_stage(tmp_path, database_url) as stage:
+        await stage.queue(1, 12)
+        first = await stage.work_until(5)
+        assert 5 <= first.engine.totals.returned < 12
+        yield stage
+
+
+async def finish(stage: Stage) -> None:
+    """Let another worker do the rest: everything is in the archive and in the table, once."""
+    await stage.work()
+    (video,) = rows(stage.database_url, "select * from video_queue")
+    assert (video.status, video.clip_count) == ("done", 12)
+    (tar,) = stage.out.glob("*.tar")
+    in_tar = [result.segment_file for result in results_of(tar)]
+    table = rows(stage.database_url, "select segment_file from transcription_results order by 1")
+    assert sorted(in_tar) == [row.segment_file for row in table]
+    assert len(in_tar) == 12
+
+
+async def test_answers_are_saved_in_rows_and_objects_and_used_again(stage: Stage) -> None:
+    saved = sum(path.read_bytes().count(b"\n") for path in stage.parts())
+    assert saved == len(rows(stage.database_url, "select * from transcription_results")) >= 5
+    await finish(stage)
+    assert await stage.repaid() == 0
+    assert [path.name for path in stage.out.iterdir()] == ["as_00000_transcribed.tar"]
+
+
+async def test_they_survive_the_loss_of_the_database(stage: Stage) -> None:
+    change(stage.database_url, "truncate video_queue, transcription_results, quality_rollup")
+    await stage.queue(1, 12)
+    await finish(stage)
+    assert await stage.repaid() == 0
+
+
+async def test_they_survive_the_loss_of_the_store(stage: Stage) -> None:
+    shutil.rmtree(stage.out)
+    await finish(stage)
+    assert await stage.repaid() == 0
+
+
+async def test_a_damaged_object_costs_its_damaged_lines_only(stage: Stage) -> None:
+    change(stage.database_url, "delete from transcription_results")
+    (part, *_) = stage.parts()
+    part.write_bytes(part.read_bytes().replace(b"{", b"?", 1))
+    part.with_name("zz.jsonl").write_bytes(b'\xff\x00 no JSON\n{"format": "other"}\n')
+    with capture_logs() as logs:
+        await finish(stage)
+    assert await stage.repaid() == 1
+    assert [log["line"] for log in logs if log["event"] == "partial_unreadable"] == [1, 1, 2]
+
+
+async def test_answers_to_another_prompt_are_asked_again_and_that_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = len(rows(stage.database_url, "select * from transcription_results"))
+    monkeypatch.setattr(prompt, "PROMPT_VERSION", "another")
+    with capture_logs() as logs:
+        await finish(stage)
+    assert await stage.repaid() == kept
+    (said,) = [log for log in logs if log["event"] == "earlier_answers_outdated"]
+    assert (said["reused"], said["because"]) == (0, {"other prompt version": kept})
+
+
+async def test_clips_that_another_trimmer_cut_leave_table_and_sums(stage: Stage) -> None:
+    change(
+        stage.database_url,
+        "update transcription_results set segment_file = 'gone_' || segment_file, trimmer_version = 'old',"
+        " audio_digest = md5(segment_file)",
+    )
+    shutil.rmtree(stage.out / "partials")
+    with capture_logs() as logs:
+        await finish(stage)
+    (said,) = [log for log in logs if log["event"] == "earlier_answers_outdated"]
+    assert "other trimmer version" in said["because"]
+    (sums,) = rows(
+        stage.database_url, "select sum(clips) as clips, sum(duration_ms) as ms from quality_rollup"
+    )
+    (table,) = rows(
+        stage.database_url, "select count(*) as clips, sum(duration_ms) as ms from transcription_results"
+    )
+    assert (sums.clips, sums.ms) == (table.clips, table.ms)

@@ -1,0 +1,152 @@
+"""`lipika queue`: filling the queue from lists and tables, and a person's verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fleet_kit import change, rows
+from lipika.cli_queue import queue_commands
+from lipika.db import Database, Queue
+from lipika.demo import sample_folder
+from lipika.errors import UsageError
+from lipika.lists import Defaults, read_list
+from lipika.models import NewVideo
+
+
+@pytest.fixture
+def queue(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs `lipika queue ...` on the test's database and gives exit code and what was printed."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("OUTPUT_URL", "s3://results/x")
+    monkeypatch.chdir(tmp_path)
+    app = queue_commands(lambda job: asyncio.run(job()))
+
+    def run(*arguments: str, stdin: str = "") -> tuple[int, str]:
+        done = CliRunner().invoke(app, arguments, input=stdin)
+        if done.exception and not isinstance(done.exception, SystemExit | typer.Exit):
+            raise done.exception
+        return done.exit_code, done.stdout
+
+    return run
+
+
+def queued(url: str) -> list[tuple[object, ...]]:
+    query = "select video_id, source_key, output_key, language, priority from video_queue order by arrival"
+    return [tuple(row) for row in rows(url, query)]
+
+
+def test_lists_fill_the_queue_and_twice_is_once(queue: Any, database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "\ufeffvideo_id,language,priority,extra\nv1,Hindi,5,x\nv2,,,\n", encoding="utf-8"
+    )
+    (tmp_path / "b.jsonl").write_text(
+        '{"video_id": "v3", "source_key": "s3://b/v3.tar", "language": "ta-IN"}\n\n'
+    )
+    assert queue("add", "a.csv", "b.jsonl", "--language", "mr") == (0, "added 3, already there 0\n")
+    assert queue("add", "a.csv", "b.jsonl", "--language", "mr") == (0, "added 0, already there 3\n")
+    assert queued(database_url) == [
+        ("v1", "v1.tar", "s3://results/x/v1_transcribed.tar", "hi", 5),
+        ("v2", "v2.tar", "s3://results/x/v2_transcribed.tar", "mr", 0),
+        ("v3", "s3://b/v3.tar", "s3://results/x/v3_transcribed.tar", "ta", 0),
+    ]
+    code, said = queue("add", "a.csv", "--key-template", "raw/{video_id}.tar", "--json")
+    assert code == 1
+    assert json.loads(said)["conflicts"] == ["v1", "v2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "id,language\nv1,hi\n", "video_id among them"),
+        ("a.csv", "video_id,priority\nv1,high\n", "row 1: priority is 'high'"),
+        ("a.csv", "video_id\n\x01\n", "control characters"),
+        ("a.jsonl", '{"video_id": "a"}\n[1]\n', "row 2: an object"),
+        ("a.jsonl", "{oops\n", "row 1: not JSON"),
+        ("a.jsonl", '{"language": "hi"}\n', "no video_id"),
+        ("b.csv", None, "cannot be read"),
+    ],
+)
+def test_a_list_that_will_not_do_is_explained(tmp_path: Path, name: str, text: str | None, said: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=said):
+        list(read_list(tmp_path / name, Defaults()))
+
+
+def test_parquet_is_read_where_pyarrow_is_there_and_else_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    try:
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError:
+        path.write_bytes(b"PAR1")
+        with pytest.raises(UsageError, match="pip install pyarrow"):
+            list(read_list(path, Defaults()))
+        return
+    parquet.write_table(arrow.table({"video_id": ["a"], "language": ["hi"]}), path)
+    assert list(read_list(path, Defaults())) == [NewVideo("a", "a.tar", "a_transcribed.tar", "hi")]
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(UsageError, match="no Parquet"):
+        list(read_list(path, Defaults()))
+
+
+def test_a_table_fills_the_queue_inside_the_database(queue: Any, database_url: str) -> None:
+    change(
+        database_url,
+        "create table videos (video_id bigint, language text, tar text);"
+        "insert into videos values (1, 'Hindi', null), (2, 'ta_IN', 's3://b/2.tar'), (3, 'Klingon', ''),"
+        " (3, null, '')",
+    )
+    code, said = queue("add", "--from-table", "videos", "--key-column", "tar", "--priority", "2")
+    assert (code, said) == (0, "found 3, added 3, without language 1\n")
+    assert sorted(queued(database_url)) == [
+        ("1", "1.tar", "s3://results/x/1_transcribed.tar", "hi", 2),
+        ("2", "s3://b/2.tar", "s3://results/x/2_transcribed.tar", "ta", 2),
+        ("3", "3.tar", "s3://results/x/3_transcribed.tar", None, 2),
+    ]
+    assert queue("add", "--from-table", "public.videos", "--key-column", "tar")[1].startswith(
+        "found 3, added 0"
+    )
+    with pytest.raises(UsageError, match=r"there are: public\.videos"):
+        queue("add", "--from-table", "films")
+    with pytest.raises(Exception, match="no_such"):
+        queue("add", "--from-table", "videos", "--key-column", 'no_such"; drop table videos; --')
+    assert len(rows(database_url, "select * from videos")) == 4
+
+
+def test_folders_are_looked_through(queue: Any, database_url: str) -> None:
+    code, said = queue("add", str(sample_folder()))
+    assert (code, said) == (0, "added 12, already there 0\n")
+
+
+def test_the_verbs(queue: Any, database_url: str) -> None:
+    async def prepare() -> None:
+        async with Database(database_url) as database:
+            held = Queue(database)
+            await held.add([NewVideo(name, "s", "o") for name in "abcd"])
+            claims = await held.claim("w", 60, 2)
+            await held.fail(claims[0], "bad_tar", "it breaks off", retry=False)
+
+    asyncio.run(prepare())
+    assert queue("list", "--failed") == (0, "failed  a: it breaks off\n")
+    assert json.loads(queue("status", "--json")[1])["failed_videos"][0]["code"] == "bad_tar"
+    assert "it breaks off" in queue("status")[1]
+    assert queue("hold", "c", "zz") == (1, "held 1 of 2\n")
+    assert queue("release", "-", stdin="c\n\n") == (0, "released 1 of 1\n")
+    assert queue("release", "b", "--claimed") == (0, "released 1 of 1\n")
+    assert queue("requeue", "a") == (0, "requeued 1 of 1\n")
+    assert queue("requeue", "--all-failed") == (0, "requeued 0\n")
+    assert queue("requeue")[0] == 2
+    assert queue("requeue", "--all-failed", "--also-done")[0] == 2
+    assert queue("remove", "d") == (0, "removed 1 of 1\n")
+    code, said = queue("list", "--limit", "2")
+    assert (code, said.splitlines()[-1]) == (0, "more: --after b")
+    (last,) = json.loads(queue("list", "--after", "b", "--json")[1])
+    assert (last["video_id"], last["status"]) == ("c", "pending")
