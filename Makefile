@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench bench-validation lock clean
+.PHONY: help setup demo test lint check bench bench-validation chaos lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ bench: $(VENV)/.dev ## speed, beside the physical floor, as ratios of one run
 
 bench-validation: $(VENV)/.dev ## precision and recall of validation, by kind of fault and language
 	@$(BIN)/python -m benchmarks.validation
+
+chaos: $(VENV)/.dev ## six workers, killed and stopped forty times: is anything lost or paid for twice?
+	@$(BIN)/python -m benchmarks.chaos
 
 lock: ## pin again what pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

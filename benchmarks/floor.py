@@ -24,7 +24,7 @@ import uvloop
 
 MODEL = "gemini-3-flash-preview"
 _IN_FLIGHT = 64
-_MANY_IN_FLIGHT = 128
+_MANY_IN_FLIGHT = 80
 _BODY = {
     "contents": [
         {

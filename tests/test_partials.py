@@ -50,6 +50,23 @@ async def test_they_survive_the_loss_of_the_database(stage: Stage) -> None:
     assert await stage.repaid() == 0
 
 
+async def test_the_results_themselves_survive_the_loss_of_the_database(stage: Stage) -> None:
+    await finish(stage)
+    change(stage.database_url, "truncate video_queue, transcription_results, quality_rollup")
+    await stage.queue(1, 12)
+    await finish(stage)
+    assert await stage.repaid() == 0
+
+
+async def test_a_damaged_result_is_made_anew(stage: Stage) -> None:
+    await finish(stage)
+    change(stage.database_url, "truncate video_queue, transcription_results, quality_rollup")
+    (tar,) = stage.out.glob("*.tar")
+    tar.write_bytes(tar.read_bytes()[:70_000])
+    await stage.queue(1, 12)
+    await finish(stage)
+
+
 async def test_they_survive_the_loss_of_the_store(stage: Stage) -> None:
     shutil.rmtree(stage.out)
     await finish(stage)

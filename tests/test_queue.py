@@ -302,6 +302,26 @@ async def test_the_plan_of_a_claim_uses_the_narrow_indexes(database_url: str, qu
     assert "Seq Scan on video_queue" not in plan
 
 
+async def test_the_plan_of_adding_again_never_reads_the_whole_queue(database_url: str, queue: Queue) -> None:
+    await queue.add(videos(50_000))
+    names = [video.video_id for video in videos(5_000)]
+    parameters = {
+        "video_ids": names,
+        "source_keys": names,
+        "output_keys": names,
+        "languages": [None] * len(names),
+        "priorities": [0] * len(names),
+        "segment_counts": [None] * len(names),
+        "source_bytes": [None] * len(names),
+        "max_attempts": 3,
+    }
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("analyze video_queue")
+        explain = b"explain (costs off) " + load("queue")["add"].sql
+        plan = "\n".join(line for (line,) in connection.execute(explain, parameters))
+    assert "Seq Scan on video_queue" not in plan
+
+
 async def test_renewing_leases_and_counters_leaves_the_indexes_alone(database_url: str) -> None:
     async with Database(
         database_url, max_size=1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import logging
 import os
 import shutil
 import signal
@@ -18,6 +20,7 @@ from pathlib import Path
 import orjson
 import psycopg
 import pytest
+from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 
 from conftest import TEMPLATE, _fresh_database
@@ -31,11 +34,13 @@ from lipika.holdings import _root_and_key
 from lipika.models import ClipResult, Severity, Verdict
 from lipika.packaging import read_results
 from lipika.simulator.corpus import CorpusPlan, make_corpus
+from lipika.storage import Store, StoreSettings
 from lipika.validation import RULES, VALIDATOR_VERSION
 from lipika.validation.again import Held, judge_again
 from lipika.validation.compare import Judgement
 from stored_kit import age, command, documents, made, members, metadata, rewrite, told, write_archive
 from test_results import sums_from_scratch, sums_of_rollup
+from test_storage import call
 from test_validation import clip
 
 # ----------------------------------------------------------------------------- a real run, once
@@ -300,6 +305,33 @@ def _audio(tar: Path) -> dict[str, str]:
         for name, data in members(tar).items()
         if name.startswith("segments/")
     }
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A bucket of an S3 server on loopback; the commands use it."""
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url, key, secret = f"http://{host}:{port}", "key-id", "no-secret"
+    call(f"{url}/bucket", "PUT")
+    monkeypatch.setenv("S3_ENDPOINT_URL", url)
+    monkeypatch.setenv("R2_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("R2_SECRET_ACCESS_KEY", secret)
+    yield Store.open("s3://bucket/results", StoreSettings(key, secret, endpoint_url=url))
+    server.stop()
+
+
+async def test_archives_in_a_bucket_are_rewritten_there(finished: Finished, out: Path, bucket: Store) -> None:
+    for tar in tars(out)[:2]:
+        age(tar)
+        await bucket.put_bytes(tar.name, tar.read_bytes())
+    await bucket.put_bytes("notes.tar", b"none of ours")
+    told_by = await asyncio.to_thread(told, "revalidate", bucket.url, "--jobs", "1")
+    assert (told_by["archives"]["units"], told_by["archives"]["rewritten"]) == (2, 2)
+    for tar in tars(finished.folder)[:2]:
+        assert await bucket.get_bytes(tar.name) == tar.read_bytes()
 
 
 @pytest.mark.parametrize(

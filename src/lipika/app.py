@@ -18,6 +18,7 @@ from rich.console import Console
 
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.bounded import ByteBudget
+from lipika.calibration import load_bands
 from lipika.capabilities import cache_note, load_capabilities
 from lipika.config import Settings, is_simulated, require_key
 from lipika.db.connection import Database
@@ -46,6 +47,7 @@ from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
 from lipika.sources import is_url, object_url
 from lipika.storage import Store, StoreSettings, split_url
+from lipika.validation.bands import DEFAULT_BANDS
 from lipika.worker import Ports, Tally, Worker, WorkerOptions
 
 _LAST_FLUSH_S = 5.0
@@ -214,7 +216,7 @@ def model_options(settings: Settings) -> ModelOptions:
     )
 
 
-def worker_info(settings: Settings) -> WorkerInfo:
+def worker_info(settings: Settings, bands: validation.Bands = DEFAULT_BANDS) -> WorkerInfo:
     """Who this process life is: the machine's name and a random suffix, so that a restart revives nobody."""
     instance = instance_name(settings.worker_instance_id)
     return WorkerInfo(
@@ -227,7 +229,7 @@ def worker_info(settings: Settings) -> WorkerInfo:
             "prompt_version": prompt.PROMPT_VERSION,
             "schema_version": transcript.SCHEMA_VERSION,
             "trimmer_version": polish.TRIMMER_VERSION,
-            "validator_version": validation.VALIDATOR_VERSION,
+            "validator_version": validation.validator_version(bands),
             "model_id": settings.model_id,
             "temperature": settings.temperature,
             "thinking_level": settings.thinking_level,
@@ -250,7 +252,8 @@ class Running:
 @asynccontextmanager
 async def open_worker(settings: Settings, database: Database) -> AsyncIterator[Running]:
     """A worker with everything it needs; all of it is gone when the block ends."""
-    info = await asyncio.to_thread(worker_info, settings)
+    bands = load_bands(settings.calibration_file)
+    info = await asyncio.to_thread(worker_info, settings, bands)
     lease = Lease(settings.lease_seconds)
     stores = Stores(store_settings(settings))
     results = Results(database)
@@ -292,6 +295,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             asked_as=AskedAs(
                 settings.model_id, settings.temperature, settings.thinking_level, is_simulated(settings)
             ),
+            bands=bands,
             progress=Progress(),
         )
         worker = Worker(

@@ -156,8 +156,10 @@ class Custody:
                     answers[stored.audio_digest] = stored
 
         await patiently(read_rows)
-        for stored in await self._ports.sink.partials.load(video):
-            answers.setdefault(stored.audio_digest, stored)
+        partials = self._ports.sink.partials
+        for stored in await partials.load(video) or (() if rows else await partials.load_result(video)):
+            if stored.answer is not None:
+                answers.setdefault(stored.audio_digest, stored)
         return _Earlier(answers, frozenset(rows))
 
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:

@@ -8,14 +8,16 @@ deleted once the result stands verified.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from lipika.db.results import StoredAnswer
-from lipika.errors import LipikaError, ObjectMissing
+from lipika.errors import ArchiveError, LipikaError, ObjectMissing
 from lipika.log import get_logger
 from lipika.models import ClaimedVideo, ClipResult
-from lipika.packaging import clip_result_from_json, clip_result_to_json
+from lipika.packaging import clip_result_from_json, clip_result_to_json, read_results
 from lipika.storage import Store
 
 log = get_logger(__name__)
@@ -45,6 +47,22 @@ class Partials:
         self._keys.setdefault(video.claim_token, []).extend(keys)
         return [answer for key in sorted(keys) for answer in await _read(store, key)]
 
+    async def load_result(self, video: ClaimedVideo) -> list[StoredAnswer]:
+        """Answers in a whole result that stands already: all there is when a database was lost after its videos
+        were done. The archive is read through once.
+
+        Raises:
+            StorageUnavailable: the store is away.
+        """
+        store, key = self._place(video.output_key)
+        try:
+            return await asyncio.to_thread(_read_result, store, key)
+        except ObjectMissing:
+            return []
+        except (ArchiveError, ValueError) as error:
+            log.warning("result_unreadable", video=video.video_id, key=key, reason=str(error)[:200])
+            return []
+
     async def save(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> None:
         """Store answers as one more object.
 
@@ -73,6 +91,11 @@ class Partials:
         store, key = self._place(video.output_key)
         parent, slash, name = key.rpartition("/")
         return store, f"{parent}{slash}{FOLDER}/{name}"
+
+
+def _read_result(store: Store, key: str) -> list[StoredAnswer]:
+    with closing(store.open_read(key)) as reader:
+        return [_stored(result) for result in read_results(reader)]
 
 
 async def _read(store: Store, key: str) -> list[StoredAnswer]:

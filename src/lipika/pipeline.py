@@ -48,6 +48,7 @@ from lipika.polish import PolishedSegment, polish_segment
 from lipika.providers.base import TranscriptionRequest
 from lipika.spool import ComposedTar, Spool
 from lipika.storage import ObjectInfo, Store
+from lipika.validation.bands import DEFAULT_BANDS
 
 T = TypeVar("T")
 
@@ -95,6 +96,7 @@ class Tools:
     spool_dir: Path
     asked_as: AskedAs
     progress: Progress
+    bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
 
 
@@ -327,7 +329,7 @@ class _Job:
         answer = transcript.parse_answer(text)
         if isinstance(answer, Failure):
             return answer
-        verdict = validation.validate(answer, polished.clip, self.language)
+        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
         advice = validation.retry_advice(verdict, varied=varied, switched=switched)
         return Review(Judged(answer, verdict), _ADVICE[advice], validation.acceptable(verdict))
 
@@ -342,7 +344,7 @@ class _Job:
             return None
         self.reused += 1
         self.tools.progress.reused += 1
-        verdict = validation.validate(former.answer, polished.clip, self.language)
+        verdict = validation.validate(former.answer, polished.clip, self.language, bands=self.tools.bands)
         judged = Judged(former.answer, verdict)
         return ClipResult(
             video_id=self.video.video_id,

@@ -72,6 +72,10 @@ class Replaced:
     sha256: str
 
 
+COUNTS = ("units", "rewritten", "current", "busy", "clips", "changed_meanwhile", "without_audio")
+"""The numbers of a report."""
+
+
 @dataclass(slots=True)
 class Report:
     """What became of archives or of videos in the database. Reports of parts add up to that of the whole."""
@@ -85,10 +89,10 @@ class Report:
     without_audio: int = 0  # clips of which neither row nor archive says how they sound
     confusion: Confusion = field(default_factory=Confusion)
     problems: list[tuple[str, str]] = field(default_factory=list)  # archive or video, and why it is as it was
-    replaced: list[Replaced] = field(default_factory=list)  # not part of sums: one an archive, of perhaps millions
+    replaced: list[Replaced] = field(default_factory=list)  # not part of sums: there may be millions
 
     def add(self, other: Report) -> None:
-        for name in ("units", "rewritten", "current", "busy", "clips", "changed_meanwhile", "without_audio"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.confusion.merge([other.confusion])
         self.problems += other.problems
@@ -127,10 +131,7 @@ async def _redo_archive(plan: Plan, archive: Archive) -> Report:
         return Report(current=1)
     store = Store.open(archive.root, plan.settings)
     before = await store.head(archive.key)
-    with (
-        tempfile.TemporaryDirectory(prefix="lipika-", dir=plan.spool_dir) as folder,
-        Spool(Path(folder)) as spool,
-    ):
+    with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
         old = _read(store, archive.key, None if plan.dry_run else spool)
         report, results = _judge(old, plan.bands)
         if plan.dry_run:

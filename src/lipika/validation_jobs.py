@@ -18,13 +18,12 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.stored import Stored
 from lipika.embedded import EmbeddedPostgres
-from lipika.revalidate import Plan, Report, revalidate_archives, revalidate_rows
-from lipika.validation import LaneName
+from lipika.revalidate import COUNTS, Plan, Report, revalidate_archives, revalidate_rows
+from lipika.validation import Bands, LaneName
 from lipika.validation.bands import RateBand
 from lipika.validation.calibrate import LEAST_CLIPS, SCORE_SHARES, Calibration, Change, calibrate, changes
 from lipika.validation.compare import DECILES, Confusion
 
-_ROW_COUNTS = ("units", "rewritten", "current", "busy", "clips", "changed_meanwhile", "without_audio")
 _MOVES = ("stays_open", "closes", "opens", "stays_closed")
 
 
@@ -72,7 +71,7 @@ async def learn(order: Order, languages: frozenset[str], out_file: Path | None) 
     """Learn limits from what is stored; written to `out_file` if there are any."""
     settings = load_settings(lipika_data_dir=order.data_dir)
     look = Look(
-        load_bands(order.calibration), store_settings(settings), languages, output_url=settings.output_url
+        _bands_in_force(order, settings), store_settings(settings), languages, output_url=settings.output_url
     )
     if order.sources:
         seen = await _sum(look_at_archives(look, order.sources, order.processes))
@@ -202,7 +201,7 @@ async def redo(order: Order, *, rows: bool, dry_run: bool) -> Redone:
     """Judge archives again, or rows, or both. With both, the queue learns of the archives' new size and digest."""
     settings = load_settings(lipika_data_dir=order.data_dir)
     plan = Plan(
-        load_bands(order.calibration),
+        _bands_in_force(order, settings),
         store_settings(settings),
         dry_run=dry_run,
         spool_dir=settings.spool_dir,
@@ -237,7 +236,7 @@ async def _total(parts: AsyncGenerator[Report, None], stored: Stored | None = No
 def _report(report: Report) -> dict[str, object]:
     confusion = report.confusion
     return {
-        **{name: getattr(report, name) for name in _ROW_COUNTS},
+        **{name: getattr(report, name) for name in COUNTS},
         "lanes": {name.value: dict(zip(_MOVES, _moves(confusion, name), strict=True)) for name in LaneName},
         "score_deciles": _deciles(confusion),
         "score_rose": confusion.score_rose,
@@ -312,6 +311,11 @@ def _print_confusion(confusion: Confusion, out: Console) -> None:
 
 
 # ----------------------------------------------------------------------------- shared
+
+
+def _bands_in_force(order: Order, settings: Settings) -> Bands:
+    """Of --calibration, else of CALIBRATION_FILE, else the registry's."""
+    return load_bands(order.calibration or settings.calibration_file)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from lipika.db.queries import load
 from lipika.errors import LeaseLost
 from lipika.models import (
     Answer,
+    AudioFacts,
     BatchReport,
     ClaimedVideo,
     ClipResult,
@@ -139,6 +140,7 @@ class _ResultRow:
     flags: tuple[str, ...]
     boundary_score: float
     audio_digest: str
+    audio_facts: AudioFacts
     expected_language_hint: str
     detected_language: str | None
     lang_mismatch_flag: bool | None
@@ -202,6 +204,7 @@ def _result_row(result: ClipResult) -> _ResultRow:
         flags=clip.flags,
         boundary_score=clip.boundary_score,
         audio_digest=clip.audio_digest,
+        audio_facts=clip.audio,
         expected_language_hint=result.language_hint,
         detected_language=answer.detected_language if answer else None,
         lang_mismatch_flag=verdict.lang_mismatch if verdict else None,

@@ -28,7 +28,7 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True)
 class StoredClip:
-    """One row, by column. `seen` changes with every write to it; `audio_facts` are missing in old databases."""
+    """One row, by column. `seen` changes with every write to it; `audio_facts` are missing in old rows."""
 
     segment_file: str
     source_segment: str

@@ -1,6 +1,7 @@
 -- name: add
 -- Adding again changes nothing; what is there already is compared, so that a moved archive is noticed. The outer
--- select sees the table as it was before the insert.
+-- select sees the table as it was before the insert. Its lateral limit keeps the planner to one look-up by key for
+-- each row: a hash join would read the whole queue for every few thousand rows of a million.
 with given as (
   select *
   from unnest(
@@ -23,8 +24,11 @@ select
   (select count(*) from added) as added,
   coalesce(array_agg(g.video_id order by g.place), '{}') as conflicts
 from given g
-join video_queue q using (video_id)
-where (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
+left join added a using (video_id)
+cross join lateral (
+  select source_key, output_key from video_queue where video_id = g.video_id limit 1
+) q
+where a.video_id is null and (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
 
 -- name: claim
 -- One statement, so that no two workers meet: expired leases and the front of the queue are locked with SKIP LOCKED,
