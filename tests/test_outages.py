@@ -21,10 +21,10 @@ from lipika.pipeline import Tools
 from lipika.storage import Store, StoreSettings
 from strict_s3 import StrictS3, strict_s3
 
-AWAY_S = float(os.environ.get("LIPIKA_OUTAGE_SECONDS") or 2)
+AWAY_S = float(os.environ.get("LIPIKA_OUTAGE_SECONDS") or 4)
 """LIPIKA_OUTAGE_SECONDS=120 for the long form; the store is away half as long."""
 LEASE_S = max(20.0, AWAY_S)
-CLIPS = 27
+CLIPS = 36
 BUCKET = "corpus"
 pytestmark = pytest.mark.timeout(120 + 3 * AWAY_S)
 
@@ -166,7 +166,7 @@ if os.environ.get("LIPIKA_OUTAGE_SECONDS"):
 
 async def test_told_to_go_while_postgres_is_away_it_keeps_its_answers(stage: Stage) -> None:
     await stage.queue(1, CLIPS)
-    stage.defaults |= {"lease_seconds": 3.0, "heartbeat_seconds": 1.0, "drain_seconds": 1.0}
+    stage.defaults |= {"lease_seconds": 4.0, "heartbeat_seconds": 1.0}
     async with a_line(stage.database_url) as (line, url), stage.worker(url) as found:
         task = await started(found)
         line.cut()

@@ -83,7 +83,8 @@ async def test_nothing_is_sent_without_a_lease() -> None:
         assert route.delay(clock.now) == 0
 
 
-async def test_a_worker_whose_database_hangs_stops_sending_and_then_stops(stage: Stage) -> None:
+@pytest.mark.parametrize("trouble", ["cut", "stall"])
+async def test_a_worker_that_cannot_renew_stops_sending_and_then_stops(stage: Stage, trouble: str) -> None:
     await stage.queue(2, 40)
     async with a_line(stage.database_url) as (line, url):
         async with stage.worker(
@@ -91,7 +92,7 @@ async def test_a_worker_whose_database_hangs_stops_sending_and_then_stops(stage:
         ) as found:
             task = asyncio.create_task(found.worker.run())
             await until(lambda: found.engine.totals.returned >= 5)
-            line.stall()
+            getattr(line, trouble)()
             await until(lambda: not found.worker._lease.holds)
             await until(lambda: found.engine.in_flight == 0)
             sent = found.engine.totals.requests

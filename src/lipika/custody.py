@@ -14,6 +14,7 @@ from lipika.db.results import Results, StoredAnswer
 from lipika.db.workers import Workers
 from lipika.engine import Alert, Engine
 from lipika.errors import Draining, LeaseLost, LipikaError, Unavailable, VideoError, WorkerStop
+from lipika.lease import Lease
 from lipika.log import get_logger, redact
 from lipika.models import Accounting, ClaimedVideo
 from lipika.pipeline import Place, Tools, VideoReport, transcribe_video
@@ -49,11 +50,10 @@ class Held:
     task: asyncio.Task[None] | None = None
     lost: bool = False
     ending: bool = False  # its last writes are under way: they notice themselves if the claim is lost
-    going_back: bool = False  # the very last: they take a few seconds at most
 
     def cancel(self) -> None:
         """Stop working on it; what has been answered is kept."""
-        if not self.going_back and self.task is not None:
+        if not self.ending and self.task is not None:
             self.task.cancel()
 
 
@@ -77,25 +77,14 @@ class _Earlier:
 
 
 class Custody:
-    """Brings the videos of one worker to their ends.
-
-    Args:
-        worker_id: whose videos.
-        ports: what the worker talks to.
-        reachable: whether it makes sense to ask the database for anything more.
-        on_stop: told of what should stop the worker.
-    """
+    """Brings the videos of one worker to their ends. `on_stop` is told of what should stop the worker."""
 
     def __init__(
-        self,
-        worker_id: str,
-        ports: Ports,
-        reachable: Callable[[], bool],
-        on_stop: Callable[[WorkerStop], None],
+        self, worker_id: str, ports: Ports, lease: Lease, on_stop: Callable[[WorkerStop], None]
     ) -> None:
         self._worker_id = worker_id
         self._ports = ports
-        self._reachable = reachable
+        self._lease = lease
         self._on_stop = on_stop
         self.tally = Tally()
 
@@ -193,11 +182,12 @@ class Custody:
         """Keep what has been answered, then let another worker have the video; the attempt is given back."""
         if held.lost:
             return
-        held.ending = held.going_back = True
+        held.ending = True
         video, sink = held.video, self._ports.sink
         if not await self._in_time(sink.save()):
             log.warning("answers_not_saved", video=video.video_id)
-        # While Postgres is away the lease runs out by itself, and the attempt has been charged.
+        # Without a lease Postgres is away, or the video somebody else's: then the lease runs out by itself, and the
+        # attempt has been charged.
         if not (
             self._lease.holds
             and await self._in_time(sink.flush())

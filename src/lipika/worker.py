@@ -55,7 +55,7 @@ class Worker:
         self._ports = ports
         self._lease = lease
         self._options = options or WorkerOptions()
-        self._custody = Custody(info.worker_id, ports, self._reachable, self._stop_because)
+        self._custody = Custody(info.worker_id, ports, lease, self._stop_because)
         self._held: dict[str, Held] = {}
         self._draining = False
         self._stop: Exception | None = None
@@ -121,10 +121,6 @@ class Worker:
         for held in self._held.values():
             held.cancel()
         self._wake.set()
-
-    def _reachable(self) -> bool:
-        """Whether the last that was heard of Postgres was good, and not too long ago."""
-        return self._lease.holds and not self._database_is_away
 
     def forget(self, video: ClaimedVideo) -> None:
         """Another worker owns this video: stop working on it and write nothing more."""
@@ -362,7 +358,7 @@ class Worker:
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=_GOODBYE_S)
-        if not self._reachable():
+        if not self._lease.holds:
             log.warning("goodbye_failed", reason="Postgres is away")
             return
         try:
