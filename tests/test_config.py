@@ -5,6 +5,7 @@ import pytest
 
 from lipika.config import Settings, load_settings, require_key
 from lipika.errors import SettingsError
+from lipika.log import hide, redact
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,3 +88,13 @@ def test_the_template_shows_the_defaults(tmp_path: Path) -> None:
     text = re.sub(r"^#([A-Z])", r"\1", (ROOT / ".env.template").read_text(), flags=re.MULTILINE)
     (tmp_path / ".env").write_text(text)
     assert load_settings() == Settings(_env_file=None)
+
+
+def test_secrets_are_blotted_out_of_any_text_whatever_they_look_like() -> None:
+    settings = load_settings(
+        database_url="postgresql://lipika:p%40ss-word@db.example/lipika",
+        r2_secret_access_key="0123456789abcdef",
+    )
+    hide(*settings.secrets())
+    said = redact("SignatureDoesNotMatch for 0123456789abcdef; password p@ss-word or p%40ss-word refused")
+    assert said == "SignatureDoesNotMatch for ***; password *** or *** refused"

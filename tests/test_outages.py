@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from fleet_kit import Line, Stage, a_line, a_stage, results_of, rows, until
+from fleet_kit import Stage, a_line, a_stage, results_of, rows, until
 from lipika.app import Running, open_database
-from lipika.db import Database, Queue
-from lipika.errors import DatabaseUnavailable
+from lipika.db import Database, Queue, Results
+from lipika.errors import DatabaseUnavailable, WorkerStop
 from lipika.models import NewVideo
 from lipika.pipeline import Tools
 from lipika.storage import Store, StoreSettings
@@ -139,29 +139,54 @@ async def test_postgres_and_the_store_are_away(stage: Stage, s3: StrictS3) -> No
     await whole(stage)
 
 
-async def stopped_by(line: Line, stage: Stage, url: str) -> None:
-    async with stage.worker(url) as found:
-        task = await started(found)
-        line.cut()
-        await task
-
-
-if os.environ.get("LIPIKA_OUTAGE_SECONDS"):
-    # Only in the long form for now: seen to hang, rarely and on an idle machine, after the worker had given up.
-
-    async def test_postgres_is_away_for_longer_than_the_lease(stage: Stage) -> None:
-        """The worker gives up; what it was answered meanwhile lies in the store, and the next one uses it."""
+@pytest.mark.parametrize("store_too", [False, True])
+async def test_postgres_is_away_for_longer_than_the_lease(
+    stage: Stage, s3: StrictS3, store_too: bool
+) -> None:
+    """The worker gives up; what it was answered meanwhile is kept, and the next one uses it."""
+    if store_too:
+        await to_s3(stage, s3, 1)
+    else:
         await stage.queue(1, CLIPS)
-        stage.defaults |= {"lease_seconds": 2.0, "heartbeat_seconds": 0.5}
-        async with a_line(stage.database_url) as (line, url):
-            with pytest.raises(Exception, match="no heartbeat"):
-                await stopped_by(line, stage, url)
-        assert stage.parts()
-        await asyncio.sleep(0.5)
-        await stage.work()
-        (video,) = rows(stage.database_url, "select * from video_queue")
-        assert (video.status, video.clip_count, video.attempts) == ("done", CLIPS, 2)
-        assert await stage.repaid() == 0
+    stage.defaults |= {"lease_seconds": 2.0, "heartbeat_seconds": 0.5, "spool_dir": stage.folder / "spool"}
+    async with a_line(stage.database_url) as (line, url), stage.worker(url) as found:
+        task = await started(found)
+        s3.away = store_too
+        line.cut()
+        with pytest.raises(WorkerStop, match="no heartbeat"):
+            await asyncio.wait_for(task, 60)
+    s3.away = False
+    kept = list((stage.folder / "spool" / "kept-answers").glob("*.jsonl"))
+    assert kept if store_too else stage.parts()
+    await asyncio.sleep(0.5)
+    await stage.work()
+    (video,) = rows(stage.database_url, "select * from video_queue")
+    assert (video.status, video.clip_count, video.attempts) == ("done", CLIPS, 2)
+    assert await stage.repaid() == 0
+    assert not any(path.exists() for path in kept)
+
+
+async def test_postgres_goes_away_while_a_video_is_being_finished(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even then a worker that has lost its lease ends."""
+    await stage.queue(1, 6)
+    stage.defaults |= {"lease_seconds": 2.0, "heartbeat_seconds": 0.5}
+    async with a_line(stage.database_url) as (line, url):
+
+        async def discards(*_given: object) -> None:
+            line.cut()
+            raise DatabaseUnavailable("cut")
+
+        monkeypatch.setattr(Results, "write_discards", discards)
+        async with stage.worker(url) as found:
+            with pytest.raises(WorkerStop, match="no heartbeat"):
+                await asyncio.wait_for(found.worker.run(until_empty=True), 60)
+    monkeypatch.undo()
+    await stage.work()
+    (video,) = rows(stage.database_url, "select * from video_queue")
+    assert (video.status, video.clip_count) == ("done", 6)
+    assert await stage.repaid() == 0
 
 
 async def test_told_to_go_while_postgres_is_away_it_keeps_its_answers(stage: Stage) -> None:

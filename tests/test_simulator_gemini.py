@@ -394,7 +394,12 @@ def _sdk_config() -> types.GenerateContentConfig:
 async def test_the_official_sdk_works_unchanged(sdk: genai.client.AsyncClient) -> None:
     reply = await sdk.models.generate_content(
         model=MODEL,
-        contents=[types.Part.from_bytes(data=flac(5.0), mime_type="audio/flac"), "Transcribe this clip."],
+        contents=types.Content(
+            parts=[
+                types.Part.from_bytes(data=flac(5.0), mime_type="audio/flac"),
+                types.Part.from_text(text="Transcribe this clip."),
+            ]
+        ),
         config=_sdk_config(),
     )
     assert isinstance(reply.parsed, dict)

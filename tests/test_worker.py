@@ -254,6 +254,22 @@ async def test_a_video_that_kills_its_worker_is_given_up_and_takes_no_other_alon
     assert (failed.attempts, failed.error_code) == (3, "attempts_exhausted")
 
 
+async def test_told_to_go_it_has_done_well_whatever_became_of_a_video(stage: Stage) -> None:
+    names = await stage.queue(2, 3)
+    (stage.folder / "in" / f"{names[0]}.tar").write_bytes(b"no tar at all")
+    process = await a_process(stage)
+
+    async def ended() -> bool:
+        return {row.status for row in rows(stage.database_url, "select status from video_queue")} == {
+            "done",
+            "failed",
+        }
+
+    await until(ended, 40)
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
 def members(tar: Path) -> list[str]:
     done = subprocess.run(["tar", "-tf", str(tar)], capture_output=True, text=True, check=True)
     return done.stdout.split()
@@ -375,7 +391,7 @@ async def claim(database: Database) -> ClaimedVideo:
 def sink(database: Database, tmp_path: Path) -> ResultSink:
     store = Store.open(str(tmp_path), StoreSettings(), create=True)
     limits = SinkLimits(write_rows=10, memory_rows=20, disk_bytes=100_000, unsaved=30)
-    return ResultSink(Away(database), Partials(lambda key: (store, key)), tmp_path, limits)
+    return ResultSink(Away(database), Partials(lambda key: (store, key), tmp_path / "kept"), tmp_path, limits)
 
 
 async def test_a_clip_that_comes_twice_is_written_once_as_it_came_last(

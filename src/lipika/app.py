@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
 from rich.console import Console
 
 from lipika import __version__, polish, prompt, transcript, validation
@@ -32,7 +33,7 @@ from lipika.embedded import EmbeddedPostgres
 from lipika.engine import Alert, Engine, EngineOptions, Events
 from lipika.errors import DatabaseUnavailable, ObjectMissing, UsageError
 from lipika.lease import Lease, LeasedRoute
-from lipika.log import get_logger
+from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.models import NewVideo
 from lipika.partials import Partials
@@ -60,9 +61,15 @@ log = get_logger(__name__)
 # ----------------------------------------------------------------------------- parts
 
 
+def kept_here(settings: Settings) -> Path:
+    """Folder for answers that neither the database nor the store could take before a worker had to end."""
+    return (settings.spool_dir or platformdirs.user_state_path("lipika")) / "kept-answers"
+
+
 @asynccontextmanager
 async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIterator[Database]:
     """DATABASE_URL, or the embedded Postgres; as it is, perhaps without tables. An outage is waited out so long."""
+    hide(*settings.secrets())
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value())
         try:
@@ -100,6 +107,7 @@ async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIter
 
 def store_settings(settings: Settings) -> StoreSettings:
     """How object stores are reached."""
+    hide(*settings.secrets())
     secret = settings.r2_secret_access_key
     return StoreSettings(
         access_key_id=settings.r2_access_key_id,
@@ -270,7 +278,9 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
         def target(key: str) -> Place:
             return stores.place(key, settings.output_url, create=True)
 
-        sink = stack.enter_context(ResultSink(results, Partials(lambda key: _parts(target(key))), spool_dir))
+        sink = stack.enter_context(
+            ResultSink(results, Partials(lambda key: _parts(target(key)), kept_here(settings)), spool_dir)
+        )
         stack.push_async_callback(_flush_last, sink)
         engine = await stack.enter_async_context(
             Engine(

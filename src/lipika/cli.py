@@ -241,16 +241,16 @@ def worker(
 
     SIGTERM or Ctrl-C drains: answers in flight are kept, videos go back to the queue. A second signal stops at once.
     """
-    from lipika.app import open_database, work
+    from lipika.app import WORKER_WAIT_S, open_database, work
     from lipika.config import load_settings
 
     async def job() -> Any:
         settings = load_settings(provider=provider.value if provider else None, lipika_data_dir=data_dir)
-        async with open_database(settings) as database:
+        async with open_database(settings, wait_s=WORKER_WAIT_S) as database:
             return await work(settings, database, until_empty=until_empty)
 
     tally = _run(job, log_level="info", json_logs=json_logs)
-    if tally.failed:
+    if tally.failed and until_empty:  # told to go, it has done what it was told
         raise typer.Exit(1)
 
 

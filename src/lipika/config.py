@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of one video before it is failed.")
     max_videos: int = Field(64, ge=1, le=1000, description="Videos held at a time, per worker.")
     drain_seconds: float = Field(60.0, ge=0, le=3600, description="To finish answers in flight on SIGTERM.")
+
+    def secrets(self) -> list[str]:
+        """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
+        url = self.database_url.get_secret_value() if self.database_url else ""
+        password = (urlsplit(url).password or "") if url else ""
+        keys = (self.gemini_api_key, self.openrouter_api_key, self.r2_secret_access_key)
+        return [password, unquote(password), *(key.get_secret_value() for key in keys if key is not None)]
 
     @classmethod
     def settings_customise_sources(

@@ -13,8 +13,15 @@ from lipika.db.queue import Queue
 from lipika.db.results import Results, StoredAnswer
 from lipika.db.workers import Workers
 from lipika.engine import Alert, Engine
-from lipika.errors import Draining, LeaseLost, LipikaError, Unavailable, VideoError, WorkerStop
-from lipika.lease import Lease
+from lipika.errors import (
+    DatabaseUnavailable,
+    Draining,
+    LeaseLost,
+    LipikaError,
+    Unavailable,
+    VideoError,
+    WorkerStop,
+)
 from lipika.log import get_logger, redact
 from lipika.models import Accounting, ClaimedVideo
 from lipika.pipeline import Place, Tools, VideoReport, transcribe_video
@@ -50,11 +57,18 @@ class Held:
     task: asyncio.Task[None] | None = None
     lost: bool = False
     ending: bool = False  # its last writes are under way: they notice themselves if the claim is lost
+    going_back: bool = False  # the very last: they take some seconds at most
+    cancelled: bool = False
 
-    def cancel(self) -> None:
-        """Stop working on it; what has been answered is kept."""
-        if not self.ending and self.task is not None:
-            self.task.cancel()
+    def cancel(self, grace_s: float = 0.0) -> None:
+        """Stop working on it; what has been answered is kept. A video at its end gets `grace_s` to be finished."""
+        if self.going_back or self.task is None:
+            return
+        if self.ending and grace_s > 0:
+            asyncio.get_running_loop().call_later(grace_s, self.cancel)
+            return
+        self.cancelled = True
+        self.task.cancel()
 
 
 @dataclass(slots=True)
@@ -77,14 +91,25 @@ class _Earlier:
 
 
 class Custody:
-    """Brings the videos of one worker to their ends. `on_stop` is told of what should stop the worker."""
+    """Brings the videos of one worker to their ends.
+
+    Args:
+        worker_id: whose videos.
+        ports: what the worker talks to.
+        reachable: whether it makes sense to ask the database for anything more.
+        on_stop: told of what should stop the worker.
+    """
 
     def __init__(
-        self, worker_id: str, ports: Ports, lease: Lease, on_stop: Callable[[WorkerStop], None]
+        self,
+        worker_id: str,
+        ports: Ports,
+        reachable: Callable[[], bool],
+        on_stop: Callable[[WorkerStop], None],
     ) -> None:
         self._worker_id = worker_id
         self._ports = ports
-        self._lease = lease
+        self._reachable = reachable
         self._on_stop = on_stop
         self.tally = Tally()
 
@@ -114,8 +139,8 @@ class Custody:
 
     async def _transcribe(self, held: Held) -> None:
         ports, video, started = self._ports, held.video, time.monotonic()
-        await patiently(lambda: ports.queue.start(video))
-        earlier = await self._earlier(video)
+        await patiently(lambda: ports.queue.start(video), held)
+        earlier = await self._earlier(held)
         report = await transcribe_video(
             video,
             ports.source(video.source_key),
@@ -125,7 +150,7 @@ class Custody:
             held.accounting,
         )
         held.ending = True
-        await patiently(lambda: self._finish(held, earlier, report))
+        await patiently(lambda: self._finish(held, earlier, report), held)
         self.tally.done += 1
         accounting = held.accounting
         log.info(
@@ -144,8 +169,9 @@ class Custody:
             seconds=round(time.monotonic() - started, 2),
         )
 
-    async def _earlier(self, video: ClaimedVideo) -> _Earlier:
+    async def _earlier(self, held: Held) -> _Earlier:
         """Paid answers of former attempts, from the database and from the store: either may have been lost."""
+        video = held.video
         answers: dict[str, StoredAnswer] = {}
         rows: set[str] = set()
 
@@ -155,7 +181,7 @@ class Custody:
                 if stored.answer is not None:
                     answers[stored.audio_digest] = stored
 
-        await patiently(read_rows)
+        await patiently(read_rows, held)
         partials = self._ports.sink.partials
         for stored in await partials.load(video) or (() if rows else await partials.load_result(video)):
             if stored.answer is not None:
@@ -165,7 +191,8 @@ class Custody:
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
         """Rows first, then `done` in the one statement that checks the claim. May be repeated as a whole."""
         ports, video = self._ports, held.video
-        await ports.sink.flush_all()
+        if not await ports.sink.flush():
+            raise DatabaseUnavailable(f"{video.video_id}: its last rows are not written yet")
         await ports.results.write_discards(video, report.discards)
         stale = earlier.rows - report.segment_files
         if stale:  # another trimmer cut the video into other clips
@@ -182,18 +209,15 @@ class Custody:
         """Keep what has been answered, then let another worker have the video; the attempt is given back."""
         if held.lost:
             return
-        held.ending = True
+        held.ending = held.going_back = True
         video, sink = held.video, self._ports.sink
-        if not await self._in_time(sink.save()):
-            log.warning("answers_not_saved", video=video.video_id)
-        # Without a lease Postgres is away, or the video somebody else's: then the lease runs out by itself, and the
-        # attempt has been charged.
-        if not (
-            self._lease.holds
-            and await self._in_time(sink.flush())
-            and await self._in_time(self._release(video))
-        ):
+        saved = await self._in_time(sink.save())
+        # While Postgres is away the lease runs out by itself, and the attempt has been charged.
+        written = self._reachable() and await self._in_time(sink.flush())
+        if not (written and await self._in_time(self._release(video))):
             log.warning("release_failed", video=video.video_id)
+        if not (saved or written):
+            log.warning("answers_kept_here", video=video.video_id, answers=sink.keep_here(video))
 
     async def _release(self, video: ClaimedVideo) -> bool:
         try:
@@ -225,9 +249,9 @@ class Custody:
             await ports.sink.flush()
             await ports.sink.save()
             await self.report(error, video.video_id)
-            await patiently(lambda: ports.queue.progress(video, held.accounting))
+            await patiently(lambda: ports.queue.progress(video, held.accounting), held)
             retry = not isinstance(error, VideoError)
-            await patiently(lambda: ports.queue.fail(video, code, message, retry=retry))
+            await patiently(lambda: ports.queue.fail(video, code, message, retry=retry), held)
         except LipikaError as lost:
             log.warning("failure_not_stored", video=video.video_id, reason=str(lost))
 
@@ -243,13 +267,18 @@ class Custody:
             log.warning("error_not_stored", reason=str(away))
 
 
-async def patiently(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    """Repeat database work while Postgres is away; each write is conditional on the claim, so it may be repeated."""
+async def patiently(work: Callable[[], Coroutine[Any, Any, object]], held: Held | None = None) -> None:
+    """Repeat database work while Postgres is away; each write is conditional on the claim, so it may be repeated.
+
+    It ends with `held`, even where a driver has swallowed the cancellation.
+    """
     wait_s = 0.5
     while True:
         try:
             await work()
         except Unavailable as error:
+            if held is not None and held.cancelled:
+                raise asyncio.CancelledError from error
             log.warning("database_waits", reason=str(error), wait_s=wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, 10.0)

@@ -16,8 +16,20 @@ _SECRETS = re.compile(
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+]*://[^/\s:@]+:)[^@\s]+@")
 
 
+_known: set[str] = set()
+_SHORTEST = 6
+"""Characters: a shorter secret would blot out ordinary words."""
+
+
+def hide(*secrets: str) -> None:
+    """From now on `redact` knows these secrets of this process by heart, whatever they look like."""
+    _known.update(secret for secret in secrets if len(secret) >= _SHORTEST)
+
+
 def redact(text: str) -> str:
-    """`text` without anything that looks like a key or a URL's password."""
+    """`text` without the secrets of this process, and without anything that looks like a key or a URL's password."""
+    for secret in _known:
+        text = text.replace(secret, "***")
     return _URL_PASSWORD.sub(r"\g<head>***@", _SECRETS.sub(r"\g<head>***", text))
 
 

@@ -3,15 +3,18 @@
 Each save is one object of its own, a line of JSON an answer, in the folder `partials/<result>/` next to the result:
 R2 takes one write a second per key, and a worker that has lost its video can replace nothing. Rows alone survive the
 loss of the store, these alone the loss of the database; the audio's digest says what an answer belongs to. They are
-deleted once the result stands verified.
+deleted once the result stands verified. When both are away as a worker ends, they wait on the worker's own disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
 
 from lipika.db.results import StoredAnswer
 from lipika.errors import ArchiveError, LipikaError, ObjectMissing
@@ -29,10 +32,16 @@ ResultPlace = Callable[[str], tuple[Store, str]]
 
 
 class Partials:
-    """The partial objects of the videos one worker holds."""
+    """The partial objects of the videos one worker holds.
 
-    def __init__(self, place: ResultPlace) -> None:
+    Args:
+        place: where a video's result goes.
+        here: folder on this machine for what can be kept nowhere else; made when it is needed.
+    """
+
+    def __init__(self, place: ResultPlace, here: Path) -> None:
         self._place = place
+        self._here = here
         self._keys: dict[str, list[str]] = {}  # claim token -> objects read or written under it
         self._numbers = itertools.count()
 
@@ -45,7 +54,8 @@ class Partials:
         store, folder = self._folder(video)
         keys = [entry.key async for entry in store.list(folder)]
         self._keys.setdefault(video.claim_token, []).extend(keys)
-        return [answer for key in sorted(keys) for answer in await _read(store, key)]
+        stored = [answer for key in sorted(keys) for answer in await _read(store, key)]
+        return stored + await asyncio.to_thread(self._load_here, video)
 
     async def load_result(self, video: ClaimedVideo) -> list[StoredAnswer]:
         """Answers in a whole result that stands already: all there is when a database was lost after its videos
@@ -74,8 +84,40 @@ class Partials:
         self._keys.setdefault(video.claim_token, []).append(key)
         await store.put_bytes(key, b"".join(map(clip_result_to_json, results)))
 
+    def keep_here(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> int:
+        """Add answers to the video's file on this disk; returns how many. Never fails: it is the last resort."""
+        if not results:
+            return 0
+        try:
+            self._here.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._file_here(video).open("ab") as file:
+                file.write(b"".join(map(clip_result_to_json, results)))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            log.warning("answers_lost", video=video.video_id, answers=len(results), reason=str(error))
+            return 0
+        return len(results)
+
+    def _load_here(self, video: ClaimedVideo) -> list[StoredAnswer]:
+        path = self._file_here(video)
+        try:
+            return _parsed(path.read_bytes().splitlines(), str(path))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            log.warning("partial_unreadable", key=str(path), reason=str(error))
+            return []
+
+    def _file_here(self, video: ClaimedVideo) -> Path:
+        return self._here / f"{quote(video.video_id, safe='')[:200]}.jsonl"
+
     async def clear(self, video: ClaimedVideo) -> None:
         """Delete what is no longer needed; objects of an owner after us are left alone. Never fails."""
+        try:
+            self._file_here(video).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("partial_left_behind", video=video.video_id, reason=str(error))
         store, _ = self._place(video.output_key)
         for key in self._keys.pop(video.claim_token, ()):
             try:
@@ -103,6 +145,10 @@ async def _read(store: Store, key: str) -> list[StoredAnswer]:
         lines = (await store.get_bytes(key)).splitlines()
     except ObjectMissing:  # somebody finished the video meanwhile
         return []
+    return _parsed(lines, key)
+
+
+def _parsed(lines: Iterable[bytes], key: str) -> list[StoredAnswer]:
     answers = []
     for number, line in enumerate(lines, 1):
         try:

@@ -192,6 +192,16 @@ class ResultSink:
             self._unsaved -= len(part)
         return True
 
+    def keep_here(self, video: ClaimedVideo) -> int:
+        """Both the database and the store are away and this worker ends: keep on this disk what neither has.
+
+        The next worker on this machine that holds the video finds the answers.
+        """
+        waiting = self._waiting.get(video.video_id)
+        rows = [self._loaded(row) for row in waiting.rows.values()] if waiting is not None else []
+        answers = [row for row in rows if row.answer is not None and not row.reused]
+        return self.partials.keep_here(video, answers)
+
     async def leave_unsaved(self, video: ClaimedVideo) -> None:
         """The result stands: no partial object of this video will be written any more, nor is one on its way."""
         async with self._saving:

@@ -28,6 +28,8 @@ log = get_logger(__name__)
 
 _GOODBYE_S = 8.0
 """For the last writes of a life; what is away longer is left to the lease."""
+_FINISH_S = 4.0
+"""For a video whose result stands already, when everything else stops at once."""
 _RETRY_S = 2.0
 _DISK_RESERVE = 64 << 20
 """Bytes: with less room for work in progress nothing more is claimed."""
@@ -55,7 +57,7 @@ class Worker:
         self._ports = ports
         self._lease = lease
         self._options = options or WorkerOptions()
-        self._custody = Custody(info.worker_id, ports, lease, self._stop_because)
+        self._custody = Custody(info.worker_id, ports, self._reachable, self._stop_because)
         self._held: dict[str, Held] = {}
         self._draining = False
         self._stop: Exception | None = None
@@ -118,9 +120,14 @@ class Worker:
         """Give every video back at once; what is in flight is lost and will be asked again."""
         self._draining = True
         self._ports.engine.drain()
+        grace_s = _FINISH_S if self._reachable() else 0.0
         for held in self._held.values():
-            held.cancel()
+            held.cancel(grace_s)
         self._wake.set()
+
+    def _reachable(self) -> bool:
+        """Whether the last that was heard of Postgres was good, and not too long ago."""
+        return self._lease.holds and not self._database_is_away
 
     def forget(self, video: ClaimedVideo) -> None:
         """Another worker owns this video: stop working on it and write nothing more."""
@@ -176,7 +183,7 @@ class Worker:
     async def _claim(self, wanted: int, only: Sequence[str] | None) -> list[ClaimedVideo] | None:
         """Videos that are ours now; None while Postgres is away."""
         try:
-            return await self._ports.queue.claim(
+            claimed = await self._ports.queue.claim(
                 self._info.worker_id,
                 self._lease.lease_s,
                 wanted,
@@ -185,8 +192,11 @@ class Worker:
                 alone=not self._held,
             )
         except Unavailable as error:
+            self._database_is_away = True
             log.warning("claim_waits", reason=str(error))
             return None
+        self._database_is_away = False
+        return claimed
 
     async def _all_done(self, only: Sequence[str] | None) -> bool:
         try:
@@ -242,6 +252,7 @@ class Worker:
             try:
                 await work()
             except Unavailable as error:
+                self._database_is_away |= isinstance(error, DatabaseUnavailable)
                 log.warning("background_waits", task=work.__name__, reason=str(error))
                 wait_s = min(seconds, _RETRY_S)
             except WorkerStop as error:
@@ -283,7 +294,6 @@ class Worker:
             async with asyncio.timeout(self._lease.lease_s / 3):
                 owned = await self._ports.queue.extend(self._info.worker_id, self._lease.lease_s)
         except (Unavailable, TimeoutError):
-            self._database_is_away = True
             raise DatabaseUnavailable("Postgres does not answer: the lease was not renewed") from None
         self._database_is_away = False
         return owned
@@ -310,10 +320,11 @@ class Worker:
             requests_in_flight=ports.engine.in_flight,
             limited_by=ports.tools.progress.waits_for or ports.engine.limited_by() or None,
         )
+        self._database_is_away = False
         await self._write_alerts()
 
     async def _flush(self) -> None:
-        await self._ports.sink.flush()
+        self._database_is_away |= not await self._ports.sink.flush()
 
     async def _save(self) -> None:
         """Save answers, above all while Postgres is away; but after a long sleep see first whose the videos are."""
@@ -358,7 +369,7 @@ class Worker:
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=_GOODBYE_S)
-        if not self._lease.holds:
+        if not self._reachable():
             log.warning("goodbye_failed", reason="Postgres is away")
             return
         try:
