@@ -72,7 +72,7 @@ class Plan:
     heartbeat_s: float = 2.0
     lease_s: float = 8.0
     drain_s: float = 4.0
-    clips_per_s: float = 10.0
+    clips_per_s: float = 8.0
     limit_s: float = 900.0
     seed: int = 0
 

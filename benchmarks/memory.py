@@ -1,8 +1,9 @@
 """Peak memory of a `lipika run` over large archives: it must follow the settings, not the archive.
 
 Archives are made on the fly: 8-second segments at 16 kHz, and every tenth one a minute at 48 kHz and 24 bit, from
-a stock of different ones. A tenth of the size shows what grows with it. A second pair holds nothing but segments too
-short to use: each leaves a discard with its reason, which is kept until the video's metadata is written.
+a stock of different ones; they are asked at 1,000 a minute. A tenth of the size shows what grows with it. A second
+pair holds nothing but segments too short to use: each leaves a discard with its reason, which is kept until the
+video's metadata is written. A third has as many segments that each become a clip, as fast as they go.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from lipika.demo import sample_folder
 from lipika.models import SegmentName
 from lipika.simulator.corpus import read_speech
 
-LARGE_BYTES = 2_000_000_000
+LARGE_BYTES = 5_000_000_000
 MANY_MEMBERS = 100_000
 _LATENCY_S = 0.25
 _RATE_HZ = 16_000
 _STOCK, _STOCK_BIG = 64, 4
 _BIG_EVERY = 10
+_SHORT_S = 2.2
+_PER_MINUTE = {"worker_batch_size": 1000, "batch_interval_seconds": 60}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,23 @@ async def measure(large_bytes: int = LARGE_BYTES, members: int = MANY_MEMBERS) -
     with scratch_folder() as folder:
         async with setting(folder, latency_s=_LATENCY_S) as place:
             for name, size in (("audio, a tenth", large_bytes // 10), ("audio", large_bytes)):
-                runs.append(await _run(place, name, _mixed(stock, big, size)))
+                runs.append(await _run(place, name, _mixed(stock, big, size), **_PER_MINUTE))
             for name, count in (("100 ms segments, a tenth", members // 10), ("100 ms segments", members)):
                 runs.append(await _run(place, name, itertools.repeat((tiny, 10), count)))
+            short = [_segment(speech, number, _SHORT_S) for number in range(_STOCK)]
+            for name, count in (("2.2 s segments, a tenth", members // 10), ("2.2 s segments", members)):
+                clips = zip(itertools.cycle(short), itertools.repeat(220, count), strict=False)
+                runs.append(await _run(place, name, clips))
     return MemoryResult(machine(load_before), tuple(runs))
 
 
-async def _run(place: Setting, name: str, segments: Iterator[tuple[bytes, int]]) -> Memory:
+async def _run(
+    place: Setting, name: str, segments: Iterator[tuple[bytes, int]], **settings: object
+) -> Memory:
     archive = place.folder / f"{name}.tar"
     members = write(archive, segments)
     megabytes = round(archive.stat().st_size / 1e6)
-    ran = await lipika_run(place, [archive], place.folder / "out")
+    ran = await lipika_run(place, [archive], place.folder / "out", **settings)
     archive.unlink()
     for result in (place.folder / "out").iterdir():
         result.unlink()
@@ -114,9 +123,9 @@ def _mixed(stock: Sequence[bytes], big: Sequence[bytes], size: int) -> Iterator[
         yield flac, 6000 if is_big else 800
 
 
-def _segment(speech: np.ndarray[tuple[int], np.dtype[np.int16]], number: int) -> bytes:
-    """8 seconds at 16 kHz, 16 bit."""
-    return encode_flac(Audio(_stretch(speech, 8 * _RATE_HZ, number), _RATE_HZ, 16))
+def _segment(speech: np.ndarray[tuple[int], np.dtype[np.int16]], number: int, seconds: float = 8.0) -> bytes:
+    """Speech at 16 kHz, 16 bit."""
+    return encode_flac(Audio(_stretch(speech, round(seconds * _RATE_HZ), number), _RATE_HZ, 16))
 
 
 def _big_segment(speech: np.ndarray[tuple[int], np.dtype[np.int16]], number: int) -> bytes:
