@@ -19,7 +19,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import orjson
 import uvloop
 from rich.console import Console
@@ -312,9 +311,9 @@ class StepByStep:
             for owner, attribute, name in (
                 (polish, "decode", "decode"),
                 (polish, "plan", "plan"),
-                (np, "pad", "pad"),
+                (polish, "with_pads", "pad"),
                 (polish, "measure", "facts"),
-                (polish, "encode_flac", "encode"),
+                (polish, "encode_padded", "encode"),
                 (hashlib, "sha256", "sha256"),
             ):
                 watched.enter_context(watch.watching(owner, attribute, name))

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipika.audio import (
+    SNR_FRAME_MS,
     Audio,
     Samples,
     dbfs,
     decode,
     encode_flac,
+    encode_padded,
     energy,
     mean_level,
     measure,
@@ -33,6 +35,7 @@ from lipika.audio import (
     top16,
 )
 from lipika.errors import SegmentError
+from lipika.flac import Stream
 from lipika.models import Clip, Discard, PolishedClip, SegmentName
 
 TRIMMER_VERSION = "1"  # raise it with every change that can alter a clip
@@ -55,6 +58,7 @@ MIN_PADDED_MS = 2_000
 BINS_PER_SECOND = 400
 WINDOW_BINS = 10
 HOP_BINS = 4
+_SNR_FRAME_BINS = SNR_FRAME_MS * BINS_PER_SECOND // 1_000
 
 # Silence is measured against the segment itself
 NOISE_SHARE = 0.10  # a tenth of the segment is quieter than what is taken for its noise
@@ -82,6 +86,9 @@ class Part:
     boundary_score: float = 0.0
     speech_samples: int = 0
     discard: str | None = None  # reason code; the part gives no clip
+    power: NDArray[np.float64] | None = field(
+        default=None, compare=False, repr=False
+    )  # in 30 ms of what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +118,20 @@ def polish_segment(name: SegmentName, data: bytes) -> PolishedSegment:
     parts = plan(audio.samples, audio.sample_rate_hz)
     mismatch = abs(audio.duration_ms - (name.end_ms - name.start_ms)) > MISMATCH_MS
     extra_flags = ("duration_mismatch",) if mismatch else ()
-    clips = tuple(_clip(name, audio, part, extra_flags) for part in parts if part.discard is None)
+    source = Stream.find(data)
+    clips = tuple(_clip(name, audio, source, part, extra_flags) for part in parts if part.discard is None)
     discards = tuple(_discard(name, audio, part) for part in parts if part.discard is not None)
     return PolishedSegment(clips, discards if clips else (_whole(name, audio, discards),))
 
 
-def _clip(name: SegmentName, audio: Audio, part: Part, extra_flags: tuple[str, ...]) -> PolishedClip:
+def _clip(
+    name: SegmentName, audio: Audio, source: Stream | None, part: Part, extra_flags: tuple[str, ...]
+) -> PolishedClip:
     rate = audio.sample_rate_hz
+    pad = samples_in(PAD_MS, rate)
     kept = replace(audio, samples=audio.samples[part.keep_start : part.keep_end])
-    padded = replace(audio, samples=np.pad(kept.samples, samples_in(PAD_MS, rate)))
-    packed = encode_flac(padded)
+    padded = with_pads(kept, pad)
+    packed = encode_padded(padded, pad, source, part.keep_start)
     heard = to_sent(padded)
     sent = packed if heard is padded else encode_flac(heard)
     clip = Clip(
@@ -137,11 +148,18 @@ def _clip(name: SegmentName, audio: Audio, part: Part, extra_flags: tuple[str, .
         bit_depth=audio.bit_depth,
         boundary_score=part.boundary_score,
         flags=part.flags + extra_flags,
-        audio=measure(kept, speech_ms=to_ms(part.speech_samples, rate)),
+        audio=measure(kept, to_ms(part.speech_samples, rate), part.power),
         audio_digest=hashlib.sha256(sent).hexdigest(),
         trimmer_version=TRIMMER_VERSION,
     )
     return PolishedClip(clip, packed, sent)
+
+
+def with_pads(audio: Audio, pad: int) -> Audio:
+    """With `pad` samples of digital silence on each side."""
+    samples = np.zeros(len(audio.samples) + 2 * pad, audio.samples.dtype)
+    samples[pad:-pad] = audio.samples
+    return replace(audio, samples=samples)
 
 
 def _clip_name(name: SegmentName, part: Part, rate_hz: int) -> SegmentName:
@@ -217,6 +235,7 @@ class Profile:
     samples: NDArray[np.int16]
     rate_hz: int
     mean: int  # the DC offset
+    bins: NDArray[np.int64]  # sums of squares
     hop: int  # samples
     power: NDArray[np.int64]  # of the 25 ms around each frame
     pause_frames: int  # the fewest that make a valley
@@ -237,6 +256,15 @@ class Profile:
         first, last = ((sample + self.hop // 2) // self.hop for sample in (start, end))
         loud = np.count_nonzero(self.power[first:last] > power_of(self.silence_dbfs))
         return min(int(loud) * self.hop, end - start)
+
+    def power_between(self, start: int, end: int) -> NDArray[np.float64]:
+        """Mean squares of the samples [start, end) in frames of 30 ms, to the bin."""
+        size = self.hop // HOP_BINS
+        bins = self.bins[-(-start // size) : end // size]
+        count = len(bins) // _SNR_FRAME_BINS
+        frames = bins[: count * _SNR_FRAME_BINS].reshape(count, _SNR_FRAME_BINS).sum(axis=1)
+        power: NDArray[np.float64] = frames / (size * _SNR_FRAME_BINS)
+        return power
 
     def cut_points(self, after: int, until: int) -> list[int]:
         """The cut points of valleys, as far as they lie in (after, until]."""
@@ -278,7 +306,8 @@ def profile_of(samples: NDArray[np.int16], rate_hz: int) -> Profile:
     mean = mean_level(samples)
     bin_size = round(rate_hz / BINS_PER_SECOND)
     hop = bin_size * HOP_BINS
-    power = _windowed(energy(samples, mean, bin_size), frames=-(-len(samples) // hop)) // bin_size
+    bins = energy(samples, mean, bin_size)
+    power = _windowed(bins, frames=-(-len(samples) // hop)) // bin_size
     silence_dbfs, speech_dbfs = _levels(power)
     pause_frames = -(-samples_in(MIN_VALLEY_MS, rate_hz) // hop)
     total = _running_total(power)
@@ -286,6 +315,7 @@ def profile_of(samples: NDArray[np.int16], rate_hz: int) -> Profile:
         samples=samples,
         rate_hz=rate_hz,
         mean=mean,
+        bins=bins,
         hop=hop,
         power=power,
         pause_frames=pause_frames,
@@ -381,6 +411,7 @@ def trim(profile: Profile, left: Cut, right: Cut) -> Part:
         boundary_score=_boundary_score(profile, keep_start, keep_end),
         speech_samples=profile.speech_samples(keep_start, keep_end),
         discard=TRIMMED_TOO_SHORT if padded < profile.ms(MIN_PADDED_MS) else None,
+        power=profile.power_between(keep_start, keep_end),
     )
 
 

@@ -1,0 +1,244 @@
+"""FLAC streams taken apart and joined again without encoding them anew. Pure; knows no codec.
+
+A clip is mostly the very samples of its segment, so its frames are taken over as they are, and only what lies at the
+edges has to be encoded. A frame says in its header where it belongs, and two checksums cover that; all of it is set
+right here. The CRC-16 of a whole frame need not be computed anew: it is linear, so another header changes it by what
+the difference of the two headers becomes after the bytes that follow.
+
+Only plain streams are taken apart: mono, blocks of one size, frames that are exactly those which the header promises.
+Of any other there is no `Stream`. Whether frames are sound is not looked at here: the caller has decoded them.
+Format: RFC 9639.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, pairwise
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MARK = b"fLaC"
+_MORE, _LAST = (
+    b"\x00\x00\x00\x22",
+    b"\x80\x00\x00\x22",
+)  # STREAMINFO is followed by other metadata, or by frames
+_INFO_END = 42
+_FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # sync code; blocks of one size, or of any
+_SIZE_BYTES = {6: 1, 7: 2}  # behind the number, where the code of the block size says so
+_RATE_BYTES = {12: 1, 13: 2, 14: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a FLAC says of itself. `frames` are samples per channel, 0 where it does not say."""
+
+    min_block: int
+    max_block: int
+    sample_rate_hz: int
+    channels: int
+    bit_depth: int
+    frames: int
+
+    @classmethod
+    def read(cls, data: bytes) -> Self | None:
+        """The head of a FLAC; None if this is none."""
+        if len(data) <= _INFO_END or data[:4] != _MARK or data[4:8] not in (_MORE, _LAST):
+            return None
+        packed = int.from_bytes(data[18:26])
+        return cls(
+            min_block=int.from_bytes(data[8:10]),
+            max_block=int.from_bytes(data[10:12]),
+            sample_rate_hz=packed >> 44,
+            channels=(packed >> 41 & 7) + 1,
+            bit_depth=(packed >> 36 & 31) + 1,
+            frames=packed & (1 << 36) - 1,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """A FLAC, and where its frames are. Frame i holds the samples from i * `block` on."""
+
+    data: bytes
+    info: StreamInfo
+    bounds: tuple[int, ...]  # bytes: where each frame begins, and where the last one ends
+
+    @classmethod
+    def find(cls, data: bytes) -> Self | None:
+        """Find the frames; None where the stream is not plain, or where content looks like one more frame."""
+        info = StreamInfo.read(data)
+        if info is None or info.channels != 1 or not 0 < info.min_block == info.max_block:
+            return None
+        first = _after_metadata(data)
+        if data[first : first + 2] != _FIXED:
+            return None
+        head = re.compile(_FIXED + b"." + re.escape(data[first + 3 : first + 4]), re.DOTALL)
+        starts = [match.start() for match in head.finditer(data, first)]
+        in_order = all(data.startswith(_number(index), start + 4) for index, start in enumerate(starts))
+        if not in_order or len(starts) != -(-info.frames // info.max_block):
+            return None
+        return cls(data, info, (*starts, len(data)))
+
+    @property
+    def block(self) -> int:
+        return self.info.max_block
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Frames [first, last) of a stream, as they are."""
+
+    stream: Stream
+    first: int
+    last: int
+
+    @classmethod
+    def whole(cls, stream: Stream) -> Self:
+        return cls(stream, 0, len(stream))
+
+    def sizes(self) -> list[int]:
+        """Samples in each frame."""
+        sizes = [self.stream.block] * (self.last - self.first)
+        if sizes and self.last == len(self.stream):
+            sizes[-1] = self.stream.info.frames - (self.last - 1) * self.stream.block
+        return sizes
+
+    def frames(self) -> Iterator[tuple[bytes, int, int]]:
+        """Each frame: the bytes it is in, where it begins and where it ends."""
+        for start, end in pairwise(self.stream.bounds[self.first : self.last + 1]):
+            yield self.stream.data, start, end
+
+
+def joined(runs: Sequence[Run], md5: bytes) -> bytes:
+    """One FLAC of the frames of all runs, which are alike in rate and depth. `md5` is of all samples together.
+
+    Its blocks are of any size, which RFC 9639 asks of every decoder.
+    """
+    info = runs[0].stream.info
+    blocks = [size for run in runs for size in run.sizes()]
+    heads, bodies, old_crcs, changes = [], [], [], []
+    sample = 0
+    for (data, start, end), size in zip(
+        (frame for run in runs for frame in run.frames()), blocks, strict=True
+    ):
+        body = start + 5 + _NUMBER_BYTES[data[start + 4]] + _MORE_BYTES[data[start + 2]]
+        head, change = _renumbered(data[start:body], sample)
+        heads.append(head)
+        bodies.append(data[body : end - 2])
+        old_crcs.append(data[end - 2] << 8 | data[end - 1])
+        changes.append(change)
+        sample += size
+    lengths = list(map(len, bodies))
+    crcs = (np.array(old_crcs, np.uint16) ^ _carried(changes, lengths)).astype(">u2").tobytes()
+    sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
+    stream_head = (
+        _MARK + _LAST,
+        min(blocks[:-1], default=blocks[-1]).to_bytes(2),
+        max(blocks).to_bytes(2),
+        min(sizes).to_bytes(3),
+        max(sizes).to_bytes(3),
+        (info.sample_rate_hz << 44 | info.bit_depth - 1 << 36 | sample).to_bytes(8),
+        md5,
+    )
+    frames = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
+    return b"".join((*stream_head, *chain.from_iterable(frames)))
+
+
+# ----------------------------------------------------------------------------- frame headers
+
+
+def _after_metadata(data: bytes) -> int:
+    """Where the first frame begins."""
+    at, last = len(_MARK), False
+    while not last and at < len(data):
+        last = data[at] > 127
+        at += 4 + int.from_bytes(data[at + 1 : at + 4])
+    return at
+
+
+@lru_cache(1 << 13)
+def _renumbered(head: bytes, sample: int) -> tuple[bytes, int]:
+    """A frame's header in blocks of any size, from `sample` on, and how its CRC-16 differs from the old one's."""
+    rest = head[4 + _NUMBER_BYTES[head[4]] : -1]
+    new = _VARIABLE + head[2:4] + _number(sample) + rest
+    new += bytes((_crc(new, _CRC8),))
+    return new, _crc(head, _CRC16) ^ _crc(new, _CRC16)
+
+
+@lru_cache(1 << 13)
+def _number(value: int) -> bytes:
+    """A frame's or sample's number, up to 36 bits: UTF-8 as it was first defined."""
+    if value < 0x80:
+        return bytes((value,))
+    more = []
+    first_bits = 6
+    while value >> first_bits:
+        more.append(0x80 | value & 0x3F)
+        value >>= 6
+        first_bits -= 1
+    return bytes(((0xFF << first_bits + 1) & 0xFF | value, *reversed(more)))
+
+
+def _number_bytes(first: int) -> int:
+    """How long a number is that begins with this byte."""
+    return max(8 - (first ^ 0xFF).bit_length(), 1)
+
+
+_NUMBER_BYTES = tuple(map(_number_bytes, range(256)))
+_MORE_BYTES = tuple(_SIZE_BYTES.get(code >> 4, 0) + _RATE_BYTES.get(code & 15, 0) for code in range(256))
+
+
+# ----------------------------------------------------------------------------- checksums
+
+
+def _crc_table(polynomial: int, bits: int) -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        crc = value << bits - 8
+        for _ in range(8):
+            crc = crc << 1 ^ (polynomial if crc >> bits - 1 else 0)
+            crc &= (1 << bits) - 1
+        table.append(crc)
+    return tuple(table)
+
+
+_CRC8, _CRC16 = _crc_table(0x07, 8), _crc_table(0x8005, 16)
+
+
+def _crc(data: bytes, table: Sequence[int]) -> int:
+    shift = max(table).bit_length() - 8
+    crc = 0
+    for byte in data:
+        crc = (crc << 8 ^ table[crc >> shift ^ byte]) & (0xFF | 0xFF << shift)
+    return crc
+
+
+def _powers() -> NDArray[np.uint16]:
+    """x**0, x**1 ... modulo the polynomial of the CRC-16, until they repeat."""
+    powers, power = [], 1
+    for _ in range(_PERIOD):
+        powers.append(power)
+        power = (power << 1 ^ (0x18005 if power >> 15 else 0)) & 0xFFFF
+    return np.array(powers, np.uint16)
+
+
+_PERIOD = 32_767
+_POWERS = _powers()
+_BITS = np.arange(16)
+
+
+def _carried(changes: Sequence[int], lengths: Sequence[int]) -> NDArray[np.uint16]:
+    """What each change of a CRC-16 has become after so many more bytes: its product with x**(8 * length)."""
+    steps = np.array(lengths, np.int64)[:, None] * 8 + _BITS
+    chosen = np.array(changes, np.int64)[:, None] >> _BITS & 1
+    terms: NDArray[np.uint16] = _POWERS[steps % _PERIOD] * chosen.astype(np.uint16)
+    changed: NDArray[np.uint16] = np.bitwise_xor.reduce(terms, axis=1)
+    return changed

@@ -1,0 +1,197 @@
+"""FLAC joined from frames of others: every decoder at hand must find exactly the samples that went in."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lipika import audio as audio_module
+from lipika.audio import Audio, decode, encode_flac, encode_padded
+from lipika.errors import SegmentError
+from lipika.flac import Run, Stream, StreamInfo, joined
+
+PAD = 2_400
+MD5 = slice(26, 42)
+DEPTHS = [8, 16, 24]
+
+needs_dr_flac = pytest.mark.skipif(
+    audio_module.dr_flac is None, reason="miniaudio has no wheel for this system"
+)
+
+
+def speech_like(frames: int, depth: int = 16, rate: int = 16_000, seed: int = 0) -> Audio:
+    """Noise that swells and fades, with digital silence in it: frames of many sizes and kinds."""
+    chance = np.random.default_rng(seed)
+    level = np.repeat(chance.choice([0, 0.001, 0.05, 1.0], -(-frames // 500)), 500)[:frames]
+    values = np.rint(chance.uniform(-1, 1, frames) * level * ((1 << (depth - 1)) - 1)).astype(np.int64)
+    wide = values << ((32 if depth == 24 else 16) - depth)
+    return Audio(wide.astype(np.int32 if depth == 24 else np.int16), rate, depth)
+
+
+def padded(audio: Audio, start: int, end: int, pad: int = PAD) -> Audio:
+    return Audio(np.pad(audio.samples[start:end], pad), audio.sample_rate_hz, audio.bit_depth)
+
+
+def with_libsndfile(data: bytes) -> Audio:
+    saved, audio_module.dr_flac = audio_module.dr_flac, None
+    try:
+        return decode(data)
+    finally:
+        audio_module.dr_flac = saved
+
+
+def outcome(read: Callable[[bytes], Audio], data: bytes) -> object:
+    """The audio as something to compare, or the code of the error."""
+    try:
+        audio = read(data)
+    except SegmentError as error:
+        return error.code
+    return audio.sample_rate_hz, audio.bit_depth, audio.samples.dtype, audio.samples.tobytes()
+
+
+# ----------------------------------------------------------------------------- joining
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_piece_of_a_segment_decodes_to_its_samples(data: st.DataObject) -> None:
+    depth, rate = (
+        data.draw(st.sampled_from(DEPTHS)),
+        data.draw(st.sampled_from([8_000, 16_000, 44_100, 48_000])),
+    )
+    frames = data.draw(st.integers(1, 40_000))
+    start = data.draw(st.integers(0, frames - 1))
+    end = data.draw(st.integers(start + 1, frames))
+    pad = data.draw(st.sampled_from([1_200, PAD, 7_200]))
+    audio = speech_like(frames, depth, rate, seed=frames)
+    source = encode_flac(audio)
+
+    piece = padded(audio, start, end, pad)
+    flac = encode_padded(piece, pad, Stream.find(source), start)
+
+    for read in (decode, with_libsndfile):
+        again = read(flac)
+        assert (again.sample_rate_hz, again.bit_depth) == (rate, depth)
+        np.testing.assert_array_equal(again.samples, piece.samples)
+    assert flac[MD5] == encode_flac(piece)[MD5]
+    assert flac == encode_padded(piece, pad, Stream.find(source), start)
+
+
+def test_frames_inside_a_piece_are_taken_over_as_they_are() -> None:
+    audio = speech_like(40_000)
+    source = Stream.find(encode_flac(audio))
+    assert source is not None
+    flac = encode_padded(padded(audio, 0, 40_000), PAD, source, 0)
+    for start, end in zip(source.bounds[:-1], source.bounds[1:], strict=True):
+        body = source.data[start + 10 : end - 2]  # behind header and number
+        assert body in flac
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("depth", [16, 24])
+def test_ffmpeg_reads_it_without_a_word_of_warning(depth: int) -> None:
+    audio = speech_like(50_000, depth)
+    piece = padded(audio, 5_000, 48_123)
+    flac = encode_padded(piece, PAD, Stream.find(encode_flac(audio)), 5_000)
+    form = {16: "s16le", 24: "s32le"}[depth]
+    done = subprocess.run(
+        ["ffmpeg", "-v", "warning", "-err_detect", "crccheck+explode", "-i", "-", "-f", form, "-"],
+        input=flac,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""
+    assert done.stdout == piece.samples.tobytes()
+
+
+def test_the_header_says_what_is_there() -> None:
+    audio = speech_like(30_000, 24, 48_000)
+    flac = encode_padded(padded(audio, 0, 30_000), PAD, Stream.find(encode_flac(audio)), 0)
+    info = StreamInfo.read(flac)
+    assert info is not None
+    assert (info.sample_rate_hz, info.channels, info.bit_depth, info.frames) == (
+        48_000,
+        1,
+        24,
+        30_000 + 2 * PAD,
+    )
+    assert 16 <= info.min_block <= info.max_block <= 4_608
+    with soundfile.SoundFile(io.BytesIO(flac)) as file:
+        file.seek(20_000)  # a seek lands where it should
+        np.testing.assert_array_equal(file.read(500, dtype="int32"), audio.samples[20_000 - PAD :][:500])
+
+
+def test_streams_joined_many_times_count_their_samples_beyond_a_megasample() -> None:
+    audio = speech_like(100_000)
+    source = Stream.find(encode_flac(audio))
+    assert source is not None
+    samples = np.tile(audio.samples, 25)
+    flac = joined([Run.whole(source)] * 25, bytes(16))
+    np.testing.assert_array_equal(with_libsndfile(flac).samples, samples)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"fLaC",
+        encode_flac(speech_like(5_000))[:60],
+        encode_flac(speech_like(5_000))[:-3000],
+        b"RIFF" + bytes(100),
+    ],
+    ids=["empty", "mark", "no frames", "cut", "other"],
+)
+def test_what_is_no_whole_flac_is_not_taken_apart(data: bytes) -> None:
+    assert Stream.find(data) is None
+
+
+def test_other_than_plain_streams_are_encoded_anew() -> None:
+    stereo = io.BytesIO()
+    soundfile.write(stereo, np.zeros((5_000, 2), np.int16), 16_000, format="FLAC")
+    assert Stream.find(stereo.getvalue()) is None
+    audio = speech_like(20_000)
+    plain = encode_flac(audio)
+    piece = padded(audio, 0, 20_000)
+    once = encode_padded(piece, PAD, Stream.find(plain), 0)
+    assert Stream.find(once) is None  # its blocks are of several sizes
+    assert encode_padded(piece, PAD, None, 0) == encode_flac(piece)
+
+
+def test_content_that_looks_like_one_more_frame_is_no_reason_to_guess() -> None:
+    source = Stream.find(encode_flac(speech_like(5_000)))
+    assert source is not None
+    head = source.data[source.bounds[1] : source.bounds[1] + 5]
+    assert Stream.find(source.data[:-20] + head + source.data[-15:]) is None
+
+
+# ----------------------------------------------------------------------------- decoding by dr_flac
+
+
+@needs_dr_flac
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([16, 24]), st.integers(1, 30_000), st.sampled_from([8_000, 16_000, 48_000]))
+def test_both_decoders_give_the_same_samples(depth: int, frames: int, rate: int) -> None:
+    data = encode_flac(speech_like(frames, depth, rate, seed=frames))
+    assert outcome(decode, data) == outcome(with_libsndfile, data)
+
+
+@needs_dr_flac
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 1 << 30), st.integers(1, 4), st.booleans())
+def test_damage_ends_alike_with_both_decoders(seed: int, hits: int, cut: bool) -> None:
+    """The same error, or the same samples where the damage is in what nobody reads."""
+    chance = np.random.default_rng(seed)
+    data = bytearray(encode_flac(speech_like(9_000, seed=1)))
+    for _ in range(hits):
+        data[chance.integers(len(data))] ^= 1 << chance.integers(8)
+    if cut:
+        del data[chance.integers(len(data)) :]
+    assert outcome(decode, bytes(data)) == outcome(with_libsndfile, bytes(data))
