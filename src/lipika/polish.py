@@ -38,7 +38,7 @@ from lipika.errors import SegmentError
 from lipika.flac import Stream
 from lipika.models import Clip, Discard, PolishedClip, SegmentName
 
-TRIMMER_VERSION = "1"  # raise it with every change that can alter a clip
+TRIMMER_VERSION = "2"  # raise it with every change that can alter a clip
 
 # Split
 SPLIT_OVER_MS = 10_000  # shorter audio is never split
