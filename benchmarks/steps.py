@@ -395,7 +395,7 @@ class StepByStep:
             with watch.step("store"):
                 metadata = packaging.result_metadata({}, video.video_id, language, accounting, [], summary)
                 tar = spool.compose(metadata)
-                await self._target.put_stream(video.output_key, tar.chunks(), tar.size, tar.sha256)
+                await self._target.put_stream(video.output_key, tar.chunks(), tar.size)
 
 
 def _judged(response: TranscriptionResponse, polished: PolishedClip, language: str) -> Judged:

@@ -36,7 +36,7 @@ def spooled(folder: Path, clips: Files, results: Files, metadata: bytes = b"{}")
         tar = spool.compose(metadata)
         data = b"".join(tar.chunks())
         assert b"".join(tar.chunks()) == data  # an upload may have to start again
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (tar.size, tar.sha256)
+        assert len(data) == tar.size
     return data
 
 
@@ -119,7 +119,7 @@ def test_two_spools_share_a_folder(tmp_path: Path) -> None:
         for spool, flac in ((one, b"1"), (two, b"22")):
             spool.add_clip("a", flac)
             spool.add_result("a", b"{}")
-        assert one.compose(b"{}").sha256 != two.compose(b"{}").sha256
+        assert list(one.compose(b"{}").chunks()) != list(two.compose(b"{}").chunks())
 
 
 def test_a_folder_that_cannot_be_used_names_the_setting(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ class Custody:
         await ports.sink.leave_unsaved(video)
         await ports.sink.partials.clear(video)
         await ports.queue.finish(
-            video, held.accounting, output_bytes=report.output.size, output_digest=report.sha256
+            video, held.accounting, output_bytes=report.output.size, output_digest=report.output.sha256
         )
 
     async def _give_back(self, held: Held) -> None:

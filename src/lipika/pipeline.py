@@ -113,7 +113,6 @@ class VideoReport:
     """A finished video: its output object, its clips, what was discarded, what it cost."""
 
     output: ObjectInfo
-    sha256: str
     segment_files: frozenset[str]  # of its clips
     discards: tuple[Discard, ...]
     usage: Usage
@@ -461,10 +460,8 @@ class _Job:
             self.summary,
             {"clips_audio_sha256": self.content.hexdigest()},
         )
-        tar = await self._in_thread(lambda: self.spool.compose(metadata))
         return VideoReport(
-            await self._stored(target, tar),
-            tar.sha256,
+            await self._stored(target, self.spool.compose(metadata)),
             frozenset(f"{name.stem}.flac" for name in self.names),
             tuple(self.discards),
             self.summary.usage,
@@ -477,7 +474,7 @@ class _Job:
         progress = self.tools.progress
         while True:
             try:
-                output = await target.store.put_stream(target.key, tar.chunks(), tar.size, tar.sha256)
+                output = await target.store.put_stream(target.key, tar.chunks(), tar.size)
             except Unavailable as reason:
                 log.warning("result_waits", video=self.video.video_id, reason=str(reason))
                 progress.waits_for = str(reason)

@@ -142,9 +142,9 @@ async def _redo_archive(plan: Plan, archive: Archive) -> Report:
         now = await store.head(archive.key)
         if (now.size, now.etag) != (before.size, before.etag):
             raise StorageError("it was replaced while it was judged; run this again")
-        await store.put_stream(archive.key, tar.chunks(), tar.size, tar.sha256)
+        stored = await store.put_stream(archive.key, tar.chunks(), tar.size)
     report.rewritten = 1
-    report.replaced.append(Replaced(old.block.video_id, before.size, tar.size, tar.sha256))
+    report.replaced.append(Replaced(old.block.video_id, before.size, stored.size, stored.sha256))
     return report
 
 

@@ -12,6 +12,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -116,11 +117,11 @@ class Spool:
         return {"segments_sha256": segments.hexdigest(), "transcriptions_sha256": transcriptions.hexdigest()}
 
     def compose(self, metadata: bytes) -> ComposedTar:
-        """The finished archive. Reads everything once, for its digest; blocks meanwhile.
+        """The finished archive; reading it blocks.
 
         Raises:
             AccountingError: a clip has no result.
-            StorageError: the disk is gone.
+            StorageError: while it is read: the disk is gone.
         """
         self._check_complete()
         size = member_size(METADATA_NAME, len(metadata)) + self._clips.size + self._results_size
@@ -148,23 +149,12 @@ class Spool:
             raise _trouble(self._folder, error) from error
 
 
+@dataclass(frozen=True, slots=True)
 class ComposedTar:
-    """A result archive that can be streamed, more than once: `size` bytes with the SHA-256 `sha256` (hex)."""
+    """A result archive of `size` bytes. `chunks` streams it in pieces of about a megabyte, again and again."""
 
-    def __init__(self, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
-        self.size = size
-        self._chunks = chunks
-        digest, seen = hashlib.sha256(), 0
-        for chunk in chunks():
-            digest.update(chunk)
-            seen += len(chunk)
-        if seen != size:
-            raise StorageError(f"the spool gave {seen:,} bytes of {size:,}: its disk lost data")
-        self.sha256 = digest.hexdigest()
-
-    def chunks(self) -> Iterator[bytes]:
-        """The archive's bytes, about a megabyte at a time."""
-        return self._chunks()
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
 
 
 class _Append:

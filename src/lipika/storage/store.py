@@ -31,12 +31,12 @@ _READ_RETRY = timedelta(seconds=10)  # of one try of a blocking read, so that `c
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object. `key` is relative to the store's root; `sha256` is known after an upload only."""
+    """An object. `key` is relative to the store's root; `sha256` (hex) is known after an upload only."""
 
     key: str
     size: int
     etag: str | None = None
-    sha256: str | None = None
+    sha256: str = ""
 
 
 class Store:

@@ -103,7 +103,8 @@ class UploadParts:
         self._parts = 0
         self._seen = 0
         self._stopped = False
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._md5s: list[bytes] = []
         self._error: Exception | None = None
 
@@ -159,21 +160,30 @@ class UploadParts:
                 f"the source gives more than the promised {self.size:,} bytes; nothing was stored"
             )
         self.sha256.update(chunk)
-        self._held += chunk
-        while len(self._held) >= self.part_bytes:
-            part = bytes(memoryview(self._held)[: self.part_bytes])
-            del self._held[: self.part_bytes]
-            yield self._hashed(part)
+        while self._held_bytes + len(chunk) >= self.part_bytes:
+            missing = self.part_bytes - self._held_bytes
+            self._hold(chunk[:missing])
+            chunk = chunk[missing:]
+            yield self._part()
+        self._hold(chunk)
+
+    def _hold(self, piece: bytes) -> None:
+        self._held.append(piece)
+        self._held_bytes += len(piece)
 
     def _finish(self) -> Iterator[bytes]:
         if self._seen != self.size:
             raise StorageError(f"the source gave {self._seen:,} of {self.size:,} bytes; nothing was stored")
         if self._promised is not None and self._promised != self.sha256.hexdigest():
             raise StorageError("the source's bytes are not those of its SHA-256; nothing was stored")
-        if self._held or not self._parts:
-            yield self._hashed(bytes(self._held))
+        if self._held_bytes or not self._parts:
+            yield self._part()
 
-    def _hashed(self, part: bytes) -> bytes:
+    def _part(self) -> bytes:
+        """What is held, joined; counted and hashed."""
+        part = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
         self._parts += 1
         if self._with_etag:
             self._md5s.append(hashlib.md5(part, usedforsecurity=False).digest())

@@ -34,12 +34,11 @@ class _Marks:
     letters: frozenset[str]
 
     def of(self, words: frozenset[str]) -> list[str]:
-        return sorted(filter(self._tells, words))
-
-    def _tells(self, word: str) -> bool:
-        if word in self.words or not self.letters.isdisjoint(word):
-            return True
-        return len(word) >= limit.ENDING_CHARS and word.endswith(self.endings)
+        listed = words & self.words
+        others = words - listed
+        lettered = [word for word in others if not self.letters.isdisjoint(word)] if self.letters else []
+        ended = [word for word in others if word.endswith(self.endings) and len(word) >= limit.ENDING_CHARS]
+        return sorted({*listed, *lettered, *ended})
 
 
 @cache
