@@ -278,7 +278,7 @@ async def day(_minutes: float) -> dict[str, object]:
         await place.watch(10)
         await place.control("faults", {"faults": [{"kind": "rate_day", "retry_after_s": 40000}]})
         await place.watch(20)
-        (row,) = await Stats(place.database).workers()
+        (row,) = await Stats(place.database).fleet.workers()
         result |= {"alone_state": row.state, "alone_waits_for": row.limited_by}
     return result
 

@@ -204,7 +204,7 @@ async def test_a_new_answer_replaces_the_old_and_the_sums_follow(
     await results.write(mine, [result(0, worker="w2"), result(3, worker="w2")])
 
     assert sums_from_scratch(database_url) == sums_of_rollup(database_url)
-    (hindi,) = await Stats(database).languages()
+    (hindi,) = await Stats(database).quality.languages()
     assert (hindi.clips, hindi.transcribed, hindi.failed) == (4, 2, 2)
     assert hindi.mean_quality == 0.75
     assert hindi.percent_asr == 50.0
@@ -457,7 +457,7 @@ async def test_a_worker_lives_as_long_as_its_heartbeat(database: Database, datab
     assert await workers.live_count() == 0
     assert await workers.live_count(within_seconds=60) == 1
     (board,) = table(database_url, "select worker_id, state from fleet_live")
-    assert board == {"worker_id": "w1", "state": "silent"}
+    assert board == {"worker_id": "w1", "state": "stale"}
 
 
 async def test_each_worker_learns_what_the_fleet_of_its_provider_does(database: Database) -> None:

@@ -269,10 +269,10 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             stats = Stats(database)
             return {
                 "queue": await Queue(database).counts(),
-                "workers": await stats.workers(),
+                "workers": await stats.fleet.workers(),
                 "budgets": await Budgets(database).show(),
                 "spent": await Reservations(database).spent(),
-                "errors": await stats.errors(),
+                "errors": await stats.review.errors(limit=10),
             }
 
     found = _run(job)

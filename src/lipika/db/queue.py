@@ -112,7 +112,10 @@ class Queue:
         return await self._database.rows(_QUERIES["find"], {"video_ids": list(video_ids)}, QueuedVideo)
 
     async def counts(self, only: Sequence[str] | None = None) -> QueueCounts:
-        return await self._database.row(_QUERIES["counts"], {"only": _listed(only)}, QueueCounts)
+        """Videos by status: of all, or of these."""
+        if only is None:
+            return await self._database.row(_QUERIES["counts_of_all"], {}, QueueCounts)
+        return await self._database.row(_QUERIES["counts"], {"only": list(only)}, QueueCounts)
 
     # ---- a worker's verbs
 

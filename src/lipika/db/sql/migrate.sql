@@ -35,7 +35,8 @@ left join pg_roles r on r.rolname in ('anon', 'authenticated')
 where c.oid in (
   select to_regclass(name) from unnest(array[
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
-    'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend'
+    'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
+    'flag_counts', 'batch_hours', 'worker_minutes'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -50,6 +51,7 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f')
   and n.nspname not in ('pg_catalog', 'information_schema')
   and n.nspname not like 'pg\_%'
   and c.oid is distinct from to_regclass('video_queue')
+  and c.oid is distinct from to_regclass('transcription_flags')
   and 2 = (
     select count(*) from pg_attribute a
     where a.attrelid = c.oid and not a.attisdropped and a.attname in ('video_id', 'language')

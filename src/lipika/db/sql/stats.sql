@@ -30,29 +30,3 @@ select
   (select output_tokens from spent)::bigint as output_tokens,
   (select cost_usd from spent) as cost_usd
 from chosen
-
--- name: languages
-select language, clips::bigint, transcribed::bigint, no_speech::bigint, failed::bigint,
-  mean_quality::double precision, percent_asr::double precision, hours::double precision, cost_usd
-from quality_by_language
-
--- name: workers
--- The fleet as it is: who is online, and who was in the last hour.
-select worker_id,
-  case
-    when status <> 'online' then status
-    when greatest(last_heartbeat_at, live_at) > now() - make_interval(secs => %(fresh_seconds)s) then 'live'
-    else 'silent'
-  end as state,
-  provider, current_video_id, segments_remaining, active_rpm, active_tpm, requests_in_flight, limited_by,
-  total_segments_sent, total_segments_completed, total_segments_failed, total_segments_429, spend_usd, last_error,
-  extract(epoch from now() - greatest(last_heartbeat_at, live_at))::double precision as silent_s
-from workers
-where status = 'online' or greatest(last_heartbeat_at, live_at) > now() - interval '1 hour'
-order by started_at
-
--- name: errors
-select occurred_at, worker_id, video_id, exception_type, message
-from worker_errors
-order by id desc
-limit %(limit)s

@@ -1,0 +1,75 @@
+-- name: languages
+-- From the counters: some hundred rows, however long the queue is.
+select language,
+  sum(videos)::bigint as videos,
+  coalesce(sum(videos) filter (where state = 'pending'), 0)::bigint as pending,
+  coalesce(sum(videos) filter (where state = 'held'), 0)::bigint as held,
+  coalesce(sum(videos) filter (where state = 'claimed'), 0)::bigint as claimed,
+  coalesce(sum(videos) filter (where state = 'processing'), 0)::bigint as processing,
+  coalesce(sum(videos) filter (where state = 'done'), 0)::bigint as done,
+  coalesce(sum(videos) filter (where state = 'failed'), 0)::bigint as failed,
+  sum(segments)::bigint as segments, sum(discarded)::bigint as discarded,
+  sum(parts_discarded)::bigint as parts_discarded, sum(clips)::bigint as clips,
+  sum(transcribed)::bigint as transcribed, sum(no_speech)::bigint as no_speech,
+  sum(queue_counts.failed)::bigint as failed_clips
+from queue_counts
+group by language
+having sum(videos) > 0
+order by language
+
+-- name: reasons
+select reason, sum(videos)::bigint as videos
+from queue_counts
+where state = 'failed'
+group by reason
+having sum(videos) > 0
+order by 2 desc, 1
+
+-- name: outlook
+-- What is left, and what a video comes to: from the counters, and the clips of the last ten whole minutes.
+select
+  coalesce(sum(videos) filter (where state in ('pending', 'claimed', 'processing')), 0)::bigint as videos_left,
+  coalesce(sum(videos - sized) filter (where state = 'pending'), 0)::bigint as videos_left_unsized,
+  coalesce(sum(segments) filter (where state = 'pending'), 0)::bigint as segments_left,
+  coalesce(sum(videos) filter (where state in ('claimed', 'processing')), 0)::bigint as videos_at_work,
+  coalesce(sum(transcribed + no_speech + failed) filter (where state in ('claimed', 'processing')), 0)::bigint
+    as clips_at_work_ended,
+  coalesce(sum(videos) filter (where state = 'done'), 0)::bigint as videos_done,
+  coalesce(sum(segments) filter (where state = 'done'), 0)::bigint as segments_done,
+  coalesce(sum(clips) filter (where state = 'done'), 0)::bigint as clips_done,
+  (
+    select coalesce(sum(clips), 0)::bigint from worker_minutes
+    where minute >= date_trunc('minute', now()) - interval '10 minutes' and minute < date_trunc('minute', now())
+  ) as clips_lately,
+  (
+    select count(distinct minute) from worker_minutes
+    where minute >= date_trunc('minute', now()) - interval '10 minutes' and minute < date_trunc('minute', now())
+  ) as minutes_lately,
+  (
+    select coalesce(sum(active_clips), 0)::bigint from workers w
+    where status = 'online' and lipika_worker_state(w) in ('live', 'draining')
+  ) as clips_last_minute
+from queue_counts
+
+-- name: slowest
+-- Videos that are held the longest. The index on claimed_by holds active videos only: some ten thousand at most.
+select video_id, status, language, claimed_by, claimed_at, lease_expires_at,
+  lease_expires_at < now() as expired,
+  extract(epoch from now() - claimed_at)::double precision as held_s,
+  attempts, max_attempts, segment_count, clip_count,
+  segments_transcribed + segments_no_speech + segments_failed as clips_ended
+from video_queue
+where status in ('claimed', 'processing')
+  and (%(after_at)s::timestamptz is null or (claimed_at, video_id) > (%(after_at)s::timestamptz, %(after_id)s::text))
+order by claimed_at, video_id
+limit %(limit)s
+
+-- name: failed
+-- One page by id, of all reasons or of one.
+select video_id, language, claimed_by, claimed_at, attempts, max_attempts, segment_count, clip_count,
+  segments_transcribed + segments_no_speech + segments_failed as clips_ended, error_code, error_message
+from video_queue
+where status = 'failed' and video_id > %(after)s
+  and (%(reason)s::text is null or error_code = %(reason)s)
+order by video_id
+limit %(limit)s

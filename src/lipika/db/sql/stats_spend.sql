@@ -1,0 +1,30 @@
+-- name: days
+-- From the hourly counters. Cached tokens are part of the prompt's, thoughts of the output's.
+select (hour at time zone 'UTC')::date as day, provider,
+  sum(sent)::bigint as requests, sum(returned)::bigint as answers, sum(rate_limited)::bigint as rate_limited,
+  sum(errors)::bigint as errors, sum(retried)::bigint as retried, sum(cache_hits)::bigint as cache_hits,
+  sum(prompt_tokens)::bigint as prompt_tokens, sum(audio_tokens)::bigint as audio_tokens,
+  sum(cached_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
+  sum(thought_tokens)::bigint as thought_tokens, sum(cost_usd)::double precision as cost_usd
+from batch_hours
+where hour >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - make_interval(days => %(days)s - 1)
+group by 1, 2
+order by 1 desc, 2
+
+-- name: hours
+select hour, sum(cost_usd)::double precision as cost_usd, sum(returned)::bigint as answers
+from batch_hours
+where hour >= date_trunc('hour', now()) - make_interval(hours => %(hours)s - 1)
+group by 1
+order by 1
+
+-- name: summary
+-- Dollars are those that workers say of themselves, the same that caps are held against; clips come from the counters.
+select
+  coalesce((select sum(usd) from provider_spend), 0)::double precision as usd_total,
+  coalesce((
+    select sum(usd) from provider_spend where day = (now() at time zone 'utc')::date
+  ), 0)::double precision as usd_today,
+  coalesce((select sum(clips) from clip_counts where kind = 'status' and key = 'transcribed'), 0)::bigint as transcribed,
+  coalesce((select sum(clips) from clip_counts where kind = 'status'), 0)::bigint as clips,
+  coalesce((select sum(clips) from clip_counts where kind = 'lane' and key = 'asr'), 0)::bigint as accepted

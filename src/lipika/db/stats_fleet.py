@@ -1,0 +1,247 @@
+"""The fleet as it is now and was of late: workers, rates against budgets, what holds it back, latency, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lipika.db.connection import Database
+from lipika.db.queries import load
+from lipika.latency import percentile
+
+_QUERIES = load("stats_fleet")
+RATE_KINDS = ("rate_minute", "rate_day", "spend")
+"""Failure kinds that are a 429."""
+_MANY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderNow:
+    """One provider: what its live workers did in the last 60 s, and the budget that holds. None: no such limit."""
+
+    provider: str
+    workers: int  # live ones, those that drain included
+    draining: int
+    rpm: int
+    tpm: int  # prompt tokens
+    usd_per_minute: float
+    clips_per_minute: int  # ended
+    in_flight: int
+    prompt_tokens: int
+    cached_tokens: int
+    limited_by: str | None  # what most of its workers wait for, in their words
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    spend_10min_usd: float | None
+    spend_day_usd: float | None
+    spend_total_usd: float | None
+    paused: bool
+    pause_reason: str | None
+    usd_today: float
+    usd_total: float
+
+    @property
+    def cache_rate(self) -> float | None:
+        """Share (0..1) of the last minute's prompt tokens that came from the provider's cache."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
+
+    @property
+    def used(self) -> dict[str, float]:
+        """How much of each limit that is set is in use, as a share (0..1 and, after it was lowered, above)."""
+        limits = {
+            "rpm": (self.rpm, self.requests_per_minute),
+            "tpm": (self.tpm, self.tokens_per_minute),
+            "spend_10min": (self.usd_per_minute * 10, self.spend_10min_usd),
+            "spend_day": (self.usd_today, self.spend_day_usd),
+            "spend_total": (self.usd_total, self.spend_total_usd),
+        }
+        return {
+            name: now / limit if limit else 1.0 for name, (now, limit) in limits.items() if limit is not None
+        }
+
+    @property
+    def binds(self) -> str:
+        """The limit that is nearest to being used up; `paused`, or empty where there is no limit."""
+        if self.paused:
+            return "paused"
+        used = self.used
+        return max(used, key=lambda name: used[name]) if used else ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """Failed attempts of one kind."""
+
+    kind: str
+    last_minute: int
+    total: int  # of all process lives
+
+    @property
+    def is_429(self) -> bool:
+        return self.kind in RATE_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class FleetTotals:
+    """All process lives there were. Live and draining ones are heard of, stale ones are not (for a day)."""
+
+    live: int
+    draining: int
+    stale: int
+    ended: int
+    sent: int
+    completed: int
+    failed: int
+    rate_limited: int
+    cache_hits: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    spend_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNow:
+    """The fleet in one look."""
+
+    totals: FleetTotals
+    providers: tuple[ProviderNow, ...]
+    failures: tuple[FailureCount, ...]
+    latency_p50_ms: float | None  # of the last minute
+    latency_p95_ms: float | None
+
+    @property
+    def clips_per_minute(self) -> int:
+        return sum(provider.clips_per_minute for provider in self.providers)
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteRow:
+    """The whole fleet at the end of one minute: what happened in the 60 s before. Gaps are rows of zeros."""
+
+    minute: datetime
+    workers: int
+    rpm: int
+    tpm: int
+    usd: float
+    clips: int
+    rate_limited: int
+    errors: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyMinute:
+    """Attempts launched in windows that began in one minute; ms."""
+
+    minute: datetime
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureMinute:
+    """Failed attempts of one kind, of windows that began in one minute."""
+
+    minute: datetime
+    kind: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One process life. `state`: live, draining, stale (online, but silent), offline or error."""
+
+    worker_id: str
+    instance_id: str
+    state: str
+    provider: str
+    gpu_type: str | None
+    silent_s: float  # since the last sign of life
+    started_at: datetime
+    stopped_at: datetime | None
+    videos: int  # it holds
+    first_videos: Sequence[str]  # up to five of them, those held longest
+    segments_remaining: int | None
+    active_rpm: int
+    active_tpm: int
+    active_usd: float  # of the last 60 s
+    active_clips: int
+    requests_in_flight: int
+    limited_by: str | None
+    total_segments_sent: int
+    total_segments_completed: int
+    total_segments_failed: int
+    total_segments_429: int
+    total_prompt_tokens: int
+    total_cached_tokens: int
+    total_output_tokens: int
+    batches_completed: int
+    avg_batch_latency_ms: float | None
+    spend_usd: float
+    last_error: str | None
+    last_error_at: datetime | None
+    drain_requested_at: datetime | None
+    version: str
+    recent_rpm: Sequence[int]  # one for each of the last minutes, oldest first
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in {"live", "draining"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    counts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _MinuteCounts:
+    minute: datetime
+    counts: list[int]
+
+
+class FleetStats:
+    """Reads `workers`, `worker_minutes`, budgets, and of the batches those of the last minutes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def now(self) -> FleetNow:
+        """Rates, limits, refusals and latency of the last 60 s."""
+        rows = self._database.rows
+        totals, providers, failures, (latency,) = await asyncio.gather(
+            self.totals(),
+            rows(_QUERIES["now"], {}, ProviderNow),
+            rows(_QUERIES["failures"], {}, FailureCount),
+            rows(_QUERIES["latency"], {}, _Counts),
+        )
+        p50, p95 = (percentile(latency.counts, share) for share in (0.5, 0.95))
+        return FleetNow(totals, tuple(providers), tuple(failures), p50, p95)
+
+    async def totals(self) -> FleetTotals:
+        return await self._database.row(_QUERIES["totals"], {}, FleetTotals)
+
+    async def minutes(self, minutes: int = 60, provider: str | None = None) -> list[MinuteRow]:
+        """The last whole minutes and the one under way, oldest first."""
+        return await self._database.rows(
+            _QUERIES["minutes"], {"minutes": minutes, "provider": provider}, MinuteRow
+        )
+
+    async def latency_by_minute(self, minutes: int = 60) -> list[LatencyMinute]:
+        """Percentiles by minute; a window shows when its last answer has come."""
+        found = await self._database.rows(_QUERIES["latency_by_minute"], {"minutes": minutes}, _MinuteCounts)
+        return [
+            LatencyMinute(row.minute, percentile(row.counts, 0.5), percentile(row.counts, 0.95))
+            for row in found
+        ]
+
+    async def failures_by_minute(self, minutes: int = 60) -> list[FailureMinute]:
+        """Failed attempts by minute and kind; a window shows when its last answer has come."""
+        return await self._database.rows(_QUERIES["failures_by_minute"], {"minutes": minutes}, FailureMinute)
+
+    async def workers(self, *, minutes: int = 30, limit: int = _MANY) -> list[WorkerRow]:
+        """Who is online, and who was in the last hour; with the RPM of the last `minutes`."""
+        return await self._database.rows(_QUERIES["workers"], {"minutes": minutes, "limit": limit}, WorkerRow)

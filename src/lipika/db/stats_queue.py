@@ -1,0 +1,177 @@
+"""How far the queue is, which videos are slow or failed, and when it will be empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lipika.db.connection import Database
+from lipika.db.queries import load
+
+_QUERIES = load("stats_queue")
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageProgress:
+    """Videos of one language by state, and their sums. Clip sums of videos at work are as of their last report."""
+
+    language: str
+    videos: int
+    pending: int
+    held: int
+    claimed: int
+    processing: int
+    done: int
+    failed: int
+    segments: int
+    discarded: int
+    parts_discarded: int
+    clips: int
+    transcribed: int
+    no_speech: int
+    failed_clips: int
+
+    @property
+    def share_done(self) -> float:
+        return self.done / self.videos
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReason:
+    """Failed videos by `error_code`."""
+
+    reason: str
+    videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is left to do, and how fast it goes. Held and failed videos are not counted."""
+
+    videos_left: int  # pending or at work
+    videos_left_unsized: int  # pending, and nobody knows how many segments they have
+    segments_left: int  # of the other pending ones
+    videos_at_work: int
+    clips_at_work_ended: int
+    videos_done: int
+    segments_done: int
+    clips_done: int
+    clips_lately: int  # in the last ten whole minutes
+    minutes_lately: int  # of these, those with any sample
+    clips_last_minute: int
+
+    @property
+    def clips_per_video(self) -> float | None:
+        """Mean over the done videos; None before the first."""
+        return self.clips_done / self.videos_done if self.videos_done else None
+
+    @property
+    def clips_left(self) -> float | None:
+        """Expected clips: of a sized video by its segments, of another as many as a done one had. None: no idea."""
+        per_video = self.clips_per_video
+        if not self.videos_left:
+            return 0.0
+        if per_video is None:
+            return None
+        per_segment = self.clips_done / self.segments_done if self.segments_done else 1.0
+        unsized = self.videos_left_unsized * per_video
+        at_work = max(self.videos_at_work * per_video - self.clips_at_work_ended, 0.0)
+        return self.segments_left * per_segment + unsized + at_work
+
+    @property
+    def clips_per_minute(self) -> float:
+        """Of the last ten minutes; of the last one while there are not two whole ones."""
+        return self.clips_lately / self.minutes_lately if self.minutes_lately > 1 else self.clips_last_minute
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the queue is empty at this speed; None when that cannot be said."""
+        left, speed = self.clips_left, self.clips_per_minute
+        if left == 0:
+            return 0.0
+        return left / speed * 60 if left is not None and speed > 0 else None
+
+    @property
+    def basis(self) -> str:
+        """Where the estimate comes from, in words."""
+        if not self.videos_left:
+            return "nothing is left to do"
+        if self.clips_per_video is None:
+            return "unknown until the first video is done"
+        if not self.clips_per_minute:
+            return "unknown while nothing moves"
+        span = f"the last {self.minutes_lately} minutes" if self.minutes_lately > 1 else "the last minute"
+        return (
+            f"{self.videos_left:,} videos left, about {self.clips_left or 0:,.0f} clips"
+            f" ({self.clips_per_video:,.1f} a video so far),"
+            f" at {self.clips_per_minute:,.0f} clips a minute over {span}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveVideo:
+    """A video that a worker holds. `expired`: its lease has run out, anybody may take it."""
+
+    video_id: str
+    status: str
+    language: str | None
+    claimed_by: str
+    claimed_at: datetime
+    lease_expires_at: datetime
+    expired: bool
+    held_s: float
+    attempts: int
+    max_attempts: int
+    segment_count: int | None
+    clip_count: int
+    clips_ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedVideo:
+    """A video that has been given up, and why."""
+
+    video_id: str
+    language: str | None
+    claimed_by: str | None
+    claimed_at: datetime | None
+    attempts: int
+    max_attempts: int
+    segment_count: int | None
+    clip_count: int
+    clips_ended: int
+    error_code: str | None
+    error_message: str | None
+
+
+class QueueStats:
+    """Reads `queue_counts`, and pages of `video_queue` by index."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def languages(self) -> list[LanguageProgress]:
+        return await self._database.rows(_QUERIES["languages"], {}, LanguageProgress)
+
+    async def reasons(self) -> list[FailureReason]:
+        """Why videos failed, the commonest reason first."""
+        return await self._database.rows(_QUERIES["reasons"], {}, FailureReason)
+
+    async def outlook(self) -> Outlook:
+        return await self._database.row(_QUERIES["outlook"], {}, Outlook)
+
+    async def slowest(self, *, limit: int = 20, after: ActiveVideo | None = None) -> list[ActiveVideo]:
+        """Videos at work, those held longest first; `after` is the last one of the page before."""
+        params = {
+            "limit": limit,
+            "after_at": after.claimed_at if after else None,
+            "after_id": after.video_id if after else None,
+        }
+        return await self._database.rows(_QUERIES["slowest"], params, ActiveVideo)
+
+    async def failed(
+        self, *, limit: int = 50, after: str = "", reason: str | None = None
+    ) -> list[FailedVideo]:
+        """Failed videos by id; `after` is the last id of the page before."""
+        params = {"limit": limit, "after": after, "reason": reason}
+        return await self._database.rows(_QUERIES["failed"], params, FailedVideo)

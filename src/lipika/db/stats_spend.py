@@ -1,0 +1,82 @@
+"""Where the money goes: by day, provider and kind of token; what a clip costs; what the rest will."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from lipika.db.connection import Database
+from lipika.db.queries import load
+
+_QUERIES = load("stats_spend")
+
+
+@dataclass(frozen=True, slots=True)
+class SpendDay:
+    """One UTC day with one provider (`mixed`: windows that used both), each request on the day its window began."""
+
+    day: date
+    provider: str
+    requests: int
+    answers: int
+    rate_limited: int
+    errors: int
+    retried: int
+    cache_hits: int
+    prompt_tokens: int
+    audio_tokens: int  # of the prompt's
+    cached_tokens: int  # of the prompt's
+    output_tokens: int
+    thought_tokens: int  # of the output's
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpendHour:
+    """One hour of all providers."""
+
+    hour: datetime
+    cost_usd: float
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpendSummary:
+    """Dollars so far, and the clips they bought."""
+
+    usd_total: float
+    usd_today: float
+    transcribed: int
+    clips: int  # ended: transcribed, without speech, failed
+    accepted: int  # eligible for ASR
+
+    @property
+    def usd_per_clip(self) -> float | None:
+        return self.usd_total / self.clips if self.clips else None
+
+    @property
+    def usd_per_accepted_clip(self) -> float | None:
+        return self.usd_total / self.accepted if self.accepted else None
+
+    def projected_usd(self, clips_left: float | None) -> float | None:
+        """Dollars in all when the queue is empty, at what a clip has cost so far."""
+        each = self.usd_per_clip
+        return None if each is None or clips_left is None else self.usd_total + each * clips_left
+
+
+class SpendStats:
+    """Reads `batch_hours`, `provider_spend` and `clip_counts`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def days(self, days: int = 30) -> list[SpendDay]:
+        """The last days, newest first."""
+        return await self._database.rows(_QUERIES["days"], {"days": days}, SpendDay)
+
+    async def hours(self, hours: int = 48) -> list[SpendHour]:
+        """The last hours in which anything was sent, oldest first."""
+        return await self._database.rows(_QUERIES["hours"], {"hours": hours}, SpendHour)
+
+    async def summary(self) -> SpendSummary:
+        return await self._database.row(_QUERIES["summary"], {}, SpendSummary)

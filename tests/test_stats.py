@@ -1,0 +1,284 @@
+"""The read model: its counters equal the rows they count, whatever happens to these."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
+
+from lipika import latency
+from lipika.db import Database, Queue, Results, Stats
+from lipika.db.review import FlagFilter
+from lipika.db.stats_queue import Outlook
+from lipika.db.stored import Stored
+from lipika.models import Accounting, ClaimedVideo, ClipResult, ClipStatus, NewVideo
+from lipika.validation import validate
+from stored_kit import made
+
+Rows = list[dict[str, Any]]
+
+
+def table(url: str, query: str) -> Rows:
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute(query).fetchall()
+
+
+def counters(url: str, name: str, keys: str, sums: str) -> Rows:
+    """A table of counters with its shards added up; what is zero in all is left out."""
+    columns = ", ".join(f"sum({column})::bigint as {column}" for column in sums.split(", "))
+    zero = " or ".join(f"sum({column}) <> 0" for column in sums.split(", "))
+    query = f"select {keys}, {columns} from {name} group by {keys} having {zero} order by {keys}"  # noqa: S608
+    return table(url, query)
+
+
+async def claimed(database: Database, *video_ids: str, language: str | None = "hi") -> list[ClaimedVideo]:
+    queue = Queue(database)
+    await queue.add([NewVideo(video_id, "in", "out", language) for video_id in video_ids])
+    return await queue.claim("w1", 60, len(video_ids))
+
+
+# ---- counters
+
+
+QUEUE_TRUTH = """
+    select coalesce(language, 'unknown') as language,
+      case when status = 'pending' and held then 'held' else status end as state,
+      case when status = 'failed' then coalesce(error_code, '') else '' end as reason,
+      count(*) as videos, count(segment_count) as sized, coalesce(sum(segment_count), 0)::bigint as segments,
+      sum(clip_count)::bigint as clips, sum(segments_failed)::bigint as failed
+    from video_queue group by 1, 2, 3 order by 1, 2, 3
+"""
+
+
+def queue_counted(url: str) -> Rows:
+    return counters(url, "queue_counts", "language, state, reason", "videos, sized, segments, clips, failed")
+
+
+async def test_the_queue_is_counted_through_every_verb(database: Database, database_url: str) -> None:
+    queue = Queue(database)
+    videos = [
+        NewVideo(f"v{i}", "in", "out", (None, "hi", "ta")[i % 3], segment_count=i or None) for i in range(9)
+    ]
+    await queue.add(videos)
+    await queue.add(videos)  # changes nothing
+    first, second, third, fourth = await queue.claim("w1", 60, 4)
+    await queue.start(first)
+    await queue.progress(first, Accounting(segments=5, segments_polished=3, clips=7, transcribed=2))
+    ended = Accounting(segments=2, segments_polished=2, clips=2, transcribed=1, failed=1)
+    await queue.finish(second, ended, output_bytes=1, output_digest="x")
+    await queue.finish(second, ended, output_bytes=1, output_digest="x")
+    await queue.fail(third, "bad_tar", "no tar", retry=False)
+    await queue.release(fourth)
+    await queue.hold(["v5", "v6"])
+    await queue.extend("w1", 60)
+    assert queue_counted(database_url) == table(database_url, QUEUE_TRUTH)
+    assert [reason.reason for reason in await Stats(database).queue.reasons()] == ["bad_tar"]
+
+    await queue.requeue(also_done=True)
+    await queue.take_back([first.video_id])
+    await queue.remove(["v8"])
+    assert queue_counted(database_url) == table(database_url, QUEUE_TRUTH)
+    assert await queue.counts() == await queue.counts([f"v{i}" for i in range(9)])
+    progress = await Stats(database).queue.languages()
+    assert {row.language: row.videos for row in progress} == {"unknown": 3, "hi": 3, "ta": 2}
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("truncate video_queue")
+    assert queue_counted(database_url) == []
+    assert (await queue.counts()).total == 0
+
+
+async def test_writers_at_once_do_not_wait_for_each_other(database_url: str) -> None:
+    """Two transactions count in the same rows; neither is done before both have counted."""
+    with psycopg.connect(database_url) as one, psycopg.connect(database_url) as two:
+        for number, connection in enumerate((one, two)):
+            connection.execute("set lock_timeout = '2s'")
+            connection.execute(
+                "insert into video_queue (video_id, source_key, output_key) values (%s, 'in', 'out')",
+                (f"v{number}",),
+            )
+        assert len(table(database_url, "select * from queue_counts")) == 0
+    assert [row["videos"] for row in table(database_url, "select videos from queue_counts")] == [1, 1]
+    assert queue_counted(database_url)[0]["videos"] == 2
+
+
+CLIP_TRUTH = """
+    with clip as (
+      select *, nullif(expected_language_hint, '') as hint,
+        coalesce(nullif(expected_language_hint, ''), detected_language, 'unknown') as language
+      from transcription_results
+    ), trait as (
+      select language, 'status' as kind, status as key, duration_ms from clip
+      union all select language, 'score', lpad(least(floor(quality_score::numeric * 20), 19)::text, 2, '0'),
+        duration_ms from clip where quality_score is not null
+      union all select language, 'lane', 'asr', duration_ms from clip where asr_eligible
+      union all select language, 'lane', 'tts_clean', duration_ms from clip where tts_clean_eligible
+      union all select language, 'lane', 'tts_expressive', duration_ms from clip where tts_expressive_eligible
+      union all select coalesce(hint, 'none'), 'heard', detected_language, duration_ms
+        from clip where detected_language is not null
+      union all select language, 'failure', failure_kind, duration_ms from clip where failure_kind is not null
+      union all select language, 'finding:' || severity, code, duration_ms
+        from clip, lateral (select distinct f ->> 'severity', f ->> 'code' from jsonb_array_elements(findings) f)
+          as found (severity, code)
+    )
+    select language, kind, key, count(*) as clips, sum(duration_ms)::bigint as duration_ms
+    from trait group by 1, 2, 3 order by 1, 2, 3
+"""
+
+
+def clips_counted(url: str) -> Rows:
+    return counters(url, "clip_counts", "language, kind, key", "clips, duration_ms")
+
+
+async def test_clips_are_counted_through_rewrites(database: Database, database_url: str) -> None:
+    results = Results(database)
+    (claim,) = await claimed(database, "v")
+    batch: Sequence[ClipResult] = [
+        made(0),
+        made(1, text="hello there my friend how are you doing today"),
+        made(2, text="हाँ " * 40),
+        replace(made(3), status=ClipStatus.FAILED, answer=None, verdict=None),
+    ]
+    await results.write(claim, batch)
+    assert clips_counted(database_url) == table(database_url, CLIP_TRUTH)
+    await results.write(claim, batch)  # again: nothing moves
+    await results.write(claim, [made(1), replace(batch[2], language_hint="")])
+    assert clips_counted(database_url) == table(database_url, CLIP_TRUTH)
+
+    stored = Stored(database)
+    rows = [row for row in await stored.clips("v") if row.answer is not None]
+    facts = [row.facts() for row in rows]
+    worse = [
+        (row, replace(validate(row.answer, row.clip(fact), "ta"), quality_score=0.0))
+        for row, fact in zip(rows, facts, strict=True)
+        if row.answer is not None and fact is not None
+    ]
+    await Queue(database).release(claim)
+    assert (await stored.rewrite("v", worse)).written == 3
+    assert clips_counted(database_url) == table(database_url, CLIP_TRUTH)
+    quality = Stats(database).quality
+    assert sum(bucket.clips for bucket in await quality.scores() if bucket.low == 0.0) == 3
+    assert sum(row.clips for row in await quality.findings() if row.severity == "fail") >= 2
+
+    (claim,) = await Queue(database).claim("w1", 60, 1)
+    await results.remove(claim, [row.segment_file for row in rows])
+    assert clips_counted(database_url) == table(database_url, CLIP_TRUTH)
+    assert await quality.scores() == []
+    assert [(row.status, row.clips) for row in await quality.statuses()] == [("failed", 1)]
+
+
+async def test_flags_carry_the_language_and_are_counted(database: Database, database_url: str) -> None:
+    results, review = Results(database), Stats(database).review
+    for claim, language in zip(await claimed(database, "a", "b"), ("hi", "hi"), strict=True):
+        bad = [replace(made(i, text="हाँ " * 60), video_id=claim.video_id) for i in range(3)]
+        await results.write(claim, bad)
+        assert {flag.language for flag in await review.flags(FlagFilter(video_id=claim.video_id))} == {
+            language
+        }
+    everything = await review.flags(limit=1000)
+    assert len(everything) >= 6
+    assert sum(count.open for count in await review.flag_counts()) == len(everything)
+
+    one = everything[0]
+    assert one.transcription is not None
+    assert (
+        await review.resolve(one.video_id, one.segment_file, by="me", note="fine", flag_type=one.flag_type)
+        == 1
+    )
+    (closed,) = await review.flags(FlagFilter(resolved=True))
+    assert (closed.resolved_by, closed.note, closed.segment_file) == ("me", "fine", one.segment_file)
+    assert sum(count.resolved for count in await review.flag_counts()) == 1
+    assert await review.reopen(one.video_id, one.segment_file) == 1
+    assert sum(count.open for count in await review.flag_counts()) == len(everything)
+
+
+async def test_flags_come_in_pages_without_gap_or_double(database: Database) -> None:
+    results, review = Results(database), Stats(database).review
+    (claim,) = await claimed(database, "a")
+    await results.write(claim, [replace(made(i, text="हाँ " * 60), video_id="a") for i in range(12)])
+    everything = await review.flags(limit=1000)
+    paged, after = [], None
+    while page := await review.flags(limit=5, after=after):
+        paged += page
+        after = page[-1]
+    assert paged == everything
+    some = await review.flags(
+        FlagFilter(flag_type=everything[0].flag_type, severity="fail", language="hi"), limit=1000
+    )
+    assert some
+    assert {flag.flag_type for flag in some} == {everything[0].flag_type}
+    assert await review.flags(FlagFilter(language="ta")) == []
+
+
+# ---- arithmetic
+
+
+@given(st.lists(st.floats(0, 400_000), min_size=1, max_size=200), st.floats(0, 1))
+def test_percentiles_of_counts_are_near_those_of_the_numbers(latencies: list[float], share: float) -> None:
+    counts = latency.count(latencies)
+    assert sum(counts) == len(latencies)
+    found = latency.percentile(counts, share)
+    ordered = sorted(latencies)
+    true = ordered[max(min(int(share * len(ordered) + 0.999999), len(ordered)) - 1, 0)]
+    assert found is not None
+    if true <= latency.BOUNDS_MS[-1]:
+        low = latency.BOUNDS_MS[latency.place(true) - 1] if latency.place(true) else 0.0
+        assert (
+            low - 1e-6 <= found <= latency.BOUNDS_MS[latency.place(true)] + 1e-6
+            or share * len(ordered) % 1 < 1e-5
+        )
+    else:
+        assert found <= latency.BOUNDS_MS[-1]
+
+
+def test_percentiles_of_nothing_are_none() -> None:
+    assert latency.percentile([], 0.5) is None
+    assert latency.percentile([0] * latency.PLACES, 0.5) is None
+
+
+OUTLOOK = Outlook(
+    videos_left=10, videos_left_unsized=4, segments_left=100, videos_at_work=2, clips_at_work_ended=30,
+    videos_done=5, segments_done=50, clips_done=100, clips_lately=1000, minutes_lately=10, clips_last_minute=70,
+)  # fmt: skip
+
+
+def test_the_outlook_says_what_it_is_based_on() -> None:
+    # 100 segments at 2 clips each, 4 videos at 20 clips each, 2 at work with 40 less 30 that ended
+    assert OUTLOOK.clips_left == 200 + 80 + 10
+    assert OUTLOOK.eta_s == pytest.approx(290 / 100 * 60)
+    assert "290 clips (20.0 a video so far), at 100 clips a minute over the last 10 minutes" in OUTLOOK.basis
+
+
+@pytest.mark.parametrize(
+    ("change", "eta_s", "basis"),
+    [
+        ({"videos_left": 0}, 0.0, "nothing is left to do"),
+        ({"videos_done": 0}, None, "unknown until the first video is done"),
+        ({"clips_lately": 0}, None, "unknown while nothing moves"),
+        ({"minutes_lately": 1, "clips_last_minute": 29}, 600.0, "over the last minute"),
+    ],
+)
+def test_an_outlook_without_basis_gives_no_time(
+    change: Mapping[str, int], eta_s: float | None, basis: str
+) -> None:
+    outlook = replace(OUTLOOK, **change)
+    assert outlook.eta_s == (eta_s if eta_s is None else pytest.approx(eta_s))
+    assert basis in outlook.basis
+
+
+async def test_every_question_has_an_answer_on_an_empty_database(database: Database) -> None:
+    stats = Stats(database)
+    fleet, outlook, spend = await asyncio.gather(
+        stats.fleet.now(), stats.queue.outlook(), stats.spend.summary()
+    )
+    assert (fleet.totals.live, fleet.latency_p95_ms, fleet.providers) == (0, None, ())
+    assert (outlook.eta_s, spend.usd_per_clip, spend.projected_usd(0.0)) == (0.0, None, None)
+    assert len(await stats.fleet.minutes(5)) == 6
+    assert await stats.fleet.workers() == []
