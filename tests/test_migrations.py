@@ -35,7 +35,7 @@ TABLES = {
         "quality_rollup",
         "provider_spend",
     ),
-    *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "worker_minutes"),
+    *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "batch_minutes", "worker_minutes"),
 }
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
 

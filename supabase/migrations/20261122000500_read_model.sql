@@ -72,6 +72,17 @@ create table if not exists batch_hours (
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.1);
 comment on table batch_hours is 'Sums over transcription_batches by hour and provider, kept by a trigger.';
 
+create table if not exists batch_minutes (
+  minute         timestamptz not null,
+  provider       text not null,
+  shard          smallint not null,
+  latency_counts bigint[] not null,
+  failure_kinds  jsonb not null,
+  primary key (minute, provider, shard)
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.1);
+comment on table batch_minutes is
+  'Latencies and failures of transcription_batches by the minute in which the window began, kept by a trigger.';
+
 create table if not exists worker_minutes (
   minute       timestamptz not null,
   worker_id    text not null,
@@ -271,11 +282,31 @@ begin
 end
 $$;
 
+create or replace function lipika_sum(p_one bigint[], p_other bigint[]) returns bigint[]
+language sql immutable set search_path = public, pg_temp as $$
+  -- Place by place; the shorter one is taken to end in zeros.
+  select coalesce(array_agg(coalesce(one, 0) + coalesce(other, 0) order by place), '{}')
+  from unnest(p_one, p_other) with ordinality as u (one, other, place)
+$$;
+
+create or replace function lipika_sum(p_one jsonb, p_other jsonb) returns jsonb
+language sql immutable set search_path = public, pg_temp as $$
+  -- Key by key.
+  select coalesce(jsonb_object_agg(key, n), '{}')
+  from (
+    select key, sum(value::bigint) as n
+    from (select * from jsonb_each_text(p_one) union all select * from jsonb_each_text(p_other)) both_of_them
+    group by key
+    having sum(value::bigint) <> 0
+  ) summed
+$$;
+
 create or replace function lipika_count_batches() returns trigger
 language plpgsql set search_path = public, pg_temp as $$
 begin
   if tg_op = 'TRUNCATE' then
     delete from batch_hours;
+    delete from batch_minutes;
     return null;
   end if;
   execute format($sql$
@@ -296,6 +327,34 @@ begin
       prompt_tokens = c.prompt_tokens + excluded.prompt_tokens, audio_tokens = c.audio_tokens + excluded.audio_tokens,
       cached_tokens = c.cached_tokens + excluded.cached_tokens, output_tokens = c.output_tokens + excluded.output_tokens,
       thought_tokens = c.thought_tokens + excluded.thought_tokens, cost_usd = c.cost_usd + excluded.cost_usd
+  $sql$, lipika_changes(tg_op, tg_argv[0])) using lipika_shard();
+  execute format($sql$
+    with change as materialized (
+      select sign, date_trunc('minute', started_at) as minute, provider_used as provider, latency_counts, failure_kinds
+      from (%s) c
+    ), latency as (
+      select minute, provider, array_agg(n order by place) as counts
+      from (
+        select minute, provider, place, sum(sign * n) as n
+        from change cross join lateral unnest(latency_counts) with ordinality as l (n, place)
+        group by 1, 2, 3
+      ) summed
+      group by 1, 2
+    ), failure as (
+      select minute, provider, jsonb_object_agg(kind, n) as kinds
+      from (
+        select minute, provider, key as kind, sum(sign * value::bigint) as n
+        from change cross join lateral jsonb_each_text(failure_kinds)
+        group by 1, 2, 3
+      ) summed
+      group by 1, 2
+    )
+    insert into batch_minutes as m (minute, provider, shard, latency_counts, failure_kinds)
+    select minute, provider, $1, coalesce(counts, '{}'), coalesce(kinds, '{}')
+    from latency full join failure using (minute, provider)
+    on conflict (minute, provider, shard) do update set
+      latency_counts = lipika_sum(m.latency_counts, excluded.latency_counts),
+      failure_kinds = lipika_sum(m.failure_kinds, excluded.failure_kinds)
   $sql$, lipika_changes(tg_op, tg_argv[0])) using lipika_shard();
   return null;
 end
@@ -334,7 +393,7 @@ begin
       ('transcription_batches', 'batch_hours', 'lipika_count_batches',
          'started_at, provider_used, segments_sent, segments_returned, segments_429, segments_error, '
          'segments_retried, cache_hits, prompt_tokens, audio_tokens, cached_tokens, output_tokens, '
-         'thought_tokens, cost_usd')
+         'thought_tokens, cost_usd, latency_counts, failure_kinds')
     ) as w (source, counters, counter, columns)
   loop
     continue when exists (
@@ -351,6 +410,7 @@ begin
     execute format('create or replace trigger count_truncate after truncate on %I '
       'for each statement execute function %I()', watched.source, watched.counter);
     execute format('delete from %I', watched.counters);
+    delete from batch_minutes where watched.counters = 'batch_hours';
     execute format('create temporary table lipika_recount as select %s from %I with no data',
       watched.columns, watched.source);
     execute format('create trigger count_insert after insert on lipika_recount referencing new table as rows_in '
@@ -454,7 +514,10 @@ declare
   relation text;
   grantee text;
 begin
-  foreach relation in array array['queue_counts', 'clip_counts', 'flag_counts', 'batch_hours', 'worker_minutes'] loop
+  foreach relation in array array[
+    'queue_counts', 'clip_counts', 'flag_counts', 'batch_hours', 'batch_minutes',
+    'worker_minutes'
+  ] loop
     execute format('alter table %I enable row level security', relation);
     execute format('revoke all on table %I from public', relation);
     for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop

@@ -137,21 +137,21 @@ order by (status <> 'online'), worker_id
 limit %(limit)s
 
 -- name: latency_by_minute
--- The windows that began in each minute, by the index on started_at; percentiles are made of the sums.
+-- From the counters, by the minute in which a window began.
 select minute, array_agg(n order by place)::bigint[] as counts
 from (
-  select date_trunc('minute', started_at) as minute, place, sum(n) as n
-  from transcription_batches cross join lateral unnest(latency_counts) with ordinality as l (n, place)
-  where started_at > now() - make_interval(mins => %(minutes)s)
-  group by 1, 2
+  select minute, place, sum(n) as n
+  from batch_minutes cross join lateral unnest(latency_counts) with ordinality as l (n, place)
+  where minute > now() - make_interval(mins => %(minutes)s)
+  group by minute, place
 ) summed
 group by minute
 order by minute
 
 -- name: failures_by_minute
--- The windows that began in each minute, by the index on started_at.
-select date_trunc('minute', started_at) as minute, f.key as kind, sum(f.value::bigint)::bigint as failures
-from transcription_batches cross join lateral jsonb_each_text(failure_kinds) f
-where started_at > now() - make_interval(mins => %(minutes)s)
-group by 1, 2
-order by 1, 2
+-- From the counters, by the minute in which a window began.
+select minute, f.key as kind, sum(f.value::bigint)::bigint as failures
+from batch_minutes cross join lateral jsonb_each_text(failure_kinds) f
+where minute > now() - make_interval(mins => %(minutes)s)
+group by minute, f.key
+order by minute, f.key

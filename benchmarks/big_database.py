@@ -1,0 +1,274 @@
+"""A database as a big corpus leaves it, and how long every question of the read model takes on it, warm.
+
+    python -m benchmarks.big_database                                    # 1M videos, 10M results: an hour, 25 GB
+    python -m benchmarks.big_database --videos 20000 --results 200000    # a minute
+    python -m benchmarks.big_database --keep DIR                         # leave it there, or use what is there
+
+Rows are made up by SQL; counters come from the triggers, as in life. Every time is that of a whole call: query, rows
+and objects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from benchmarks.setting import machine, save, scratch_folder
+from lipika.db.admin import fresh_database
+from lipika.db.connection import Database
+from lipika.db.migrate import migrate
+from lipika.db.queries import Query
+from lipika.db.queue import Queue
+from lipika.db.review import ErrorFilter, FlagFilter
+from lipika.db.stats import Stats
+from lipika.embedded import EmbeddedPostgres
+from lipika.models import VideoStatus
+from lipika.status import read_status
+
+Question = Callable[[Database], Awaitable[object]]
+
+_CHUNK_ROWS = 100_000
+_SERVER = {"shared_buffers": "1GB", "max_wal_size": "4GB", "fsync": "off", "synchronous_commit": "off"}
+_TABLES = (
+    *(
+        "video_queue",
+        "transcription_results",
+        "transcription_flags",
+        "transcription_batches",
+        "worker_minutes",
+    ),
+    *(
+        "worker_errors",
+        "workers",
+        "quality_rollup",
+        "queue_counts",
+        "clip_counts",
+        "flag_counts",
+        "batch_hours",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How big. Results are spread evenly over the videos that are done: three fifths of all."""
+
+    videos: int = 1_000_000
+    results: int = 10_000_000
+    workers: int = 200
+    hours: int = 96  # of history: a window a minute of each worker
+    errors: int = 100_000
+
+    @property
+    def clips(self) -> int:
+        """Of each video that is done."""
+        return max(round(self.results / max(self.videos * 0.61, 1)), 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One question, asked again and again; milliseconds."""
+
+    question: str
+    median_ms: float
+    worst_ms: float
+
+
+# ----------------------------------------------------------------------------- building
+
+
+async def build(database: Database, size: Size, say: Callable[[str], object] = lambda _text: None) -> None:
+    """Fill an empty, migrated database."""
+    steps = {
+        "budgets": [(0, 0)],
+        "workers": [(0, 0)],
+        "spend": [(0, 0)],
+        "videos": list(_parts(size.videos, _CHUNK_ROWS)),
+        "results": list(_parts(size.videos, max(_CHUNK_ROWS // size.clips, 1))),
+        "flags": list(_parts(size.videos, max(4 * _CHUNK_ROWS // size.clips, 1))),
+        "batches": list(_parts(size.hours, 4, step=1)),
+        "minutes": list(_parts(size.hours, 4, step=1)),
+        "rollup": [(0, 0)],
+        "errors": [(0, 0)],
+    }
+    queries = _queries()
+    for name, parts in steps.items():
+        started = time.monotonic()
+        for first, last in parts:
+            params = {
+                "first": first,
+                "last": last,
+                "videos": size.videos,
+                "clips": size.clips,
+                "workers": size.workers,
+                "hours": size.hours,
+                "errors": size.errors,
+            }
+            await database.execute(queries[name], {key: params[key] for key in _named(queries[name])})
+        say(f"{name}: {time.monotonic() - started:.0f} s")
+    for table in _TABLES:
+        await database.execute(Query(f"vacuum {table}", f"vacuum (analyze) {table}".encode()), {})
+
+
+def _parts(count: int, size: int, step: int = 0) -> Iterator[tuple[int, int]]:
+    """First and last of each part; with `step`, the last is the next part's first."""
+    for first in range(0, count, size):
+        yield first, min(first + size, count) - 1 + step
+
+
+def _queries() -> dict[str, Query]:
+    _, *parts = re.split(
+        r"^-- name: (\w+)$", Path(__file__).with_suffix(".sql").read_text("utf-8"), flags=re.MULTILINE
+    )
+    return {
+        name: Query(f"big_database.{name}", body.strip().encode())
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def _named(query: Query) -> set[str]:
+    return set(re.findall(r"%\((\w+)\)s", query.sql.decode()))
+
+
+# ----------------------------------------------------------------------------- asking
+
+
+def questions(size: Size) -> dict[str, Question]:
+    """Every question that a page, a command or the metrics ask, by name."""
+    middle = f"v{size.videos // 3:08}"
+    clip = f"speaker0_{800:05}_{1570:05}.flac"
+
+    async def second_page_of_flags(database: Database) -> object:
+        review = Stats(database).review
+        return await review.flags(after=(await review.flags())[-1])
+
+    async def second_page_of_slowest(database: Database) -> object:
+        queue = Stats(database).queue
+        return await queue.slowest(after=(await queue.slowest())[-1])
+
+    return {
+        "status": read_status,
+        "queue.counts": lambda db: Queue(db).counts(),
+        "queue.list": lambda db: Queue(db).list_videos(after=middle),
+        "queue.list done": lambda db: Queue(db).list_videos(VideoStatus.DONE, after=middle),
+        "queue.list processing": lambda db: Queue(db).list_videos(VideoStatus.PROCESSING),
+        "fleet.now": lambda db: Stats(db).fleet.now(),
+        "fleet.totals": lambda db: Stats(db).fleet.totals(),
+        "fleet.minutes": lambda db: Stats(db).fleet.minutes(60),
+        "fleet.latency_by_minute": lambda db: Stats(db).fleet.latency_by_minute(60),
+        "fleet.failures_by_minute": lambda db: Stats(db).fleet.failures_by_minute(60),
+        "fleet.workers": lambda db: Stats(db).fleet.workers(),
+        "queue.languages": lambda db: Stats(db).queue.languages(),
+        "queue.reasons": lambda db: Stats(db).queue.reasons(),
+        "queue.outlook": lambda db: Stats(db).queue.outlook(),
+        "queue.slowest": lambda db: Stats(db).queue.slowest(),
+        "queue.slowest page 2": second_page_of_slowest,
+        "queue.failed": lambda db: Stats(db).queue.failed(after=middle),
+        "queue.failed by reason": lambda db: Stats(db).queue.failed(reason="bad_tar"),
+        "quality.scores": lambda db: Stats(db).quality.scores(),
+        "quality.findings": lambda db: Stats(db).quality.findings(),
+        "quality.lanes": lambda db: Stats(db).quality.lanes(),
+        "quality.confusion": lambda db: Stats(db).quality.confusion(),
+        "quality.failures": lambda db: Stats(db).quality.failures(),
+        "quality.statuses": lambda db: Stats(db).quality.statuses(),
+        "quality.languages": lambda db: Stats(db).quality.languages(),
+        "spend.days": lambda db: Stats(db).spend.days(),
+        "spend.hours": lambda db: Stats(db).spend.hours(),
+        "spend.summary": lambda db: Stats(db).spend.summary(),
+        "review.flags": lambda db: Stats(db).review.flags(),
+        "review.flags page 2": second_page_of_flags,
+        "review.flags by type": lambda db: Stats(db).review.flags(FlagFilter(flag_type="repetition")),
+        "review.flags by language": lambda db: Stats(db).review.flags(FlagFilter(language="te")),
+        "review.flags by both": lambda db: Stats(db).review.flags(
+            FlagFilter(language="te", flag_type="failed:blocked", severity="fail")
+        ),
+        "review.flags of a video": lambda db: Stats(db).review.flags(FlagFilter(video_id=middle)),
+        "review.flags resolved": lambda db: Stats(db).review.flags(FlagFilter(resolved=True)),
+        "review.flag_counts": lambda db: Stats(db).review.flag_counts(),
+        "review.clip": lambda db: Stats(db).review.clip(middle, clip),
+        "review.clip_flags": lambda db: Stats(db).review.clip_flags(middle, clip),
+        "review.clips": lambda db: Stats(db).review.clips(middle),
+        "review.errors": lambda db: Stats(db).review.errors(),
+        "review.errors by worker": lambda db: Stats(db).review.errors(ErrorFilter(worker_id="worker-1")),
+        "review.errors by type": lambda db: Stats(db).review.errors(ErrorFilter(exception_type="VideoError")),
+        "review.errors by video": lambda db: Stats(db).review.errors(ErrorFilter(video_id="v00000300")),
+        "review.error": lambda db: Stats(db).review.error(size.errors // 2),
+        "review.error_types": lambda db: Stats(db).review.error_types(),
+    }
+
+
+async def measure(database: Database, size: Size, rounds: int = 7) -> list[Timing]:
+    """Ask each question once to warm up, then `rounds` times."""
+    timings = []
+    for name, ask in questions(size).items():
+        await ask(database)
+        times = []
+        for _ in range(rounds):
+            started = time.perf_counter()
+            await ask(database)
+            times.append((time.perf_counter() - started) * 1000)
+        timings.append(Timing(name, round(statistics.median(times), 1), round(max(times), 1)))
+    return timings
+
+
+# ----------------------------------------------------------------------------- running
+
+
+async def run(size: Size, folder: Path) -> list[Timing]:
+    """Build in `folder`, unless it is there already, and measure."""
+    with EmbeddedPostgres(folder / "postgres", settings=_SERVER) as server:
+        if not (folder / "built").exists():
+            url = await fresh_database(server.url, "big")
+            async with Database(url) as database:
+                await migrate(database)
+                await build(database, size, lambda text: print(text, flush=True))
+            (folder / "built").touch()
+        url = server.url.rpartition("/")[0] + "/big"
+        async with Database(url) as database:
+            # The build says that the workers will live for another hour; so do those of a database that was kept.
+            revive = (
+                b"update workers set last_heartbeat_at = now() + interval '1 hour' where status = 'online'"
+            )
+            await database.execute(Query("revive", revive), {})
+            return await measure(database, size)
+
+
+@contextmanager
+def _place(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with scratch_folder() as folder:
+            yield folder
+    else:
+        keep.mkdir(parents=True, exist_ok=True)
+        keep.chmod(0o755)
+        yield keep
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.big_database", description=__doc__)
+    for name, default in asdict(Size()).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--keep", type=Path, help="folder that the database stays in")
+    given = vars(parser.parse_args())
+    keep, load = given.pop("keep"), os.getloadavg()[0]
+    size = replace(Size(), **given)
+    with _place(keep) as folder:
+        timings = asyncio.run(run(size, folder))
+    for timing in timings:
+        print(f"{timing.median_ms:9.1f} ms {timing.worst_ms:9.1f} ms  {timing.question}")
+    save(
+        "big_database",
+        {"machine": machine(load), "size": asdict(size), "timings": [asdict(t) for t in timings]},
+    )
+
+
+if __name__ == "__main__":
+    main()

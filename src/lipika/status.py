@@ -1,0 +1,191 @@
+"""The fleet in one answer: what `lipika status` shows, and as what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lipika.db.connection import Database
+from lipika.db.queue import Queue, QueueCounts
+from lipika.db.review import ErrorRow
+from lipika.db.stats import Stats
+from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
+from lipika.db.stats_queue import LanguageProgress, Outlook
+
+_LAST_ERRORS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """One moment of the fleet. Dollars are US dollars; a None is not known yet."""
+
+    at: datetime
+    queue: QueueCounts
+    languages: Sequence[LanguageProgress]
+    fleet: FleetNow
+    workers: Sequence[WorkerRow]
+    outlook: Outlook
+    clips_per_minute: float  # over the last minutes
+    eta_s: float | None
+    eta_basis: str
+    usd_total: float
+    usd_per_clip: float | None
+    usd_projected: float | None
+    open_flags: int
+    errors: Sequence[ErrorRow]
+
+
+async def read_status(database: Database) -> StatusReport:
+    """Ask everything at once."""
+    stats = Stats(database)
+    queue, languages, fleet, workers, outlook, spend, flags, errors = await asyncio.gather(
+        Queue(database).counts(),
+        stats.queue.languages(),
+        stats.fleet.now(),
+        stats.fleet.workers(),
+        stats.queue.outlook(),
+        stats.spend.summary(),
+        stats.review.flag_counts(),
+        stats.review.errors(limit=_LAST_ERRORS),
+    )
+    return StatusReport(
+        at=datetime.now(UTC),
+        queue=queue,
+        languages=languages,
+        fleet=fleet,
+        workers=workers,
+        outlook=outlook,
+        clips_per_minute=outlook.clips_per_minute,
+        eta_s=outlook.eta_s,
+        eta_basis=outlook.basis,
+        usd_total=spend.usd_total,
+        usd_per_clip=spend.usd_per_clip,
+        usd_projected=spend.projected_usd(outlook.clips_left),
+        open_flags=sum(count.open for count in flags),
+        errors=errors,
+    )
+
+
+# ----------------------------------------------------------------------------- as a person reads it
+
+
+def shown(report: StatusReport) -> RenderableType:
+    """The report for a terminal."""
+    parts: list[RenderableType] = [Text("\n".join(_lines(report)))]
+    if report.fleet.providers:
+        parts.append(budgets_table(report.fleet.providers))
+    parts.append(workers_table(report.workers) if report.workers else Text("Workers: none in the last hour"))
+    parts += [Text(error_line(row)) for row in report.errors]
+    return Group(*parts)
+
+
+def _lines(report: StatusReport) -> list[str]:
+    counts, totals, fleet = report.queue, report.fleet.totals, report.fleet
+    at_work = counts.claimed + counts.processing
+    ready = f"Ready in {duration(report.eta_s)}" if report.eta_s else "Ready"
+    each, in_the_end = money(report.usd_per_clip), money(report.usd_projected)
+    lines = [
+        f"Queue: {counts.pending:,} pending, {counts.held:,} held, {at_work:,} at work, {counts.done:,} done",
+        f"Fleet: {totals.live:,} live, {totals.draining:,} draining, {totals.stale:,} stale",
+        f"{ready}: {report.eta_basis}",
+        f"Spent: {money(report.usd_total)}, {each} a clip, {in_the_end} in the end at that rate",
+    ]
+    lines[0] += f", {counts.failed:,} failed"
+    lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"
+    if fleet.latency_p50_ms is not None:
+        lines.append(
+            f"Latency: {fleet.latency_p50_ms / 1000:.1f} s in the median, 95 % under"
+            f" {(fleet.latency_p95_ms or 0) / 1000:.1f} s"
+        )
+    if refused := [failure for failure in fleet.failures if failure.is_429]:
+        told = ", ".join(f"{failure.kind} {failure.last_minute:,} ({failure.total:,})" for failure in refused)
+        lines.append(f"429s in the last minute (in all): {told}")
+    if report.open_flags:
+        lines.append(f"Flags: {report.open_flags:,} open (lipika flags)")
+    return lines
+
+
+def budgets_table(providers: Sequence[ProviderNow]) -> Table:
+    """Use against limit of each provider, and what binds."""
+    table = Table("provider", "RPM", "TPM", "$ per 10 min", "$ today", "$ in all", "cached", "binds")
+    for row in providers:
+        table.add_row(
+            row.provider,
+            _of(f"{row.rpm:,}", row.requests_per_minute),
+            _of(f"{row.tpm:,}", row.tokens_per_minute),
+            _of(f"{row.usd_per_minute * 10:,.2f}", row.spend_10min_usd),
+            _of(f"{row.usd_today:,.4f}", row.spend_day_usd),
+            _of(f"{row.usd_total:,.4f}", row.spend_total_usd),
+            "" if row.cache_rate is None else f"{row.cache_rate:.0%}",
+            f"PAUSED: {row.pause_reason}" if row.paused else row.binds,
+        )
+    return table
+
+
+def workers_table(workers: Sequence[WorkerRow]) -> Table:
+    table = Table(
+        *(
+            "worker",
+            "state",
+            "seen",
+            "provider",
+            "videos",
+            "RPM",
+            "TPM",
+            "in flight",
+            "clips/min",
+            "sent",
+            "429s",
+        ),
+        *("$", "waits for"),
+    )
+    for row in workers:
+        table.add_row(
+            row.worker_id,
+            row.state,
+            f"{max(row.silent_s, 0):.0f} s ago",
+            row.provider,
+            f"{row.videos:,}",
+            f"{row.active_rpm:,}",
+            f"{row.active_tpm:,}",
+            f"{row.requests_in_flight:,}",
+            f"{row.active_clips:,}",
+            f"{row.total_segments_sent:,}",
+            f"{row.total_segments_429:,}",
+            f"{row.spend_usd:,.4f}",
+            row.limited_by or "",
+        )
+    return table
+
+
+def error_line(row: ErrorRow) -> str:
+    video = f" {row.video_id}" if row.video_id else ""
+    return f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
+
+
+def money(usd: float | None) -> str:
+    """Dollars with the digits that matter at that size."""
+    if usd is None:
+        return "$?"
+    return f"${usd:,.2f}" if usd >= 100 else f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
+
+
+def duration(seconds: float | None) -> str:
+    """1:23, 4:05:06, or 2 d 3 h."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _of(used: str, limit: float | None) -> str:
+    return used if limit is None else f"{used} of {limit:,}"
