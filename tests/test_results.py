@@ -466,7 +466,7 @@ async def test_each_worker_learns_what_the_fleet_of_its_provider_does(database: 
         await workers.register(dataclasses.replace(INFO, worker_id=name, provider=provider))
         await workers.live(name, active_rpm=100, active_tpm=5000, requests_in_flight=9)
     fleet = await workers.live("w1", active_rpm=200, active_tpm=6000, requests_in_flight=10)
-    assert dataclasses.astuple(fleet) == (True, 2, 300, 11000, 19)
+    assert dataclasses.astuple(fleet) == (True, False, 2, 300, 11000, 19)
     assert [await workers.live_count(provider) for provider in ("aistudio", "openrouter", None)] == [2, 1, 3]
 
     await workers.offline("w2")

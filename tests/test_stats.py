@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from lipika import latency
-from lipika.db import Database, Queue, Results, Stats
+from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
+from lipika.db.budgets import Limits
 from lipika.db.review import FlagFilter
 from lipika.db.stats_queue import Outlook
 from lipika.db.stored import Stored
-from lipika.models import Accounting, ClaimedVideo, ClipResult, ClipStatus, NewVideo
+from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.models import Accounting, BatchReport, ClaimedVideo, ClipResult, ClipStatus, NewVideo, Usage
 from lipika.validation import validate
+from lipika.vitals import LastMinute, Sums
 from stored_kit import made
 
 Rows = list[dict[str, Any]]
@@ -282,3 +286,138 @@ async def test_every_question_has_an_answer_on_an_empty_database(database: Datab
     assert (outlook.eta_s, spend.usd_per_clip, spend.projected_usd(0.0)) == (0.0, None, None)
     assert len(await stats.fleet.minutes(5)) == 6
     assert await stats.fleet.workers() == []
+
+
+# ---- the last minute, the fleet, and drains
+
+
+def test_the_last_minute_is_what_was_added_in_it() -> None:
+    minute = LastMinute(0.0)
+    seen = [
+        minute.note(now, Sums(now * 2, now * 0.5, now * 10, now, {"rate_minute": now, "server": 3}, (now, 0)))
+        for now in range(5, 125, 5)
+    ]
+    assert (seen[0].clips, seen[0].failures, seen[0].latency_counts) == (
+        10,
+        {"rate_minute": 5, "server": 3},
+        [5, 0],
+    )
+    last = seen[-1]
+    assert (last.clips, last.usd, last.prompt_tokens, last.cached_tokens) == (120, 30.0, 600, 60)
+    assert (last.failures, last.rate_limited, last.errors) == ({"rate_minute": 60}, 60, 0)
+
+
+def info(worker_id: str, provider: str = "aistudio") -> WorkerInfo:
+    return WorkerInfo(worker_id, worker_id, provider, None, {"live_seconds": 5.0})
+
+
+async def test_the_fleet_adds_up_over_its_live_workers(database: Database, database_url: str) -> None:
+    workers, stats = Workers(database), Stats(database)
+    quick, slow = latency.count([100.0] * 99), latency.count([5000.0])
+    for name, counts in (("a", quick), ("b", slow), ("dead", slow)):
+        await workers.register(info(name))
+        sums = Sums(30, 0.5, 1000, 250, {"rate_minute": 2, "server": 1}, counts)
+        await workers.live(
+            name,
+            active_rpm=40,
+            active_tpm=5000,
+            requests_in_flight=7,
+            minute=sums,
+            limited_by="the budget: rpm",
+        )
+        await workers.heartbeat(
+            name, WorkerStats("aistudio", segments_sent=100, failures={"rate_minute": 9}, prompt_tokens=50)
+        )
+    await Budgets(database).set_limits("aistudio", Limits(100, 50_000, spend_day_usd=10.0))
+    await Budgets(database).set_limits("openrouter", Limits())
+    with psycopg.connect(database_url) as connection:
+        past = "now() - interval '13 seconds'"
+        update = f"update workers set live_at = {past}, last_heartbeat_at = {past} where worker_id = 'dead'"  # noqa: S608
+        connection.execute(update)
+
+    now = await stats.fleet.now()
+    first, second = now.providers
+    assert (first.provider, first.workers, first.rpm, first.tpm, first.in_flight) == (
+        "aistudio",
+        2,
+        80,
+        10_000,
+        14,
+    )
+    assert (first.usd_per_minute, first.clips_per_minute, first.cache_rate) == (1.0, 60, 0.25)
+    assert (first.binds, first.limited_by, first.used["rpm"]) == ("rpm", "the budget: rpm", 0.8)
+    assert (second.provider, second.workers, second.binds) == ("openrouter", 0, "")
+    assert [(one.kind, one.last_minute, one.total) for one in now.failures] == [
+        ("rate_minute", 4, 27),
+        ("server", 2, 0),
+    ]
+    assert now.latency_p50_ms == pytest.approx(100, rel=0.2)
+    assert (now.totals.live, now.totals.stale, now.totals.sent, now.totals.prompt_tokens) == (2, 1, 300, 150)
+    states = {row.worker_id: row.state for row in await stats.fleet.workers()}
+    assert states == {"a": "live", "b": "live", "dead": "stale"}
+
+    await workers.offline("b")
+    assert {row.worker_id: row.state for row in await stats.fleet.workers()}["b"] == "offline"
+    assert (await stats.fleet.now()).providers[0].workers == 1
+
+
+async def test_every_minute_of_a_worker_stays_as_history(database: Database, database_url: str) -> None:
+    workers, stats = Workers(database), Stats(database)
+    for name in ("a", "b"):
+        await workers.register(info(name))
+        for rpm in (5, 50):
+            await workers.live(
+                name, active_rpm=rpm, active_tpm=rpm, requests_in_flight=1, minute=Sums(rpm, 0.1)
+            )
+    with psycopg.connect(database_url) as connection:
+        moved = connection.execute("update worker_minutes set minute = minute - interval '2 minutes'")
+        assert moved.rowcount in {2, 4}  # four: the clock struck in between
+    minutes = await stats.fleet.minutes(5)
+    assert sum(minute.rpm for minute in minutes) >= 100
+    assert [minute.minute for minute in minutes] == sorted(minute.minute for minute in minutes)
+    (row, _) = await stats.fleet.workers(minutes=10)
+    assert len(row.recent_rpm) == 10
+    assert max(row.recent_rpm) == 50
+    assert (await stats.queue.outlook()).clips_lately >= 100
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update worker_minutes set minute = minute - interval '31 days'")
+    await workers.register(info("c"))
+    assert table(database_url, "select * from worker_minutes") == []
+
+
+async def test_a_drain_is_read_with_the_live_figures(database: Database) -> None:
+    workers = Workers(database)
+    for name in ("a", "b"):
+        await workers.register(info(name))
+    assert not (await workers.live("a", active_rpm=1, active_tpm=1, requests_in_flight=1)).drain
+    assert await workers.drain(["a", "nobody"]) == 1
+    assert (await workers.live("a", active_rpm=1, active_tpm=1, requests_in_flight=1)).drain
+    assert not (await workers.live("b", active_rpm=1, active_tpm=1, requests_in_flight=1)).drain
+    assert {row.worker_id: row.state for row in await Stats(database).fleet.workers()} == {
+        "a": "draining",
+        "b": "live",
+    }
+    assert await workers.drain() == 2
+
+
+async def test_batches_are_counted_by_hour_and_minute(database: Database, database_url: str) -> None:
+    results, stats = Results(database), Stats(database)
+    report = BatchReport(
+        "b1", "w1", ("v",), time.time(), 110, 100, 7, 3, 10, "aistudio", 0, Usage(1000, 600, 400, 50, 200, 30), 0.5,
+        900.0, 1900.0, 60_000, {"rate_minute": 7, "server": 3}, {"count": 100}, tuple(latency.count([1000.0] * 110)),
+    )  # fmt: skip
+    await results.write_batch(replace(report, segments_returned=1, failure_kinds={"server": 9}))
+    await results.write_batch(report)  # the same window, said again
+    await results.write_batch(replace(report, batch_id="b2", worker_id="w2", provider_used="openrouter"))
+    days = await stats.spend.days(2)
+    assert [(day.provider, day.requests, day.answers, day.audio_tokens, day.cost_usd) for day in days] == [
+        ("aistudio", 110, 100, 400, 0.5),
+        ("openrouter", 110, 100, 400, 0.5),
+    ]
+    assert sum(hour.cost_usd for hour in await stats.spend.hours(2)) == 1.0
+    failures = {(one.kind, one.failures) for one in await stats.fleet.failures_by_minute(5)}
+    assert failures == {("rate_minute", 14), ("server", 6)}
+    (minute,) = await stats.fleet.latency_by_minute(5)
+    assert minute.p50_ms == pytest.approx(1000, rel=0.2)
+    assert table(database_url, "select sum(windows)::int as windows from batch_hours") == [{"windows": 2}]

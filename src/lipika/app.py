@@ -244,6 +244,7 @@ def worker_info(settings: Settings, bands: validation.Bands = DEFAULT_BANDS) -> 
             "batch_size": settings.worker_batch_size,
             "batch_interval_seconds": settings.batch_interval_seconds,
             "batch_launch": settings.batch_launch,
+            "live_seconds": settings.live_seconds,
         },
     )
 

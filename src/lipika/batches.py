@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 
+from lipika import latency
 from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
 
 _RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
@@ -121,6 +122,7 @@ class Batch:
                 if scores
                 else {"count": 0}
             ),
+            latency_counts=tuple(latency.count(latencies)),
         )
 
 

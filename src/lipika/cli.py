@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lipika import __version__
+from lipika.cli_fleet import add_to as add_fleet_commands
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.errors import LipikaError, UsageError
@@ -252,71 +253,6 @@ def worker(
     tally = _run(job, log_level="info", json_logs=json_logs)
     if tally.failed and until_empty:  # told to go, it has done what it was told
         raise typer.Exit(1)
-
-
-@app.command()
-def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """The fleet, the queue, the budgets and the last errors, as they are now."""
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.budgets import Budgets
-    from lipika.db.queue import Queue
-    from lipika.db.reservations import Reservations
-    from lipika.db.stats import Stats
-
-    async def job() -> Any:
-        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-            stats = Stats(database)
-            return {
-                "queue": await Queue(database).counts(),
-                "workers": await stats.fleet.workers(),
-                "budgets": await Budgets(database).show(),
-                "spent": await Reservations(database).spent(),
-                "errors": await stats.review.errors(limit=10),
-            }
-
-    found = _run(job)
-    if as_json:
-        _print_json(found)
-        return
-    counts = found["queue"]
-    out.print(
-        f"Queue: {counts.pending} pending, {counts.held} held, {counts.claimed + counts.processing} at work,"
-        f" {counts.done} done, {counts.failed} failed"
-    )
-    _print_workers(found["workers"])
-    _print_budgets(found["budgets"], found["spent"])
-    for row in found["errors"]:
-        video = f" {row.video_id}" if row.video_id else ""
-        out.print(
-            f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def _print_workers(workers: Sequence[Any]) -> None:
-    if not workers:
-        out.print("Workers: none in the last hour")
-        return
-    table = Table(
-        "worker", "state", "seen", "provider", "RPM", "TPM", "in flight", "sent", "429s", "$", "waits for"
-    )
-    for row in workers:
-        table.add_row(
-            row.worker_id,
-            row.state,
-            f"{row.silent_s:.0f} s ago",
-            row.provider,
-            f"{row.active_rpm:,}",
-            f"{row.active_tpm:,}",
-            f"{row.requests_in_flight:,}",
-            f"{row.total_segments_sent:,}",
-            f"{row.total_segments_429:,}",
-            f"{row.spend_usd:.4f}",
-            row.limited_by or "",
-        )
-    out.print(table)
 
 
 @budget_app.command("show")
@@ -557,6 +493,7 @@ def _and_parts(count: int) -> str:
 
 app.add_typer(queue_commands(_run), name="queue")
 add_validation_commands(app, _run)
+add_fleet_commands(app, _run)
 
 
 def main() -> None:

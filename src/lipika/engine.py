@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from lipika.batches import Batch
 from lipika.errors import Draining, LipikaError, Unavailable, WorkerStop
+from lipika.latency import PLACES, place
 from lipika.limits import Pacer
 from lipika.log import get_logger, redact
 from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
@@ -108,6 +109,7 @@ class Totals:
     cache_hits: int = 0
     batches: int = 0
     latency_ms: float = 0.0  # sum over all attempts
+    latency_counts: list[int] = field(default_factory=lambda: [0] * PLACES)  # attempts
     usage: Usage = Usage()
     cost_usd: float = 0.0
     failure_kinds: Counter[str] = field(default_factory=Counter)
@@ -514,6 +516,7 @@ class Engine:
         self.totals.cost_usd += cost
         self.totals.cache_hits += response.usage.cached > 0
         self.totals.latency_ms += response.latency_ms
+        self.totals.latency_counts[place(response.latency_ms)] += 1
         self._note_version(route, response)
 
     def _note_version(self, route: Route, response: TranscriptionResponse) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -44,11 +44,10 @@ class StatusReport:
 async def read_status(database: Database) -> StatusReport:
     """Ask everything at once."""
     stats = Stats(database)
-    queue, languages, fleet, workers, outlook, spend, flags, errors = await asyncio.gather(
-        Queue(database).counts(),
-        stats.queue.languages(),
-        stats.fleet.now(),
-        stats.fleet.workers(),
+    queue, languages, fleet, workers = await asyncio.gather(
+        Queue(database).counts(), stats.queue.languages(), stats.fleet.now(), stats.fleet.workers()
+    )
+    outlook, spend, flags, errors = await asyncio.gather(
         stats.queue.outlook(),
         stats.spend.summary(),
         stats.review.flag_counts(),
@@ -70,6 +69,16 @@ async def read_status(database: Database) -> StatusReport:
         open_flags=sum(count.open for count in flags),
         errors=errors,
     )
+
+
+def as_document(report: StatusReport) -> dict[str, object]:
+    """The report for machines: its fields, and of each provider what binds and how much of each limit is used."""
+    providers = [
+        {**asdict(row), "binds": row.binds, "used": row.used, "cache_rate": row.cache_rate}
+        for row in report.fleet.providers
+    ]
+    fields_ = {field.name: getattr(report, field.name) for field in fields(report)}
+    return {**fields_, "fleet": {**asdict(report.fleet), "providers": providers}}
 
 
 # ----------------------------------------------------------------------------- as a person reads it

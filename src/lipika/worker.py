@@ -21,6 +21,7 @@ from lipika.lease import Lease
 from lipika.log import get_logger
 from lipika.models import ClaimedVideo
 from lipika.pipeline import Progress
+from lipika.vitals import LastMinute, Sums
 
 __all__ = ["Ports", "Tally", "Worker", "WorkerOptions"]
 
@@ -62,6 +63,7 @@ class Worker:
         self._draining = False
         self._stop: Exception | None = None
         self._wake = asyncio.Event()
+        self._minute = LastMinute(time.monotonic())
         self._clips_per_video = 50.0  # a guess, corrected by every finished video
         self._disk_is_full = self._database_is_away = False
         self.held_by_others = 0  # videos that another worker, perhaps a dead one, has a lease on
@@ -313,14 +315,19 @@ class Worker:
         """Live figures, and what a person should know now."""
         ports = self._ports
         rpm, tpm = ports.engine.live()
-        await ports.workers.live(
+        fleet = await ports.workers.live(
             self._info.worker_id,
             active_rpm=rpm,
             active_tpm=tpm,
             requests_in_flight=ports.engine.in_flight,
             limited_by=ports.tools.progress.waits_for or ports.engine.limited_by() or None,
+            minute=self._minute.note(time.monotonic(), self._sums()),
+            draining=self._draining,
         )
         self._database_is_away = False
+        if fleet.drain and not self._draining:
+            log.info("drain_requested")
+            self.drain()
         await self._write_alerts()
 
     async def _flush(self) -> None:
@@ -354,6 +361,21 @@ class Worker:
             batches_completed=totals.batches,
             avg_batch_latency_ms=totals.latency_ms / totals.requests if totals.requests else 0.0,
             spend_usd=totals.cost_usd,
+            prompt_tokens=totals.usage.prompt,
+            cached_tokens=totals.usage.cached,
+            output_tokens=totals.usage.output,
+            failures=dict(totals.failure_kinds),
+        )
+
+    def _sums(self) -> Sums:
+        totals, progress = self._ports.engine.totals, self.progress
+        return Sums(
+            clips=progress.transcribed + progress.no_speech + progress.failed,
+            usd=totals.cost_usd,
+            prompt_tokens=totals.usage.prompt,
+            cached_tokens=totals.usage.cached,
+            failures=dict(totals.failure_kinds),
+            latency_counts=tuple(totals.latency_counts),
         )
 
     # ------------------------------------------------------------------------- stopping

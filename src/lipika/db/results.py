@@ -398,6 +398,7 @@ def _batch_params(report: BatchReport) -> Params:
         "cache_hits": report.cache_hits,
         "cached_tokens": report.usage.cached,
         "prompt_tokens": report.usage.prompt,
+        "audio_tokens": report.usage.prompt_audio,
         "output_tokens": report.usage.output,
         "thought_tokens": report.usage.thoughts,
         "cost_usd": report.cost_usd,
@@ -406,4 +407,5 @@ def _batch_params(report: BatchReport) -> Params:
         "batch_duration_ms": report.batch_duration_ms,
         "failure_kinds": to_json(report.failure_kinds),
         "validation_scores_summary": to_json(report.validation_scores),
+        "latency_counts": list(report.latency_counts),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from lipika.db.connection import Database
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.errors import WorkerStop
+from lipika.vitals import Sums
 
 _QUERIES = load("workers")
 FRESH_SECONDS = 30.0  # a heartbeat older than this counts as none: three of the default ones missed
@@ -40,6 +41,10 @@ class WorkerStats:
     batches_completed: int = 0
     avg_batch_latency_ms: float | None = None
     spend_usd: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)  # attempts, by kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,14 @@ class Fleet:
     """The live workers of one provider, this one included, and what they do together."""
 
     registered: bool
+    drain: bool  # somebody wants this worker to stop
     workers: int
     active_rpm: int
     active_tpm: int
     requests_in_flight: int
+
+
+_NOTHING = Sums()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +90,8 @@ class Workers:
         Raises:
             WorkerStop: its row is gone or was set offline: somebody has given the worker up.
         """
-        if (
-            await self._database.execute(_QUERIES["heartbeat"], {"worker_id": worker_id, **asdict(stats)})
-            != 1
-        ):
+        params = {**asdict(stats), "worker_id": worker_id, "failures": to_json(stats.failures)}
+        if await self._database.execute(_QUERIES["heartbeat"], params) != 1:
             raise _given_up(worker_id)
 
     async def live(
@@ -95,9 +102,11 @@ class Workers:
         active_tpm: int,
         requests_in_flight: int,
         limited_by: str | None = None,
+        minute: Sums = _NOTHING,
+        draining: bool = False,
         within_seconds: float = FRESH_SECONDS,
     ) -> Fleet:
-        """Say what the worker does this minute; returns what all live workers of its provider do.
+        """Say what the worker did in the last `minute`; returns what all live workers of its provider do.
 
         Raises:
             WorkerStop: as for `heartbeat`.
@@ -108,6 +117,15 @@ class Workers:
             "active_tpm": active_tpm,
             "requests_in_flight": requests_in_flight,
             "limited_by": limited_by,
+            "draining": draining,
+            "usd": minute.usd,
+            "clips": minute.clips,
+            "prompt_tokens": minute.prompt_tokens,
+            "cached_tokens": minute.cached_tokens,
+            "failures": to_json(minute.failures),
+            "latency_counts": list(minute.latency_counts),
+            "rate_limited": minute.rate_limited,
+            "errors": minute.errors,
             "within_seconds": within_seconds,
         }
         fleet = await self._database.row(_QUERIES["live"], params, Fleet)
@@ -124,6 +142,11 @@ class Workers:
         """The worker ends, by itself or because of an error."""
         status = "error" if failed else "offline"
         await self._database.execute(_QUERIES["offline"], {"worker_id": worker_id, "status": status})
+
+    async def drain(self, worker_ids: Sequence[str] | None = None) -> int:
+        """Ask workers (None: all online ones) to finish what is in flight and end; returns how many were asked."""
+        ids = None if worker_ids is None else list(worker_ids)
+        return await self._database.execute(_QUERIES["drain"], {"worker_ids": ids})
 
     async def record_error(
         self, worker_id: str, video_id: str | None, exception_type: str, message: str, traceback: str

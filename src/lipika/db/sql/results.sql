@@ -224,13 +224,15 @@ limit %(limit)s
 insert into transcription_batches (
   batch_id, worker_id, video_ids, started_at, segments_sent, segments_returned, segments_429, segments_error,
   segments_retried, provider_used, cache_hits, cached_tokens, prompt_tokens, output_tokens, thought_tokens, cost_usd,
-  avg_latency_ms, p95_latency_ms, batch_duration_ms, failure_kinds, validation_scores_summary
+  avg_latency_ms, p95_latency_ms, batch_duration_ms, failure_kinds, validation_scores_summary, audio_tokens,
+  latency_counts
 )
 values (
   %(batch_id)s, %(worker_id)s, %(video_ids)s, to_timestamp(%(started_at)s), %(segments_sent)s, %(segments_returned)s,
   %(segments_429)s, %(segments_error)s, %(segments_retried)s, %(provider_used)s, %(cache_hits)s, %(cached_tokens)s,
   %(prompt_tokens)s, %(output_tokens)s, %(thought_tokens)s, %(cost_usd)s, %(avg_latency_ms)s, %(p95_latency_ms)s,
-  %(batch_duration_ms)s, %(failure_kinds)s::jsonb, %(validation_scores_summary)s::jsonb
+  %(batch_duration_ms)s, %(failure_kinds)s::jsonb, %(validation_scores_summary)s::jsonb,
+  %(audio_tokens)s, %(latency_counts)s::int[]
 )
 on conflict (batch_id) do update set
   video_ids = excluded.video_ids, segments_sent = excluded.segments_sent,
@@ -240,7 +242,8 @@ on conflict (batch_id) do update set
   prompt_tokens = excluded.prompt_tokens, output_tokens = excluded.output_tokens,
   thought_tokens = excluded.thought_tokens, cost_usd = excluded.cost_usd, avg_latency_ms = excluded.avg_latency_ms,
   p95_latency_ms = excluded.p95_latency_ms, batch_duration_ms = excluded.batch_duration_ms,
-  failure_kinds = excluded.failure_kinds, validation_scores_summary = excluded.validation_scores_summary
+  failure_kinds = excluded.failure_kinds, validation_scores_summary = excluded.validation_scores_summary,
+  audio_tokens = excluded.audio_tokens, latency_counts = excluded.latency_counts
 
 -- name: made_up
 -- Videos whose results come from the simulator. By the index on (video_id, segment_file), one row a video.

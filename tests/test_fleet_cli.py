@@ -1,0 +1,157 @@
+"""`lipika status`, `workers`, `errors`, `flags`, on a database that holds what a fleet leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from fleet_kit import rows
+from lipika import cli_fleet
+from lipika.db import Budgets, Database, Queue, Results, Workers
+from lipika.db.budgets import Limits
+from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.errors import UsageError
+from lipika.models import Accounting, NewVideo
+from lipika.status import duration, money
+from lipika.vitals import Sums
+from stored_kit import made
+
+Lipika = Callable[..., Result]
+SEGMENT = "speaker0_00000_00500.flac"
+
+
+@pytest.fixture
+def lipika(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Lipika:
+    """The commands in this process, on a database with one done video of three clips and a worker."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    app = typer.Typer()
+    cli_fleet.add_to(app, _run)
+    asyncio.run(_fill(database_url))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+def _run(job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(job())
+
+
+async def _fill(url: str) -> None:
+    async with Database(url) as database:
+        queue, workers = Queue(database), Workers(database)
+        await queue.add([NewVideo("v", "in", "out", "hi"), NewVideo("w", "in", "out", "ta")])
+        (claim,) = await queue.claim("w1", 60, 1)
+        await Results(database).write(claim, [made(0, text="हाँ " * 60), made(1), made(2)])
+        await queue.finish(claim, Accounting(clips=3, transcribed=3), output_bytes=1, output_digest="x")
+        for name in ("w1", "w2"):
+            await workers.register(WorkerInfo(name, "host", "aistudio", None, {}))
+            minute = Sums(clips=30, usd=0.5, failures={"rate_minute": 2})
+            await workers.live(name, active_rpm=40, active_tpm=5, requests_in_flight=7, minute=minute)
+            await workers.heartbeat(name, WorkerStats("aistudio", spend_usd=1.5, failures={"rate_minute": 2}))
+        await workers.record_error("w1", "v", "ValueError", "it [broke]", "Traceback: here")
+        await workers.record_error("w2", None, "Alert:flood", "too much", "")
+        await Budgets(database).set_limits("aistudio", Limits(requests_per_minute=100))
+
+
+def told(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_status_for_machines_names_queue_fleet_budgets_and_outlook(lipika: Lipika) -> None:
+    found = told(lipika("status", "--json"))
+    assert (found["queue"]["pending"], found["queue"]["done"]) == (1, 1)
+    assert [worker["state"] for worker in found["workers"]] == ["live", "live"]
+    (provider,) = found["fleet"]["providers"]
+    assert (provider["rpm"], provider["binds"], provider["used"]) == (80, "rpm", {"rpm": 0.8})
+    assert [(row["kind"], row["last_minute"]) for row in found["fleet"]["failures"]] == [("rate_minute", 4)]
+    assert found["eta_s"] == pytest.approx(3 / 60 * 60)  # a video of three clips at sixty a minute
+    assert "1 videos left" in found["eta_basis"]
+    assert found["open_flags"] >= 1
+    assert {row["message"] for row in found["errors"]} == {"it [broke]", "too much"}
+
+
+def test_status_for_people_says_the_same(lipika: Lipika) -> None:
+    text = lipika("status").stdout
+    assert "Queue: 1 pending, 0 held, 0 at work, 1 done, 0 failed" in text
+    assert "Fleet: 2 live, 0 draining, 0 stale; 60 clips/min" in text
+    assert "429s in the last minute (in all): rate_minute 4 (4)" in text
+    assert "80 of 100" in text
+    assert "it [broke]" in text
+
+
+def test_workers_are_listed_and_drained(lipika: Lipika, database_url: str) -> None:
+    assert [row["worker_id"] for row in told(lipika("workers", "--json"))] == ["w1", "w2"]
+    done = lipika("workers", "drain", "w2", "w9")
+    assert (done.exit_code, done.stdout) == (1, "asked 1 of 2: the others are not online\n")
+    assert [row["state"] for row in told(lipika("workers", "--json"))] == ["live", "draining"]
+    assert "draining" in lipika("workers").stdout
+    assert lipika("workers", "drain", "--all").stdout == "asked 2\n"
+    assert lipika("workers", "drain").exit_code == 2
+    assert lipika("workers", "drain", "w1", "--all").exit_code == 2
+    asked = rows(database_url, "select drain_requested_at from workers")
+    assert all(row.drain_requested_at is not None for row in asked)
+
+
+def test_errors_come_newest_first_with_filters_and_pages(lipika: Lipika) -> None:
+    found = told(lipika("errors", "--json"))
+    assert [row["exception_type"] for row in found] == ["Alert:flood", "ValueError"]
+    assert told(lipika("errors", "--json", "--before", str(found[0]["id"]))) == found[1:]
+    for option in (("--worker", "w1"), ("--video", "v"), ("--type", "ValueError")):
+        assert told(lipika("errors", "--json", *option)) == found[1:]
+    text = lipika("errors", "--limit", "1").stdout
+    assert "too much" in text
+    assert f"more: --before {found[0]['id']}" in text
+    one = lipika("errors", str(found[1]["id"])).stdout
+    assert "it [broke]" in one
+    assert "Traceback: here" in one
+    missing = lipika("errors", "999")
+    assert isinstance(missing.exception, UsageError)
+
+
+def test_flags_are_filtered_counted_and_resolved(lipika: Lipika) -> None:
+    found = told(lipika("flags", "--json"))
+    assert {row["segment_file"] for row in found} == {SEGMENT}
+    assert told(lipika("flags", "--json", "--language", "ta")) == []
+    assert told(
+        lipika("flags", "--json", "--type", found[0]["flag_type"], "--severity", "fail", "--video", "v")
+    )
+    assert found[0]["flag_type"] in lipika("flags", "--counts").stdout
+    assert found[0]["flag_type"] in lipika("flags").stdout
+
+    done = lipika("flags", "resolve", "v", SEGMENT, "--note", "heard it [fine]", "--by", "me")
+    assert done.stdout == f"resolved {len(found)}\n"
+    assert lipika("flags").stdout == "no flags\n"
+    assert "[me: heard it [fine]]" in lipika("flags", "--resolved").stdout
+    assert lipika("flags", "resolve", "v", SEGMENT).exit_code == 1
+    assert lipika("flags", "resolve", "v", SEGMENT, "--reopen").stdout == f"reopened {len(found)}\n"
+    assert [replace_times(row) for row in told(lipika("flags", "--json"))] == [
+        replace_times(row) for row in found
+    ]
+
+
+def replace_times(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"note": None}
+
+
+@pytest.mark.parametrize(
+    ("usd", "said"),
+    [(None, "$?"), (0.0, "$0.0000"), (0.00051, "$0.000510"), (1.5, "$1.5000"), (12345.678, "$12,345.68")],
+)
+def test_money_is_shown_with_the_digits_that_matter(usd: float | None, said: str) -> None:
+    assert money(usd) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(None, "?"), (59.6, "1:00"), (3725, "1:02:05"), (200_000, "2 d 7 h")]
+)
+def test_durations_are_short(seconds: float | None, said: str) -> None:
+    assert duration(seconds) == said
