@@ -18,8 +18,8 @@ from lipika.db.budgets import Limits
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import UsageError
 from lipika.models import Accounting, NewVideo
-from lipika.status import duration, money
 from lipika.vitals import Sums
+from lipika.wording import duration, money
 from stored_kit import made
 
 Lipika = Callable[..., Result]

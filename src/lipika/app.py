@@ -22,6 +22,7 @@ from lipika.bounded import ByteBudget
 from lipika.calibration import load_bands
 from lipika.capabilities import cache_note, load_capabilities
 from lipika.config import Settings, is_simulated, require_key
+from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
@@ -38,7 +39,7 @@ from lipika.machine import gpu_type, instance_name
 from lipika.models import NewVideo
 from lipika.partials import Partials
 from lipika.pipeline import AskedAs, Place, Progress, Tools
-from lipika.progress import Watch, shown
+from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
@@ -396,6 +397,7 @@ async def run_videos(
     *,
     again: bool = False,
     quiet: bool = False,
+    as_events: bool = False,
     title: str = "lipika",
     ready: Callable[[], object] = lambda: None,
 ) -> RunSummary:
@@ -413,10 +415,10 @@ async def run_videos(
     todo = await _enqueue(settings, database, videos, again=again)
     ids = [video.video_id for video in videos]
     async with open_worker(settings, database) as running:
-        watch = Watch(running.worker, running.engine, videos=len(todo), title=title)
+        watch = Watch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
         with _Signals(running.worker):
-            async with shown(watch, console, quiet=quiet):
+            async with shown(watch, Show(console, quiet, as_events), _around(database, whole_queue=False)):
                 if todo:
                     await running.worker.run(only=todo, until_empty=True)
         seconds = time.monotonic() - started
@@ -424,11 +426,23 @@ async def run_videos(
     return _summary(running, totals, videos, len(videos) - len(todo), seconds, settings)
 
 
-async def work(settings: Settings, database: Database, *, until_empty: bool = False) -> Tally:
+async def work(settings: Settings, database: Database, show: Show, *, until_empty: bool = False) -> Tally:
     """One worker's life on the queue. Raises WorkerStop when going on would only burn money or quota."""
     async with open_worker(settings, database) as running:
+        watch = Watch(running.worker, running.engine, running.room, videos=None, title="lipika worker")
         with _Signals(running.worker):
-            return await running.worker.run(until_empty=until_empty)
+            async with shown(watch, show, _around(database, whole_queue=True)):
+                return await running.worker.run(until_empty=until_empty)
+
+
+def _around(database: Database, *, whole_queue: bool) -> Look:
+    """What a worker's panel shows besides its own figures; the outlook of a run is its own."""
+
+    async def look() -> Around:
+        budgets = {row.provider: row for row in await Budgets(database).show() if not row.project}
+        return Around(budgets, await Stats(database).queue.outlook() if whole_queue else None)
+
+    return look
 
 
 def _shorter_lease(settings: Settings) -> Settings:

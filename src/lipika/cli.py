@@ -61,7 +61,12 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display; of the log only warnings.")]
+JsonLogs = Annotated[
+    bool, typer.Option("--json-logs", help="Log as JSON, a line an event, progress too; no panel.")
+]
+_WORKER_LINE_S = 60.0
+"""Between lines of progress in a worker's log."""
 
 
 # ----------------------------------------------------------------------------- the main job
@@ -101,6 +106,7 @@ def run(
     data_dir: DataDir = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    json_logs: JsonLogs = False,
 ) -> None:
     """Transcribe archives: from tars to result tars, on this machine.
 
@@ -120,17 +126,25 @@ def run(
         if not settings.output_url:
             raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
         videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
-        starting = err.status(f"{len(videos)} archives; starting")
+        starting = Console(stderr=True, quiet=json_logs).status(f"{len(videos)} archives; starting")
         starting.start()
         try:
             async with open_database(settings) as database:
                 return await run_videos(
-                    settings, database, videos, err, again=again, quiet=quiet, ready=starting.stop
+                    settings,
+                    database,
+                    videos,
+                    err,
+                    again=again,
+                    quiet=quiet,
+                    as_events=json_logs,
+                    ready=starting.stop,
                 )
         finally:
             starting.stop()
 
-    _report(_run(job), as_json, where=out_url)
+    log_level = "info" if json_logs and not quiet else "warning"
+    _report(_run(job, log_level=log_level, json_logs=json_logs), as_json, where=out_url)
 
 
 @app.command(
@@ -236,21 +250,28 @@ def worker(
         bool, typer.Option("--until-empty", help="End when the queue has nothing left, instead of waiting.")
     ] = False,
     data_dir: DataDir = None,
-    json_logs: Annotated[bool, typer.Option("--json-logs", help="Log as JSON, a line an event.")] = False,
+    quiet: Quiet = False,
+    json_logs: JsonLogs = False,
 ) -> None:
     """Work on the queue until told to stop: one of a fleet, or the only one.
+
+    On a terminal a panel shows what goes on; elsewhere there is a log, with a line of progress a minute.
 
     SIGTERM or Ctrl-C drains: answers in flight are kept, videos go back to the queue. A second signal stops at once.
     """
     from lipika.app import WORKER_WAIT_S, open_database, work
     from lipika.config import load_settings
+    from lipika.progress import Show
+
+    show = Show(err, quiet, json_logs, _WORKER_LINE_S)
 
     async def job() -> Any:
         settings = load_settings(provider=provider.value if provider else None, lipika_data_dir=data_dir)
         async with open_database(settings, wait_s=WORKER_WAIT_S) as database:
-            return await work(settings, database, until_empty=until_empty)
+            return await work(settings, database, show, until_empty=until_empty)
 
-    tally = _run(job, log_level="info", json_logs=json_logs)
+    log_level = "warning" if quiet or show.has_panel else "info"
+    tally = _run(job, log_level=log_level, json_logs=json_logs)
     if tally.failed and until_empty:  # told to go, it has done what it was told
         raise typer.Exit(1)
 

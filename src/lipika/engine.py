@@ -253,6 +253,11 @@ class Engine:
         """Who is asked at the moment."""
         return self._preferred().name
 
+    @property
+    def binds(self) -> str:
+        """Which of the fleet's limits decided last: rpm, tpm, spend_10min ... or empty."""
+        return self._preferred().binds
+
     def limited_by(self) -> str:
         """What holds the queue back now, in words; empty when nothing waits or only the batch window does."""
         if not self.queued:

@@ -17,6 +17,7 @@ from lipika.db.review import ErrorRow
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, Outlook
+from lipika.wording import duration, money
 
 _LAST_ERRORS = 10
 
@@ -176,24 +177,6 @@ def workers_table(workers: Sequence[WorkerRow]) -> Table:
 def error_line(row: ErrorRow) -> str:
     video = f" {row.video_id}" if row.video_id else ""
     return f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
-
-
-def money(usd: float | None) -> str:
-    """Dollars with the digits that matter at that size."""
-    if usd is None:
-        return "$?"
-    return f"${usd:,.2f}" if usd >= 100 else f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
-
-
-def duration(seconds: float | None) -> str:
-    """1:23, 4:05:06, or 2 d 3 h."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _of(used: str, limit: float | None) -> str:
