@@ -20,7 +20,7 @@ from lipika.cli import app
 from lipika.simulator.__main__ import _parser as simulator_parser
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("src", "tests", "docs", "scripts", "samples", "benchmarks", "supabase", ".ci")
+FOLDERS = ("src", "tests", "docs", "scripts", "samples", "benchmarks", "deploy", "supabase", ".ci")
 """Where our files are in a copy without git, beside those at the root."""
 
 

@@ -43,6 +43,7 @@ from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
+from lipika.pulse import pulse
 from lipika.routes import Need, Reserve, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
@@ -428,7 +429,7 @@ async def run_videos(
 
 async def work(settings: Settings, database: Database, show: Show, *, until_empty: bool = False) -> Tally:
     """One worker's life on the queue. Raises WorkerStop when going on would only burn money or quota."""
-    async with open_worker(settings, database) as running:
+    async with pulse(settings.health_file), open_worker(settings, database) as running:
         watch = Watch(running.worker, running.engine, running.room, videos=None, title="lipika worker")
         with _Signals(running.worker):
             async with shown(watch, show, _around(database, whole_queue=True)):

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of one video before it is failed.")
     max_videos: int = Field(64, ge=1, le=1000, description="Videos held at a time, per worker.")
     drain_seconds: float = Field(60.0, ge=0, le=3600, description="To finish answers in flight on SIGTERM.")
+    health_file: Path | None = Field(
+        None, description="File that a live worker touches every 5 s, for health checks; empty: none."
+    )
 
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
