@@ -154,6 +154,13 @@ def test_compose_and_kubernetes_name_settings_that_exist(compose: dict[str, Any]
     assert named <= SETTINGS
 
 
+def test_skypilot_takes_secrets_from_the_environment_and_names_settings_that_exist() -> None:
+    (task,) = documents(DEPLOY / "skypilot" / "lipika.yaml")
+    assert task["envs"].keys() | task["secrets"].keys() <= SETTINGS
+    assert set(task["secrets"].values()) == {None}
+    assert not any(re.search("KEY|TOKEN|DATABASE", name) for name in task["envs"])
+
+
 # ----------------------------------------------------------------------------- Kubernetes
 
 

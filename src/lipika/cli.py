@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lipika import __version__
+from lipika.cli_deploy import deploy_commands
 from lipika.cli_fleet import add_to as add_fleet_commands
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
@@ -513,6 +514,7 @@ def _and_parts(count: int) -> str:
 
 
 app.add_typer(queue_commands(_run), name="queue")
+app.add_typer(deploy_commands(_run), name="deploy")
 add_validation_commands(app, _run)
 add_fleet_commands(app, _run)
 

@@ -1,0 +1,112 @@
+"""Secrets on their way to vast.ai: into the account's environment variables, which every container is given.
+
+Not as `--env` of an instance, nor through the command line of `vastai create env-var`: both would show them to
+whoever may run `ps`, and the former to whoever lists the instances. They travel in the body of an HTTPS request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import aiohttp
+from pydantic import SecretStr
+
+from lipika.config import Settings
+from lipika.errors import Unavailable, UsageError
+
+_KEPT_BACK = {"DASHBOARD_TOKEN"}  # no worker needs it
+_ALSO_SECRET = {"R2_ACCESS_KEY_ID"}
+_BASE = "https://console.vast.ai"
+_CALL = aiohttp.ClientTimeout(total=30)
+_KEY_FILES = ("~/.config/vastai/vast_api_key", "~/.vast_api_key")
+_LOCAL_ONLY = {
+    "LIPIKA_DATA_DIR",
+    "SPOOL_DIR",
+    "HEALTH_FILE",
+    "WORKER_INSTANCE_ID",
+    "MODELS_FILE",
+    "CALIBRATION_FILE",
+}
+"""Paths and names of this machine mean nothing on another."""
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    """The secrets that are set here."""
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in _given(settings).items()
+        if _is_secret(name, value) and value and name not in _KEPT_BACK
+    }
+
+
+def open_settings(settings: Settings) -> dict[str, str]:
+    """What is set here and no secret, as a worker elsewhere should have it."""
+    return {
+        name: _written(value)
+        for name, value in _given(settings).items()
+        if not _is_secret(name, value)
+        and name not in _LOCAL_ONLY
+        and (value is not None or name == "TEMPERATURE")
+    }
+
+
+def _given(settings: Settings) -> dict[str, object]:
+    return {name.upper(): getattr(settings, name) for name in sorted(settings.model_fields_set)}
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return isinstance(value, SecretStr) or name in _ALSO_SECRET
+
+
+def _written(value: object) -> str:
+    """As an environment variable says it."""
+    if value is None:
+        return "default"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def missing(settings: Settings, there: Collection[str]) -> list[str]:
+    """Secrets without which a worker could not start, and that the account does not have."""
+    needed = ["DATABASE_URL"]
+    if settings.provider != "simulator":
+        needed.append({"aistudio": "GEMINI_API_KEY", "openrouter": "OPENROUTER_API_KEY"}[settings.provider])
+    if any(url.startswith("s3://") for url in (settings.store_url, settings.output_url)):
+        needed += ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"]
+    return [name for name in needed if name not in there]
+
+
+async def store(secrets: Mapping[str, str], there: Collection[str]) -> None:
+    """Write them into the account; those that are there get the new value.
+
+    Raises:
+        UsageError: no key, or it is refused.
+        Unavailable: vast.ai cannot be reached.
+    """
+    base = (os.environ.get("VAST_URL") or _BASE).rstrip("/")
+    headers = {"Authorization": f"Bearer {await asyncio.to_thread(_api_key)}"}
+    try:
+        async with aiohttp.ClientSession(headers=headers, timeout=_CALL) as session:
+            for name, value in secrets.items():
+                method = "PUT" if name in there else "POST"
+                body = {"key": name, "value": value}
+                async with session.request(method, f"{base}/api/v0/secrets/", json=body) as reply:
+                    if reply.status in {401, 403}:
+                        raise UsageError("vast.ai refuses the key: vastai set api-key KEY, or VAST_API_KEY")
+                    if reply.status >= 400:
+                        raise Unavailable(f"vast.ai does not take {name}: HTTP {reply.status}")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unavailable(f"{base} cannot be reached: {str(error) or type(error).__name__}") from None
+
+
+def _api_key() -> str:
+    """VAST_API_KEY, else what `vastai set api-key` has written."""
+    if key := os.environ.get("VAST_API_KEY", "").strip():
+        return key
+    for name in _KEY_FILES:
+        file = Path(name).expanduser()
+        if file.is_file() and (key := file.read_text("utf-8").strip()):
+            return key
+    raise UsageError("no key of vast.ai: vastai set api-key KEY, or VAST_API_KEY in the environment")
