@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ from lipika.simulator import (
     running,
 )
 from lipika.simulator.audio import ear
-from lipika.simulator.config import read
+from lipika.simulator.config import Caching, read
 from lipika.simulator.exchange import Question
 from lipika.simulator.faults import Faults
 from lipika.transcript import parse_answer
@@ -279,6 +280,10 @@ AS_GEMINI: dict[FaultKind, Sight] = {
         _unusable(bad) and orjson.loads(text_of(bad))["transcription"] == " "
     ),
     FaultKind.TIMESTAMPS: lambda bad, _: _answer(bad).transcription.startswith("[00:00]"),
+    FaultKind.OTHER_WORDING: lambda bad, good: (
+        len(_answer(bad).transcription) == len(_answer(good).transcription)
+        and _answer(bad).transcription != _answer(good).transcription
+    ),
 }
 
 
@@ -458,3 +463,62 @@ async def test_a_fault_that_refuses_uses_no_quota_and_no_money() -> None:
         assert statuses == [503, 503, 503, 200, 200]
         assert sim.simulation.ledger.accepted == 2
         assert sim.simulation.ledger.prompt_tokens % 2 == 0
+
+
+# ----------------------------------------------------------------------------- what a canary should find
+
+
+async def test_a_fault_may_depend_on_the_temperature(sim: Listening) -> None:
+    _plan(sim, FaultRule(FaultKind.EMPTY, max_temperature=0.5))
+    _, cold = await ask_gemini(sim.url, gemini_body(CLIP, temperature=0))
+    _, usual = await ask_gemini(sim.url, gemini_body(CLIP, temperature=None))
+    _, warm = await ask_gemini(sim.url, gemini_body(CLIP, temperature=1.0))
+    assert text_of(cold) == ""
+    assert text_of(usual) == text_of(warm) != ""
+    _, chat, _ = await ask_openrouter(sim.url, chat_body(CLIP, temperature=0))
+    _, chat_usual, _ = await ask_openrouter(sim.url, chat_body(CLIP))
+    assert chat["choices"][0]["message"]["content"] == ""
+    assert chat_usual["choices"][0]["message"]["content"] == text_of(usual)
+
+
+async def test_a_fault_may_depend_on_the_thinking_level(sim: Listening) -> None:
+    _plan(sim, FaultRule(FaultKind.EMPTY, thinking=("MINIMAL",)))
+    _, minimal = await ask_gemini(sim.url, gemini_body(CLIP, thinkingConfig={"thinkingLevel": "MINIMAL"}))
+    _, low = await ask_gemini(sim.url, gemini_body(CLIP))
+    assert (text_of(minimal), bool(text_of(low))) == ("", True)
+
+
+async def test_one_api_may_word_things_otherwise_by_a_planted_share(sim: Listening) -> None:
+    """Without the rule both say the same; with it letters differ, and nothing else of the answer does."""
+    clips = [flac(4.0, seed=seed) for seed in range(30)]
+    _plan(sim, FaultRule(FaultKind.OTHER_WORDING, wire=Wire.OPENROUTER, share=0.2))
+    letters = changed = 0
+    for clip in clips:
+        _, one = await ask_gemini(sim.url, gemini_body(clip))
+        _, other, _ = await ask_openrouter(sim.url, chat_body(clip))
+        first, second = parse_answer(text_of(one)), parse_answer(other["choices"][0]["message"]["content"])
+        assert isinstance(first, Answer)
+        assert isinstance(second, Answer)
+        pairs = list(zip(first.transcription, second.transcription, strict=True))
+        assert second.detected_language == first.detected_language
+        letters += sum(unicodedata.category(mine)[0] == "L" for mine, _ in pairs)
+        changed += sum(mine != theirs for mine, theirs in pairs)
+    assert changed / letters == pytest.approx(0.2, abs=0.04)
+
+
+async def test_the_cache_may_hold_whole_blocks_only() -> None:
+    config = replace(QUICK, caching=Caching(min_tokens=100, block_tokens=256))
+    system = "Language hint: Hindi (hi)\n" + "word " * 300  # 382 tokens
+    async with running(config) as sim:
+        _, first = await ask_gemini(sim.url, gemini_body(CLIP, system=system))
+        _, second = await ask_gemini(sim.url, gemini_body(flac(3.0), system=system))
+    assert "cachedContentTokenCount" not in first["usageMetadata"]
+    assert second["usageMetadata"]["cachedContentTokenCount"] == 256
+
+
+async def test_a_model_may_be_about_to_retire() -> None:
+    config = replace(QUICK, retirement_time="2027-01-31T00:00:00Z")
+    async with running(config) as sim, aiohttp.ClientSession(headers={"x-goog-api-key": "k"}) as session:
+        async with session.get(f"{sim.url}/v1beta/models/{MODEL}") as reply:
+            told = await reply.json()
+    assert told["modelStatus"]["retirementTime"] == "2027-01-31T00:00:00Z"

@@ -67,6 +67,7 @@ class Caching:
     min_tokens: int | None = None  # None: the model's documented minimum
     hit_rate: float = 1.0  # of the requests that could hit
     ttl_s: float = 300.0
+    block_tokens: int = 1  # what is cached is cut down to whole blocks of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class SimulatorConfig:
     keys: tuple[str, ...] = ()
     models: tuple[str, ...] = ()  # served besides the ones in the capability table
     model_version: str = "simulated"
+    retirement_time: str = ""  # what `models.get` says, RFC 3339; empty: nothing
     max_body_bytes: int = 20 * 1024 * 1024  # the API's long-standing limit for inline data
     silence_peak_dbfs: float = -45.0  # audio that never exceeds it holds no speech
     event_tag_rate: float = 0.2  # share of answers with an event tag

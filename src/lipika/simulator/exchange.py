@@ -33,6 +33,7 @@ class Question:
     schema: JsonObject | None
     thinking_level: str
     max_output_tokens: int | None
+    temperature: float | None = None  # None: the model's own
 
 
 class RefusalKind(StrEnum):

@@ -10,6 +10,9 @@ A plan is a list of rules, in TOML (`[[faults]]` tables) or JSON:
     count = 50             # at most so many times
     attempts = 1           # only on the first attempt at a clip
     languages = ["hi"]     # the prompt's language hint
+    max_temperature = 0.5  # only when asked at this temperature or below (the model's own is 1)
+    thinking = ["LOW"]     # only at these levels
+    wire = "openrouter"    # only through this API
     digests = ["0a1b"]     # hex prefixes of the audio's SHA-256
 
 The first rule that applies wins; rules about timing (`straggler`, `slow_body`) apply besides one other.
@@ -100,7 +103,10 @@ class FaultKind(StrEnum):
     FALSE_NO_SPEECH = "false_no_speech"
     EMPTY_TRANSCRIPTION = "empty_transcription"
     TIMESTAMPS = "timestamps"
+    OTHER_WORDING = "other_wording"  # a `share` of the letters differs, as another provider's answer might
 
+
+_MODELS_OWN_TEMPERATURE = 1.0  # Gemini 3's, by Google's documentation
 
 TIMING = frozenset({FaultKind.SLOW_BODY, FaultKind.STRAGGLER})
 
@@ -124,6 +130,9 @@ class FaultRule:
     models: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     wire: Wire | None = None
+    max_temperature: float | None = None
+    thinking: tuple[str, ...] = ()
+    share: float = 0.05  # other_wording: of the letters
     retry_after_s: float | None = None  # what a refusal asks for; None: what is usual for its kind
     delay_s: float | None = None  # hang, slow_body
     factor: float = 20.0  # straggler
@@ -228,5 +237,11 @@ def _matches(rule: FaultRule, question: Question) -> bool:
         and (not rule.models or question.model.model_id in rule.models)
         and (not rule.projects or question.project in rule.projects)
         and (rule.wire is None or rule.wire == question.wire)
+        and (rule.max_temperature is None or _temperature(question) <= rule.max_temperature)
+        and (not rule.thinking or question.thinking_level in rule.thinking)
         and (not rule.digests or question.digest.hex().startswith(rule.digests))
     )
+
+
+def _temperature(question: Question) -> float:
+    return _MODELS_OWN_TEMPERATURE if question.temperature is None else question.temperature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,7 @@ class Scene:
     answer: Answer
     question: Question
     rng: random.Random
+    share: float = 0.0  # of letters that differ in another wording
 
     @property
     def language(self) -> str:
@@ -138,6 +140,22 @@ def _timestamps(scene: Scene) -> Answer:
     return scene.saying(f"[00:00] {scene.answer.transcription} [00:{round(scene.speech_s) % 60:02d}]")
 
 
+def _other_wording(scene: Scene) -> Answer:
+    """The same text with letters exchanged for others of its own: each with the rule's probability."""
+    text = scene.answer.transcription
+    letters = sorted({character for character in text if unicodedata.category(character)[0] == "L"})
+    if len(letters) < 2 or scene.answer.no_speech:
+        return scene.answer
+
+    def other(letter: str) -> str:
+        index = letters.index(letter) + scene.rng.randrange(1, len(letters))
+        return letters[index % len(letters)]
+
+    known = set(letters)
+    changed = (other(one) if one in known and scene.rng.random() < scene.share else one for one in text)
+    return scene.saying("".join(changed))
+
+
 def _phrase(scene: Scene) -> str:
     return " ".join(scene.answer.transcription.split()[:_LOOPED_WORDS])
 
@@ -154,6 +172,7 @@ _ANSWERS: Mapping[FaultKind, Callable[[Scene], Answer]] = {
     FaultKind.FALSE_NO_SPEECH: _false_no_speech,
     FaultKind.EMPTY_TRANSCRIPTION: _empty_transcription,
     FaultKind.TIMESTAMPS: _timestamps,
+    FaultKind.OTHER_WORDING: _other_wording,
 }
 
 

@@ -245,7 +245,9 @@ class _Server:
     async def _gemini_models(self, request: web.Request) -> web.Response:
         def page() -> Page:
             self._gemini_project(request)
-            return _json_page({"models": [gemini.model_entry(model) for model in self._models.values()]})
+            retires = self._config.retirement_time
+            entries = [gemini.model_entry(model, retires) for model in self._models.values()]
+            return _json_page({"models": entries})
 
         return self._free(page)
 
@@ -255,7 +257,7 @@ class _Server:
             model = self._models.get(request.match_info["model"])
             if model is None:
                 raise gemini.unknown_model(request.match_info["model"])
-            return _json_page(gemini.model_entry(model))
+            return _json_page(gemini.model_entry(model, self._config.retirement_time))
 
         return self._free(page)
 

@@ -98,7 +98,7 @@ class Simulation:
         if refusal:
             self.ledger.by_quota.update(violation.quota for violation in refusal.violations)
             return Reply(refusal, Delivery(_REFUSAL_DELAY_S))
-        answered = self._answer(question, tokens, kind)
+        answered = self._answer(question, tokens, picked.main)
         state.spend(now, answered.cost_usd)
         self.ledger.answer(answered, question.digest)
         delay_s = self._latency_s(question, attempt, answered.tokens.output)
@@ -118,10 +118,10 @@ class Simulation:
         cached = self._cache.look_up(question, common)
         return Tokens(common + text_tokens(question.own_text), audio, cached, 0, 0)
 
-    def _answer(self, question: Question, prompt: Tokens, kind: FaultKind | None) -> Answered:
+    def _answer(self, question: Question, prompt: Tokens, rule: FaultRule | None) -> Answered:
         mark = self._mark(question, b"answer")
         rng = random.Random(mark)
-        candidate = self._candidate(question, rng, kind)
+        candidate = self._candidate(question, rng, rule)
         thoughts = 0
         if not candidate.block_reason:
             usual = THOUGHT_TOKENS.get(question.thinking_level, THOUGHT_TOKENS["HIGH"])
@@ -133,16 +133,17 @@ class Simulation:
             candidate=candidate,
             tokens=tokens,
             cost_usd=_cost_usd(question, tokens),
-            model_version=mishaps.version_after(kind, self._config.model_version),
+            model_version=mishaps.version_after(rule.kind if rule else None, self._config.model_version),
             avg_logprob=-rng.uniform(0.01, 0.3),
         )
 
-    def _candidate(self, question: Question, rng: random.Random, kind: FaultKind | None) -> Candidate:
+    def _candidate(self, question: Question, rng: random.Random, rule: FaultRule | None) -> Candidate:
         answer = self._transcript(question, rng)
-        if kind is None:
+        if rule is None:
             return Candidate(_written(question, answer, rng))
+        kind = rule.kind
         if answer is not None:
-            answer = mishaps.spoil_answer(kind, mishaps.Scene(answer, question, rng))
+            answer = mishaps.spoil_answer(kind, mishaps.Scene(answer, question, rng, rule.share))
         text = mishaps.spoil_text(kind, _written(question, answer, rng))
         return mishaps.spoil_candidate(kind, Candidate(text))
 
@@ -161,8 +162,9 @@ class Simulation:
         )
 
     def _mark(self, question: Question, purpose: bytes) -> int:
-        """A number decided by seed, audio, model and purpose alone."""
-        text = b"%d/%b/%b/" % (self._config.seed, question.model.model_id.encode(), purpose)
+        """A number decided by seed, audio, model and purpose alone: the same through either API."""
+        model = question.model.model_id.rpartition("/")[2]
+        text = b"%d/%b/%b/" % (self._config.seed, model.encode(), purpose)
         return int.from_bytes(hashlib.blake2b(text + question.digest, digest_size=8).digest(), "big")
 
 
@@ -170,7 +172,7 @@ class ImplicitCache:
     """Remembers common prefixes per project and model, as a service may that promises nothing.
 
     A request hits when its system instruction is long enough and was seen within the time to live; then the
-    whole instruction counts as cached. The first request with a prefix never hits.
+    whole instruction counts as cached, in whole blocks. The first request with a prefix never hits.
     """
 
     def __init__(self, caching: Caching, clock: Clock):
@@ -192,7 +194,8 @@ class ImplicitCache:
         if last is None or now - last > self._caching.ttl_s:
             return 0
         lucky = int.from_bytes(question.digest[8:12], "big") / 2**32 < self._caching.hit_rate
-        return tokens if lucky else 0
+        block = max(self._caching.block_tokens, 1)
+        return tokens // block * block if lucky else 0
 
 
 def _written(question: Question, answer: Answer | None, rng: random.Random) -> str:

@@ -74,9 +74,11 @@ def _usage(tokens: Tokens, *, thoughts: bool) -> dict[str, object]:
     return usage
 
 
-def model_entry(model: Capabilities) -> dict[str, object]:
+def model_entry(model: Capabilities, retirement_time: str = "") -> dict[str, object]:
     """One model as `models.get` and `models.list` describe it."""
+    retiring = {"modelStage": "DEPRECATED", "retirementTime": retirement_time}
     return {
+        **({"modelStatus": retiring} if retirement_time else {}),
         "name": f"models/{model.model_id}",
         "version": "simulated",
         "displayName": model.model_id,

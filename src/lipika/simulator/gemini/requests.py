@@ -70,6 +70,7 @@ def _outline(json: bytes, model: Capabilities) -> tuple[Question, tuple[tuple[st
         schema=_schema(config),
         thinking_level=_thinking_level(config.thinking_config),
         max_output_tokens=config.max_output_tokens,
+        temperature=config.temperature,
     )
     return question, tuple(_clips(request))
 

@@ -71,6 +71,7 @@ def _outline(request: ChatRequest, model: Capabilities) -> tuple[Question, list[
         schema=form.json_schema.schema_ if form and form.json_schema else None,
         thinking_level=_thinking_level(request.reasoning),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
+        temperature=request.temperature,
     )
     parts = [part for message in request.messages for part in message.content if isinstance(part, AudioPart)]
     return question, [part.input_audio.data for part in parts]
