@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lipika import __version__
@@ -167,19 +168,27 @@ def simulator(context: typer.Context) -> None:
 
 
 @app.command()
-def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Check settings, database, stores and key before anything is spent."""
-    from lipika.doctor import examine
+def doctor(
+    gpu: Annotated[bool, typer.Option("--gpu", help="A GPU must be there [ENABLE_GPU_VALIDATION].")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check settings, database, budget, keys, model, stores and machine before anything is spent.
 
-    findings = _run(lambda: examine(data_dir))
+    Nothing is charged. The exit code is 1 when a check fails; warnings leave it at 0.
+    """
+    from lipika.doctor import Level, examine
+
+    findings = _run(lambda: examine(data_dir, gpu=gpu))
     if as_json:
         _print_json([dataclasses.asdict(finding) for finding in findings])
     else:
-        table = Table("", "check", "finding", box=None)
+        table = Table("", "check", "finding", "what to do", box=None)
         for finding in findings:
-            table.add_row("ok" if finding.ok else "FAIL", finding.name, finding.message)
+            mark = {Level.OK: "ok", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]FAIL[/]"}[finding.level]
+            table.add_row(mark, *(escape(text) for text in (finding.name, finding.message, finding.way_out)))
         out.print(table)
-    if not all(finding.ok for finding in findings):
+    if any(finding.level is Level.FAIL for finding in findings):
         raise typer.Exit(1)
 
 
