@@ -39,6 +39,7 @@ from lipika.machine import gpu_type, instance_name
 from lipika.models import NewVideo
 from lipika.partials import Partials
 from lipika.pipeline import AskedAs, Place, Progress, Tools
+from lipika.polishers import Polishers
 from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
@@ -269,6 +270,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
     stores = Stores(store_settings(settings))
     results = Results(database)
     threads = os.cpu_count() or 1
+    processes = threads if settings.worker_processes is None else settings.worker_processes
     room = ByteBudget(settings.max_buffer_mb << 20)
     alerts: list[Alert] = []
     async with AsyncExitStack() as stack:
@@ -276,6 +278,9 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
         )
         executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="audio"))
+        polishers = await stack.enter_async_context(
+            Polishers(executor, processes, 2 * max(threads, processes))
+        )
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
 
         def target(key: str) -> Place:
@@ -303,7 +308,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             keep=sink.keep,
             room=room,
             threads=executor,
-            look_ahead=2 * threads,
+            polishers=polishers,
             spool_dir=spool_dir,
             asked_as=AskedAs(
                 settings.model_id, settings.temperature, settings.thinking_level, is_simulated(settings)

@@ -175,19 +175,15 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
     """
     if source is None or source.info.bit_depth != padded.bit_depth:
         return encode_flac(padded)
-    end = start + len(padded.samples) - 2 * pad
-    first, last = -(-start // source.block), end // source.block
-    if end == source.info.frames:
-        last = len(source)
-    if first >= last:
+    kept = Run.within(source, start, start + len(padded.samples) - 2 * pad)
+    if kept.first == kept.last:
         return encode_flac(padded)
-    inside = pad + first * source.block - start
-    after = pad + min(last * source.block, source.info.frames) - start
-    head = _stream_of(replace(padded, samples=padded.samples[:inside]), pad)
-    tail = _stream_of(replace(padded, samples=padded.samples[after:]), pad)
+    first, last = (sample - start + pad for sample in kept.samples)
+    head = _stream_of(replace(padded, samples=padded.samples[:first]), pad)
+    tail = _stream_of(replace(padded, samples=padded.samples[last:]), pad)
     if head is None or tail is None:
         return encode_flac(padded)
-    return joined((Run.whole(head), Run(source, first, last), Run.whole(tail)), _md5(padded))
+    return joined((Run.whole(head), kept, Run.whole(tail)), _md5(padded))
 
 
 def _stream_of(audio: Audio, pad: int) -> Stream | None:

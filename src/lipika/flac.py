@@ -5,14 +5,15 @@ edges has to be encoded. A frame says in its header where it belongs, and two ch
 right here. The CRC-16 of a whole frame need not be computed anew: it is linear, so another header changes it by what
 the difference of the two headers becomes after the bytes that follow.
 
-Only plain streams are taken apart: mono, blocks of one size, frames that are exactly those which the header promises.
-Of any other there is no `Stream`. Whether frames are sound is not looked at here: the caller has decoded them.
+Only plain streams are taken apart: mono, with exactly the frames that the header promises. Of any other there is no
+`Stream`. Whether frames are sound is not looked at here: the caller has decoded them.
 Format: RFC 9639.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,7 @@ _MORE, _LAST = (
 _INFO_END = 42
 _FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # sync code; blocks of one size, or of any
 _SIZE_BYTES = {6: 1, 7: 2}  # behind the number, where the code of the block size says so
+_BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << shift for shift in range(8)))
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
 
 
@@ -62,31 +64,31 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """A FLAC, and where its frames are. Frame i holds the samples from i * `block` on."""
+    """A FLAC and where its frames are: frame i begins at byte `bounds[i]` with sample `samples[i]`."""
 
     data: bytes
     info: StreamInfo
-    bounds: tuple[int, ...]  # bytes: where each frame begins, and where the last one ends
+    bounds: tuple[int, ...]  # one more than frames: the last is the end
+    samples: tuple[int, ...]  # likewise
 
     @classmethod
     def find(cls, data: bytes) -> Self | None:
         """Find the frames; None where the stream is not plain, or where content looks like one more frame."""
         info = StreamInfo.read(data)
-        if info is None or info.channels != 1 or not 0 < info.min_block == info.max_block:
+        first = _after_metadata(data) if info is not None and info.channels == 1 else len(data)
+        sync = data[first : first + 2]
+        if info is None or sync not in (_FIXED, _VARIABLE):
             return None
-        first = _after_metadata(data)
-        if data[first : first + 2] != _FIXED:
-            return None
-        head = re.compile(_FIXED + b"." + re.escape(data[first + 3 : first + 4]), re.DOTALL)
-        starts = [match.start() for match in head.finditer(data, first)]
-        in_order = all(data.startswith(_number(index), start + 4) for index, start in enumerate(starts))
-        if not in_order or len(starts) != -(-info.frames // info.max_block):
-            return None
-        return cls(data, info, (*starts, len(data)))
-
-    @property
-    def block(self) -> int:
-        return self.info.max_block
+        head = re.compile(re.escape(sync) + b"." + re.escape(data[first + 3 : first + 4]), re.DOTALL)
+        bounds: list[int] = []
+        samples = [0]
+        for match in head.finditer(data, first):
+            start = match.start()
+            if not data.startswith(_number(len(bounds) if sync == _FIXED else samples[-1]), start + 4):
+                return None
+            bounds.append(start)
+            samples.append(samples[-1] + _block_size(data, start))
+        return cls(data, info, (*bounds, len(data)), tuple(samples)) if samples[-1] == info.frames else None
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
@@ -104,17 +106,23 @@ class Run:
     def whole(cls, stream: Stream) -> Self:
         return cls(stream, 0, len(stream))
 
-    def sizes(self) -> list[int]:
-        """Samples in each frame."""
-        sizes = [self.stream.block] * (self.last - self.first)
-        if sizes and self.last == len(self.stream):
-            sizes[-1] = self.stream.info.frames - (self.last - 1) * self.stream.block
-        return sizes
+    @classmethod
+    def within(cls, stream: Stream, start: int, end: int) -> Self:
+        """The frames that lie in the samples [start, end) as a whole; there may be none."""
+        first = bisect_left(stream.samples, start)
+        return cls(stream, first, max(bisect_right(stream.samples, end) - 1, first))
 
-    def frames(self) -> Iterator[tuple[bytes, int, int]]:
-        """Each frame: the bytes it is in, where it begins and where it ends."""
-        for start, end in pairwise(self.stream.bounds[self.first : self.last + 1]):
-            yield self.stream.data, start, end
+    @property
+    def samples(self) -> tuple[int, int]:
+        """First sample, and the one after the last."""
+        return self.stream.samples[self.first], self.stream.samples[self.last]
+
+    def frames(self) -> Iterator[tuple[bytes, int, int, int]]:
+        """Of each frame: the bytes it is in, where it begins and ends in them, and its samples."""
+        bounds = pairwise(self.stream.bounds[self.first : self.last + 1])
+        samples = pairwise(self.stream.samples[self.first : self.last + 1])
+        for (start, end), (here, there) in zip(bounds, samples, strict=True):
+            yield self.stream.data, start, end, there - here
 
 
 def joined(runs: Sequence[Run], md5: bytes) -> bytes:
@@ -123,18 +131,16 @@ def joined(runs: Sequence[Run], md5: bytes) -> bytes:
     Its blocks are of any size, which RFC 9639 asks of every decoder.
     """
     info = runs[0].stream.info
-    blocks = [size for run in runs for size in run.sizes()]
-    heads, bodies, old_crcs, changes = [], [], [], []
+    heads, bodies, blocks, old_crcs, changes = [], [], [], [], []
     sample = 0
-    for (data, start, end), size in zip(
-        (frame for run in runs for frame in run.frames()), blocks, strict=True
-    ):
+    for data, start, end, size in chain.from_iterable(run.frames() for run in runs):
         body = start + 5 + _NUMBER_BYTES[data[start + 4]] + _MORE_BYTES[data[start + 2]]
         head, change = _renumbered(data[start:body], sample)
         heads.append(head)
         bodies.append(data[body : end - 2])
         old_crcs.append(data[end - 2] << 8 | data[end - 1])
         changes.append(change)
+        blocks.append(size)
         sample += size
     lengths = list(map(len, bodies))
     crcs = (np.array(old_crcs, np.uint16) ^ _carried(changes, lengths)).astype(">u2").tobytes()
@@ -162,6 +168,15 @@ def _after_metadata(data: bytes) -> int:
         last = data[at] > 127
         at += 4 + int.from_bytes(data[at + 1 : at + 4])
     return at
+
+
+def _block_size(data: bytes, start: int) -> int:
+    """How many samples the frame at `start` holds."""
+    code = data[start + 2] >> 4
+    if code not in _SIZE_BYTES:
+        return _BLOCK_SIZES[code]
+    at = start + 4 + _NUMBER_BYTES[data[start + 4]]
+    return int.from_bytes(data[at : at + _SIZE_BYTES[code]]) + 1
 
 
 @lru_cache(1 << 13)

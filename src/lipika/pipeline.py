@@ -23,7 +23,7 @@ from lipika.errors import (
     DiskFull,
     Draining,
     LipikaError,
-    SegmentError,
+    StorageError,
     Unavailable,
     VideoError,
     WorkerStop,
@@ -44,7 +44,8 @@ from lipika.models import (
     SegmentName,
     Usage,
 )
-from lipika.polish import PolishedSegment, polish_segment
+from lipika.polish import PolishedSegment
+from lipika.polishers import Polishers
 from lipika.providers.base import TranscriptionRequest
 from lipika.spool import ComposedTar, Spool
 from lipika.storage import ObjectInfo, Store
@@ -91,8 +92,8 @@ class Tools:
     engine: Engine
     keep: Keep
     room: ByteBudget  # polished audio in memory
-    threads: Executor  # for decoding, encoding and blocking reads
-    look_ahead: int  # segments being polished at a time
+    threads: Executor  # for blocking reads
+    polishers: Polishers
     spool_dir: Path
     asked_as: AskedAs
     progress: Progress
@@ -206,38 +207,62 @@ class _Job:
             self.stopped = self.stopped or reason
 
     async def _polished_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
-        """A few segments are worked on at a time, in threads."""
-        pending: deque[asyncio.Future[PolishedSegment]] = deque()
+        """Handfuls of segments are polished beside this event loop: a few at a time, over all videos together."""
+        turns = self.tools.polishers.turns
+        pending: deque[asyncio.Future[list[PolishedSegment]]] = deque()
         reader = await self._in_thread(lambda: source.store.open_read(source.key))
         with closing(reader):
-            members = tars.read_members(reader)
+            handfuls = _handfuls(tars.read_members(reader))
             try:
-                while (member := await self._in_thread(lambda: next(members, None))) is not None:
-                    work = self._take(member)
-                    if work is not None:
-                        pending.append(work)
-                    while len(pending) >= self.tools.look_ahead:
-                        yield await pending.popleft()
+                while (work := await self._next_handful(handfuls)) is not None:
+                    pending.append(work)
+                    while (
+                        pending and turns.locked()
+                    ):  # others wait too: bring ours to an end before taking more
+                        for polished in await pending[0]:
+                            yield polished
+                        pending.popleft()
+                        turns.release()
                 while pending:
-                    yield await pending.popleft()
+                    for polished in await pending[0]:
+                        yield polished
+                    pending.popleft()
+                    turns.release()
             finally:
                 for work in pending:
                     work.cancel()
+                    turns.release()
 
-    def _take(self, member: tars.Member | tars.BadMember) -> asyncio.Future[PolishedSegment] | None:
-        """Start polishing a segment; note metadata and what cannot be used."""
+    async def _next_handful(
+        self, handfuls: Iterator[list[tars.Member | tars.BadMember]]
+    ) -> asyncio.Future[list[PolishedSegment]] | None:
+        """Wait for a turn and begin with the next handful; None at the end of the archive."""
+        polishers = self.tools.polishers
+        await polishers.turns.acquire()
+        try:
+            members = await self._in_thread(lambda: next(handfuls, None))
+            if members is not None:
+                return polishers.polish(list(filter(self._is_segment, members)))
+        except BaseException:
+            polishers.turns.release()
+            raise
+        polishers.turns.release()
+        return None
+
+    def _is_segment(self, member: tars.Member | tars.BadMember) -> bool:
+        """Count a segment; note metadata and what cannot be used."""
         if member.kind is tars.MemberKind.SEGMENT:
             self.accounting.segments += 1
             self.tools.progress.segments += 1
             if isinstance(member, tars.Member):
                 self.segments.add(member.segment)
-            return asyncio.get_running_loop().run_in_executor(self.tools.threads, _polish, member)
+            return True
         if isinstance(member, tars.BadMember):
             if member.code != "ignored":
                 self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
         elif member.kind is tars.MemberKind.METADATA:
             self.metadata = tars.parse_metadata(member.data)
-        return None
+        return False
 
     def _count(self, polished: PolishedSegment) -> Iterator[PolishedClip]:
         self.discards.extend(polished.discards)
@@ -488,6 +513,7 @@ class _Job:
 
 
 _STORE_RETRY_S = 2.0
+_HANDFUL, _HANDFUL_BYTES = 8, 1 << 20
 _ADVICE = {
     validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
     validation.RetryAdvice.OTHER_PROVIDER: Advice.ELSEWHERE,
@@ -495,14 +521,26 @@ _ADVICE = {
 }
 
 
-def _polish(member: tars.Member | tars.BadMember) -> PolishedSegment:
-    """Polish one member; a segment that cannot be used is a discard with its reason, never an exception."""
+def _handfuls(
+    members: Iterator[tars.Member | tars.BadMember],
+) -> Iterator[list[tars.Member | tars.BadMember]]:
+    """Members in groups worth a thread's time; what was read before an error comes before it."""
+    group: list[tars.Member | tars.BadMember] = []
+    size = 0
+    error: Exception | None = None
     try:
-        if isinstance(member, tars.BadMember):
-            raise SegmentError(member.code, member.message)
-        return polish_segment(member.segment, member.data)
-    except SegmentError as error:
-        return PolishedSegment((), (Discard(member.name, error.code, error.message, whole_segment=True),))
+        for member in members:
+            group.append(member)
+            size += len(member.data) if isinstance(member, tars.Member) else 0
+            if size >= _HANDFUL_BYTES or len(group) >= _HANDFUL:
+                yield group
+                group, size = [], 0
+    except (VideoError, Unavailable, StorageError) as reason:
+        error = reason
+    if group:
+        yield group
+    if error is not None:
+        raise error
 
 
 def _read_metadata(source: Place) -> JsonObject | None:

@@ -32,7 +32,7 @@ async def spread(
     Raises:
         UsageError: a process was killed, most likely for want of memory.
     """
-    pool = _executor(jobs)
+    pool: Executor = ThreadPoolExecutor(1, thread_name_prefix="unit") if jobs == 1 else executor(jobs)
     loop = asyncio.get_running_loop()
     pending: set[asyncio.Future[Outcome]] = set()
     try:
@@ -66,9 +66,8 @@ async def in_groups(items: AsyncIterator[Unit], size: int) -> AsyncIterator[list
         yield group
 
 
-def _executor(jobs: int) -> Executor:
-    if jobs == 1:
-        return ThreadPoolExecutor(1, thread_name_prefix="unit")
+def executor(jobs: int) -> Executor:
+    """So many processes, each started when there is work for it. They end with their parent, however it ends."""
     # Not forked: event loops and the threads of the store do not survive that.
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import pybase64
 
+from lipika.flac import Run, Stream
+
 PADDING_S = 0.3
 """Digital silence that lipika puts around a clip (150 ms at each end)."""
 
@@ -44,8 +46,6 @@ class Heard:
 class StreamInfo:
     """The fields of a FLAC STREAMINFO block that matter here (RFC 9639, section 8.2)."""
 
-    block_samples: int
-    least_frame_bytes: int  # 0: unknown
     sample_rate_hz: int
     samples: int
     md5: bytes
@@ -61,13 +61,11 @@ class StreamInfo:
             return None
         packed = int.from_bytes(data[18:26], "big")
         info = cls(
-            block_samples=int.from_bytes(data[8:10], "big"),
-            least_frame_bytes=int.from_bytes(data[12:15], "big"),
             sample_rate_hz=packed >> 44,
             samples=packed & ((1 << 36) - 1),
             md5=data[26:42],
         )
-        return info if info.sample_rate_hz and info.samples and info.block_samples else None
+        return info if info.sample_rate_hz and info.samples else None
 
 
 Ear = Callable[[bytes], Heard]
@@ -146,24 +144,11 @@ def decode_base64(text: bytes) -> bytes:
 
 
 def _bits_per_sample(data: bytes, info: StreamInfo) -> list[float]:
-    """Bits a sample of each frame (the last, shorter one is counted with its neighbour).
-
-    Frames are found by their headers: sync code, then the frame's number coded like a UTF-8 character.
-    """
-    frames = max(info.samples // info.block_samples, 1)
-    start = max(data.find(b"\xff\xf8", _HEADER_BYTES), _HEADER_BYTES)
-    prefix = data[start : start + 4]
-    least = max(info.least_frame_bytes, 1)
-    starts = [start]
-    for number in range(1, frames):
-        start = data.find(prefix + chr(number).encode("utf-8", "surrogatepass"), start + least)
-        if start < 0:  # variable block sizes, or damage: fall back to the average
-            return [8 * len(data) / info.samples]
-        starts.append(start)
-    sizes = [after - before for before, after in zip(starts, [*starts[1:], len(data)], strict=True)]
-    bits = [8 * size / info.block_samples for size in sizes[:-1]]
-    rest = info.samples - info.block_samples * (frames - 1)
-    return [*bits, 8 * sizes[-1] / rest]
+    """Bits a sample of each frame; the mean where the frames cannot be told apart."""
+    stream = Stream.find(data)
+    if stream is None:
+        return [8 * len(data) / info.samples]
+    return [8 * (end - start) / samples for _data, start, end, samples in Run.whole(stream).frames()]
 
 
 def _speech_s(bits: list[float], info: StreamInfo) -> float:
