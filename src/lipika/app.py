@@ -36,6 +36,8 @@ from lipika.errors import DatabaseUnavailable, ObjectMissing, UsageError
 from lipika.lease import Lease, LeasedRoute
 from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
+from lipika.metrics import WorkerView
+from lipika.metrics_server import serving_metrics
 from lipika.models import NewVideo
 from lipika.partials import Partials
 from lipika.pipeline import AskedAs, Place, Progress, Tools
@@ -256,6 +258,7 @@ def worker_info(settings: Settings, bands: validation.Bands = DEFAULT_BANDS) -> 
 class Running:
     """A worker that is ready to run, and what to look at while it does."""
 
+    worker_id: str
     worker: Worker
     engine: Engine
     room: ByteBudget
@@ -339,7 +342,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             ),
         )
         sink.on_lost = worker.forget
-        yield Running(worker, engine, room)
+        yield Running(info.worker_id, worker, engine, room)
 
 
 async def _flush_last(sink: ResultSink) -> None:
@@ -436,8 +439,12 @@ async def work(settings: Settings, database: Database, show: Show, *, until_empt
     """One worker's life on the queue. Raises WorkerStop when going on would only burn money or quota."""
     async with pulse(settings.health_file), open_worker(settings, database) as running:
         watch = Watch(running.worker, running.engine, running.room, videos=None, title="lipika worker")
-        with _Signals(running.worker):
-            async with shown(watch, show, _around(database, whole_queue=True)):
+        view = WorkerView(running.worker_id, settings.model_id, running.worker, running.engine, running.room)
+        async with (
+            serving_metrics(view, settings.metrics_host, settings.metrics_port),
+            shown(watch, show, _around(database, whole_queue=True)),
+        ):
+            with _Signals(running.worker):
                 return await running.worker.run(until_empty=until_empty)
 
 

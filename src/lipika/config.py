@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     health_file: Path | None = Field(
         None, description="File that a live worker touches every 5 s, for health checks; empty: none."
     )
+    metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus metrics of a worker; 0: none.")
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that METRICS_PORT listens on.")
 
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""

@@ -83,6 +83,11 @@ class Worker:
         return self._draining
 
     @property
+    def lease_is_over(self) -> bool:
+        """Whether it should have ended by itself."""
+        return self._lease.over
+
+    @property
     def progress(self) -> Progress:
         return self._ports.tools.progress
 
