@@ -26,7 +26,7 @@ FOLDERS = ("src", "tests", "docs", "scripts", "samples", "benchmarks", "deploy",
 
 @cache
 def _files() -> tuple[Path, ...]:
-    """Every text file that is in git or about to be; in an unpacked source archive, all there are."""
+    """Every text file of ours that is in git or about to be; in an unpacked source archive, all there are."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
     )
@@ -34,7 +34,8 @@ def _files() -> tuple[Path, ...]:
         paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     else:
         paths = [*ROOT.glob("*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
-    return tuple(path for path in sorted(set(paths)) if path.is_file() and not _is_binary(path))
+    ours = (path for path in sorted(set(paths)) if "vendor" not in path.relative_to(ROOT).parts)
+    return tuple(path for path in ours if path.is_file() and not _is_binary(path))
 
 
 def _is_binary(path: Path) -> bool:

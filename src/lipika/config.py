@@ -114,11 +114,16 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus metrics of a worker; 0: none.")
     metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that METRICS_PORT listens on.")
 
+    # ---- the board
+    dashboard_token: SecretStr | None = Field(
+        None, description="What a person shows to see the board; needed where others can reach it."
+    )
+
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
         url = self.database_url.get_secret_value() if self.database_url else ""
         password = (urlsplit(url).password or "") if url else ""
-        keys = (self.gemini_api_key, self.openrouter_api_key, self.r2_secret_access_key)
+        keys = (self.gemini_api_key, self.openrouter_api_key, self.r2_secret_access_key, self.dashboard_token)
         return [password, unquote(password), *(key.get_secret_value() for key in keys if key is not None)]
 
     @classmethod

@@ -217,6 +217,11 @@ class Queue:
         """Keep videos from being claimed, or let them go. Work under way goes on."""
         return await self._database.execute(_QUERIES["hold"], {"video_ids": list(video_ids), "held": held})
 
+    async def prioritise(self, video_ids: Sequence[str], priority: int) -> int:
+        """Change the order of videos that wait: higher goes first."""
+        params = {"video_ids": list(video_ids), "priority": priority}
+        return await self._database.execute(_QUERIES["prioritise"], params)
+
 
 def _chunks(videos: Iterable[NewVideo], size: int) -> Iterator[list[NewVideo]]:
     iterator = iter(videos)

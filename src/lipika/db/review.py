@@ -26,6 +26,17 @@ class FlagFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagKey:
+    """Where a flag stands in the order of the lists."""
+
+    created_at: datetime
+    video_id: str
+    segment_file: str
+    flag_type: str
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlagRow:
     """One flag and a glance at its clip. Discards are of members of the input, which have no clip."""
 
@@ -196,7 +207,7 @@ class Review:
     # ---- flags
 
     async def flags(
-        self, wanted: FlagFilter = _ANY_FLAG, *, limit: int = 50, after: FlagRow | None = None
+        self, wanted: FlagFilter = _ANY_FLAG, *, limit: int = 50, after: FlagRow | FlagKey | None = None
     ) -> list[FlagRow]:
         """One page, newest first; `after` is the last flag of the page before."""
         params = {

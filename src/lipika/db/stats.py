@@ -52,6 +52,10 @@ class Stats:
         self.spend = SpendStats(database)
         self.review = Review(database)
 
+    async def ping(self) -> None:
+        """Whether Postgres answers. Raises DatabaseUnavailable if not."""
+        await self._database.execute(_QUERIES["ping"], {})
+
     async def totals(self, video_ids: Sequence[str]) -> Totals:
         """The sums over these videos (thousands, not millions: it reads their result rows)."""
         return await self._database.row(_QUERIES["totals"], {"video_ids": list(video_ids)}, Totals)

@@ -128,6 +128,14 @@ class ActiveVideo:
 
 
 @dataclass(frozen=True, slots=True)
+class ActiveKey:
+    """Where a video at work stands in the order of the list."""
+
+    claimed_at: datetime
+    video_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class FailedVideo:
     """A video that has been given up, and why."""
 
@@ -160,7 +168,9 @@ class QueueStats:
     async def outlook(self) -> Outlook:
         return await self._database.row(_QUERIES["outlook"], {}, Outlook)
 
-    async def slowest(self, *, limit: int = 20, after: ActiveVideo | None = None) -> list[ActiveVideo]:
+    async def slowest(
+        self, *, limit: int = 20, after: ActiveVideo | ActiveKey | None = None
+    ) -> list[ActiveVideo]:
         """Videos at work, those held longest first; `after` is the last one of the page before."""
         params = {
             "limit": limit,

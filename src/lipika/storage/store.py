@@ -130,6 +130,15 @@ class Store:
                 )
             return bytes(await found.bytes_async())
 
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`; fewer where the object ends.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+        with self._errors.translated("read", key):
+            return bytes(await self._store.get_range_async(key, start=start, end=end))
+
     async def put_bytes(self, key: str, data: bytes) -> ObjectInfo:
         """Store a small object in one request; an existing one is replaced at once or not at all."""
         with self._errors.translated("write", key):

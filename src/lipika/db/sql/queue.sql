@@ -168,6 +168,11 @@ where video_id = any(%(video_ids)s)
 update video_queue set held = %(held)s
 where video_id = any(%(video_ids)s) and held is distinct from %(held)s
 
+-- name: prioritise
+-- Of those that wait; an archive at work has been taken already.
+update video_queue set priority = %(priority)s
+where video_id = any(%(video_ids)s) and status = 'pending' and priority <> %(priority)s
+
 -- name: list
 -- Pages by key, not by offset: the last page costs what the first does.
 select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,

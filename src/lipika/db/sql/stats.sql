@@ -1,3 +1,6 @@
+-- name: ping
+select 1
+
 -- name: totals
 -- For the videos of one run, or for all. Requests, tokens and dollars are summed over the result rows, through the
 -- index on (video_id, segment_file); boards of the whole fleet read transcription_batches instead.

@@ -1,0 +1,112 @@
+"""The application: routes, the door before them, and what is said when something is away."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from lipika.dashboard import entry, errors, fleet, quality, queue, review, spend
+from lipika.dashboard.board import STATIC, Board, board_of, problem
+from lipika.dashboard.guard import Guard
+from lipika.errors import DatabaseError, LipikaError, Unavailable
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(board: Board) -> Starlette:
+    """The ASGI application of a board."""
+    app = Starlette(
+        routes=[
+            Route("/", fleet.page),
+            Route("/fleet/live", fleet.live),
+            Route("/fleet/series", fleet.series),
+            Route("/fleet/drain", fleet.drain, methods=["POST"]),
+            Route("/fleet/pause", fleet.pause, methods=["POST"]),
+            Route("/fleet/resume", fleet.resume, methods=["POST"]),
+            Route("/fleet/budget", fleet.budget, methods=["GET", "POST"]),
+            Route("/queue", queue.page),
+            Route("/queue/video", queue.video),
+            Route("/queue/{verb}", queue.change, methods=["POST"]),
+            Route("/quality", quality.page),
+            Route("/spend", spend.page),
+            Route("/review", review.page),
+            Route("/review/clip", review.clip),
+            Route("/review/wave", review.wave),
+            Route("/review/audio", review.audio),
+            Route("/review/resolve", review.resolve, methods=["POST"]),
+            Route("/errors", errors.page),
+            Route("/login", entry.login, methods=["GET", "POST"]),
+            Route("/logout", entry.logout, methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/favicon.ico", favicon),
+            Mount("/static", _Static(directory=STATIC)),
+        ],
+        exception_handlers={
+            HTTPException: _refused,
+            LipikaError: _away,
+            Exception: _broken,
+        },
+        middleware=[Middleware(Guard, board.access, board.signer, board.attempts)],
+    )
+    app.state.board = board
+    app.state.lookout = fleet.Lookout()
+    return app
+
+
+async def healthz(request: Request) -> Response:
+    """Whether the board answers and its database does; tells nothing else."""
+    try:
+        await board_of(request).stats.ping()
+    except LipikaError:
+        return PlainTextResponse("the database is away\n", 503)
+    return PlainTextResponse("ok\n")
+
+
+async def favicon(request: Request) -> Response:
+    """Browsers ask for it whatever the page says."""
+    del request
+    return RedirectResponse("/static/mark.svg", 308)
+
+
+class _Static(StaticFiles):
+    """Files whose URL holds their digest may be kept for good."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if b"v=" in scope["query_string"]:
+            response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 404:
+        return problem(
+            request, 404, "There is nothing here", error.detail if error.detail != "Not Found" else ""
+        )
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    """Our own errors: what is away comes back; what is refused a person must change."""
+    if isinstance(error, Unavailable):
+        return problem(
+            request, 503, "The database is away", str(error), "Workers keep what they have. Load again."
+        )
+    hint = "The log of the board says more." if isinstance(error, DatabaseError) else ""
+    return problem(request, 500, "That did not work", str(error), hint)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """A defect: no detail leaves the process; the server logs the traceback."""
+    del request, error
+    return PlainTextResponse("Something broke in the board itself; its log says what.\n", 500)

@@ -1,0 +1,160 @@
+"""What all pages share: the parts they ask, and how an answer is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from lipika import __version__
+from lipika.dashboard import words
+from lipika.dashboard.clip_audio import ClipAudio
+from lipika.dashboard.guard import Access
+from lipika.dashboard.signing import Attempts, Signer
+from lipika.db.budgets import Budgets
+from lipika.db.queue import Queue
+from lipika.db.stats import Stats
+from lipika.db.workers import Workers
+
+PAGES = (
+    ("/", "Fleet"),
+    ("/queue", "Queue"),
+    ("/quality", "Quality"),
+    ("/spend", "Spend"),
+    ("/review", "Review"),
+    ("/errors", "Errors"),
+)
+STATIC = Path(str(files("lipika.dashboard") / "static"))
+_SAID = {
+    "requeued": "{n} of {of} put back into the queue, with all attempts",
+    "released": "{n} of {of} let go",
+    "held": "{n} of {of} held back",
+    "priority": "Priority changed for {n} of {of}",
+    "resolved": "Resolved",
+    "reopened": "Opened again",
+    "draining": "Told to stop: it finishes what is on its way and gives its videos back",
+    "paused": "Paused: nothing more is sent",
+    "resumed": "Resumed",
+    "budget": "Limits changed; workers follow within five seconds",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The parts behind the pages."""
+
+    stats: Stats
+    queue: Queue
+    budgets: Budgets
+    workers: Workers
+    audio: ClipAudio
+    access: Access
+    signer: Signer
+    attempts: Attempts
+    live_s: float = 2.0  # between two looks at the fleet, for all who watch
+
+
+def board_of(request: Request) -> Board:
+    board: Board = request.app.state.board
+    return board
+
+
+def render(
+    request: Request, template: str, context: Mapping[str, object], *, status: int = 200, live: bool = False
+) -> Response:
+    """A page. `live`: it keeps itself up to date."""
+    board = board_of(request)
+    said, said_as = _said(request)
+    shared: dict[str, object] = {
+        "pages": PAGES,
+        "here": "/" + request.url.path.split("/")[1],
+        "csrf": request.state.csrf,
+        "read_only": board.access.read_only,
+        "signed_in": bool(board.access.token) and request.state.session.entered,
+        "version": __version__,
+        "live": live,
+        "after": request.query_params.get("after", ""),
+        "said": said,
+        "said_as": said_as,
+        "url": lambda **changes: changed_url(request, changes),
+    }
+    return HTMLResponse(_templates.get_template(template).render(shared | dict(context)), status)
+
+
+def fragment(template: str, context: Mapping[str, object]) -> str:
+    """A piece of a page."""
+    return _templates.get_template(template).render(context)
+
+
+def problem(request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
+    """A page that says what is wrong."""
+    return render(request, "problem.html", {"title": title, "message": message, "hint": hint}, status=status)
+
+
+def done(request: Request, to: str, what: str, count: int = 1, of: int = 1) -> Response:
+    """After a change: back to the page, which says what was done."""
+    del request
+    joint = "&" if "?" in to else "?"
+    return RedirectResponse(f"{to}{joint}{urlencode({'did': what, 'n': count, 'of': of})}", 303)
+
+
+def changed_url(request: Request, changes: Mapping[str, object]) -> str:
+    """This page's URL with other parameters; None or "" takes one out."""
+    given = {name: value for name, value in request.query_params.items() if name not in ("did", "n", "of")}
+    wanted = {**given, **changes}
+    query = urlencode({name: value for name, value in wanted.items() if value not in (None, "")})
+    return request.url.path + (f"?{query}" if query else "")
+
+
+def text_of(request: Request, name: str) -> str | None:
+    """A parameter of the URL as Postgres takes text; None if it is not there."""
+    value = request.query_params.get(name, "").replace("\0", "")
+    return value or None
+
+
+def local_path(path: str) -> str:
+    """`path` if it stays on this board, else the first page."""
+    plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if plain and "\\" not in path else "/"
+
+
+def _said(request: Request) -> tuple[str, str]:
+    """What has just been done, in our own words; never text from the URL."""
+    query = request.query_params
+    sentence = _SAID.get(query.get("did", ""), "")
+    count, of = (query.get(name, "1") for name in ("n", "of"))
+    if not sentence or not (count.isdecimal() and of.isdecimal() and len(count + of) < 20):
+        return "", ""
+    return sentence.format(n=int(count), of=int(of)) + ".", "good" if int(count) else "warn"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lipika.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(words.FILTERS)
+    environment.globals.update(words.GLOBALS)
+    environment.globals["static"] = _static_url
+    return environment
+
+
+def _static_url(name: str) -> str:
+    """A static file's URL; the digest in it lets browsers keep the file for good."""
+    if name not in _digests:
+        _digests[name] = sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={_digests[name]}"
+
+
+_digests: dict[str, str] = {}
+_templates = _environment()

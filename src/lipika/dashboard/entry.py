@@ -1,0 +1,51 @@
+"""In and out: the token for a session, and the session's end."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from lipika.dashboard.board import Board, board_of, fragment, local_path
+from lipika.dashboard.guard import client_of, session_cookie
+
+
+async def login(request: Request) -> Response:
+    """The login page; a POST shows the token."""
+    board = board_of(request)
+    if not board.access.token or (request.method == "GET" and request.state.session.entered):
+        return RedirectResponse("/", 303)
+    if request.method == "GET":
+        return _form(request, request.query_params.get("next", "/"))
+    form = await request.form(max_files=0, max_fields=10)
+    to = local_path(str(form.get("next", "/")))
+    client = client_of(request.scope)
+    wait_s = board.attempts.wait_s(client)
+    if wait_s:
+        response = _form(request, to, f"Too many tries: wait {wait_s:.0f} seconds.", 429)
+        response.headers["retry-after"] = f"{wait_s:.0f}"
+        return response
+    if not board.access.shown(str(form.get("token", "")).strip()):
+        board.attempts.failed(client)
+        return _form(request, to, "That is not the token.", 401)
+    return _with_session(board, request, RedirectResponse(to, 303), entered=True)
+
+
+async def logout(request: Request) -> Response:
+    """Back to the login page, with a session that has shown nothing."""
+    board = board_of(request)
+    board.signer.end(request.state.session)
+    return _with_session(board, request, RedirectResponse("/login", 303), entered=False)
+
+
+def _with_session(board: Board, request: Request, response: Response, *, entered: bool) -> Response:
+    """A new session at every change of rights: nobody can have planted it before."""
+    session = board.signer.new_session(entered=entered)
+    response.headers["set-cookie"] = session_cookie(
+        board.signer, session, secure=request.url.scheme == "https"
+    )
+    return response
+
+
+def _form(request: Request, to: str, problem: str = "", status: int = 200) -> Response:
+    context = {"csrf": request.state.csrf, "next": local_path(to), "problem": problem}
+    return HTMLResponse(fragment("login.html", context), status)

@@ -1,0 +1,46 @@
+"""Exceptions and alerts of the fleet: which, how often, and one with its traceback."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lipika.dashboard.board import board_of, problem, render, text_of
+from lipika.dashboard.cursor import pack, unpack
+from lipika.db.review import ErrorFilter
+
+ROWS = 50
+HOURS = 24
+_MAX_ID = 1 << 62
+
+
+async def page(request: Request) -> Response:
+    """Newest first; `id` shows one."""
+    review = board_of(request).stats.review
+    if "id" in request.query_params:
+        return await _one(request, request.query_params["id"])
+    wanted = ErrorFilter(
+        worker_id=text_of(request, "worker"),
+        video_id=text_of(request, "video"),
+        exception_type=text_of(request, "type"),
+    )
+    held = unpack(request.query_params.get("after", ""), (int,))
+    before = held[0] if held and isinstance(held[0], int) and 0 <= held[0] < _MAX_ID else None
+    rows = await review.errors(wanted, limit=ROWS, before=before)
+    context = {
+        "title": "Errors",
+        "wanted": wanted,
+        "types": await review.error_types(HOURS),
+        "hours": HOURS,
+        "rows": rows,
+        "next": pack((rows[-1].id,)) if len(rows) == ROWS else "",
+    }
+    return render(request, "errors.html", context)
+
+
+async def _one(request: Request, error_id: str) -> Response:
+    known = error_id.isascii() and error_id.isdigit() and int(error_id[:20]) < _MAX_ID
+    row = await board_of(request).stats.review.error(int(error_id)) if known else None
+    if row is None:
+        return problem(request, 404, "There is no such error", "It may have been cleared away.")
+    return render(request, "error.html", {"title": row.exception_type, "row": row})

@@ -1,0 +1,295 @@
+"""The first page: what the fleet does now, against what it may do; and the brakes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from lipika.dashboard.board import Board, board_of, done, fragment, local_path, problem, render
+from lipika.db.budgets import Limits
+from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
+from lipika.db.stats_queue import LanguageProgress, Outlook
+from lipika.db.stats_spend import SpendSummary
+from lipika.errors import LipikaError
+
+HISTORY_MINUTES = 60
+MAX_WATCHERS = 64
+
+_LIMITS = (
+    # field, what it is called, whole number
+    ("requests_per_minute", "Requests a minute", True),
+    ("tokens_per_minute", "Prompt tokens a minute", True),
+    ("spend_10min_usd", "Dollars in ten minutes", False),
+    ("spend_day_usd", "Dollars a day (UTC)", False),
+    ("spend_total_usd", "Dollars in all", False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that the page shows, as of one moment."""
+
+    now: FleetNow
+    outlook: Outlook
+    progress: tuple[LanguageProgress, ...]
+    spend: SpendSummary
+    workers: tuple[WorkerRow, ...]
+    minutes: tuple[MinuteRow, ...]
+
+    @property
+    def videos(self) -> int:
+        return sum(row.videos for row in self.progress)
+
+    @property
+    def videos_done(self) -> int:
+        return sum(row.done for row in self.progress)
+
+    @property
+    def active(self) -> tuple[ProviderNow, ...]:
+        """Providers that matter for rates: those that workers use, else all."""
+        return tuple(row for row in self.now.providers if row.workers) or self.now.providers
+
+    @property
+    def rpm(self) -> int:
+        return sum(row.rpm for row in self.now.providers)
+
+    @property
+    def tpm(self) -> int:
+        return sum(row.tpm for row in self.now.providers)
+
+    @property
+    def usd_per_minute(self) -> float:
+        return sum(row.usd_per_minute for row in self.now.providers)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(row.in_flight for row in self.now.providers)
+
+    @property
+    def cache_rate(self) -> float | None:
+        prompt = sum(row.prompt_tokens for row in self.now.providers)
+        return sum(row.cached_tokens for row in self.now.providers) / prompt if prompt else None
+
+    @property
+    def rpm_limit(self) -> float | None:
+        return _total([row.requests_per_minute for row in self.active])
+
+    @property
+    def tpm_limit(self) -> float | None:
+        return _total([row.tokens_per_minute for row in self.active])
+
+    @property
+    def usd_minute_limit(self) -> float | None:
+        ten = _total([row.spend_10min_usd for row in self.active])
+        return None if ten is None else ten / 10
+
+    @property
+    def usd_limit(self) -> float | None:
+        return _total([row.spend_total_usd for row in self.active])
+
+    def series(self) -> dict[str, list[float]]:
+        """The charts' columns; the last place holds what is so now."""
+        rows = list(self.minutes)
+        found: dict[str, list[float]] = {
+            "at": [row.minute.timestamp() for row in rows],
+            "rpm": [row.rpm for row in rows],
+            "tpm": [row.tpm for row in rows],
+            "usd": [round(row.usd, 6) for row in rows],
+        }
+        if rows:
+            for name, value in (("rpm", self.rpm), ("tpm", self.tpm), ("usd", round(self.usd_per_minute, 6))):
+                found[name][-1] = value
+        return found
+
+
+def _total(limits: Sequence[float | None]) -> float | None:
+    """The sum; None where one has no limit, since then the whole has none."""
+    known = [limit for limit in limits if limit is not None]
+    return sum(known) if known and len(known) == len(limits) else None
+
+
+class Lookout:
+    """One look at the fleet serves everybody who watches, for a moment."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._look: Look | None = None
+        self._taken = float("-inf")
+        self.watchers = 0
+
+    async def look(self, board: Board, max_age_s: float) -> Look:
+        async with self._lock:
+            if self._look is None or time.monotonic() - self._taken > max_age_s:
+                self._look = await _take(board)
+                self._taken = time.monotonic()
+            return self._look
+
+
+async def _take(board: Board) -> Look:
+    stats = board.stats
+    return Look(
+        await stats.fleet.now(),
+        await stats.queue.outlook(),
+        tuple(await stats.queue.languages()),
+        await stats.spend.summary(),
+        tuple(await stats.fleet.workers()),
+        tuple(await stats.fleet.minutes(HISTORY_MINUTES)),
+    )
+
+
+def _lookout(request: Request) -> Lookout:
+    found: Lookout = request.app.state.lookout
+    return found
+
+
+async def page(request: Request) -> Response:
+    """Everything at once; `live` keeps it so."""
+    board = board_of(request)
+    look = await _lookout(request).look(board, max_age_s=0.0)
+    return render(request, "fleet.html", {"title": "Fleet", "look": look}, live=True)
+
+
+async def series(request: Request) -> Response:
+    """The charts' columns."""
+    look = await _lookout(request).look(board_of(request), board_of(request).live_s)
+    return Response(orjson.dumps(look.series()), media_type="application/json")
+
+
+async def live(request: Request) -> Response:
+    """Server-sent events: `fleet` with the figures as HTML and the charts' columns, `away` while Postgres is."""
+    lookout = _lookout(request)
+    if lookout.watchers >= MAX_WATCHERS:
+        return PlainTextResponse("Too many watch already.\n", 503, {"retry-after": "30"})
+    headers = {"x-accel-buffering": "no"}
+    return StreamingResponse(_events(request, lookout), media_type="text/event-stream", headers=headers)
+
+
+async def _events(request: Request, lookout: Lookout) -> AsyncIterator[bytes]:
+    board = board_of(request)
+    lookout.watchers += 1
+    try:
+        while board.signer.session_is_open(request.state.session):
+            yield await _event(request, board, lookout)
+            await asyncio.sleep(board.live_s)
+    finally:
+        lookout.watchers -= 1
+
+
+async def _event(request: Request, board: Board, lookout: Lookout) -> bytes:
+    try:
+        look = await lookout.look(board, board.live_s / 2)
+    except LipikaError as error:
+        return b"event: away\ndata: " + orjson.dumps(str(error)) + b"\n\n"
+    context = {"look": look, "csrf": request.state.csrf, "read_only": board.access.read_only}
+    news = {
+        "top": fragment("fleet_top.html", context),
+        "rest": fragment("fleet_rest.html", context),
+        "series": look.series(),
+    }
+    return b"event: fleet\ndata: " + orjson.dumps(news) + b"\n\n"
+
+
+# ----------------------------------------------------------------------------- the brakes
+
+
+async def drain(request: Request) -> Response:
+    """Ask a worker to stop."""
+    form = await request.form(max_files=0, max_fields=10)
+    asked = await board_of(request).workers.drain([str(form.get("worker", ""))])
+    return done(request, _back(form.get("back")), "draining", asked)
+
+
+async def pause(request: Request) -> Response:
+    """Send nothing more to a provider."""
+    form = await request.form(max_files=0, max_fields=10)
+    provider = await _provider(request, str(form.get("provider", "")))
+    if provider is None:
+        return _unknown(request)
+    await board_of(request).budgets.pause(provider, "paused on the board")
+    return done(request, _back(form.get("back")), "paused")
+
+
+async def resume(request: Request) -> Response:
+    form = await request.form(max_files=0, max_fields=10)
+    provider = await _provider(request, str(form.get("provider", "")))
+    if provider is None:
+        return _unknown(request)
+    return done(
+        request, _back(form.get("back")), "resumed", int(await board_of(request).budgets.resume(provider))
+    )
+
+
+async def budget(request: Request) -> Response:
+    """What the whole fleet may use of a provider: a form, and its answer."""
+    provider = await _provider(request, request.query_params.get("provider", ""))
+    if provider is None:
+        return _unknown(request)
+    budgets = board_of(request).budgets
+    held = next(iter(await budgets.show(provider)), None)
+    values = {name: getattr(held, name) if held else None for name, _, _ in _LIMITS}
+    if request.method == "GET":
+        return _budget_form(request, provider, values)
+    form = await request.form(max_files=0, max_fields=20)
+    given = {name: str(form.get(name, "")).strip() for name, _, _ in _LIMITS}
+    try:
+        limits = {name: _limit(given[name], title, whole) for name, title, whole in _LIMITS}
+    except ValueError as error:
+        return _budget_form(request, provider, given, str(error), 422)
+    await budgets.set_limits(
+        provider,
+        Limits(
+            requests_per_minute=_whole(limits["requests_per_minute"]),
+            tokens_per_minute=_whole(limits["tokens_per_minute"]),
+            spend_10min_usd=limits["spend_10min_usd"],
+            spend_day_usd=limits["spend_day_usd"],
+            spend_total_usd=limits["spend_total_usd"],
+        ),
+    )
+    return done(request, "/", "budget")
+
+
+def _budget_form(
+    request: Request, provider: str, values: Mapping[str, object], wrong: str = "", status: int = 200
+) -> Response:
+    context = {"title": "Limits", "provider": provider, "limits": _LIMITS, "values": values, "wrong": wrong}
+    return render(request, "budget.html", context, status=status)
+
+
+def _limit(text: str, title: str, whole: bool) -> float | None:
+    """A limit as typed; nothing means none. Raises ValueError with a sentence."""
+    plain = text.replace(",", "").replace("_", "").replace(" ", "").removeprefix("$")
+    if not plain:
+        return None
+    try:
+        value = float(plain)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e12 or (whole and value != int(value)):
+        raise ValueError(
+            f"{title}: {text!r} will not do; a {'whole ' if whole else ''}number from 0 up, or nothing"
+        )
+    return value
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+async def _provider(request: Request, name: str) -> str | None:
+    """`name` if it is a provider that the fleet uses or has a budget for."""
+    known = {row.provider for row in (await board_of(request).stats.fleet.now()).providers}
+    return name if name in known | {"aistudio", "openrouter", "simulator"} else None
+
+
+def _unknown(request: Request) -> Response:
+    return problem(request, 404, "There is no such provider", "")
+
+
+def _back(to: object) -> str:
+    return local_path(str(to or "/"))

@@ -1,0 +1,220 @@
+"""The door: every request passes here before any page sees it.
+
+Who the board is asked as (against DNS rebinding), who asks (session or token), whether a change is meant (CSRF token,
+origin), how large it may be, and the headers that every answer carries.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lipika.dashboard.signing import Attempts, Session, Signer
+
+COOKIE = "lipika_board"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+MAX_BODY = 64 << 10
+
+_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_OPEN_PATHS = ("/static/", "/healthz")
+_ENTRY_PATHS = ("/login", "/logout")
+_HEADERS: Mapping[str, str] = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        " media-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what. Without a token the board answers to names of this machine only."""
+
+    token: str = field(default="", repr=False)
+    read_only: bool = False
+
+    def shown(self, given: str) -> bool:
+        """Whether `given` is the token; takes as long for a wrong one."""
+        return bool(self.token) and hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+
+
+class Guard:
+    """ASGI middleware. Puts `session` and `csrf` into the request's state."""
+
+    def __init__(self, app: ASGIApp, access: Access, signer: Signer, attempts: Attempts) -> None:
+        self._app = app
+        self._access = access
+        self._signer = signer
+        self._attempts = attempts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            raise RuntimeError(f"the board speaks no {scope['type']}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        session = self._session(headers)
+        new = session is None
+        if session is None:
+            session = self._signer.new_session(entered=False)
+        state = scope.setdefault("state", {})
+        state["session"], state["csrf"] = session, self._signer.csrf(session)
+        cookie = self._cookie(scope, session) if new and not scope["path"].startswith(_OPEN_PATHS) else None
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    answer.setdefault(name, value)
+                if cookie is not None and "set-cookie" not in answer:
+                    answer.append("set-cookie", cookie)
+            await send(message)
+
+        refusal = self._stranger(scope, headers) or self._outsider(scope, headers, session)
+        if refusal is None and scope["method"] in _CHANGES:
+            body = await _body(receive, headers)
+            refusal = self._unmeant(scope, headers, session, body)
+            receive = _again(body or b"", receive)
+        await (refusal or self._app)(scope, receive, guarded)
+
+    # ------------------------------------------------------------------------- who
+
+    def _session(self, headers: Headers) -> Session | None:
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return None
+        return self._signer.session(morsel.value) if morsel is not None else None
+
+    def _cookie(self, scope: Scope, session: Session) -> str:
+        return session_cookie(self._signer, session, secure=scope["scheme"] == "https")
+
+    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
+        """Without a token, only names of this machine: a page elsewhere may have its own name lead here."""
+        del scope
+        if self._access.token or _host_name(headers.get("host", "")) in LOOPBACK:
+            return None
+        return PlainTextResponse("The board answers to 127.0.0.1 and localhost only.\n", 421)
+
+    def _outsider(self, scope: Scope, headers: Headers, session: Session) -> Response | None:
+        """With a token: whoever has not shown it is sent to the login page."""
+        path: str = scope["path"]
+        if not self._access.token or session.entered or path.startswith((*_OPEN_PATHS, *_ENTRY_PATHS)):
+            return None
+        if path == "/metrics":
+            return self._bearer(scope, headers)
+        if "hx-request" in headers:
+            return Response(status_code=401, headers={"hx-redirect": "/login"})
+        if scope["method"] not in ("GET", "HEAD") or "text/html" not in headers.get("accept", ""):
+            return PlainTextResponse("The token is needed: open /login.\n", 401)
+        query = scope["query_string"].decode("latin-1")
+        return RedirectResponse(f"/login?next={quote(path + (f'?{query}' if query else ''), safe='')}", 303)
+
+    def _bearer(self, scope: Scope, headers: Headers) -> Response | None:
+        """A scraper shows the token with each request."""
+        client = client_of(scope)
+        wait_s = self._attempts.wait_s(client)
+        if wait_s:
+            return PlainTextResponse("Too many tries.\n", 429, {"retry-after": f"{wait_s:.0f}"})
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._access.shown(given.strip()):
+            return None
+        if given:
+            self._attempts.failed(client)
+        return PlainTextResponse("The token is needed.\n", 401, {"www-authenticate": "Bearer"})
+
+    # ------------------------------------------------------------------------- what
+
+    def _unmeant(
+        self, scope: Scope, headers: Headers, session: Session, body: bytes | None
+    ) -> Response | None:
+        """A change must come from our own pages, bring the session's token, and be allowed at all."""
+        if body is None:
+            return PlainTextResponse("That is too much.\n", 413)
+        if self._access.read_only and not scope["path"].startswith(_ENTRY_PATHS):
+            return PlainTextResponse("This board is read-only.\n", 403)
+        if not _own_origin(headers) or not self._signer.csrf_holds(session, _csrf_in(headers, body)):
+            return PlainTextResponse("This form is out of date: load the page again.\n", 403)
+        return None
+
+
+def session_cookie(signer: Signer, session: Session, *, secure: bool) -> str:
+    """The Set-Cookie header of a session."""
+    flags = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+    return f"{COOKIE}={signer.cookie(session)}{flags}"
+
+
+def client_of(scope: Scope) -> str:
+    """The address that asks."""
+    return scope["client"][0] if scope.get("client") else "unknown"
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _own_origin(headers: Headers) -> bool:
+    """Browsers say where a form was sent from; what says nothing still needs the CSRF token."""
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def _csrf_in(headers: Headers, body: bytes) -> str:
+    given = headers.get("x-csrf-token")
+    if given is not None:
+        return given
+    if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return ""
+    return parse_qs(body.decode("utf-8", "replace"), max_num_fields=1000).get("csrf", [""])[0]
+
+
+async def _body(receive: Receive, headers: Headers) -> bytes | None:
+    """The whole body; None if it is too large."""
+    if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > MAX_BODY:
+        return None
+    body = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if len(body) > MAX_BODY:
+            return None
+        if not message.get("more_body", False):
+            return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that has been read already."""
+    first = True
+
+    async def replay() -> Message:
+        nonlocal first
+        if first:
+            first = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replay

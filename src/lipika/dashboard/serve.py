@@ -1,0 +1,177 @@
+"""The board as a server: where it listens, and what has to be true for that."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from lipika.app import Stores, open_database, store_settings
+from lipika.config import Settings
+from lipika.dashboard.app import create_app
+from lipika.dashboard.board import Board
+from lipika.dashboard.clip_audio import ClipAudio
+from lipika.dashboard.guard import Access
+from lipika.dashboard.signing import Attempts, Signer
+from lipika.db.budgets import Budgets
+from lipika.db.connection import Database
+from lipika.db.queue import Queue
+from lipika.db.stats import Stats
+from lipika.db.workers import Workers
+from lipika.errors import UsageError
+
+_SHORT_TOKEN = 16
+_GRACE_S = 1
+_STORE_RETRY_S = 10.0  # a person waits; a worker would not give up so soon
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the board listens. Port 0: any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8600
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+def check_access(listen: Listen, token: str) -> None:
+    """Whoever can reach the board must have to show a token, unless only this machine can.
+
+    Raises:
+        UsageError: says what to change.
+    """
+    if bool(listen.tls_cert) != bool(listen.tls_key):
+        raise UsageError("--tls-cert and --tls-key belong together: give both or none")
+    if token and len(token) < _SHORT_TOKEN:
+        raise UsageError(
+            f"DASHBOARD_TOKEN is too short: {_SHORT_TOKEN} characters at least, such as: openssl rand -hex 24"
+        )
+    if not token and not is_loopback(listen.host):
+        raise UsageError(
+            f"--host {listen.host} lets others reach the board: set DASHBOARD_TOKEN (such as: openssl rand -hex 24),"
+            " or leave --host out and use an SSH tunnel"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def run_board(
+    settings: Settings,
+    listen: Listen,
+    *,
+    read_only: bool = False,
+    ready: Callable[[str], object] = lambda _url: None,
+) -> None:
+    """The board over the database and the stores that `settings` name, until it is told to stop."""
+    token = settings.dashboard_token.get_secret_value() if settings.dashboard_token else ""
+    check_access(listen, token)
+    async with open_database(settings) as database:
+        board = make_board(settings, database, Access(token, read_only))
+        await serve(create_app(board), listen, ready)
+
+
+def make_board(settings: Settings, database: Database, access: Access) -> Board:
+    """The parts behind the pages."""
+    return Board(
+        stats=Stats(database),
+        queue=Queue(database),
+        budgets=Budgets(database),
+        workers=Workers(database),
+        audio=ClipAudio(
+            Stores(replace(store_settings(settings), retry_s=_STORE_RETRY_S)), settings.output_url
+        ),
+        access=access,
+        signer=Signer(),
+        attempts=Attempts(),
+    )
+
+
+async def serve(app: ASGIApp, listen: Listen, ready: Callable[[str], object] = lambda _url: None) -> None:
+    """Serve until SIGINT or SIGTERM, or until it is cancelled; `ready` is told the URL once the board listens.
+
+    Raises:
+        UsageError: the port is taken, or a certificate is not readable.
+    """
+    listening = _bind(listen)
+    config = uvicorn.Config(
+        app,
+        ssl_certfile=listen.tls_cert,
+        ssl_keyfile=listen.tls_key,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        lifespan="off",
+        ws="none",
+    )
+    try:
+        config.load()
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"--tls-cert, --tls-key: {error}") from None
+    server = _Server(config, lambda: ready(_url(listening, listen)))
+    try:
+        await server.serve(sockets=[listening])
+    except asyncio.CancelledError:
+        await server.shutdown(sockets=[listening])
+        raise
+
+
+def _bind(listen: Listen) -> socket.socket:
+    """The socket to listen at; uvicorn itself would end the process where it cannot."""
+    host = "127.0.0.1" if listen.host == "localhost" else listen.host
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, listen.port))
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"cannot listen at {listen.host}:{listen.port}: {error.strerror or error}; choose another address"
+        ) from None
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens. A person's Ctrl-C is no failure: uvicorn would raise the signal again at its end."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _url(listening: socket.socket, listen: Listen) -> str:
+    port = listening.getsockname()[1]
+    host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    return f"{'https' if listen.tls_cert else 'http'}://{host}:{port}"

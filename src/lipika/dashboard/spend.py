@@ -1,0 +1,78 @@
+"""Where the money goes: by day and provider, by kind of token, per clip; what the rest will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lipika.dashboard.board import board_of, render
+from lipika.db.stats_spend import SpendDay, SpendHour
+
+DAYS = 30
+HOURS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens by kind; the kinds add up to what is billed."""
+
+    text: int
+    audio: int
+    cached: int
+    spoken: int  # of the answers' text
+    thoughts: int
+
+    @classmethod
+    def of(cls, rows: Sequence[SpendDay]) -> Tokens:
+        cached = sum(row.cached_tokens for row in rows)
+        audio = sum(row.audio_tokens for row in rows)
+        # Cached tokens are the prompt's beginning, which is text.
+        text = max(sum(row.prompt_tokens for row in rows) - audio - cached, 0)
+        thoughts = sum(row.thought_tokens for row in rows)
+        return cls(text, audio, cached, max(sum(row.output_tokens for row in rows) - thoughts, 0), thoughts)
+
+    def parts(self) -> list[tuple[str, str, int]]:
+        """(class, name, tokens)."""
+        return [
+            ("c6", "prompt text", self.text),
+            ("c5", "prompt from cache", self.cached),
+            ("c1", "audio", self.audio),
+            ("c2", "answers", self.spoken),
+            ("c3", "thoughts", self.thoughts),
+        ]
+
+    def shares(self) -> list[tuple[str, float]]:
+        """(class, tokens), for a bar."""
+        return [(name, float(tokens)) for name, _, tokens in self.parts()]
+
+
+async def page(request: Request) -> Response:
+    """The last thirty days and what lies ahead."""
+    stats = board_of(request).stats
+    days = await stats.spend.days(DAYS)
+    summary = await stats.spend.summary()
+    outlook = await stats.queue.outlook()
+    context = {
+        "title": "Spend",
+        "summary": summary,
+        "projected": summary.projected_usd(outlook.clips_left),
+        "outlook": outlook,
+        "days": days,
+        "tokens": Tokens.of(days),
+        "tokens_of": lambda row: Tokens.of([row]),
+        "hours": by_hour(await stats.spend.hours(HOURS), datetime.now(UTC)),
+        "budgets": await board_of(request).budgets.show(),
+    }
+    return render(request, "spend.html", context)
+
+
+def by_hour(rows: Sequence[SpendHour], now: datetime) -> list[SpendHour]:
+    """The last hours, those in which nothing was spent too."""
+    last = now.replace(minute=0, second=0, microsecond=0)
+    known = {row.hour.astimezone(UTC): row for row in rows}
+    hours = (last - timedelta(hours=back) for back in reversed(range(HOURS)))
+    return [known.get(hour) or SpendHour(hour, 0.0, 0) for hour in hours]

@@ -1,0 +1,173 @@
+// What a page does after it has loaded: theme, live figures, charts, the player. No framework, no inline code.
+"use strict";
+
+// ------------------------------------------------------------------ theme
+
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+function isDark() {
+  return (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  const theme = isDark() ? "light" : "dark";
+  localStorage.setItem("theme", theme);
+  document.documentElement.dataset.theme = theme;
+  drawCharts();
+});
+dark.addEventListener("change", () => drawCharts());
+
+// ------------------------------------------------------------------ what is said
+
+function say(text, look) {
+  const line = document.createElement("p");
+  line.className = `banner ${look}`;
+  line.textContent = text;
+  document.getElementById("said").replaceChildren(line);
+}
+
+document.body.addEventListener("htmx:responseError", (event) => {
+  const answer = event.detail.xhr;
+  const plain = (answer.getResponseHeader("content-type") || "").startsWith("text/plain");
+  say(plain ? answer.responseText.trim() : `That did not work (${answer.status}). Load the page again.`, "bad");
+});
+document.body.addEventListener("htmx:sendError", () => say("The board does not answer.", "bad"));
+
+// Whoever pressed Enter in a filter keeps the place in the field; a change of page starts at its top.
+document.body.addEventListener("htmx:afterSettle", () => { bindClip(); drawCharts(); });
+
+// ------------------------------------------------------------------ charts
+
+const charts = [];
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function brief(value) {
+  if (value === null || value === undefined) return "";
+  const size = Math.abs(value);
+  if (size >= 1e9) return `${+(value / 1e9).toPrecision(3)} bn`;
+  if (size >= 1e6) return `${+(value / 1e6).toPrecision(3)} M`;
+  if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)} k`;
+  return `${+value.toPrecision(3)}`;
+}
+
+function options(box) {
+  const line = colour("--line"), soft = colour("--soft");
+  const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  const money = box.dataset.unit === "usd";
+  const limit = Number(box.dataset.limit) || 0;
+  const series = [{}, { stroke: colour("--c1"), width: 1.75, fill: colour("--accent-wash"), points: { show: false } }];
+  if (limit) series.push({ stroke: colour("--c2"), width: 1.25, dash: [5, 4], points: { show: false } });
+  return {
+    width: box.clientWidth, height: box.clientHeight, padding: [10, 18, 0, 0],
+    cursor: { y: false, points: { size: 6 } }, legend: { show: false },
+    scales: {
+      x: { time: true },
+      y: { range: (_, _low, high) => [0, Math.max(limit && high > limit * 0.4 ? limit * 1.1 : high * 1.15, money ? 0.001 : 5)] },
+    },
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+    axes: [
+      { ...axis, size: 30, space: 60, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
+      { ...axis, size: 58, values: (_, ticks) => ticks.map((value) => (money ? `$${brief(value)}` : brief(value))) },
+    ],
+    series,
+  };
+}
+
+function columnsOf(box, data) {
+  const values = data[box.dataset.chart];
+  const limit = Number(box.dataset.limit) || 0;
+  return limit ? [data.at, values, data.at.map(() => limit)] : [data.at, values];
+}
+
+let history = null;
+
+function drawCharts() {
+  while (charts.length) charts.pop().plot.destroy();
+  if (!history || !window.uPlot) return;
+  for (const box of document.querySelectorAll("[data-chart]")) {
+    charts.push({ box, plot: new uPlot(options(box), columnsOf(box, history), box) });
+  }
+}
+
+function updateCharts(data) {
+  const first = history === null || !charts.length;
+  history = data;
+  if (first) return drawCharts();
+  for (const { box, plot } of charts) plot.setData(columnsOf(box, data));
+}
+
+let resizing = 0;
+window.addEventListener("resize", () => {
+  cancelAnimationFrame(resizing);
+  resizing = requestAnimationFrame(() => {
+    for (const { box, plot } of charts) plot.setSize({ width: box.clientWidth, height: box.clientHeight });
+  });
+});
+
+// ------------------------------------------------------------------ live figures
+
+const beat = document.getElementById("beat");
+let source = null;
+
+function beats(state, text) {
+  beat.dataset.state = state;
+  beat.lastElementChild.textContent = text;
+}
+
+function renew(box, html) {
+  // A button that is being pressed stays where it is; one that has the keyboard keeps it.
+  if (!box || box.querySelector(":active")) return;
+  const focused = box.contains(document.activeElement) ? document.activeElement.id : "";
+  htmx.swap(box, html, { swapStyle: "innerHTML" });
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+function listen() {
+  source = new EventSource("/fleet/live");
+  source.addEventListener("fleet", (event) => {
+    const news = JSON.parse(event.data);
+    beats("live", "live");
+    renew(document.getElementById("live-top"), news.top);
+    renew(document.getElementById("live-rest"), news.rest);
+    updateCharts(news.series);
+  });
+  source.addEventListener("away", () => beats("lost", "the database is away"));
+  source.onerror = () => beats("lost", "connecting again");
+}
+
+if (document.getElementById("live-top")) {
+  listen();
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { source.close(); beats("wait", "paused"); } else { source.close(); listen(); }
+  });
+}
+
+// ------------------------------------------------------------------ one clip
+
+function bindClip() {
+  const wave = document.getElementById("wave"), player = document.getElementById("player");
+  if (!wave || !player || wave.dataset.bound) return;
+  wave.dataset.bound = "yes";
+  const head = document.getElementById("head");
+  const seconds = Number(wave.dataset.seconds);
+  let drawing = 0;
+  const draw = () => {
+    const at = `${(100 * player.currentTime) / seconds}%`;
+    head.setAttribute("x1", at);
+    head.setAttribute("x2", at);
+    if (!player.paused) drawing = requestAnimationFrame(draw);
+  };
+  for (const name of ["play", "seeked", "timeupdate"]) {
+    player.addEventListener(name, () => { cancelAnimationFrame(drawing); draw(); });
+  }
+  wave.addEventListener("click", (event) => {
+    const box = wave.getBoundingClientRect();
+    player.currentTime = ((event.clientX - box.left) / box.width) * seconds;
+    player.play();
+  });
+}
+
+bindClip();

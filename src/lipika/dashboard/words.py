@@ -1,0 +1,232 @@
+"""Figures and codes as people read them: the filters of the templates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from math import isfinite
+
+from lipika.languages import LANGUAGES
+from lipika.models import FailureKind
+from lipika.validation.catalogue import RULES
+
+NONE = "–"
+
+_STATES: Mapping[str, tuple[str, str]] = {
+    # state -> what it is called, how it looks
+    "live": ("working", "good"),
+    "stale": ("silent", "bad"),
+    "silent": ("silent", "bad"),
+    "draining": ("stopping", "info"),
+    "offline": ("gone", ""),
+    "error": ("stopped by an error", "bad"),
+    "pending": ("waiting", ""),
+    "held": ("held back", "warn"),
+    "claimed": ("starting", "info"),
+    "processing": ("at work", "info"),
+    "done": ("done", "good"),
+    "failed": ("failed", "bad"),
+    "transcribed": ("transcribed", "good"),
+    "no_speech": ("no speech", ""),
+    "fail": ("serious", "bad"),
+    "warn": ("doubtful", "warn"),
+    "info": ("note", "info"),
+}
+_FAILURES: Mapping[str, str] = {
+    FailureKind.RATE_MINUTE: "too many in a minute",
+    FailureKind.RATE_DAY: "the day's quota is used up",
+    FailureKind.SPEND: "spending limit of the provider",
+    FailureKind.OVERLOADED: "the model is overloaded",
+    FailureKind.SERVER: "error at the provider",
+    FailureKind.TIMEOUT: "no answer in time",
+    FailureKind.BAD_REQUEST: "request refused",
+    FailureKind.AUTH: "key refused",
+    FailureKind.PAYMENT: "out of credit",
+    FailureKind.BLOCKED: "blocked by a filter",
+    FailureKind.TRUNCATED: "answer cut off",
+    FailureKind.MALFORMED: "answer not readable",
+    FailureKind.EMPTY: "answer empty",
+}
+_LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
+_PROVIDERS = {"aistudio": "AI Studio", "openrouter": "OpenRouter", "simulator": "Simulator"}
+
+
+def number(value: float | None) -> str:
+    """1,234; fractions only of small ones."""
+    if value is None:
+        return NONE
+    if isinstance(value, int) or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def short(value: float | None) -> str:
+    """12.3 M: three figures that count."""
+    if value is None:
+        return NONE
+    for size, unit in ((1e9, " bn"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= 10 * size or (size > 1e3 and abs(value) >= size):
+            return f"{value / size:.3g}{unit}"
+    return number(value)
+
+
+def usd(value: float | None) -> str:
+    """$1,234.56; small sums with more places."""
+    if value is None:
+        return NONE
+    if value and abs(value) < 0.01:
+        return f"${value:.6f}".rstrip("0")
+    return f"${value:,.4f}" if abs(value) < 1 and value else f"${value:,.2f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of 0..1 as a percentage."""
+    if share is None:
+        return NONE
+    return f"{100 * share:.1f} %" if 0 < share < 0.9995 else f"{100 * share:.0f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """3 d 4 h; 12 min; 8 s."""
+    if seconds is None or not isfinite(seconds):
+        return NONE
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def hours(milliseconds: float | None) -> str:
+    """Length of audio in hours."""
+    if milliseconds is None:
+        return NONE
+    value = milliseconds / 3_600_000
+    return f"{value:,.0f} h" if value >= 100 else f"{value:.1f} h" if value >= 1 else f"{value * 60:.1f} min"
+
+
+def seconds(milliseconds: float | None) -> str:
+    """A latency or a short length."""
+    if milliseconds is None:
+        return NONE
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+
+
+def clock(milliseconds: int | None) -> str:
+    """A place on a video's clock: 1:02:03.45."""
+    if milliseconds is None:
+        return NONE
+    minutes, rest = divmod(milliseconds, 60_000)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{rest / 1000:05.2f}" if hour else f"{minute}:{rest / 1000:05.2f}"
+
+
+def moment(at: datetime | None) -> str:
+    """Date and time, UTC."""
+    return NONE if at is None else f"{at.astimezone(UTC):%d %b %H:%M:%S}"
+
+
+def language(code: str | None) -> str:
+    """Hindi; codes that are none of ours stay as they are."""
+    if not code:
+        return "not known"
+    known = LANGUAGES.get(code)
+    return known.name if known else {"unknown": "not known", "none": "none"}.get(code, code)
+
+
+def native(code: str | None) -> str:
+    """The `lang` attribute of a text in that language."""
+    return code if code in LANGUAGES else "und"
+
+
+def state(code: str) -> str:
+    return _STATES.get(code, (code.replace("_", " "), ""))[0]
+
+
+def look(code: str) -> str:
+    """How a state looks: good, warn, bad, info or nothing."""
+    return _STATES.get(code, ("", ""))[1]
+
+
+def finding(code: str) -> str:
+    """A finding's or flag's code as a person reads it."""
+    kind, _, rest = code.partition(":")
+    if kind == "discard" and rest:
+        return f"left out: {rest.replace('_', ' ')}"
+    return code.replace("_", " ")
+
+
+def meaning(code: str) -> str:
+    """What a finding's code means, in a sentence; empty for codes without one."""
+    rule = RULES.get(code)
+    return rule.meaning if rule else ""
+
+
+def failure(kind: str | None) -> str:
+    return NONE if not kind else _FAILURES.get(kind, kind.replace("_", " "))
+
+
+def lane(name: str) -> str:
+    return _LANES.get(name, name)
+
+
+def provider(name: str | None) -> str:
+    return NONE if not name else _PROVIDERS.get(name, name)
+
+
+# ----------------------------------------------------------------------------- pictures
+
+
+def spark(values: Sequence[float], height: int = 24, width: int = 100) -> tuple[str, str]:
+    """(line, area) of a sparkline as SVG paths in a box of `width` x `height`; empty without values."""
+    if not values:
+        return "", ""
+    top = max(*values, 1e-9)
+    step = width / max(len(values) - 1, 1)
+    points = [
+        f"{place * step:.1f},{height - 1.5 - value / top * (height - 3):.1f}"
+        for place, value in enumerate(values)
+    ]
+    if len(points) == 1:
+        points.append(f"{width},{points[0].split(',')[1]}")
+    line = "M" + "L".join(points)
+    return line, f"{line}L{width},{height}L0,{height}Z"
+
+
+def parts(values: Iterable[tuple[str, float]]) -> list[tuple[str, float, float]]:
+    """(class, start, width) in percent, for a bar in which each value has its share."""
+    given = list(values)
+    total = sum(value for _, value in given) or 1.0
+    at, found = 0.0, []
+    for name, value in given:
+        width = 100.0 * value / total
+        if width:
+            found.append((name, round(at, 3), round(width, 3)))
+        at += width
+    return found
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "n": number,
+    "short": short,
+    "usd": usd,
+    "pct": percent,
+    "dur": duration,
+    "hours": hours,
+    "ms": seconds,
+    "clock": clock,
+    "when": moment,
+    "language": language,
+    "native": native,
+    "state": state,
+    "look": look,
+    "finding": finding,
+    "meaning": meaning,
+    "failure": failure,
+    "lane": lane,
+    "provider": provider,
+}
+GLOBALS: Mapping[str, Callable[..., object]] = {"spark": spark, "parts": parts}
