@@ -96,13 +96,13 @@ async def a_board(
     signer: Signer | None = None,
     tls: tuple[Path | None, Path | None] = (None, None),
     output_url: str = "",
+    live_s: float = 2.0,
 ) -> AsyncIterator[str]:
     """The URL of a board that runs in this loop."""
     settings = load_settings(database_url=database_url, output_url=output_url)
     async with Database(database_url) as database:
         board = make_board(settings, database, Access(token, read_only))
-        if signer is not None:
-            board = replace(board, signer=signer)
+        board = replace(board, live_s=live_s, signer=signer or board.signer)
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(
             serve(create_app(board), Listen("127.0.0.1", 0, *tls), listening.set_result)

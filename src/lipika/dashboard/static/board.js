@@ -1,6 +1,4 @@
 // What a page does after it has loaded: theme, live figures, charts, the player. No framework, no inline code.
-"use strict";
-
 // ------------------------------------------------------------------ theme
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -82,19 +80,19 @@ function columnsOf(box, data) {
   return limit ? [data.at, values, data.at.map(() => limit)] : [data.at, values];
 }
 
-let history = null;
+let columns = null;
 
 function drawCharts() {
   while (charts.length) charts.pop().plot.destroy();
-  if (!history || !window.uPlot) return;
+  if (!columns || !window.uPlot) return;
   for (const box of document.querySelectorAll("[data-chart]")) {
-    charts.push({ box, plot: new uPlot(options(box), columnsOf(box, history), box) });
+    charts.push({ box, plot: new uPlot(options(box), columnsOf(box, columns), box) });
   }
 }
 
 function updateCharts(data) {
-  const first = history === null || !charts.length;
-  history = data;
+  const first = columns === null || !charts.length;
+  columns = data;
   if (first) return drawCharts();
   for (const { box, plot } of charts) plot.setData(columnsOf(box, data));
 }
@@ -117,12 +115,28 @@ function beats(state, text) {
   beat.lastElementChild.textContent = text;
 }
 
+// Only what differs is touched: a button that is being pressed, or has the keyboard, stays the same button.
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeName !== fresh.nodeName || old.id !== fresh.id) return put(fresh, (node) => old.replaceWith(node));
+  if (old.nodeType === Node.TEXT_NODE) { old.data = fresh.data; return; }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const had = [...old.childNodes], has = [...fresh.childNodes];
+  has.forEach((node, place) => (place < had.length ? morph(had[place], node) : put(node, (added) => old.append(added))));
+  had.slice(has.length).forEach((node) => node.remove());
+}
+
+function put(node, place) {
+  place(node);
+  if (node.nodeType === Node.ELEMENT_NODE) htmx.process(node);
+}
+
 function renew(box, html) {
-  // A button that is being pressed stays where it is; one that has the keyboard keeps it.
-  if (!box || box.querySelector(":active")) return;
-  const focused = box.contains(document.activeElement) ? document.activeElement.id : "";
-  htmx.swap(box, html, { swapStyle: "innerHTML" });
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  if (!box) return;
+  const fresh = box.cloneNode(false);
+  fresh.innerHTML = html;
+  morph(box, fresh);
 }
 
 function listen() {
