@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench bench-validation chaos lock clean
+.PHONY: help setup demo test lint check bench bench-peers bench-validation chaos lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ check: lint test ## everything CI checks
 
 bench: $(VENV)/.dev ## speed, beside the physical floor, as ratios of one run
 	@$(BIN)/python -m benchmarks
+
+bench-peers: $(VENV)/.dev ## other clients on the same requests and the same quota (installs them, each apart)
+	@$(BIN)/python -m benchmarks.peers
 
 bench-validation: $(VENV)/.dev ## precision and recall of validation, by kind of fault and language
 	@$(BIN)/python -m benchmarks.validation

@@ -57,10 +57,8 @@ class MemoryResult:
 
 async def measure(large_bytes: int = LARGE_BYTES, members: int = MANY_MEMBERS) -> MemoryResult:
     load_before = os.getloadavg()[0]
-    speech = read_speech(sample_folder() / "hi_sample.tar")
-    stock = [_segment(speech, number) for number in range(_STOCK)]
-    big = [_big_segment(speech, number) for number in range(_STOCK_BIG)]
-    tiny = encode_flac(Audio(speech[: _RATE_HZ // 10], _RATE_HZ, 16))
+    stock, big = segments(_STOCK), big_segments(_STOCK_BIG)
+    tiny = encode_flac(Audio(_speech()[: _RATE_HZ // 10], _RATE_HZ, 16))
     runs = []
     with scratch_folder() as folder:
         async with setting(folder, latency_s=_LATENCY_S) as place:
@@ -68,7 +66,7 @@ async def measure(large_bytes: int = LARGE_BYTES, members: int = MANY_MEMBERS) -
                 runs.append(await _run(place, name, _mixed(stock, big, size), **_PER_MINUTE))
             for name, count in (("100 ms segments, a tenth", members // 10), ("100 ms segments", members)):
                 runs.append(await _run(place, name, itertools.repeat((tiny, 10), count)))
-            short = [_segment(speech, number, _SHORT_S) for number in range(_STOCK)]
+            short = segments(_STOCK, _SHORT_S)
             for name, count in (("2.2 s segments, a tenth", members // 10), ("2.2 s segments", members)):
                 clips = zip(itertools.cycle(short), itertools.repeat(220, count), strict=False)
                 runs.append(await _run(place, name, clips))
@@ -121,6 +119,22 @@ def _mixed(stock: Sequence[bytes], big: Sequence[bytes], size: int) -> Iterator[
         if written > size:
             return
         yield flac, 6000 if is_big else 800
+
+
+def segments(count: int, seconds: float = 8) -> list[bytes]:
+    """FLAC files at 16 kHz and 16 bit, each a different one."""
+    speech = _speech()
+    return [_segment(speech, number, seconds) for number in range(count)]
+
+
+def big_segments(count: int) -> list[bytes]:
+    """FLAC files of a minute at 48 kHz and 24 bit, each a different one."""
+    speech = _speech()
+    return [_big_segment(speech, number) for number in range(count)]
+
+
+def _speech() -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    return read_speech(sample_folder() / "hi_sample.tar")
 
 
 def _segment(speech: np.ndarray[tuple[int], np.dtype[np.int16]], number: int, seconds: float = 8.0) -> bytes:

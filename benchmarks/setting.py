@@ -80,7 +80,7 @@ def scratch_folder() -> Iterator[Path]:
 @asynccontextmanager
 async def setting(folder: Path, *, latency_s: float, tls: bool = True) -> AsyncIterator[Setting]:
     """Simulator (light profile) and embedded Postgres as processes of their own, gone at the end."""
-    cert, key = _certificate(folder)
+    cert, key = certificate(folder)
     config = SimulatorConfig(
         light=True,
         latency=Latency(latency_s),
@@ -110,10 +110,16 @@ def corpus(folder: Path, videos: int, segments: int) -> list[Path]:
     return make_corpus(folder, plan, sample_folder())
 
 
-async def in_child(module: str, *arguments: object, environment: Mapping[str, str], folder: Path) -> bytes:
+async def in_child(
+    module: str,
+    *arguments: object,
+    environment: Mapping[str, str],
+    folder: Path,
+    python: str = sys.executable,
+) -> bytes:
     """Run `python -m module arguments` and return what it printed; it must end well."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        python,
         "-m",
         module,
         *map(str, arguments),
@@ -173,7 +179,7 @@ def _cpu_name() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def certificate(folder: Path) -> tuple[Path, Path]:
     """A self-signed certificate for the loopback address, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lipika benchmark")])
