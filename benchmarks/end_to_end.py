@@ -63,7 +63,7 @@ class EndToEnd:
 async def measure(clips: int = CLIPS, latencies_s: Sequence[float] = LATENCIES_S) -> list[EndToEnd]:
     """One run per latency, each with a database of its own."""
     with scratch_folder() as folder:
-        tar_files = _many(folder / "in", -(-clips // _SEGMENTS))
+        tar_files = many(folder / "in", -(-clips // _SEGMENTS))
         return [await _measure(folder, tar_files, latency_s) for latency_s in latencies_s]
 
 
@@ -114,7 +114,7 @@ def _result(latency_s: float, small: Ran, ran: Ran, floor_ms: float, where: Mach
     )
 
 
-def _many(folder: Path, count: int) -> Sequence[Path]:
+def many(folder: Path, count: int) -> Sequence[Path]:
     """That many tars and one more, of which only a few are made; the others are links to them."""
     made = corpus(folder, min(_DISTINCT, count + 1), _SEGMENTS)
     more = []
