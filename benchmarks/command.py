@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+import psutil
 
 from benchmarks.setting import Setting
+from lipika.models import JsonObject
 
 _EVERY_S = 0.25
 _CURVE_POINTS = 48
@@ -31,7 +32,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One finished command. CPU is of the command and its own children: not of Postgres, not of the simulator."""
+    """One finished command. CPU is of the command and its own children: not of Postgres, not of the simulator.
+
+    `cpu_s_by_process` is what was seen of it, by kind, up to the last sample. `sent_bytes` is the size of a request.
+    """
 
     clips: int
     discarded: int
@@ -40,6 +44,8 @@ class Ran:
     system_s: float
     peak_rss_mb: float
     max_in_flight: int
+    sent_bytes: int
+    cpu_s_by_process: dict[str, float]
     samples: tuple[Sample, ...]
 
     @property
@@ -79,12 +85,12 @@ async def lipika_run(place: Setting, sources: Sequence[Path], out: Path, **setti
             env=place.child_environment(**settings),
             cwd=place.folder,
         )
-        samples = []
+        samples, used_by = list[Sample](), dict[int, tuple[str, float]]()
         try:
             while process.returncode is None:
                 stats = await place.simulator.stats()
                 answered = _number(stats, "accepted") - _number(before, "accepted")
-                memory_mb, at_s = _tree_rss_mb(process.pid), time.monotonic() - started
+                memory_mb, at_s = _tree_rss_mb(process.pid, used_by), time.monotonic() - started
                 if memory_mb:  # else it has just ended
                     samples.append(
                         Sample(round(at_s, 2), round(memory_mb, 1), answered, _number(stats, "in_flight"))
@@ -97,7 +103,7 @@ async def lipika_run(place: Setting, sources: Sequence[Path], out: Path, **setti
     wall_s, used = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise RuntimeError(f"lipika run ended with {process.returncode}: {printed.read_text()[-2000:]}")
-    summary = orjson.loads(printed.read_bytes())
+    summary, after = orjson.loads(printed.read_bytes()), await place.simulator.stats()
     return Ran(
         clips=summary["clips"],
         discarded=summary["discarded"],
@@ -106,6 +112,8 @@ async def lipika_run(place: Setting, sources: Sequence[Path], out: Path, **setti
         system_s=used.ru_stime - used_before.ru_stime,
         peak_rss_mb=max(sample.rss_mb for sample in samples),
         max_in_flight=max(sample.in_flight for sample in samples),
+        sent_bytes=_sent_bytes(before, after),
+        cpu_s_by_process=_by_kind(used_by),
         samples=tuple(samples),
     )
 
@@ -117,17 +125,42 @@ def _number(stats: object, name: str) -> int:
     return value
 
 
-def _tree_rss_mb(pid: int) -> float:
-    """Resident memory of a process and all its descendants."""
+def _sent_bytes(before: JsonObject, after: JsonObject) -> int:
+    """The mean size of a request's body."""
+    sizes = [
+        _number(stats["bytes"], "in") if isinstance(stats["bytes"], dict) else 0 for stats in (before, after)
+    ]
+    return (sizes[1] - sizes[0]) // max(_number(after, "requests") - _number(before, "requests"), 1)
+
+
+def _tree_rss_mb(pid: int, used_by: dict[int, tuple[str, float]]) -> float:
+    """Resident memory of a process and all its descendants; notes what CPU each has used so far."""
     total = 0.0
-    waiting = [pid]
-    while waiting:
-        one = Path(f"/proc/{waiting.pop()}")
+    try:
+        main = psutil.Process(pid)
+        processes = [main, *main.children(recursive=True)]
+    except psutil.NoSuchProcess:  # it has just ended
+        return 0.0
+    for process in processes:
         try:
-            pages = int((one / "statm").read_text().split()[1])
-            children = [task.read_text() for task in (one / "task").glob("*/children")]
-        except (OSError, IndexError):  # it has just ended
+            with process.oneshot():
+                total += process.memory_info().rss / 1e6
+                times = process.cpu_times()
+                kind = "main" if process.pid == pid else _kind(process)
+        except psutil.NoSuchProcess:
             continue
-        total += pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        waiting += [int(child) for text in children for child in text.split()]
+        used_by[process.pid] = (kind, times.user + times.system)
     return total
+
+
+def _kind(process: psutil.Process) -> str:
+    """What a child of the command is for, by its command line."""
+    line = " ".join(process.cmdline())
+    return "audio" if "multiprocessing" in line or "polish" in line else "others"
+
+
+def _by_kind(used_by: Mapping[int, tuple[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for kind, seconds in used_by.values():
+        sums[kind] = round(sums.get(kind, 0.0) + seconds, 2)
+    return sums

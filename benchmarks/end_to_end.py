@@ -1,5 +1,8 @@
 """A whole `lipika run` from tars to result tars: clips a minute, CPU, memory, requests in flight.
 
+    python -m benchmarks.end_to_end
+    python -m benchmarks.end_to_end --minutes 3      # 60,000 clips, for the pace that can be sustained
+
 Simulator (light, over TLS) and Postgres run on the same machine and take their share of its cores, but are not
 counted. Start-up is measured by a run of one tar and taken off, so that a clip's cost does not depend on how many
 there are. CPU times grow with what else the machine does, so the floor is measured right before and after, by two
@@ -8,12 +11,14 @@ processes side by side, which keep both cores as busy as the run does.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from benchmarks.command import Ran, Sample, lipika_run
 from benchmarks.setting import (
@@ -27,9 +32,11 @@ from benchmarks.setting import (
     set_latency,
     setting,
 )
+from lipika.config import Settings
 
 CLIPS = 2000
 LATENCIES_S = (2.0, 8.0)
+CLIPS_A_MINUTE = 20_000
 _SEGMENTS = 40
 _FLOOR_S = 3.0  # each time
 _FLOOR_TARS = 2  # round and round
@@ -46,6 +53,8 @@ class EndToEnd:
 
     machine: Machine
     latency_s: float
+    send_format: str
+    sent_bytes: int  # of a request
     clips: int
     wall_s: float
     start_s: float  # CPU of a run of one tar, most of which is start-up
@@ -55,29 +64,39 @@ class EndToEnd:
     clips_per_minute: float  # over the whole run, start and tail included
     steady_clips_per_minute: float
     cores_used: float  # by lipika
+    cpu_ms_by_process: dict[str, float]  # per clip, start included
     peak_rss_mb: float
     max_in_flight: int
     curve: tuple[Sample, ...]
 
 
 async def measure(clips: int = CLIPS, latencies_s: Sequence[float] = LATENCIES_S) -> list[EndToEnd]:
-    """One run per latency, each with a database of its own."""
+    """One run per latency, and one for each other form of sent audio; each with a database of its own."""
+    kinds = [(latency_s, "flac") for latency_s in latencies_s]
+    kinds += [(latencies_s[0], other) for other in _other_formats()]
     with scratch_folder() as folder:
         tar_files = many(folder / "in", -(-clips // _SEGMENTS))
-        return [await _measure(folder, tar_files, latency_s) for latency_s in latencies_s]
+        return [await _measure(folder, tar_files, *kind) for kind in kinds]
 
 
-async def _measure(folder: Path, tar_files: Sequence[Path], latency_s: float) -> EndToEnd:
+def _other_formats() -> list[str]:
+    """What SEND_FORMAT allows besides FLAC."""
+    field = Settings.model_fields.get("send_format")
+    return [other for other in get_args(field.annotation) if other != "flac"] if field else []
+
+
+async def _measure(folder: Path, tar_files: Sequence[Path], latency_s: float, send_format: str) -> EndToEnd:
     load_before = os.getloadavg()[0]
+    given = {**SETTINGS, "SEND_FORMAT": send_format}
     async with setting(folder, latency_s=_FLOOR_LATENCY_S) as place:
         floor_ms = [await _floor_ms(place, tar_files)]
         await set_latency(place, latency_s)
-        small = await lipika_run(place, tar_files[:1], folder / "out", **SETTINGS)
-        ran = await lipika_run(place, tar_files[1:], folder / "out", **SETTINGS)
+        small = await lipika_run(place, tar_files[:1], folder / "out", **given)
+        ran = await lipika_run(place, tar_files[1:], folder / "out", **given)
         await set_latency(place, _FLOOR_LATENCY_S)
         floor_ms.append(await _floor_ms(place, tar_files))
     shutil.rmtree(folder / "out")
-    return _result(latency_s, small, ran, sum(floor_ms) / 2, machine(load_before))
+    return _result(latency_s, send_format, small, ran, sum(floor_ms) / 2, machine(load_before))
 
 
 async def _floor_ms(place: Setting, tar_files: Sequence[Path]) -> float:
@@ -94,11 +113,15 @@ async def _floor_ms(place: Setting, tar_files: Sequence[Path]) -> float:
     return sum(map(float, told)) / len(told)
 
 
-def _result(latency_s: float, small: Ran, ran: Ran, floor_ms: float, where: Machine) -> EndToEnd:
+def _result(
+    latency_s: float, send_format: str, small: Ran, ran: Ran, floor_ms: float, where: Machine
+) -> EndToEnd:
     cpu_ms = (ran.cpu_s - small.cpu_s) / (ran.clips - small.clips) * 1000
     return EndToEnd(
         machine=where,
         latency_s=latency_s,
+        send_format=send_format,
+        sent_bytes=ran.sent_bytes,
         clips=ran.clips,
         wall_s=round(ran.wall_s, 1),
         start_s=round(small.cpu_s, 2),
@@ -108,6 +131,9 @@ def _result(latency_s: float, small: Ran, ran: Ran, floor_ms: float, where: Mach
         clips_per_minute=round(ran.clips / ran.wall_s * 60),
         steady_clips_per_minute=round(ran.steady_clips_per_minute()),
         cores_used=round(ran.cpu_s / ran.wall_s, 2),
+        cpu_ms_by_process={
+            kind: round(seconds / ran.clips * 1000, 3) for kind, seconds in ran.cpu_s_by_process.items()
+        },
         peak_rss_mb=ran.peak_rss_mb,
         max_in_flight=ran.max_in_flight,
         curve=ran.rss_curve(),
@@ -125,20 +151,33 @@ def many(folder: Path, count: int) -> Sequence[Path]:
     return [*made, *more]
 
 
-def main(clips: int = CLIPS) -> None:
+def main(clips: int = CLIPS, name: str = "end_to_end") -> None:
     results = asyncio.run(measure(clips))
-    save("end_to_end", results)
+    save(name, results)
     print(table(results))
+
+
+def command() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
+    parser.add_argument("--minutes", type=float, help="as many clips as 20,000 a minute come to")
+    minutes = parser.parse_args().minutes
+    if minutes:
+        main(round(CLIPS_A_MINUTE * minutes), "sustained")
+    else:
+        main()
 
 
 def table(results: Sequence[EndToEnd]) -> str:
     """The results as Markdown."""
     heads = (
         "latency, median",
+        "sent as",
+        "KB a request",
         "clips",
         "clips per minute, steady",
         "of the whole run",
         "CPU ms per clip",
+        "of it by process",
         "the floor",
         "ratio",
         "cores used",
@@ -153,10 +192,13 @@ def table(results: Sequence[EndToEnd]) -> str:
 def _cells(result: EndToEnd) -> tuple[str, ...]:
     return (
         f"{result.latency_s:g} s",
+        result.send_format,
+        f"{result.sent_bytes / 1000:.0f}",
         f"{result.clips:,}",
         f"{result.steady_clips_per_minute:,}",
         f"{result.clips_per_minute:,}",
         f"{result.cpu_ms:.2f}",
+        ", ".join(f"{kind} {ms:.2f}" for kind, ms in result.cpu_ms_by_process.items()),
         f"{result.floor_ms:.2f}",
         f"{result.ratio:.2f}",
         f"{result.cores_used:.2f}",
@@ -166,4 +208,4 @@ def _cells(result: EndToEnd) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -113,9 +113,6 @@ def polish_folder(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:  # the measured process
-        print(json.dumps(polish_folder(Path(sys.argv[1]))))
-        return
     result = asyncio.run(measure())
     save("polish", result)
     print(table(result))
@@ -137,4 +134,7 @@ def _cells(each: Polishing) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:  # the measured process
+        print(json.dumps(polish_folder(Path(sys.argv[1]))))
+    else:
+        main()

@@ -218,12 +218,16 @@ def _former() -> ScalingResult | None:
     return TypeAdapter(ScalingResult).validate_json(path.read_bytes()) if path.exists() else None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
-    result = asyncio.run(measure(parser.parse_args().parts or PARTS))
+def main(parts: Sequence[str] = PARTS) -> None:
+    result = asyncio.run(measure(parts))
     save("scaling", result)
     print(processes_table(result), fleets_table(result), sep="\n\n")
+
+
+def command() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
+    main(parser.parse_args().parts or PARTS)
 
 
 def processes_table(result: ScalingResult) -> str:
@@ -263,4 +267,4 @@ def fleets_table(result: ScalingResult) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    command()
