@@ -68,7 +68,7 @@ class Run:
 
     def one(self, query: str) -> Any:
         """The one value that a query gives."""
-        ((value,),) = rows(self.stage.database_url, query)  # type: ignore[arg-type]  # a query of this file
+        ((value,),) = rows(self.stage.database_url, query)
         return value
 
 
