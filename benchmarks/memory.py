@@ -31,7 +31,7 @@ _LATENCY_S = 0.25
 _RATE_HZ = 16_000
 _STOCK, _STOCK_BIG = 64, 4
 _BIG_EVERY = 10
-_SHORT_S = 2.2
+_SHORT_S = 2.6
 _PER_MINUTE = {"worker_batch_size": 1000, "batch_interval_seconds": 60}
 
 
@@ -67,8 +67,8 @@ async def measure(large_bytes: int = LARGE_BYTES, members: int = MANY_MEMBERS) -
             for name, count in (("100 ms segments, a tenth", members // 10), ("100 ms segments", members)):
                 runs.append(await _run(place, name, itertools.repeat((tiny, 10), count)))
             short = segments(_STOCK, _SHORT_S)
-            for name, count in (("2.2 s segments, a tenth", members // 10), ("2.2 s segments", members)):
-                clips = zip(itertools.cycle(short), itertools.repeat(220, count), strict=False)
+            for name, count in (("2.6 s segments, a tenth", members // 10), ("2.6 s segments", members)):
+                clips = zip(itertools.cycle(short), itertools.repeat(260, count), strict=False)
                 runs.append(await _run(place, name, clips))
     return MemoryResult(machine(load_before), tuple(runs))
 
