@@ -70,7 +70,8 @@ class Size:
     @property
     def clips(self) -> int:
         """Of each video that is done."""
-        return max(round(self.results / max(self.videos * 0.61, 1)), 2)
+        done = self.videos * 0.61 - self.workers * 20
+        return max(round(self.results / max(done, 1)), 2)
 
 
 @dataclass(frozen=True, slots=True)

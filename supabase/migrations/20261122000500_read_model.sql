@@ -144,8 +144,10 @@ create index if not exists transcription_flags_open_by_language
   on transcription_flags (language, created_at, video_id, segment_file, flag_type, start_ms) where not resolved;
 create index if not exists transcription_flags_resolved
   on transcription_flags (created_at, video_id, segment_file, flag_type, start_ms) where resolved;
+create index if not exists worker_errors_of_worker on worker_errors (worker_id, id);
+drop index if exists worker_errors_by_worker;
 create index if not exists worker_errors_by_type on worker_errors (exception_type, id);
-create index if not exists worker_errors_by_time on worker_errors (occurred_at);
+create index if not exists worker_errors_by_time on worker_errors (occurred_at, exception_type);
 create index if not exists worker_errors_by_video on worker_errors (video_id, id) where video_id is not null;
 
 -- ------------------------------------------------------------------------------------------------ keeping count

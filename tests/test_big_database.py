@@ -1,0 +1,133 @@
+"""The read model on a database as a corpus leaves it, in small: every question takes a few rows, by an index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from benchmarks.big_database import Size, build, measure, questions
+from conftest import TEMPLATE, on_database
+from lipika.db import Database, Stats
+from lipika.db.connection import Params
+from lipika.db.queries import Query
+from lipika.status import as_document, read_status
+
+Row = TypeVar("Row")
+SMALL = Size(videos=3000, results=12_000, workers=40, hours=3, errors=2000)
+BIG = {
+    *("video_queue", "transcription_results", "transcription_flags", "transcription_batches"),
+    *("worker_minutes", "worker_errors"),
+}
+READS_A_DAY = {
+    "review.error_types"
+}  # of the errors, by an index on their time: all of them are of today here
+
+
+@dataclass
+class Plan:
+    """Rows that a statement took out of each big table, as EXPLAIN ANALYZE counted them."""
+
+    query: str
+    taken: dict[str, int] = field(default_factory=dict)
+
+    def read(self, node: dict[str, Any]) -> None:
+        name = node.get("Relation Name")
+        if name in BIG:
+            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            rows += node.get("Rows Removed by Index Recheck", 0)
+            self.taken[name] = self.taken.get(name, 0) + round(rows * node["Actual Loops"])
+        for child in node.get("Plans", ()):
+            self.read(child)
+
+
+class Explaining(Database):
+    """Explains every query on its way. Small tables would be read whole, so that is made unattractive."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.plans: list[Plan] = []
+
+    async def rows(self, query: Query, params: Params, kind: type[Row]) -> list[Row]:
+        async with self.transaction() as connection:
+            await connection.execute("set local enable_seqscan = off")
+            explain = b"explain (analyze, format json) " + query.sql
+            cursor = await connection.execute(explain, params or None)
+            found = await cursor.fetchone()
+            assert found is not None
+            plan = Plan(query.name)
+            plan.read(found[0][0]["Plan"])
+            self.plans.append(plan)
+        return await super().rows(query, params, kind)
+
+
+@pytest.fixture(scope="module")
+def big_url(postgres_url: str) -> Iterator[str]:
+    with _database(postgres_url, "big_in_small") as url:
+        yield url
+
+
+@contextmanager
+def _database(admin_url: str, name: str) -> Iterator[str]:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        names = (sql.Identifier(name), sql.Identifier(TEMPLATE))
+        connection.execute(sql.SQL("create database {} template {}").format(*names))
+        yield on_database(admin_url, name)
+        connection.execute(sql.SQL("drop database {} with (force)").format(names[0]))
+
+
+@pytest.fixture
+async def big(big_url: str) -> AsyncIterator[Database]:
+    async with Database(big_url) as database:
+        if not (await Stats(database).queue.languages()):
+            await build(database, SMALL)
+        yield database
+
+
+async def test_it_is_built_as_it_says(big: Database, big_url: str) -> None:
+    report = await read_status(big)
+    assert report.queue.total == SMALL.videos
+    assert report.fleet.totals.live == SMALL.workers
+    assert report.eta_s is not None
+    statuses = await Stats(big).quality.statuses()
+    assert sum(row.clips for row in statuses) == pytest.approx(SMALL.results, rel=0.1)
+    assert report.open_flags > 100
+    with psycopg.connect(big_url) as connection:
+        for counted, true in (
+            ("select sum(flags) from flag_counts", "select count(*) from transcription_flags"),
+            ("select sum(sent) from batch_hours", "select sum(segments_sent) from transcription_batches"),
+            ("select sum(videos) from queue_counts", "select count(*) from video_queue"),
+        ):
+            assert connection.execute(counted).fetchone() == connection.execute(true).fetchone()
+    assert set(as_document(report)) >= {"queue", "fleet", "workers", "errors", "eta_s"}
+
+
+async def test_no_question_reads_a_whole_table(big: Database, big_url: str) -> None:
+    sizes = {}
+    with psycopg.connect(big_url) as connection:
+        for table in BIG:
+            (sizes[table],) = connection.execute(
+                sql.SQL("select count(*) from {}").format(sql.Identifier(table))
+            ).fetchone() or (0,)
+    assert min(sizes.values()) >= 400
+    async with Explaining(big_url) as database:
+        for name, ask in questions(SMALL).items():
+            database.plans.clear()
+            await ask(database)
+            assert database.plans, name
+            for plan in database.plans:
+                greedy = {
+                    table: taken for table, taken in plan.taken.items() if taken > max(0.4 * sizes[table], 60)
+                }
+                assert not greedy or name in READS_A_DAY, f"{name}: {plan.query} takes {greedy} of {sizes}"
+
+
+async def test_every_question_is_timed(big: Database) -> None:
+    timings = await measure(big, SMALL, rounds=1)
+    assert [timing.question for timing in timings] == list(questions(SMALL))
+    assert all(timing.median_ms > 0 for timing in timings)
