@@ -18,9 +18,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from board_kit import a_visitor
 from fleet_kit import Stage, a_stage, change, until
 from lipika.app import Running
-from lipika.db import Budgets, Database
+from lipika.db import Budgets, Database, Queue, Stats
 from lipika.db.budgets import Limits
 from lipika.errors import SettingsError
 from lipika.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
@@ -90,7 +91,7 @@ async def test_a_worker_tells_what_it_did(stage: Stage, database: Database) -> N
     assert of(told, "lipika_request_duration_seconds_sum") == pytest.approx(totals.latency_ms / 1000)
     assert of(told, "lipika_buffer_limit_bytes") == found.room.limit
 
-    fleet = read(await fleet_exposition(database))
+    fleet = read(await fleet_exposition(Stats(database), Queue(database)))
     assert of(fleet, "lipika_fleet_requests_total") == totals.requests
     assert of(fleet, "lipika_fleet_request_failures_total", kind="rate_minute") == 1
     assert of(fleet, "lipika_fleet_workers", state="live") == 0
@@ -128,6 +129,13 @@ async def test_health_ends_when_the_worker_should_have_ended(stage: Stage) -> No
             await until(is_ill)
 
 
+async def test_the_board_tells_of_the_fleet(database_url: str) -> None:
+    async with a_visitor(database_url) as visitor:
+        answer = await visitor.get("/metrics")
+    assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    assert of(read(answer.data), "lipika_fleet_workers", state="live") == 0
+
+
 # ---- names
 
 
@@ -141,7 +149,8 @@ async def known(stage: Stage, database: Database) -> set[str]:
         "insert into video_queue (video_id, source_key, output_key) values ('w', 'in', 'out')",
     )
     async with stage.worker() as found:
-        bodies = [exposition(worker_metrics(view(found))), await fleet_exposition(database)]
+        bodies = [exposition(worker_metrics(view(found)))]
+        bodies.append(await fleet_exposition(Stats(database), Queue(database)))
     names = {
         family.name + ("_total" if family.type == "counter" else "")
         for body in bodies

@@ -17,7 +17,6 @@ from prometheus_client.registry import Collector
 
 from lipika import __version__
 from lipika.bounded import ByteBudget
-from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueueCounts
 from lipika.db.review import ErrorType, FlagCount
 from lipika.db.stats import Stats
@@ -175,11 +174,10 @@ class FleetFigures:
     lanes: list[LaneYield]
 
 
-async def read_fleet_figures(database: Database) -> FleetFigures:
-    stats = Stats(database)
+async def read_fleet_figures(stats: Stats, videos: Queue) -> FleetFigures:
     fleet, queue, outlook, reasons, spend = await asyncio.gather(
         stats.fleet.now(),
-        Queue(database).counts(),
+        videos.counts(),
         stats.queue.outlook(),
         stats.queue.reasons(),
         stats.spend.summary(),
@@ -193,9 +191,9 @@ async def read_fleet_figures(database: Database) -> FleetFigures:
     return FleetFigures(fleet, queue, outlook, reasons, spend, flags, errors, statuses, lanes)
 
 
-async def fleet_exposition(database: Database) -> bytes:
+async def fleet_exposition(stats: Stats, videos: Queue) -> bytes:
     """The fleet's metrics in Prometheus' text format. Raises DatabaseUnavailable."""
-    return exposition(fleet_metrics(await read_fleet_figures(database)))
+    return exposition(fleet_metrics(await read_fleet_figures(stats, videos)))
 
 
 def fleet_metrics(figures: FleetFigures) -> Iterator[Metric]:

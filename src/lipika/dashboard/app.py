@@ -17,6 +17,7 @@ from lipika.dashboard import entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.errors import DatabaseError, LipikaError, Unavailable
+from lipika.metrics import CONTENT_TYPE, fleet_exposition
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -46,6 +47,7 @@ def create_app(board: Board) -> Starlette:
             Route("/login", entry.login, methods=["GET", "POST"]),
             Route("/logout", entry.logout, methods=["POST"]),
             Route("/healthz", healthz),
+            Route("/metrics", metrics),
             Route("/favicon.ico", favicon),
             Mount("/static", _Static(directory=STATIC)),
         ],
@@ -68,6 +70,12 @@ async def healthz(request: Request) -> Response:
     except LipikaError:
         return PlainTextResponse("the database is away\n", 503)
     return PlainTextResponse("ok\n")
+
+
+async def metrics(request: Request) -> Response:
+    """The fleet for Prometheus; a scraper shows the token as `Authorization: Bearer`."""
+    board = board_of(request)
+    return Response(await fleet_exposition(board.stats, board.queue), headers={"content-type": CONTENT_TYPE})
 
 
 async def favicon(request: Request) -> Response:
