@@ -144,7 +144,14 @@ def replace_times(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("usd", "said"),
-    [(None, "$?"), (0.0, "$0.0000"), (0.00051, "$0.000510"), (1.5, "$1.5000"), (12345.678, "$12,345.68")],
+    [
+        (None, "$?"),
+        (0.0, "$0.0000"),
+        (0.00051, "$0.000510"),
+        (1.5, "$1.50"),
+        (0.25, "$0.2500"),
+        (12345.678, "$12,345.68"),
+    ],
 )
 def test_money_is_shown_with_the_digits_that_matter(usd: float | None, said: str) -> None:
     assert money(usd) == said

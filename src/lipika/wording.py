@@ -7,7 +7,7 @@ def money(usd: float | None) -> str:
     """Dollars with the digits that matter at that size."""
     if usd is None:
         return "$?"
-    return f"${usd:,.2f}" if usd >= 100 else f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.01 or not usd else f"${usd:.6f}"
 
 
 def duration(seconds: float | None) -> str:
