@@ -133,14 +133,13 @@ class Lookout:
 
 async def _take(board: Board) -> Look:
     stats = board.stats
-    return Look(
-        await stats.fleet.now(),
-        await stats.queue.outlook(),
-        tuple(await stats.queue.languages()),
-        await stats.spend.summary(),
-        tuple(await stats.fleet.workers()),
-        tuple(await stats.fleet.minutes(HISTORY_MINUTES)),
+    now, outlook, progress = await asyncio.gather(
+        stats.fleet.now(), stats.queue.outlook(), stats.queue.languages()
     )
+    spend, workers, minutes = await asyncio.gather(
+        stats.spend.summary(), stats.fleet.workers(), stats.fleet.minutes(HISTORY_MINUTES)
+    )
+    return Look(now, outlook, tuple(progress), spend, tuple(workers), tuple(minutes))
 
 
 def _lookout(request: Request) -> Lookout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -56,13 +57,17 @@ async def page(request: Request) -> Response:
     """All languages, or one."""
     quality = board_of(request).stats.quality
     language = text_of(request, "language")
-    scores, lanes = await quality.scores(), await quality.lanes()
-    yields = yields_of(await quality.statuses(), lanes)
-    findings = found_codes(await quality.findings(), language)
-    hints, heard, cells = confusion(await quality.confusion())
+    scores, lanes, found, confused = await asyncio.gather(
+        quality.scores(), quality.lanes(), quality.findings(), quality.confusion()
+    )
+    # After the lanes: a clip that is written meanwhile makes no lane hold more hours than there are.
+    statuses, failed = await asyncio.gather(quality.statuses(), quality.failures())
+    yields = yields_of(statuses, lanes)
+    findings = found_codes(found, language)
+    hints, heard, cells = confusion(confused)
     shown = [row for row in yields if language in (None, row.language)]
     failures = Counter[str]()
-    for row in await quality.failures():
+    for row in failed:
         if language in (None, row.language):
             failures[row.kind] += row.clips
     context = {

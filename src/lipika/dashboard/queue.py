@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,9 +38,9 @@ async def page(request: Request) -> Response:
     if show not in dict(_TABS):
         show = "active"
     reason = text_of(request, "reason")
-    videos = await _listed(request, show, reason)
-    languages = await stats.queue.languages()
-    reasons = await stats.queue.reasons()
+    videos, languages, reasons, outlook = await asyncio.gather(
+        _listed(request, show, reason), stats.queue.languages(), stats.queue.reasons(), stats.queue.outlook()
+    )
     context = {
         "title": "Queue",
         "languages": languages,
@@ -47,7 +48,7 @@ async def page(request: Request) -> Response:
             name: sum(getattr(row, name) for row in languages)
             for name in ("videos", "pending", "held", "claimed", "processing", "done", "failed", "clips")
         },
-        "outlook": await stats.queue.outlook(),
+        "outlook": outlook,
         "tabs": _TABS,
         "show": show,
         "reasons": reasons,

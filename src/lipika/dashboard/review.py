@@ -35,6 +35,7 @@ _SEVERITIES = ("fail", "warn", "info")
 _TAG = re.compile(r"(\[[^\[\]]{1,40}\])")
 _RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 _MAX_NOTE = 2000
+_MOST_GAIN = 10.0
 
 
 async def page(request: Request) -> Response:
@@ -49,8 +50,7 @@ async def page(request: Request) -> Response:
     )
     held = unpack(request.query_params.get("after", ""), (datetime, str, str, str, int))
     key = FlagKey(*held) if held else None  # type: ignore[arg-type]  # `unpack` has looked at the types
-    flags = await review.flags(wanted, limit=ROWS, after=key)
-    counts = await review.flag_counts()
+    flags, counts = await asyncio.gather(review.flags(wanted, limit=ROWS, after=key), review.flag_counts())
     context = {
         "title": "Review",
         "wanted": wanted,
@@ -215,8 +215,10 @@ class Picture:
     @classmethod
     def of(cls, wave: Waveform, clip: ClipDetail) -> Picture:
         step = 1000 / len(wave.highs)
-        top = [f"{i * step:.1f},{50 - 48 * high:.1f}" for i, high in enumerate(wave.highs)]
-        low = [f"{i * step:.1f},{50.5 - 48 * low:.1f}" for i, low in enumerate(wave.lows)]
+        # Quiet speech is drawn larger, so that its edges can be seen.
+        half = 48 * min(1 / max(float(wave.highs.max()), -float(wave.lows.min()), 1e-9), _MOST_GAIN)
+        top = [f"{i * step:.1f},{50 - half * high:.1f}" for i, high in enumerate(wave.highs)]
+        low = [f"{i * step:.1f},{50.5 - half * low:.1f}" for i, low in enumerate(wave.lows)]
         length = max(wave.duration_ms, 1)
         return cls(
             path=f"M{'L'.join([*top, *reversed(low)])}Z",

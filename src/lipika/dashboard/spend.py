@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -53,9 +54,9 @@ class Tokens:
 async def page(request: Request) -> Response:
     """The last thirty days and what lies ahead."""
     stats = board_of(request).stats
-    days = await stats.spend.days(DAYS)
-    summary = await stats.spend.summary()
-    outlook = await stats.queue.outlook()
+    days, summary, outlook, hours = await asyncio.gather(
+        stats.spend.days(DAYS), stats.spend.summary(), stats.queue.outlook(), stats.spend.hours(HOURS)
+    )
     context = {
         "title": "Spend",
         "summary": summary,
@@ -64,8 +65,7 @@ async def page(request: Request) -> Response:
         "days": days,
         "tokens": Tokens.of(days),
         "tokens_of": lambda row: Tokens.of([row]),
-        "hours": by_hour(await stats.spend.hours(HOURS), datetime.now(UTC)),
-        "budgets": await board_of(request).budgets.show(),
+        "hours": by_hour(hours, datetime.now(UTC)),
     }
     return render(request, "spend.html", context)
 
