@@ -21,6 +21,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import aiohttp
+
+from benchmarks.board_pages import PAGES, a_board, load
 from benchmarks.setting import machine, save, scratch_folder
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
@@ -208,16 +211,25 @@ def questions(size: Size) -> dict[str, Question]:
 
 async def measure(database: Database, size: Size, rounds: int = 7) -> list[Timing]:
     """Ask each question once to warm up, then `rounds` times."""
-    timings = []
-    for name, ask in questions(size).items():
-        await ask(database)
-        times = []
-        for _ in range(rounds):
-            started = time.perf_counter()
-            await ask(database)
-            times.append((time.perf_counter() - started) * 1000)
-        timings.append(Timing(name, round(statistics.median(times), 1), round(max(times), 1)))
-    return timings
+    return [
+        await _timed(name, lambda ask=ask: ask(database), rounds) for name, ask in questions(size).items()
+    ]
+
+
+async def measure_pages(database: Database, rounds: int = 7) -> list[Timing]:
+    """The same with the pages of the board."""
+    async with a_board(database) as url, aiohttp.ClientSession(url) as session:
+        return [await _timed(f"page {page}", lambda page=page: load(session, page), rounds) for page in PAGES]
+
+
+async def _timed(name: str, ask: Callable[[], Awaitable[object]], rounds: int) -> Timing:
+    await ask()
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        await ask()
+        times.append((time.perf_counter() - started) * 1000)
+    return Timing(name, round(statistics.median(times), 1), round(max(times), 1))
 
 
 # ----------------------------------------------------------------------------- running
@@ -239,7 +251,7 @@ async def run(size: Size, folder: Path) -> list[Timing]:
                 b"update workers set last_heartbeat_at = now() + interval '1 hour' where status = 'online'"
             )
             await database.execute(Query("revive", revive), {})
-            return await measure(database, size)
+            return [*await measure(database, size), *await measure_pages(database)]
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""How long the pages of the board take, from the request to the last byte, over HTTP on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from lipika.config import load_settings
+from lipika.dashboard.app import create_app
+from lipika.dashboard.guard import Access
+from lipika.dashboard.serve import Listen, make_board, serve
+from lipika.db.connection import Database
+
+PAGES = (
+    "/",
+    "/queue",
+    "/queue?show=failed",
+    "/queue?show=pending",
+    "/queue?show=done",
+    "/quality",
+    "/quality?language=hi",
+    "/spend",
+    "/review",
+    "/review?severity=fail&language=hi",
+    "/review?state=resolved",
+    "/errors",
+    "/metrics",
+)
+
+
+@asynccontextmanager
+async def a_board(database: Database) -> AsyncIterator[str]:
+    """The URL of a board over `database`."""
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    app = create_app(make_board(load_settings(), database, Access()))
+    serving = asyncio.create_task(serve(app, Listen(port=0), listening.set_result))
+    try:
+        yield await listening
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+
+
+async def load(session: aiohttp.ClientSession, page: str) -> None:
+    """One page, to its last byte."""
+    async with session.get(page, raise_for_status=True) as reply:
+        await reply.read()
