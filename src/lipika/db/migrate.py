@@ -71,7 +71,9 @@ class CheckReport:
             if not table.row_security:
                 found.append(f"Row level security is off for {table.table_name}. Run its migration again.")
             if not table.writable:
-                found.append(f"This user may not write to {table.table_name}: connect as its owner.")
+                found.append(
+                    f"This user may not write to {table.table_name}: connect as its owner, or as a worker's role."
+                )
             if table.public:
                 found.append(
                     f"Supabase's public keys have rights on {table.table_name}. Run its migration again."

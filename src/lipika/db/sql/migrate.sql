@@ -17,13 +17,15 @@ select
   to_regclass('lipika_migrations') is not null as recorded
 
 -- name: rights
--- Rights of the public roles are read as the union over those that exist: a plain Postgres has none of them.
+-- Rights of the public roles are read as the union over those that exist: a plain Postgres has none of them. A worker's
+-- role may write no more than some columns of the budgets, and nothing of the record of migrations.
 select
   c.relname::text as table_name,
   c.relrowsecurity as row_security,
-  has_table_privilege(c.oid, 'select')
-    and has_table_privilege(c.oid, 'insert')
-    and has_table_privilege(c.oid, 'update') as writable,
+  has_table_privilege(c.oid, 'select') and (
+    c.relname = 'lipika_migrations'
+    or has_any_column_privilege(c.oid, 'insert') or has_any_column_privilege(c.oid, 'update')
+  ) as writable,
   coalesce(bool_or(
     has_table_privilege(r.oid, c.oid, 'select')
     or has_table_privilege(r.oid, c.oid, 'insert')
