@@ -57,6 +57,8 @@ def configure(*, json_logs: bool = False, level: str = "info") -> None:
         if json_logs
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
     )
+    # The pool's own lines about each attempt to connect: the errors that reach us say it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
