@@ -16,6 +16,7 @@ from lipika.validation.catalogue import Part, Reaction, Rule
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "validation.md"
 RESULTS = ROOT / "benchmarks" / "results" / "validation.json"
+AGREEMENT = ROOT / "benchmarks" / "results" / "alignment.json"
 _BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 _CLOSES = {
@@ -96,7 +97,16 @@ def _of(part: Part) -> Callable[[], str]:
     return lambda: findings(part)
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"rates": rates, "benchmark": benchmark} | {
+def agreement() -> str:
+    """Shares of the comparison's cases that are classed as they should be."""
+    held = json.loads(AGREEMENT.read_text("utf-8"))
+    head = (
+        f"{held['cases']:,} pairs, romanised by {held['romaniser']}. CPU a pair: {held['cpu_ms']:.2f} ms.\n"
+    )
+    return "\n".join([head, _shares("classed right", held["right"], math.floor)])
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"rates": rates, "benchmark": benchmark, "agreement": agreement} | {
     part.value: _of(part) for part in Part
 }
 

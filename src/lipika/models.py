@@ -240,6 +240,30 @@ class Verdict:
     validator_version: str
 
 
+class Agreement(StrEnum):
+    """How well an answer and a second recogniser agree, by the cuts of the language."""
+
+    AGREE = "agree"
+    WEAK = "weak"
+    FLAG = "flag"
+    REJECT = "reject"
+    EXCLUDED = "excluded"  # they cannot be compared
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What a second recogniser heard in a clip, held against its answer."""
+
+    score: float | None  # 0..1, 1 = the same; None: excluded
+    agreement: Agreement
+    excluded: str  # why they cannot be compared: a stable code; empty where they can
+    heard: str
+    language: str  # whose vocabulary was listened with, that of the answer
+    spoken_language: str  # what it sounds like; empty where that cannot be told
+    missing_tail: str  # words heard after the answer's end
+    version: str  # of comparison, model and romanisation
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """An accepted answer with what validation says about it."""
@@ -289,6 +313,7 @@ class ClipResult:
     cost_usd: float
     provenance: Provenance
     reused: bool = False  # taken from an earlier, paid answer
+    alignment: Alignment | None = None  # where a second recogniser has listened
 
     @property
     def segment_file(self) -> str:

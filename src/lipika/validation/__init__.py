@@ -7,6 +7,7 @@ three lanes. The policy behind it is one table, `catalogue.RULES`; docs/validati
 from __future__ import annotations
 
 from lipika.models import Answer, Clip, Verdict
+from lipika.validation.aligned import alignment_findings, with_alignment
 from lipika.validation.bands import DEFAULT_BANDS, Bands
 from lipika.validation.catalogue import RULES, LaneName
 from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
@@ -16,7 +17,7 @@ from lipika.validation.reading import Reading, read
 from lipika.validation.retry import RetryAdvice, acceptable, retry_advice
 from lipika.validation.timeline import overlap_findings, overlaps
 
-VALIDATOR_VERSION = "3"
+VALIDATOR_VERSION = "4"
 """Bump when any answer could get another verdict."""
 
 __all__ = [
@@ -27,12 +28,14 @@ __all__ = [
     "LaneName",
     "RetryAdvice",
     "acceptable",
+    "alignment_findings",
     "judge",
     "overlap_findings",
     "overlaps",
     "retry_advice",
     "validate",
     "validator_version",
+    "with_alignment",
     "with_findings",
 ]
 

@@ -32,6 +32,7 @@ class Part(StrEnum):
     FORM = "form"  # markup, echoes, talk about the task
     AUDIO = "audio"
     BOUNDARY = "boundary"
+    ALIGNMENT = "alignment"  # a second recogniser, where one has listened
 
 
 class Reaction(StrEnum):
@@ -368,6 +369,34 @@ _RULES = (
         "forced_cut", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
         "The clip was cut where there was no pause.",
         "polishing found no valley to split at",
+    ),
+    # ------------------------------------------------------------------------- alignment
+    Rule(
+        "cer_high", _WARN, Part.ALIGNMENT, 0.3, _TTS, _KEEP,
+        "A second recogniser heard noticeably other words.",
+        "distance > the language's cut for a weak agreement (docs/alignment.md)",
+        "inferred; measured on made cases",
+        later=True,
+    ),
+    Rule(
+        "cer_unrelated", _FAIL, Part.ALIGNMENT, 0.8, _ALL, _KEEP,
+        "A second recogniser heard something else altogether.",
+        "distance > the language's cut for rejection (docs/alignment.md)",
+        "inferred; unrelated sentences measured at 0.6 and more",
+        later=True,
+    ),
+    Rule(
+        "spoken_language_mismatch", _WARN, Part.ALIGNMENT, 0.4, _ALL, _KEEP,
+        "The audio sounds like another language than the text is in. Hindi and Urdu sound alike.",
+        "another language's pieces are surer by 0.15 nats a frame, over 10 frames and more",
+        "chosen; the same recogniser names the language of 178 in 180 FLEURS clips",
+        later=True,
+    ),
+    Rule(
+        "tail_missing", _WARN, Part.ALIGNMENT, 0.4, _ALL, _KEEP,
+        "The text agrees with what was heard and stops before it does.",
+        "2 words and 8 letters of sound or more after the text's end",
+        later=True,
     ),
 )  # fmt: skip
 

@@ -42,10 +42,13 @@ def lane(name: LaneName, findings: Iterable[Finding]) -> Lane:
     return Lane(eligible=not reasons, reasons=tuple(reasons))
 
 
-def with_findings(verdict: Verdict, extra: Iterable[Finding]) -> Verdict:
-    """The verdict as it would be with more findings, such as those only the whole video can show."""
+def with_findings(verdict: Verdict, extra: Iterable[Finding], *, anew: bool = False) -> Verdict:
+    """The verdict as it would be with more findings, such as those only the whole video can show.
+
+    With `anew` lanes and score are worked out even if there are none: findings have been taken away before.
+    """
     extra = tuple(extra)
-    if not extra:
+    if not extra and not anew:
         return verdict
     findings = (*verdict.findings, *extra)
     parts = _charge(verdict.score_parts, extra)

@@ -1,0 +1,74 @@
+"""Class every case, print the shares that are right, and with `--write` keep them for docs/validation.md."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from benchmarks.alignment.cases import RIGHT, TAIL, Case, cases
+from lipika.alignment.compare import Pair, compare
+from lipika.alignment.indicconformer import Heard
+from lipika.alignment.romanise import Romaniser, open_romaniser
+from lipika.languages import FIRST_CLASS
+from lipika.models import Alignment, Answer
+
+RESULTS = Path(__file__).parents[1] / "results" / "alignment.json"
+TARGET = 0.97
+
+
+def aligned(made: list[Case], romaniser: Romaniser) -> list[Alignment]:
+    """What the comparison makes of cases of one language."""
+    pairs = [Pair(_answer(case), 8_000, case.language, Heard(case.heard, "")) for case in made]
+    return compare(pairs, romaniser, "made")
+
+
+def is_right(case: Case, alignment: Alignment) -> bool:
+    """Whether the class is one the kind may have, and a missing tail is found where there is one and nowhere else."""
+    return alignment.agreement in RIGHT[case.kind] and bool(alignment.missing_tail) is (case.kind == TAIL)
+
+
+def shares(made: list[Case], alignments: list[Alignment]) -> dict[str, float]:
+    """Kind -> share of its cases that are right."""
+    right: dict[str, Counter[bool]] = defaultdict(Counter)
+    for case, alignment in zip(made, alignments, strict=True):
+        right[case.kind][is_right(case, alignment)] += 1
+    return {kind: round(right[kind][True] / right[kind].total(), 4) for kind in RIGHT}
+
+
+def _answer(case: Case) -> Answer:
+    return Answer(case.transcription, case.transcription, case.language, "neutral", "news", "moderate", "")
+
+
+def main(arguments: list[str]) -> int:
+    romaniser = open_romaniser("builtin" if "--builtin" in arguments else "auto")
+    table: dict[str, dict[str, float]] = {kind: {} for kind in RIGHT}
+    count, cpu_s = 0, 0.0
+    for language in FIRST_CLASS:
+        made = list(cases(language))
+        aligned(made[:20], romaniser)  # tables are loaded once
+        started = time.process_time()
+        alignments = aligned(made, romaniser)
+        cpu_s += time.process_time() - started
+        count += len(made)
+        for kind, share in shares(made, alignments).items():
+            table[kind][language] = share
+    print(f"{count} pairs, {cpu_s / count * 1000:.2f} ms each, {romaniser.name}")
+    for kind, by_language in table.items():
+        print(f"{kind:26}", *(f"{code} {share:.3f}" for code, share in by_language.items()))
+    if "--write" in arguments:
+        held = {
+            "cases": count,
+            "romaniser": romaniser.name,
+            "cpu_ms": round(cpu_s / count * 1000, 3),
+            "right": table,
+        }
+        RESULTS.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    lowest = min(share for by_language in table.values() for share in by_language.values())
+    return 0 if lowest >= TARGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

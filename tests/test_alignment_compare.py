@@ -1,0 +1,212 @@
+"""Comparison with a second recogniser: normal forms, classes, tails, exclusions, and what they mean for a verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.alignment.__main__ import RESULTS, TARGET, aligned, shares
+from benchmarks.alignment.cases import RIGHT, cases
+from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing
+from lipika.alignment.indicconformer import Heard
+from lipika.alignment.numerals import in_words
+from lipika.alignment.romanise import Romaniser, open_romaniser
+from lipika.languages import FIRST_CLASS
+from lipika.models import Agreement, Alignment, Answer, AudioFacts, Clip, Lane, SegmentName
+from lipika.validation import RULES, alignment_findings, validate, with_alignment
+from lipika.validation.again import Held, judge_again
+from lipika.validation.compare import Judgement
+
+NAME = SegmentName("speaker0", 0, 500)
+CLIP = Clip(
+    name=NAME,
+    segment=NAME,
+    original_start_ms=0,
+    original_end_ms=5_000,
+    trimmed_start_ms=0,
+    trimmed_end_ms=5_000,
+    leading_pad_ms=150,
+    trailing_pad_ms=150,
+    duration_ms=5_300,
+    sample_rate_hz=16_000,
+    bit_depth=16,
+    boundary_score=1.0,
+    flags=(),
+    audio=AudioFacts(4_000, -22.0, -3.0, 35.0, 0.0, 8_000),
+    audio_digest="0" * 64,
+    trimmer_version="1",
+)
+HINDI = "मैं कल बाज़ार गया था और वहाँ से सब्ज़ी लाया।"
+
+
+def answer(text: str, language: str = "hi") -> Answer:
+    return Answer(text, text, language, "neutral", "conversational", "moderate", "")
+
+
+def one(
+    said: str, heard: str, language: str = "hi", *, romaniser: Romaniser | None = None, spoken: str = ""
+) -> Alignment:
+    pair = Pair(answer(said, language), 6_000, language, Heard(heard, spoken))
+    return compare([pair], romaniser or open_romaniser("auto"), "bundle")[0]
+
+
+# ----------------------------------------------------------------------------- the benchmark
+
+
+@pytest.mark.parametrize(
+    ("language", "romaniser"), [("ml", "aksharamukha"), ("hi", "builtin"), ("ur", "builtin")]
+)
+def test_the_benchmark_meets_its_target(language: str, romaniser: str) -> None:
+    """Devanagari, Dravidian, and the one that is not romanised; all of them are `python -m benchmarks.alignment`."""
+    made = list(cases(language))
+    right = shares(made, aligned(made, open_romaniser(romaniser)))  # type: ignore[arg-type]
+    assert set(right) == set(RIGHT)
+    assert {kind: share for kind, share in right.items() if share < TARGET} == {}
+
+
+def test_what_is_on_file_meets_the_target() -> None:
+    held = json.loads(RESULTS.read_text("utf-8"))
+    assert set(held["right"]) == set(RIGHT)
+    for by_language in held["right"].values():
+        assert set(by_language) == set(FIRST_CLASS)
+        assert min(by_language.values()) >= TARGET
+
+
+# ----------------------------------------------------------------------------- normal forms
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "language"),
+    [
+        (HINDI, "मैं कल बाजार गया था और वहां से सब्जी लाया", "hi"),
+        ("[breath] ഞാൻ വീട്ടിൽ പോകുന്നു", "ഞാന്\u200d വീട്ടില്\u200d പോകുന്നു", "ml"),
+        ("मैंने १९८४ में 25 किताबें ख़रीदीं।", "मैंने उन्नीस सौ चौरासी में पच्चीस किताबें खरीदीं", "hi"),
+        ("मेरा नंबर 98450 12345 है याद रखना", "मेरा नंबर नौ आठ चार पाँच शून्य एक दो तीन चार पाँच है याद रखना", "hi"),
+        ("इसमें 1,25,000 रुपये लगे थे भाई", "इसमें एक लाख पच्चीस हज़ार रुपये लगे थे भाई", "hi"),
+        ("مجھے 125 روپے دے دو بھائی", "مجھے ایک سو پچیس روپے دے دو بھائی", "ur"),
+        ("हम office जा रहे हैं और वहाँ से घर लौटेंगे", "हम ऑफिस जा रहे हैं और वहां से घर लौटेंगे", "hi"),
+    ],
+)
+@pytest.mark.parametrize("romaniser", ["aksharamukha", "builtin"])
+def test_the_same_words_agree_however_they_are_written(
+    said: str, heard: str, language: str, romaniser: str
+) -> None:
+    alignment = one(said, heard, language, romaniser=open_romaniser(romaniser))  # type: ignore[arg-type]
+    assert alignment.agreement is Agreement.AGREE
+    assert alignment.score is not None
+    assert alignment.score > 0.9
+    assert not alignment.missing_tail
+
+
+def test_numbers_have_several_ways_of_being_said() -> None:
+    assert in_words("1984", "hi")[0].split() == ["एक", "हज़ार", "नौ", "सौ", "चौरासी"]
+    assert any("उन्नीस सौ चौरासी" in way for way in in_words("सन 1984 में", "hi"))
+    assert "तीन पाँच" in " ".join(in_words("3.5", "hi")[0].split())
+    assert in_words("घर", "hi") == ["घर"]
+    assert len(in_words("9" * 30, "hi")) == 1  # no quantity: digit by digit
+
+
+def test_languages_are_compared_together_and_come_back_in_order() -> None:
+    pairs = [
+        Pair(answer("আমি বাড়ি যাব কাল সকালে", "bn"), 5_000, "bn", Heard("আমি বাড়ি যাব কাল সকালে", "bn")),
+        Pair(answer(HINDI), 5_000, "hi", Heard("यह किताब मेरी बहन ने लिखी है", "hi")),
+        Pair(answer("আমি বাড়ি যাব কাল সকালে", "bn"), 5_000, "bn", Heard("", "")),
+    ]
+    first, second, third = compare(pairs, open_romaniser("auto"), "bundle")
+    assert (first.score, first.agreement, first.language) == (1.0, Agreement.AGREE, "bn")
+    assert second.agreement is Agreement.REJECT
+    assert (third.score, third.excluded) == (None, "nothing_heard")
+    assert first.version.startswith("1+bundle+aksharamukha-")
+    assert compare([], open_romaniser("auto"), "bundle") == []
+
+
+def test_a_tail_that_the_answer_lacks_is_named() -> None:
+    alignment = one("मैं कल बाज़ार गया था", "मैं कल बाजार गया था और वहां से सब्जी लाया")
+    assert alignment.missing_tail == "और वहां से सब्जी लाया"
+    longer = one(HINDI, "मैं कल बाजार गया था")  # the recogniser lost it: no fault of the answer
+    assert longer.missing_tail == ""
+
+
+# ----------------------------------------------------------------------------- exclusions
+
+
+@pytest.mark.parametrize(
+    ("said", "language", "hint", "duration_ms", "reason"),
+    [
+        (HINDI, "hi", "hi", 8_000, ""),
+        ("NO_SPEECH", "none", "hi", 8_000, "no_speech"),
+        ("Hello there, how are you?", "en", "hi", 8_000, "language"),
+        (HINDI, "other", None, 8_000, "language"),
+        (HINDI, "other", "hi", 8_000, ""),
+        (HINDI, "hi", "hi", 20_001, "too_long"),
+        ("हम office में meeting and project plan discuss करेंगे", "hi", "hi", 8_000, "code_mixed"),
+        ("98450 12345", "hi", "hi", 8_000, "code_mixed"),
+        ("[UNK] ...", "hi", "hi", 8_000, "no_words"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(
+    said: str, language: str, hint: str | None, duration_ms: int, reason: str
+) -> None:
+    clip = replace(CLIP, duration_ms=duration_ms)
+    assert not_worth_hearing(answer(said, language), clip, hint) == reason
+
+
+def test_the_answers_language_comes_before_the_hint() -> None:
+    assert language_of(answer(HINDI, "mr"), "hi") == "mr"
+    assert language_of(answer(HINDI, "other"), "Hindi") == "hi"
+    assert language_of(answer("NO_SPEECH", "none"), None) == ""
+
+
+def test_too_little_is_no_verdict() -> None:
+    assert one("हाँ जी", "हाँ").excluded == "too_short"
+    assert one(HINDI, "").excluded == "nothing_heard"
+
+
+# ----------------------------------------------------------------------------- verdicts
+
+
+def test_findings_follow_the_class() -> None:
+    verdict = validate(answer(HINDI), CLIP, "hi")
+    agreeing = with_alignment(verdict, one(HINDI, HINDI))
+    assert agreeing.findings == verdict.findings
+    assert agreeing.quality_score == verdict.quality_score
+    rejected = with_alignment(verdict, one(HINDI, "यह किताब मेरी बहन ने लिखी है", spoken="mr"))
+    assert {found.code for found in rejected.findings} - {found.code for found in verdict.findings} == {
+        "cer_unrelated",
+        "spoken_language_mismatch",
+    }
+    assert rejected.quality_score == pytest.approx(verdict.quality_score * 0.2 * 0.6, abs=1e-4)
+    assert rejected.asr == Lane(eligible=False, reasons=("cer_unrelated", "spoken_language_mismatch"))
+    cut = with_alignment(verdict, one("मैं कल बाज़ार गया था", "मैं कल बाजार गया था और वहां से सब्जी लाया"))
+    assert "tail_missing" in {found.code for found in cut.findings}
+    assert "cer_high" not in {found.code for found in cut.findings}
+
+
+def test_an_alignment_takes_the_place_of_the_last_one() -> None:
+    verdict = validate(answer(HINDI), CLIP, "hi")
+    other, same = one(HINDI, "यह किताब मेरी बहन ने लिखी है"), one(HINDI, HINDI)
+    rejected = with_alignment(verdict, other)
+    assert with_alignment(rejected, other) == rejected
+    assert (
+        with_alignment(rejected, same)
+        == with_alignment(verdict, same)
+        == replace(verdict, score_parts={**verdict.score_parts, "alignment": 1.0})
+    )
+
+
+def test_hindi_and_urdu_are_one_to_the_ear() -> None:
+    aligned_urdu = one("میں گھر جا رہا ہوں", "میں گھر جا رہا ہوں", "ur", spoken="hi")
+    assert alignment_findings(aligned_urdu) == ()
+    aside = excluded("too_long", "hi", open_romaniser("builtin"), "bundle")
+    assert alignment_findings(aside) == ()
+    assert aside.version == "1+bundle+builtin"
+
+
+def test_judging_again_keeps_what_a_second_recogniser_found() -> None:
+    verdict = with_alignment(validate(answer(HINDI), CLIP, "hi"), one(HINDI, "यह किताब मेरी बहन ने लिखी है"))
+    held = Held(answer(HINDI), CLIP, "hi", verdict.findings, Judgement.of(verdict))
+    (again,) = judge_again([held], [])
+    assert again == verdict
+    assert all(RULES[code].later for code in ("cer_high", "cer_unrelated", "tail_missing"))
