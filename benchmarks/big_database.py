@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -211,15 +212,13 @@ def questions(size: Size) -> dict[str, Question]:
 
 async def measure(database: Database, size: Size, rounds: int = 7) -> list[Timing]:
     """Ask each question once to warm up, then `rounds` times."""
-    return [
-        await _timed(name, lambda ask=ask: ask(database), rounds) for name, ask in questions(size).items()
-    ]
+    return [await _timed(name, partial(ask, database), rounds) for name, ask in questions(size).items()]
 
 
 async def measure_pages(database: Database, rounds: int = 7) -> list[Timing]:
     """The same with the pages of the board."""
     async with a_board(database) as url, aiohttp.ClientSession(url) as session:
-        return [await _timed(f"page {page}", lambda page=page: load(session, page), rounds) for page in PAGES]
+        return [await _timed(f"page {page}", partial(load, session, page), rounds) for page in PAGES]
 
 
 async def _timed(name: str, ask: Callable[[], Awaitable[object]], rounds: int) -> Timing:
