@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,6 +35,27 @@ async def finish(stage: Stage) -> None:
     table = rows(stage.database_url, "select segment_file from transcription_results order by 1")
     assert sorted(in_tar) == [row.segment_file for row in table]
     assert len(in_tar) == 12
+
+
+async def test_answers_to_ogg_are_known_again_though_its_bytes_never_are(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with a_stage(tmp_path, database_url) as stage:
+        await stage.queue(1, 10)
+        first = await stage.work_until(4, send_format="ogg")
+        rest = await stage.work(send_format="ogg")
+        assert rest.worker.progress.reused == first.engine.totals.returned >= 4
+        assert rest.engine.totals.requests == 10 - rest.worker.progress.reused
+        (tar,) = stage.out.glob("*.tar")
+        with tarfile.open(tar) as archive:
+            files = [archive.extractfile(name) for name in archive.getnames() if name.endswith(".flac")]
+            packed = [file.read() for file in files if file]
+        assert [flac[:4] for flac in packed] == [b"fLaC"] * 10
+        sent = {
+            row.audio_digest for row in rows(database_url, "select audio_digest from transcription_results")
+        }
+        assert len(sent) == 10
+        assert not sent.intersection(hashlib.sha256(flac).hexdigest() for flac in packed)
 
 
 async def test_answers_are_saved_in_rows_and_objects_and_used_again(stage: Stage) -> None:

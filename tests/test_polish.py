@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lipika.audio import Audio, Samples, decode, encode_flac, power_of
 from lipika.errors import SegmentError
-from lipika.models import PolishedClip, SegmentName
+from lipika.models import PolishedClip, SegmentName, SendFormat
 from lipika.polish import (
     CUT_AFTER_MS,
     CUT_UNTIL_MS,
@@ -430,6 +430,23 @@ def test_packed_keeps_rate_and_depth_and_sent_is_16_khz_16_bit(rate: int, depth:
     assert sent.duration_ms == packed.duration_ms == 3_200
     assert not sent.samples[:2_000].any()
     assert (polished.sent is polished.packed) == ((rate, depth) == (16_000, 16))
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_ogg_is_sent_and_flac_is_packed(rate: int) -> None:
+    data = flac(signal(pause(200), talk(14_000), pause(200), rate=rate), rate)
+    plain = polish_segment(named(14.4), data)
+    once, twice = (polish_segment(named(14.4), data, SendFormat.OGG) for _ in range(2))
+    for as_flac, one, other in zip(plain.clips, once.clips, twice.clips, strict=True):
+        assert one.packed == as_flac.packed
+        assert (one.sent[:4], one.sent_format) == (b"OggS", "ogg")
+        assert one.sent != other.sent, "the serial number of an Ogg is random ..."
+        assert one.clip.audio_digest == other.clip.audio_digest, "... and must not matter"
+        assert one.clip.audio_digest != as_flac.clip.audio_digest, "another sound for the model"
+        heard, meant = decode(one.sent), decode(as_flac.sent)
+        assert (heard.sample_rate_hz, len(heard.samples)) == (16_000, len(meant.samples))
+        error = heard.samples.astype(float) - meant.samples
+        assert np.square(error).mean() < 0.25 * np.square(meant.samples.astype(float)).mean()
 
 
 def test_stereo_is_one_voice() -> None:

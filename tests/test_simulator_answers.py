@@ -18,6 +18,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipika.audio import Audio, encode_ogg
 from lipika.languages import LANGUAGES
 from lipika.models import Answer
 from lipika.simulator.answers import hinted_language, known_fields, transcribe
@@ -62,6 +63,15 @@ def test_silence_is_decided_by_the_peak(level: float, silent: bool) -> None:
 def test_what_is_not_audio_is_said_to_be_unreadable(data: bytes) -> None:
     with pytest.raises(UnreadableAudio):
         _listen(data)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.001, 0.3])
+def test_ogg_is_heard_too(level: float) -> None:
+    noise = np.random.default_rng(1).normal(0, level, 6 * 16_000)
+    data = encode_ogg(Audio(np.clip(noise * 32_767, -32_768, 32_767).astype(np.int16), 16_000, 16))
+    thorough, light = _listen(data), glance(base64.b64encode(data))
+    assert light.duration_s == thorough.duration_s == 6
+    assert light.silent == (level == 0)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1])

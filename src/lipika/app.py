@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -38,10 +39,10 @@ from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
-from lipika.models import NewVideo
+from lipika.models import NewVideo, SendFormat
 from lipika.partials import Partials
 from lipika.pipeline import AskedAs, Place, Progress, Tools
-from lipika.polishers import Polishers
+from lipika.polishers import Polishers, polished
 from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
@@ -272,18 +273,14 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
     lease = Lease(settings.lease_seconds)
     stores = Stores(store_settings(settings))
     results = Results(database)
-    threads = os.cpu_count() or 1
-    processes = threads if settings.worker_processes is None else settings.worker_processes
     room = ByteBudget(settings.max_buffer_mb << 20)
     alerts: list[Alert] = []
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
             open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
         )
-        executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="audio"))
-        polishers = await stack.enter_async_context(
-            Polishers(executor, processes, 2 * max(threads, processes))
-        )
+        executor = stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="audio"))
+        polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
 
         def target(key: str) -> Place:
@@ -343,6 +340,18 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
         )
         sink.on_lost = worker.forget
         yield Running(info.worker_id, worker, engine, room)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _polishers(settings: Settings, threads: ThreadPoolExecutor) -> Polishers:
+    given = settings.worker_processes
+    processes = _cores() if given is None else given
+    work = partial(polished, send_format=SendFormat(settings.send_format))
+    return Polishers(threads, processes, turns=2 * max(processes, _cores()), work=work)
 
 
 async def _flush_last(sink: ResultSink) -> None:

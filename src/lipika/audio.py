@@ -52,6 +52,7 @@ FLAC_COMPRESSION = 0.0
 
 FLOOR_DBFS = -100.0  # stands for digital silence
 
+_WRITE_FRAMES = 1 << 16  # at a time: libsndfile keeps what it gives to Vorbis on the stack
 _BLOCK_VALUES = 1 << 21  # decoded at a time, over all channels: memory follows the audio, not its header
 _FRAMES_UNKNOWN = 1 << 62  # libsndfile reports more than this for a stream whose header states no length
 _INTEGER_DEPTHS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 24}
@@ -152,18 +153,21 @@ def _decode_plain(data: bytes) -> Audio | None:
 
 def encode_flac(audio: Audio) -> bytes:
     """FLAC at the audio's own rate and depth. The same samples give the same bytes."""
+    return _encoded(
+        audio, format="FLAC", subtype=_FLAC_SUBTYPES[audio.bit_depth], compression_level=FLAC_COMPRESSION
+    )
+
+
+def encode_ogg(audio: Audio) -> bytes:
+    """Vorbis in Ogg. libsndfile gives each file a random serial number: the bytes are others every time."""
+    return _encoded(audio, format="OGG", subtype="VORBIS")
+
+
+def _encoded(audio: Audio, **coding: object) -> bytes:
     with _scratch_file() as fd:
-        with _Stream(
-            fd,
-            "w",
-            samplerate=audio.sample_rate_hz,
-            channels=1,
-            format="FLAC",
-            subtype=_FLAC_SUBTYPES[audio.bit_depth],
-            compression_level=FLAC_COMPRESSION,
-            closefd=False,
-        ) as stream:
-            stream.write(audio.samples)
+        with _Stream(fd, "w", samplerate=audio.sample_rate_hz, channels=1, closefd=False, **coding) as stream:
+            for start in range(0, len(audio.samples), _WRITE_FRAMES):
+                stream.write(audio.samples[start : start + _WRITE_FRAMES])
         return os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0)
 
 

@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     )
     max_in_flight: int = Field(2000, ge=1, le=20_000, description="Requests in flight at most, per worker.")
     max_buffer_mb: int = Field(128, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
+    send_format: Literal["flac", "ogg"] = Field(
+        "flac",
+        description="How clips are sent: FLAC, or Vorbis in Ogg: a third of the bytes, ten times the CPU.",
+    )
     worker_processes: int | None = Field(
         None, ge=0, le=256, description="Processes that polish; 0: threads instead; empty: one for each core."
     )

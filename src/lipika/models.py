@@ -90,17 +90,25 @@ class Clip:
     boundary_score: float  # 0..1, 1 = both edges in silence
     flags: tuple[str, ...]  # forced_cut, abrupt_start, abrupt_end, ...
     audio: AudioFacts
-    audio_digest: str  # sha256 hex of the sent bytes: what an answer belongs to
+    audio_digest: str  # sha256 hex of what was sent, by which an answer is known again (`polish.sent_digest`)
     trimmer_version: str
+
+
+class SendFormat(StrEnum):
+    """How a clip goes to the model."""
+
+    FLAC = "flac"
+    OGG = "ogg"  # Vorbis: lossy
 
 
 @dataclass(frozen=True, slots=True)
 class PolishedClip:
-    """A clip with its two encodings; they are the same object where the source is 16 kHz, 16-bit already."""
+    """A clip with its two encodings; the same object where FLAC is sent and the source is 16 kHz, 16-bit already."""
 
     clip: Clip
     packed: bytes  # FLAC, mono, source rate and depth
-    sent: bytes  # FLAC, mono, 16 kHz, 16-bit
+    sent: bytes  # mono, 16 kHz, 16-bit
+    sent_format: SendFormat = SendFormat.FLAC
 
 
 @dataclass(frozen=True, slots=True)

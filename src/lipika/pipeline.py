@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,8 @@ class Progress:
     failed: int = 0
     reused: int = 0
     audio_ms: int = 0
+    held_bytes: int = 0  # of clips in memory, to be sent or under way
+    spooled_bytes: int = 0  # of clips on disk, to be packed
     waits_for: str = ""  # what no work can go on without, in words
 
 
@@ -141,7 +143,7 @@ async def transcribe_video(
         WorkerStop: the provider refuses everything.
         Unavailable: the store is away, or the disk for work in progress is full.
     """
-    with Spool(tools.spool_dir) as spool:
+    with Spool(tools.spool_dir) as spool, _counted(spool, tools.progress):
         job = _Job(video, tools, spool, earlier, accounting)
         await job.find_language(source)
         try:
@@ -294,7 +296,9 @@ class _Job:
         stem = polished.clip.name.stem
         if not await self._spooled(lambda: self.spool.add_clip(stem, polished.packed)):
             return False
+        self.tools.progress.spooled_bytes += len(polished.packed)
         await self.tools.room.acquire(len(polished.sent))
+        self.tools.progress.held_bytes += len(polished.sent)
         return True
 
     async def _spooled(self, write: Callable[[], None]) -> bool:
@@ -317,7 +321,12 @@ class _Job:
 
     def leave(self, polished: PolishedClip) -> Callable[[object], None]:
         """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
-        return lambda _task: self.tools.room.release(len(polished.sent))
+
+        def give_back(_task: object) -> None:
+            self.tools.room.release(len(polished.sent))
+            self.tools.progress.held_bytes -= len(polished.sent)
+
+        return give_back
 
     async def ask(self, polished: PolishedClip) -> None:
         """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason."""
@@ -342,6 +351,7 @@ class _Job:
             system_prompt=prompt.system_prompt(self.language),
             clip_prompt=prompt.clip_prompt(clip.duration_ms),
             audio=polished.sent,
+            audio_format=polished.sent_format,
             audio_ms=clip.duration_ms,
             max_output_tokens=prompt.max_output_tokens(clip.duration_ms, self.language),
             varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
@@ -510,6 +520,15 @@ class _Job:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.tools.threads, work)
+
+
+@contextmanager
+def _counted(spool: Spool, progress: Progress) -> Iterator[None]:
+    """Takes a video's clips off the count when its spool goes."""
+    try:
+        yield
+    finally:
+        progress.spooled_bytes -= spool.clip_bytes
 
 
 _STORE_RETRY_S = 2.0

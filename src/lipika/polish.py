@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,7 @@ from lipika.audio import (
     dbfs,
     decode,
     encode_flac,
+    encode_ogg,
     encode_padded,
     energy,
     mean_level,
@@ -36,7 +38,7 @@ from lipika.audio import (
 )
 from lipika.errors import SegmentError
 from lipika.flac import Stream
-from lipika.models import Clip, Discard, PolishedClip, SegmentName
+from lipika.models import Clip, Discard, PolishedClip, SegmentName, SendFormat
 
 TRIMMER_VERSION = "2"  # raise it with every change that can alter a clip
 
@@ -102,7 +104,9 @@ class PolishedSegment:
 # ----------------------------------------------------------------------------- segment -> clips
 
 
-def polish_segment(name: SegmentName, data: bytes) -> PolishedSegment:
+def polish_segment(
+    name: SegmentName, data: bytes, send_format: SendFormat = SendFormat.FLAC
+) -> PolishedSegment:
     """Split, trim, pad and encode one segment.
 
     Offsets are counted in samples from the start that the name gives. Where the name's duration is off by
@@ -119,13 +123,19 @@ def polish_segment(name: SegmentName, data: bytes) -> PolishedSegment:
     mismatch = abs(audio.duration_ms - (name.end_ms - name.start_ms)) > MISMATCH_MS
     extra_flags = ("duration_mismatch",) if mismatch else ()
     source = Stream.find(data)
-    clips = tuple(_clip(name, audio, source, part, extra_flags) for part in parts if part.discard is None)
+    make = partial(_clip, name, audio, source, extra_flags, send_format)
+    clips = tuple(make(part) for part in parts if part.discard is None)
     discards = tuple(_discard(name, audio, part) for part in parts if part.discard is not None)
     return PolishedSegment(clips, discards if clips else (_whole(name, audio, discards),))
 
 
 def _clip(
-    name: SegmentName, audio: Audio, source: Stream | None, part: Part, extra_flags: tuple[str, ...]
+    name: SegmentName,
+    audio: Audio,
+    source: Stream | None,
+    extra_flags: tuple[str, ...],
+    send_format: SendFormat,
+    part: Part,
 ) -> PolishedClip:
     rate = audio.sample_rate_hz
     pad = samples_in(PAD_MS, rate)
@@ -133,7 +143,7 @@ def _clip(
     padded = with_pads(kept, pad)
     packed = encode_padded(padded, pad, source, part.keep_start)
     heard = to_sent(padded)
-    sent = packed if heard is padded else encode_flac(heard)
+    sent = _sent(heard, send_format, packed if heard is padded else None)
     clip = Clip(
         name=_clip_name(name, part, rate),
         segment=name,
@@ -149,10 +159,24 @@ def _clip(
         boundary_score=part.boundary_score,
         flags=part.flags + extra_flags,
         audio=measure(kept, to_ms(part.speech_samples, rate), part.power),
-        audio_digest=hashlib.sha256(sent).hexdigest(),
+        audio_digest=sent_digest(heard, send_format, sent),
         trimmer_version=TRIMMER_VERSION,
     )
-    return PolishedClip(clip, packed, sent)
+    return PolishedClip(clip, packed, sent, send_format)
+
+
+def _sent(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:
+    """What goes to the model; `packed` where that is the same audio."""
+    if send_format is SendFormat.OGG:
+        return encode_ogg(heard)
+    return packed if packed is not None else encode_flac(heard)
+
+
+def sent_digest(heard: Audio, send_format: SendFormat, sent: bytes) -> str:
+    """SHA-256 of the bytes that are sent; of the samples that went into an Ogg, whose bytes are random in part."""
+    if send_format is SendFormat.FLAC:
+        return hashlib.sha256(sent).hexdigest()
+    return hashlib.sha256(b"vorbis\0" + heard.samples.tobytes()).hexdigest()
 
 
 def with_pads(audio: Audio, pad: int) -> Audio:

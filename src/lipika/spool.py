@@ -72,6 +72,11 @@ class Spool:
         self._result_at.append(_MISSING)
         self._result_sizes.append(0)
 
+    @property
+    def clip_bytes(self) -> int:
+        """Bytes of audio."""
+        return sum(self._clip_sizes)
+
     def add_result(self, stem: str, document: bytes) -> None:
         """Append a clip's transcription document.
 

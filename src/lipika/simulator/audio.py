@@ -27,6 +27,11 @@ _PAUSE_BITS = 5.0  # a frame this many bits a sample below the loud ones is a pa
 _QUIET_BITS = 8.0  # no frame above: may be silent, worth decoding
 _SILENT_BYTES_PER_SAMPLE = 1 / 16  # digital silence takes a twentieth of that, speech twenty times it
 
+_SILENT_OGG_BYTES, _SILENT_OGG_BYTES_PER_S = (
+    4_000,
+    300,
+)  # Vorbis headers, and digital silence with some margin
+
 
 class UnreadableAudio(ValueError):
     """The bytes are not audio of a kind that libsndfile reads."""
@@ -112,22 +117,42 @@ def listen(data: bytes, *, silence_peak_dbfs: float) -> Heard:
 def glance(base64_text: bytes) -> Heard:
     """As `listen`, from the header and the size alone: nothing but the header is decoded.
 
-    The digest is that of the audio's MD5 in the header (of the text, where the encoder left it out), so it
-    is *not* the SHA-256 of the file.
+    The digest is that of the audio's MD5 in the header (of the text, where there is none), so it is *not* the
+    SHA-256 of the file.
 
     Raises:
-        UnreadableAudio: not a FLAC file.
+        UnreadableAudio: neither FLAC nor Vorbis in Ogg.
     """
     try:
         info = StreamInfo.parse(decode_base64(base64_text[:_HEADER_BASE64]))
     except ValueError:
         info = None
     if info is None:
-        raise UnreadableAudio("the light profile reads FLAC only")
+        return _glance_at_ogg(base64_text)
     marks = info.md5 if any(info.md5) else base64_text
     silent = len(base64_text) * 3 / 4 < _HEADER_BYTES + info.samples * _SILENT_BYTES_PER_SAMPLE
     speech_s = 0.0 if silent else _usual_speech_s(info.duration_s)
     return Heard(hashlib.sha256(marks).digest(), info.duration_s, speech_s, silent)
+
+
+def _glance_at_ogg(base64_text: bytes) -> Heard:
+    """From the sample rate in the first page and the number of samples in the last (RFC 3533, Vorbis I 4.2.2)."""
+    data = decode_base64(base64_text)
+    head, last = data.find(b"\x01vorbis"), data.rfind(b"OggS")
+    if not data.startswith(b"OggS") or head < 0:
+        raise UnreadableAudio("the light profile reads FLAC and Vorbis in Ogg only")
+    rate_hz = int.from_bytes(data[head + 12 : head + 16], "little")
+    samples = int.from_bytes(data[last + 6 : last + 14], "little")
+    if not rate_hz or not samples:
+        raise UnreadableAudio("an Ogg without samples")
+    duration_s = samples / rate_hz
+    silent = len(data) < _SILENT_OGG_BYTES + _SILENT_OGG_BYTES_PER_S * duration_s
+    return Heard(
+        hashlib.sha256(base64_text).digest(),
+        duration_s,
+        0.0 if silent else _usual_speech_s(duration_s),
+        silent,
+    )
 
 
 def decode_base64(text: bytes) -> bytes:

@@ -1,0 +1,75 @@
+"""Polishing beside the event loop: the same outcomes in threads and in processes, whatever dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from lipika.audio import Audio, encode_flac
+from lipika.polish import PolishedSegment
+from lipika.polishers import KILLED, Polishers, Work, polished
+from lipika.tars import BadMember, Member, MemberKind
+
+
+def segment(number: int, seconds: float = 2.5) -> Member:
+    samples = np.random.default_rng(number).normal(0, 3_000, round(seconds * 16_000)).astype(np.int16)
+    name = f"speaker_{number * 1000:05d}_{number * 1000 + round(seconds * 100):05d}.flac"
+    return Member(name, MemberKind.SEGMENT, encode_flac(Audio(samples, 16_000, 16)))
+
+
+def deadly(members: Sequence[Member | BadMember]) -> list[PolishedSegment]:
+    """As a codec that crashes on one particular segment."""
+    if any(member.name.startswith("speaker_03000") for member in members):
+        os._exit(9)
+    return polished(members)
+
+
+@asynccontextmanager
+async def polishers(processes: int, after: int = 0, work: Work = polished) -> AsyncIterator[Polishers]:
+    with ThreadPoolExecutor(1) as threads:
+        async with Polishers(threads, processes, 2, after=after, work=work) as found:
+            yield found
+
+
+async def test_threads_and_processes_give_the_same() -> None:
+    bad: list[Member | BadMember] = [
+        BadMember("x.flac", "bad_name", "no times", MemberKind.SEGMENT),
+        Member("a_00000_00300.flac", MemberKind.SEGMENT, b"fLaC and nothing more"),
+    ]
+    members: list[Member | BadMember] = [*map(segment, range(4)), *bad, segment(9, seconds=1.0)]
+    async with polishers(0) as threads, polishers(2) as processes:
+        in_threads = await threads.polish(members)
+        in_processes = await processes.polish(members)
+    assert in_threads == in_processes
+    assert [len(each.clips) for each in in_processes] == [1, 1, 1, 1, 0, 0, 0]
+    assert [each.discards[0].reason for each in in_processes[4:]] == ["bad_name", "bad_audio", "too_short"]
+    clip = in_processes[0].clips[0]
+    assert clip.packed is clip.sent, "16 kHz audio travels once"
+
+
+async def test_a_segment_that_kills_is_a_discard_and_takes_nothing_with_it() -> None:
+    members = [segment(number) for number in (2, 3, 4)]
+    async with polishers(2, work=deadly) as found:
+        first, second = found.polish(members[:2]), found.polish(members[2:])
+        outcomes = [*await first, *await second]
+        after = await found.polish(members[2:])  # there are processes again
+    assert [len(each.clips) for each in outcomes] == [1, 0, 1]
+    assert [discard.reason for discard in outcomes[1].discards] == [KILLED]
+    assert outcomes[1].discards[0].whole_segment
+    assert after == outcomes[2:]
+
+
+async def test_processes_start_only_when_there_is_enough_work() -> None:
+    def where(found: Polishers) -> bool:
+        return found._pool is None
+
+    async with polishers(1, after=3) as found:
+        await found.polish([segment(0), segment(1)])
+        await found.polish([segment(2)])
+        assert where(found)
+        await found.polish([segment(3)])
+        assert not where(found)
