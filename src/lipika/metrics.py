@@ -149,6 +149,7 @@ def _state(view: WorkerView) -> Iterator[Metric]:
     yield _gauge("videos_open", "Videos under way.", {(): worker.held})
     yield _gauge("buffer_bytes", "Polished audio in memory.", {(): room.used})
     yield _gauge("buffer_limit_bytes", "How much of it there may be (MAX_BUFFER_MB).", {(): room.limit})
+    yield _gauge("spool_bytes", "Polished audio on disk, to be packed.", {(): worker.progress.spooled_bytes})
     yield _gauge("draining", "1: told to stop, claims and sends nothing more.", {(): float(worker.draining)})
     reason = worker.progress.waits_for or engine.limited_by()
     yield _gauge(

@@ -71,7 +71,6 @@ class Progress:
     failed: int = 0
     reused: int = 0
     audio_ms: int = 0
-    held_bytes: int = 0  # of clips in memory, to be sent or under way
     spooled_bytes: int = 0  # of clips on disk, to be packed
     waits_for: str = ""  # what no work can go on without, in words
 
@@ -298,7 +297,6 @@ class _Job:
             return False
         self.tools.progress.spooled_bytes += len(polished.packed)
         await self.tools.room.acquire(len(polished.sent))
-        self.tools.progress.held_bytes += len(polished.sent)
         return True
 
     async def _spooled(self, write: Callable[[], None]) -> bool:
@@ -321,12 +319,7 @@ class _Job:
 
     def leave(self, polished: PolishedClip) -> Callable[[object], None]:
         """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
-
-        def give_back(_task: object) -> None:
-            self.tools.room.release(len(polished.sent))
-            self.tools.progress.held_bytes -= len(polished.sent)
-
-        return give_back
+        return lambda _task: self.tools.room.release(len(polished.sent))
 
     async def ask(self, polished: PolishedClip) -> None:
         """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason."""

@@ -60,6 +60,7 @@ class Snapshot:
     in_flight: int
     queued: int
     buffer_mb: float
+    spool_mb: float
     rpm: int
     rpm_limit: int | None
     tpm: int
@@ -117,6 +118,7 @@ class Watch:
             in_flight=self._engine.in_flight,
             queued=self._engine.queued,
             buffer_mb=self._room.used / (1 << 20),
+            spool_mb=progress.spooled_bytes / (1 << 20),
             rpm=rpm,
             rpm_limit=budget.requests_per_minute if budget else None,
             tpm=tpm,
@@ -193,8 +195,9 @@ def panel(now: Snapshot, title: str) -> Panel:
         _pair("no speech", f"{now.no_speech:,}"),
         _pair("failed", f"{now.failed:,}"),
         _pair("discarded", f"{now.discarded:,}"),
-        _pair("limit", now.binds or "the batch window"),
+        _pair("spooled", f"{now.spool_mb:,.0f} MB"),
     )
+    grid.add_row(_pair("limit", now.binds or "the batch window"))
     parts: list[RenderableType] = [_bar(now), grid]
     if now.eta_basis:
         parts.append(Text(now.eta_basis, style="dim"))
