@@ -27,6 +27,7 @@ from lipika.cli_fleet import add_to as add_fleet_commands
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.errors import LipikaError, UsageError
+from lipika.tuning import settle_in
 
 T = TypeVar("T")
 
@@ -126,6 +127,7 @@ def run(
             provider=provider.value if provider else None, lipika_data_dir=data_dir, output_url=out_url
         )
         require_key(settings)
+        settle_in()
         if not settings.output_url:
             raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
         videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
@@ -278,6 +280,7 @@ def worker(
 
     async def job() -> Any:
         settings = load_settings(provider=provider.value if provider else None, lipika_data_dir=data_dir)
+        settle_in()
         async with open_database(settings, wait_s=WORKER_WAIT_S) as database:
             return await work(settings, database, show, until_empty=until_empty)
 

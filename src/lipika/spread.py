@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from typing import TypeVar
 
 from lipika.errors import UsageError
+from lipika.tuning import settle_in
 
 Unit = TypeVar("Unit")
 Outcome = TypeVar("Outcome")
@@ -75,6 +76,7 @@ def executor(jobs: int) -> Executor:
 def _begin() -> None:
     """In a new process: Ctrl-C is the parent's business, and without the parent there is nobody to work for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settle_in()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
