@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -86,6 +90,22 @@ def test_status_for_people_says_the_same(lipika: Lipika) -> None:
     assert "429s in the last minute (in all): rate_minute 4 (4)" in text
     assert "80 of 100" in text
     assert "it [broke]" in text
+
+
+def test_status_goes_on_until_it_is_interrupted(lipika: Lipika, database_url: str) -> None:
+    del lipika  # for the database it fills
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lipika", "status", "--watch", "--json"],
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database_url},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        for _ in range(2):
+            assert json.loads(process.stdout.readline())["queue"]["done"] == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
 
 
 def test_workers_are_listed_and_drained(lipika: Lipika, database_url: str) -> None:

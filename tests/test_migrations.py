@@ -232,6 +232,8 @@ async def test_the_public_role_has_no_rights_even_where_the_platform_gives_them(
             for name in sorted(TABLES | VIEWS):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(sql.SQL("select * from {}").format(sql.Identifier(name)))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("select lipika_shard()")
         async with empty.connection() as connection:
             await connection.execute(
                 "alter default privileges in schema public revoke all on tables from anon"

@@ -169,8 +169,8 @@ begin
 end
 $$;
 
--- The triggers below share one form. `changes` lists rows that came with sign 1 and rows that went with sign -1; which
--- of the two there are depends on the operation.
+-- The triggers below share one form, and count with their owner's rights, whoever may write the rows. `changes` lists
+-- rows that came with sign 1 and rows that went with sign -1; which of the two there are depends on the operation.
 create or replace function lipika_changes(p_operation text, p_columns text) returns text
 language sql immutable set search_path = public, pg_temp as $$
   select case p_operation
@@ -181,7 +181,7 @@ language sql immutable set search_path = public, pg_temp as $$
 $$;
 
 create or replace function lipika_count_queue() returns trigger
-language plpgsql set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if tg_op = 'TRUNCATE' then
     delete from queue_counts;
@@ -224,7 +224,7 @@ end
 $$;
 
 create or replace function lipika_count_clips() returns trigger
-language plpgsql set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if tg_op = 'TRUNCATE' then
     delete from clip_counts;
@@ -266,7 +266,7 @@ end
 $$;
 
 create or replace function lipika_count_flags() returns trigger
-language plpgsql set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if tg_op = 'TRUNCATE' then
     delete from flag_counts;
@@ -304,7 +304,7 @@ language sql immutable set search_path = public, pg_temp as $$
 $$;
 
 create or replace function lipika_count_batches() returns trigger
-language plpgsql set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if tg_op = 'TRUNCATE' then
     delete from batch_hours;
@@ -363,7 +363,7 @@ end
 $$;
 
 create or replace function lipika_flag_language() returns trigger
-language plpgsql set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   select coalesce(q.language, 'unknown') into new.language from video_queue q where q.video_id = new.video_id;
   new.language := coalesce(new.language, 'unknown');
@@ -524,6 +524,17 @@ begin
     execute format('revoke all on table %I from public', relation);
     for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
       execute format('revoke all on table %I from %I', relation, grantee);
+    end loop;
+  end loop;
+  -- Nor are the functions anybody else's to call, save the one that a view calls for whoever may read the view.
+  for relation in
+    select p.oid::regprocedure from pg_proc p
+    where p.pronamespace = 'public'::regnamespace and p.proname like 'lipika\_%'
+      and p.proname <> 'lipika_worker_state'
+  loop
+    execute format('revoke all on function %s from public', relation);
+    for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+      execute format('revoke all on function %s from %I', relation, grantee);
     end loop;
   end loop;
 end
