@@ -44,14 +44,8 @@ begin
       ('workers', 'lipika_dashboard', 'select, update'),
       ('provider_budgets', 'lipika_dashboard', 'select, insert, update'),
       ('transcription_flags', 'lipika_dashboard', 'select, update'),
-      -- Sums that triggers keep for whoever changes a row.
-      ('queue_counts', 'lipika_worker', 'select, insert, update, delete'),
-      ('queue_counts', 'lipika_dashboard', 'select, insert, update, delete'),
-      ('clip_counts', 'lipika_worker', 'select, insert, update, delete'),
-      ('flag_counts', 'lipika_worker', 'select, insert, update, delete'),
-      ('flag_counts', 'lipika_dashboard', 'select, insert, update, delete'),
-      ('batch_hours', 'lipika_worker', 'select, insert, update, delete'),
-      ('batch_minutes', 'lipika_worker', 'select, insert, update, delete'),
+      -- Sums are kept by triggers with the owner's rights; a worker's panel reads how far the queue is.
+      ('queue_counts', 'lipika_worker', 'select'),
       -- Everything, to be read. The dashboard is a reader, too.
       ('video_queue', 'lipika_reader', 'select'),
       ('workers', 'lipika_reader', 'select'),
@@ -92,7 +86,7 @@ begin
     end if;
   end loop;
 
-  -- Public has been refused these: reserving takes a worker's rights, counting those of whoever changes a row.
+  -- Public has been refused these; reserving takes a worker's rights.
   for function in
     select oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace and proname like 'lipika\_%'
   loop
