@@ -128,12 +128,11 @@ from generate_series(%(first)s::int * 60, %(last)s::int * 60 - 1) minute
 cross join generate_series(0, %(workers)s - 1) n
 
 -- name: minutes
--- Parts are a minute apart by the clock of whoever builds, so two may meet.
 insert into worker_minutes (minute, worker_id, provider, rpm, tpm, usd, clips, rate_limited, errors, in_flight)
 select date_trunc('minute', now()) - minute * interval '1 minute', 'worker-' || n, 'aistudio', 100, 70000, 0.06, 97, 2, 1, 40
 from generate_series(%(first)s::int * 60, %(last)s::int * 60 - 1) minute
 cross join generate_series(0, %(workers)s - 1) n
-on conflict do nothing
+on conflict do nothing -- the clock may have gone on since the part before
 
 -- name: rollup
 insert into quality_rollup

@@ -100,7 +100,7 @@ async def a_board(
 ) -> AsyncIterator[str]:
     """The URL of a board that runs in this loop."""
     settings = load_settings(database_url=database_url, output_url=output_url)
-    async with Database(database_url) as database:
+    async with Database(database_url, wait_seconds=1.0) as database:
         board = make_board(settings, database, Access(token, read_only))
         board = replace(board, live_s=live_s, signer=signer or board.signer)
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -122,6 +123,7 @@ class Lookout:
         self._look: Look | None = None
         self._taken = float("-inf")
         self.watchers = 0
+        self.closing = asyncio.Event()  # the server ends: whoever watches is let go
 
     async def look(self, board: Board, max_age_s: float) -> Look:
         async with self._lock:
@@ -173,9 +175,10 @@ async def _events(request: Request, lookout: Lookout) -> AsyncIterator[bytes]:
     board = board_of(request)
     lookout.watchers += 1
     try:
-        while board.signer.session_is_open(request.state.session):
+        while board.signer.session_is_open(request.state.session) and not lookout.closing.is_set():
             yield await _event(request, board, lookout)
-            await asyncio.sleep(board.live_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lookout.closing.wait(), board.live_s)
     finally:
         lookout.watchers -= 1
 

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from lipika.app import Stores, open_database, store_settings
 from lipika.config import Settings
@@ -101,7 +101,7 @@ def make_board(settings: Settings, database: Database, access: Access) -> Board:
     )
 
 
-async def serve(app: ASGIApp, listen: Listen, ready: Callable[[str], object] = lambda _url: None) -> None:
+async def serve(app: Starlette, listen: Listen, ready: Callable[[str], object] = lambda _url: None) -> None:
     """Serve until SIGINT or SIGTERM, or until it is cancelled; `ready` is told the URL once the board listens.
 
     Raises:
@@ -124,7 +124,7 @@ async def serve(app: ASGIApp, listen: Listen, ready: Callable[[str], object] = l
     except OSError as error:
         listening.close()
         raise UsageError(f"--tls-cert, --tls-key: {error}") from None
-    server = _Server(config, lambda: ready(_url(listening, listen)))
+    server = _Server(config, lambda: ready(_url(listening, listen)), app.state.lookout.closing.set)
     try:
         await server.serve(sockets=[listening])
     except asyncio.CancelledError:
@@ -150,13 +150,20 @@ def _bind(listen: Listen) -> socket.socket:
 class _Server(uvicorn.Server):
     """Says when it listens. A person's Ctrl-C is no failure: uvicorn would raise the signal again at its end."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], object], closing: Callable[[], object]
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._closing = closing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
