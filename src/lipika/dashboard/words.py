@@ -209,6 +209,11 @@ def parts(values: Iterable[tuple[str, float]]) -> list[tuple[str, float, float]]
     return found
 
 
+def column(value: float, top: float) -> float:
+    """The height of a column in percent; what is not nothing can be seen."""
+    return round(max(100 * value / top, 1.5), 2) if value else 0.0
+
+
 FILTERS: Mapping[str, Callable[..., object]] = {
     "n": number,
     "short": short,
@@ -229,4 +234,4 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "lane": lane,
     "provider": provider,
 }
-GLOBALS: Mapping[str, Callable[..., object]] = {"spark": spark, "parts": parts}
+GLOBALS: Mapping[str, Callable[..., object]] = {"spark": spark, "parts": parts, "column": column}
