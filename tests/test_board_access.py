@@ -78,7 +78,7 @@ async def test_nobody_sees_a_page_without_the_token(database_url: str) -> None:
             answer = await visitor.get(path, follow=False)
             assert (answer.status, answer.headers["location"][:12]) == (303, "/login?next=")
             assert (await visitor.get(path, headers={"hx-request": "true"})).status == 401
-        for path in ("/fleet/live", "/fleet/series", "/review/audio", "/review/wave"):
+        for path in ("/fleet/live", "/review/audio", "/review/wave"):
             assert (await visitor.get(path, html=False)).status == 401
         await visitor.get("/login")
         assert (await visitor.send("/queue/requeue-failed")).status == 401

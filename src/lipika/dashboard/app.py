@@ -17,6 +17,7 @@ from lipika.dashboard import entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.errors import DatabaseError, LipikaError, Unavailable
+from lipika.log import redact
 from lipika.metrics import CONTENT_TYPE, fleet_exposition
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -28,7 +29,6 @@ def create_app(board: Board) -> Starlette:
         routes=[
             Route("/", fleet.page),
             Route("/fleet/live", fleet.live),
-            Route("/fleet/series", fleet.series),
             Route("/fleet/drain", fleet.drain, methods=["POST"]),
             Route("/fleet/pause", fleet.pause, methods=["POST"]),
             Route("/fleet/resume", fleet.resume, methods=["POST"]),
@@ -108,10 +108,14 @@ async def _away(request: Request, error: Exception) -> Response:
     """Our own errors: what is away comes back; what is refused a person must change."""
     if isinstance(error, Unavailable):
         return problem(
-            request, 503, "The database is away", str(error), "Workers keep what they have. Load again."
+            request,
+            503,
+            "The database is away",
+            redact(str(error)),
+            "Workers keep what they have. Load again.",
         )
     hint = "The log of the board says more." if isinstance(error, DatabaseError) else ""
-    return problem(request, 500, "That did not work", str(error), hint)
+    return problem(request, 500, "That did not work", redact(str(error)), hint)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

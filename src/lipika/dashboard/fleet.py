@@ -156,12 +156,6 @@ async def page(request: Request) -> Response:
     return render(request, "fleet.html", {"title": "Fleet", "look": look}, live=True)
 
 
-async def series(request: Request) -> Response:
-    """The charts' columns."""
-    look = await _lookout(request).look(board_of(request), board_of(request).live_s)
-    return Response(orjson.dumps(look.series()), media_type="application/json")
-
-
 async def live(request: Request) -> Response:
     """Server-sent events: `fleet` with the figures as HTML and the charts' columns, `away` while Postgres is."""
     lookout = _lookout(request)

@@ -29,6 +29,7 @@ from lipika.dashboard.clip_audio import Waveform, waveform
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.review import ClipDetail, FlagFilter, FlagKey, FlagRow
 from lipika.errors import LipikaError, ObjectMissing
+from lipika.log import redact
 
 ROWS = 40
 _SEVERITIES = ("fail", "warn", "info")
@@ -183,7 +184,7 @@ def _why(clip: ClipDetail, error: LipikaError) -> str:
         return "The queue does not hold this video any more, so nobody knows where its audio lies."
     if clip.video_status != "done":
         return "Its audio can be heard when the video is done: clips lie in the result archive."
-    return f"Its audio cannot be read: {error}"
+    return f"Its audio cannot be read: {redact(str(error))}"
 
 
 def _ranged(request: Request, data: bytes) -> Response:

@@ -180,20 +180,15 @@ def provider(name: str | None) -> str:
 # ----------------------------------------------------------------------------- pictures
 
 
-def spark(values: Sequence[float], height: int = 24, width: int = 100) -> tuple[str, str]:
-    """(line, area) of a sparkline as SVG paths in a box of `width` x `height`; empty without values."""
+def spark(values: Sequence[float]) -> str:
+    """A sparkline as one SVG path in a box of 100 x 24; its ends and bottom lie outside. Empty without values."""
     if not values:
-        return "", ""
+        return ""
     top = max(*values, 1e-9)
-    step = width / max(len(values) - 1, 1)
-    points = [
-        f"{place * step:.1f},{height - 1.5 - value / top * (height - 3):.1f}"
-        for place, value in enumerate(values)
-    ]
-    if len(points) == 1:
-        points.append(f"{width},{points[0].split(',')[1]}")
-    line = "M" + "L".join(points)
-    return line, f"{line}L{width},{height}L0,{height}Z"
+    step = 100 / max(len(values) - 1, 1)
+    heights = [f"{22.5 - value / top * 21:.4g}" for value in values]
+    points = [f"{place * step:.4g},{height}" for place, height in enumerate(heights)]
+    return f"M-3,28L-3,{heights[0]}L{'L'.join(points)}L103,{heights[-1]}L103,28Z"
 
 
 def parts(values: Iterable[tuple[str, float]]) -> list[tuple[str, float, float]]:
