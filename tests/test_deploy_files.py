@@ -15,16 +15,20 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
 
+from lipika import cli
 from lipika.config import Settings
+from lipika.simulator.__main__ import _parser as simulator_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KUBERNETES = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.stem != "kustomization")
 HEALTHY = DEPLOY / "image" / "healthy.sh"
-SETTINGS = {name.upper() for name in Settings.model_fields} | {"DASHBOARD_TOKEN"}
+SETTINGS = {name.upper() for name in Settings.model_fields}
 
 
 def documents(*paths: Path) -> list[dict[str, Any]]:
@@ -159,6 +163,22 @@ def test_skypilot_takes_secrets_from_the_environment_and_names_settings_that_exi
     assert task["envs"].keys() | task["secrets"].keys() <= SETTINGS
     assert set(task["secrets"].values()) == {None}
     assert not any(re.search("KEY|TOKEN|DATABASE", name) for name in task["envs"])
+
+
+def test_containers_are_started_with_commands_that_exist(compose: dict[str, Any]) -> None:
+    ours = [service for service in compose["services"].values() if service["image"].startswith("lipika")]
+    calls = [service["command"] for service in ours]
+    calls += [container["args"] for pod in _pods() for container in pod["containers"]]
+    assert len(calls) == 8
+    for words in calls:
+        command: Any = typer.main.get_command(cli.app)
+        rest = list(words)
+        while isinstance(command, TyperGroup):
+            command, rest = command.commands[rest[0]], rest[1:]
+        if command.name == "simulator":
+            simulator_parser().parse_args(rest)
+        else:
+            command.make_context(command.name, rest)
 
 
 # ----------------------------------------------------------------------------- Kubernetes

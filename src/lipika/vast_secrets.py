@@ -28,6 +28,8 @@ _LOCAL_ONLY = {
     "HEALTH_FILE",
     "WORKER_INSTANCE_ID",
     "MODELS_FILE",
+    "METRICS_PORT",
+    "METRICS_HOST",
     "CALIBRATION_FILE",
 }
 """Paths and names of this machine mean nothing on another."""
