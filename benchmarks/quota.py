@@ -1,6 +1,6 @@
 """How much of a quota is used and how many calls are wasted, by real worker processes on one ledger.
 
-    python -m benchmarks.quota steady fleet storm day cap small
+    python -m benchmarks.quota steady fleet storm day cap small rates
 
 The simulator enforces the quota itself and counts at the socket. Each scenario starts from an empty database.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
+import json
 import os
 import signal
 import sys
@@ -36,6 +38,9 @@ from lipika.simulator import Handle, Latency, Quotas, SimulatorConfig, spawn
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 RPM = 1200
+RATES = {1_000: 1, 5_000: 1, 20_000: 2}
+"""Quotas, and how many worker processes use each."""
+_DISTINCT = 16  # archives
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,29 @@ class Stage:
         await Queue(self.database).add(
             NewVideo(path.stem, str(path), str(out / f"{path.stem}_transcribed.tar")) for path in paths
         )
+
+    async def queue_links(self, videos: int, segments: int) -> None:
+        """As `queue`, but most archives are the same ones under other names."""
+        plan = CorpusPlan(videos=_DISTINCT, segments=segments, seconds=(2.1, 2.6))
+        made = await asyncio.to_thread(make_corpus, self.folder / "in", plan, sample_folder())
+        out = self.folder / "out"
+        await Queue(self.database).add(
+            NewVideo(f"{path.stem}-{number}", str(path), str(out / f"{path.stem}-{number}.tar"))
+            for number, path in zip(range(videos), itertools.cycle(made), strict=False)
+        )
+
+    async def drain(self, limit_s: float = 90.0) -> None:
+        """Tell all workers to end, and wait until they have."""
+        for process in self.workers:
+            process.terminate()
+        await asyncio.wait_for(asyncio.gather(*(process.wait() for process in self.workers)), limit_s)
+
+    async def rows(self) -> int:
+        """Results in the database."""
+        async with self.database.connection() as connection:
+            cursor = await connection.execute("select count(*) from transcription_results")
+            row = await cursor.fetchone()
+            return int(row[0]) if row else 0
 
     async def watch(self, seconds: float, every_s: float = 0.5) -> None:
         """Sample the simulator's counters for a while."""
@@ -325,6 +353,41 @@ async def small(minutes: float) -> dict[str, object]:
     return result
 
 
+async def rates(minutes: float) -> dict[str, object]:
+    """Quotas of 1,000, 5,000 and 20,000 a minute: how much of each is used?"""
+    minutes = min(minutes, 2.0)
+    return {
+        "minutes": minutes,
+        "by_rpm": {f"{rpm}": await _rate(rpm, workers, minutes) for rpm, workers in RATES.items()},
+    }
+
+
+async def _rate(rpm: int, workers: int, minutes: float) -> dict[str, float]:
+    settings = {"WORKER_BATCH_SIZE": 2 * rpm, "MAX_VIDEOS": 256, "MAX_BUFFER_MB": 512}
+    async with stage(simulator(rpm=rpm), Limits(requests_per_minute=rpm), **settings) as place:
+        await place.queue_links(-(-round(rpm * (minutes + 1)) // 100), 100)
+        place.started = time.monotonic()
+        for _ in range(workers):
+            await place.worker()
+        await place.watch_until(lambda: _has_begun(place), 60)
+        await place.watch(minutes * 60)
+        start = first_answer_s(place.samples)
+        accepted = accepted_between(place.samples, start, start + minutes * 60)
+        await place.drain()
+        last, rows = await place.look(), await place.rows()
+        return {
+            "workers": workers,
+            "percent_of_quota": round(100 * accepted / (rpm * minutes), 2),
+            "clips_per_minute": round(accepted / minutes, 1),
+            "refused_per_1000": round(1000 * last.refused / max(last.accepted, 1), 2),
+            "asked_twice": last.accepted - rows,
+        }
+
+
+async def _has_begun(place: Stage) -> bool:
+    return bool(place.samples[-1].accepted)
+
+
 SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, dict[str, object]]]] = {
     "steady": steady,
     "fleet": fleet,
@@ -332,6 +395,7 @@ SCENARIOS: dict[str, Callable[[float], Coroutine[Any, Any, dict[str, object]]]] 
     "day": day,
     "cap": cap,
     "small": small,
+    "rates": rates,
 }
 
 
@@ -346,7 +410,7 @@ def main() -> None:
         load = os.getloadavg()[0]
         figures = asyncio.run(SCENARIOS[name](options.minutes))
         result[name] = {**figures, "machine": asdict(machine(load))}
-        print(name, orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode(), flush=True)
+        print(name, json.dumps(figures, indent=2), flush=True)
         save("quota", result)
 
 

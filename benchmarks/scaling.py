@@ -103,7 +103,7 @@ async def _processes(folder: Path, tar_files: Sequence[Path], count: int) -> Pro
         await Queue(db).add(
             NewVideo(path.stem, str(path), str(out / f"{path.stem}.tar")) for path in tar_files
         )
-        environment = place.child_environment(WORKER_PROCESSES=1)
+        environment = place.child_environment(WORKER_PROCESSES=0)  # each does all of its work itself
         used, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         workers = [
             await asyncio.create_subprocess_exec(

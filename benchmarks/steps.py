@@ -106,7 +106,10 @@ async def measure(*, videos: int = VIDEOS, rounds: int = ROUNDS, with_steps: boo
         async with setting(folder, latency_s=LATENCY_S) as place:
             options = ["--folder", folder, "--rounds", rounds, *(["--steps"] if with_steps else [])]
             printed = await in_child(
-                "benchmarks.steps", *options, environment=place.child_environment(), folder=folder
+                "benchmarks.steps",
+                *options,
+                environment=place.child_environment(WORKER_PROCESSES=0),
+                folder=folder,
             )
     told = orjson.loads(printed)
     every = tuple(Round(**each) for each in told["rounds"])

@@ -1,4 +1,7 @@
-"""An environment for each client, made once from pinned requirements and kept in the user's cache folder."""
+"""An environment for each client, made once from its pinned requirements and kept in the user's cache folder.
+
+The requirements are whole: the client itself in the first line, then everything it needs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def interpreter(client: str) -> Path:
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
         _run(
             *(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("--requirement", str(requirements)),
+            *("--no-deps", "--requirement", str(requirements)),
         )
         ready.touch()
     return python

@@ -1,0 +1,46 @@
+"""`docs/performance.md` says what the results say, and shows plots that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.setting import REPOSITORY
+
+
+def test_the_page_is_in_step_with_the_results() -> None:
+    assert report.PAGE.read_text("utf-8") == report.page(), "run python -m benchmarks report"
+
+
+def test_its_plots_are_there() -> None:
+    images = re.findall(r"!\[[^]]*\]\(([^)]+)\)", report.page())
+    missing = [image for image in images if not (report.PAGE.parent / image).exists()]
+    assert not missing, "run python -m benchmarks report"
+
+
+def test_its_commands_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    for command, _what, _about in report.COMMANDS:
+        kind, name, *_ = command.removeprefix("python -m ").split()
+        if kind == "make":
+            assert f"\n{name}:" in makefile
+        else:
+            module = REPOSITORY / kind.replace(".", "/")
+            assert module.is_dir() or module.with_suffix(".py").exists(), command
+
+
+def test_a_result_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "soak.json").write_text('{"minutes": 2}')
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    with pytest.raises(report.Outdated, match=r"soak\.json"):
+        report.page()
+
+
+def test_sections_without_results_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    text = report.page()
+    assert "## Measure it yourself" in text
+    assert "## End to end" not in text
