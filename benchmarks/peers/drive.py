@@ -15,7 +15,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,26 +65,33 @@ class Told:
     rss_mb: float
 
 
-Ask = Callable[[bytes], Awaitable[str]]
-
-
-class Client:
-    """A client with a coroutine for each request. One that takes a whole list instead overrides `ask_all`."""
+class Client(ABC):
+    """A client at work on a task."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.gave_up = 0
         self.last_error = ""
 
+    @abstractmethod
     async def open(self) -> None:
         """Make ready, in the running loop."""
 
-    async def close(self) -> None:
-        """Let go of everything."""
+    @abstractmethod
+    async def ask_all(self, clips: Sequence[bytes], count: int) -> None:
+        """Ask for so many clips, round and round; count what was given up."""
 
+    async def close(self) -> None:
+        """Let go of everything; many have nothing."""
+        return
+
+
+class OneByOne(Client):
+    """A client with a coroutine for each request."""
+
+    @abstractmethod
     async def ask(self, flac: bytes) -> str:
         """One clip's transcript; raises when the client has given up."""
-        raise NotImplementedError
 
     async def ask_all(self, clips: Sequence[bytes], count: int) -> None:
         """Ask for clips round and round, by as many callers as may be in flight; ask again what was given up."""

@@ -6,10 +6,10 @@ import aiohttp
 from google import genai
 from google.genai import types
 
-from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, Task
+from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, OneByOne, Task
 
 
-class GoogleGenai(Client):
+class GoogleGenai(OneByOne):
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         options = types.HttpOptions(

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
-from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, Task
+from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, OneByOne, Task
 from lipika import app, transcript
 from lipika.capabilities import load_capabilities
 from lipika.db.connection import Database
@@ -24,7 +24,7 @@ _WORKER = "peers"
 _NO_VERDICT = Verdict((), 1.0, {}, Lane(True), Lane(True), Lane(True), False, False, 0, 0, 0, 1.0, "")
 
 
-class LipikaEngine(Client):
+class LipikaEngine(OneByOne):
     async def open(self) -> None:
         self._numbers = itertools.count()
         self._stack = AsyncExitStack()

@@ -11,12 +11,12 @@ os.environ["AIOHTTP_CONNECTOR_LIMIT"] = os.environ["AIOHTTP_CONNECTOR_LIMIT_PER_
 
 import litellm
 
-from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, Task
+from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, OneByOne, Task
 
 litellm.suppress_debug_info = True
 
 
-class LitellmRouter(Client):
+class LitellmRouter(OneByOne):
     async def open(self) -> None:
         params: dict[str, Any] = {
             "model": f"gemini/{MODEL}",

@@ -7,10 +7,10 @@ import base64
 import httpx2
 import openai
 
-from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, Task
+from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, OneByOne, Task
 
 
-class OpenAISdk(Client):
+class OpenAISdk(OneByOne):
     async def open(self) -> None:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         self._client = openai.AsyncOpenAI(
