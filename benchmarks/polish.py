@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class Polishing:
     kind: str
     lipika: float
     silero_ffmpeg: float | None
+    silero_alone: float | None  # without ffmpeg, whose process starts for each file and each piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,14 @@ async def measure(minutes: float = MINUTES, rounds: int = ROUNDS) -> PolishResul
         for kind, (make, seconds) in KINDS.items():
             audio = folder / str(len(kinds))
             write(audio, make(round(minutes * 60 / seconds)))
-            own, other = 0.0, 0.0
+            own, others = 0.0, (0.0, 0.0)
             for _ in range(rounds):
-                own = max(own, await _times_real_time("benchmarks.polish", sys.executable, audio))
-                if not problem:
-                    try:
-                        other = max(other, await _usual_tools(audio))
-                    except NoEnvironment as reason:
-                        problem = str(reason)
-            kinds.append(Polishing(kind, own, other or None))
+                own = max(own, _times_real_time(await _run("benchmarks.polish", sys.executable, audio)))
+                try:
+                    others = max(others, await _usual_tools(audio))
+                except NoEnvironment as reason:
+                    problem = str(reason)
+            kinds.append(Polishing(kind, own, others[0] or None, others[1] or None))
     return PolishResult(machine(load_before), minutes, tuple(kinds), problem)
 
 
@@ -87,19 +87,25 @@ def write(folder: Path, flacs: Sequence[bytes]) -> None:
         (folder / f"{number:05d}.flac").write_bytes(flac)
 
 
-async def _usual_tools(audio: Path) -> float:
+async def _usual_tools(audio: Path) -> tuple[float, float]:
+    """Times real time of all of it, and of Silero VAD alone."""
     if shutil.which("ffmpeg") is None:
         raise NoEnvironment("ffmpeg is not installed")
     python = await asyncio.to_thread(interpreter, "silero")
-    return await _times_real_time("benchmarks.peers.silero", str(python), audio)
+    told = await _run("benchmarks.peers.silero", str(python), audio)
+    return _times_real_time(told), told["audio_s"] / told["own_cpu_s"]
 
 
-async def _times_real_time(module: str, python: str, audio: Path) -> float:
+def _times_real_time(told: Mapping[str, float]) -> float:
+    return told["audio_s"] / told["cpu_s"]
+
+
+async def _run(module: str, python: str, audio: Path) -> dict[str, float]:
     """What a process says that has polished a folder."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     printed = await in_child(module, audio, environment=environment, folder=audio.parent, python=python)
-    told = json.loads(printed)
-    return float(told["audio_s"] / told["cpu_s"])
+    told: dict[str, float] = json.loads(printed)
+    return told
 
 
 def polish_folder(folder: Path) -> dict[str, float]:
@@ -120,17 +126,29 @@ def main() -> None:
 
 def table(result: PolishResult) -> str:
     """The result as Markdown."""
-    heads = ("segments", "lipika, times real time per core", "ffmpeg and Silero VAD", "lipika is faster by")
-    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|"]
+    heads = (
+        "segments",
+        "lipika, times real time per core",
+        "ffmpeg and Silero VAD",
+        "Silero VAD alone",
+        "lipika is faster by",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|"]
     lines += [f"| {' | '.join(_cells(each))} |" for each in result.kinds]
     return "\n".join([*lines, *([f"\n{result.problem}"] if result.problem else [])])
 
 
 def _cells(each: Polishing) -> tuple[str, ...]:
-    other = each.silero_ffmpeg
-    if other is None:
-        return (each.kind, f"{each.lipika:,.0f}", "–", "–")
-    return (each.kind, f"{each.lipika:,.0f}", f"{other:,.0f}", f"{each.lipika / other:.1f} times")
+    other, alone = each.silero_ffmpeg, each.silero_alone
+    if other is None or alone is None:
+        return (each.kind, f"{each.lipika:,.0f}", "–", "–", "–")
+    return (
+        each.kind,
+        f"{each.lipika:,.0f}",
+        f"{other:,.0f}",
+        f"{alone:,.0f}",
+        f"{each.lipika / other:.0f} and {each.lipika / alone:.0f} times",
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 HERE = Path(__file__).parent
-_NOT_MORE_S = 900.0
+_NOT_MORE_S = 1800.0
 
 
 class NoEnvironment(Exception):
