@@ -94,7 +94,7 @@ async def measure(minutes: float = MINUTES) -> SoakResult:
         async with setting(folder, latency_s=_LATENCY_S) as place:
             await _fill(place, tar_files)
             looks, cpu_s = await _watched(place, minutes)
-    return _result(looks, cpu_s, minutes, machine(load_before))
+    return result_of(looks, cpu_s, minutes, machine(load_before))
 
 
 async def _fill(place: Setting, tar_files: Sequence[Path]) -> None:
@@ -163,7 +163,7 @@ def _cpu_s(pid: int) -> float:
     return float(total)
 
 
-def _result(looks: Sequence[Look], cpu_s: float, minutes: float, where: Machine) -> SoakResult:
+def result_of(looks: Sequence[Look], cpu_s: float, minutes: float, where: Machine) -> SoakResult:
     settled = [look for look in looks if look.at_s >= _SETTLED * minutes * 60]
     first, last = settled[0], settled[-1]
     return SoakResult(

@@ -136,7 +136,7 @@ async def measure(client: Client) -> Told:
         seconds=round(seconds, 3),
         cpu_s=round(cpu_s, 3),
         rss_mb_before=round(before_mb, 1),
-        rss_mb=round(peak_mb * 1.024, 1),
+        rss_mb=round(max(peak_mb * 1.024, before_mb), 1),
     )
 
 
