@@ -59,6 +59,7 @@ from lipika.worker import Ports, Tally, Worker, WorkerOptions
 
 _LAST_FLUSH_S = 5.0
 _START_RETRY_S = 2.0
+_MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 WORKER_WAIT_S = 300.0
 """A worker that is started while Postgres is away waits so long for it (`open_database`)."""
 
@@ -349,7 +350,7 @@ def _cores() -> int:
 
 def _polishers(settings: Settings, threads: ThreadPoolExecutor) -> Polishers:
     given = settings.worker_processes
-    processes = _cores() if given is None else given
+    processes = min(_cores(), _MOST_PROCESSES) if given is None else given
     work = partial(polished, send_format=SendFormat(settings.send_format))
     return Polishers(threads, processes, turns=2 * max(processes, _cores()), work=work)
 

@@ -95,7 +95,10 @@ class Settings(BaseSettings):
         description="How clips are sent: FLAC, or Vorbis in Ogg: a third of the bytes, ten times the CPU.",
     )
     worker_processes: int | None = Field(
-        None, ge=0, le=256, description="Processes that polish; 0: threads instead; empty: one for each core."
+        None,
+        ge=0,
+        le=256,
+        description="Processes that polish; 0: threads instead; empty: one a core, up to 16.",
     )
     calibration_file: Path | None = Field(
         None, description="Rate limits learned by `lipika calibrate`; empty: those that come with lipika."

@@ -380,7 +380,9 @@ def _levels(power: NDArray[np.int64]) -> tuple[float, float]:
 
 def _runs(quiet: NDArray[np.bool_], shortest: int) -> NDArray[np.intp]:
     """Stretches of at least `shortest` True, as rows (first, after the last)."""
-    steps = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).reshape(-1, 2)
+    framed = np.zeros(len(quiet) + 2, np.bool_)
+    framed[1:-1] = quiet
+    steps = np.flatnonzero(framed[1:] != framed[:-1]).reshape(-1, 2)
     return steps[steps[:, 1] - steps[:, 0] >= shortest]
 
 
