@@ -34,6 +34,8 @@ TABLES = {
         "transcription_batches",
         "quality_rollup",
         "provider_spend",
+        "canary_runs",
+        "canary_clips",
     ),
     *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "batch_minutes", "worker_minutes"),
 }

@@ -171,20 +171,28 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
 
 def _configured(settings: Settings) -> list[BaseProvider]:
     """Both providers where both keys are set, PROVIDER first."""
-    providers: dict[str, BaseProvider] = {}
-    if settings.gemini_api_key is not None:
-        key = settings.gemini_api_key.get_secret_value()
-        providers["aistudio"] = _aistudio(settings, settings.gemini_base_url, key, "aistudio")
-    if settings.openrouter_api_key is not None:
-        providers["openrouter"] = OpenRouterProvider(
-            base_url=settings.openrouter_base_url,
-            api_key=settings.openrouter_api_key.get_secret_value(),
-            options=model_options(settings),
-            capabilities=load_capabilities(settings.model_id, settings.models_file),
-            response_schema=transcript.response_schema(),
-            prompt_version=prompt.PROMPT_VERSION,
+    keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
+    names = [settings.provider, *(name for name in keys if name != settings.provider)]
+    return [make_provider(settings, name) for name in names if keys[name] is not None]
+
+
+def make_provider(settings: Settings, name: str, *, routed: bool | None = None) -> BaseProvider:
+    """`aistudio` or `openrouter` as the settings have it, its key among them. `routed` is OpenRouterProvider's."""
+    if name == "aistudio":
+        gemini_key = settings.gemini_api_key
+        return _aistudio(
+            settings, settings.gemini_base_url, gemini_key.get_secret_value() if gemini_key else "", name
         )
-    return [providers.pop(settings.provider), *providers.values()]
+    openrouter_key = settings.openrouter_api_key
+    return OpenRouterProvider(
+        base_url=settings.openrouter_base_url,
+        api_key=openrouter_key.get_secret_value() if openrouter_key else "",
+        options=model_options(settings),
+        capabilities=load_capabilities(settings.model_id, settings.models_file),
+        response_schema=transcript.response_schema(),
+        prompt_version=prompt.PROMPT_VERSION,
+        routed=routed,
+    )
 
 
 def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudioProvider:

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lipika import __version__
+from lipika.cli_canary import add_to as add_canary_commands
 from lipika.cli_dashboard import add_to as add_dashboard_command
 from lipika.cli_deploy import deploy_commands
 from lipika.cli_fleet import add_to as add_fleet_commands
@@ -531,6 +532,7 @@ app.add_typer(deploy_commands(_run), name="deploy")
 add_validation_commands(app, _run)
 add_fleet_commands(app, _run)
 add_dashboard_command(app, _run)
+add_canary_commands(app, _run)
 
 
 def main() -> None:

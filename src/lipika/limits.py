@@ -190,6 +190,35 @@ def grant(
     return Grant(granted, start, step_s, binds), ledger
 
 
+GUESS_MARGIN = 1.15
+"""Requests are reserved at so many times their usual size, and settled when they have been metered."""
+
+
+def seconds_per_request(budget: Budget, tokens_each: float, usd_each: float) -> dict[str, float]:
+    """How far one metered request moves the cursor of each rate in the end, by the limit's name.
+
+    Its inverse is the rate that the fleet reaches while that limit binds. The guess is on the high side when it is
+    reserved, at a rate that leaves room for one request; what was guessed too much is given back at the full rate.
+    """
+    seconds = {}
+    if budget.rpm is not None:
+        seconds["rpm"] = _moved_s(budget.rpm, 0.0, 60) if budget.rpm else math.inf
+    if budget.tpm is not None:
+        seconds["tpm"] = _moved_s(budget.tpm, tokens_each, 60) if budget.tpm else math.inf
+    if budget.usd_per_10min is not None:
+        limit = budget.usd_per_10min
+        seconds["spend_10min"] = _moved_s(limit, usd_each, _TEN_MINUTES_S) if limit else math.inf
+    return seconds
+
+
+def _moved_s(limit: float, metered: float, span_s: float) -> float:
+    full = _per_s(limit, 0.0, span_s)
+    if not metered:
+        return 1.0 / full  # requests are counted, not guessed
+    guess = metered * GUESS_MARGIN
+    return guess / _per_s(limit, guess, span_s) + (metered - guess) / full
+
+
 def settle(budget: Budget, ledger: Ledger, *, tokens_over: float, usd: float, usd_reserved: float) -> Ledger:
     """Replace guesses by metered use: `tokens_over` = metered - guessed, `usd` metered, `usd_reserved` given back."""
     tokens_until, usd_until = ledger.tokens_until, ledger.usd_until

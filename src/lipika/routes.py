@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from lipika.capabilities import Capabilities
 from lipika.errors import Unavailable
-from lipika.limits import AdaptiveConcurrency, Gate, RateMeter
+from lipika.limits import GUESS_MARGIN, AdaptiveConcurrency, Gate, RateMeter
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_usage
 
@@ -27,7 +27,6 @@ _FEW_FAILURES, _QUIET_S = 3, 20.0
 """Few failures prove an outage only when there has been no answer for a while."""
 _SLOT_KEEPS_S = 2.0
 """A reserved slot that could not be used for this long is given up: late launches would crowd."""
-_GUESS_MARGIN = 1.15
 _FIRST_GUESS_OUTPUT_TOKENS = 400
 
 
@@ -355,12 +354,12 @@ class _Estimate:
 
     @property
     def tokens_each(self) -> float:
-        return self._tokens * _GUESS_MARGIN or 700.0
+        return self._tokens * GUESS_MARGIN or 700.0
 
     @property
     def usd_each(self) -> float:
         if self._usd:
-            return self._usd * _GUESS_MARGIN
+            return self._usd * GUESS_MARGIN
         return self._price.cost_usd(
             Usage(prompt=700, prompt_text=450, prompt_audio=250, output=_FIRST_GUESS_OUTPUT_TOKENS)
         )

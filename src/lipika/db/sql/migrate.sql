@@ -40,7 +40,7 @@ where c.oid in (
   select to_regclass(name) from unnest(array[
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
-    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes'
+    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity

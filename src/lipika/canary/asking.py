@@ -1,0 +1,413 @@
+"""Ask every clip in every arm, within the fleet's budgets and the canary's own dollars."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+
+from lipika import prompt, transcript, validation
+from lipika.canary.arms import Arm
+from lipika.canary.records import Asked, Stopped
+from lipika.canary.sample import SampledClip
+from lipika.capabilities import Capabilities
+from lipika.engine import Advice, Engine, EngineOptions, Outcome, Review
+from lipika.errors import Draining, WorkerStop
+from lipika.log import get_logger
+from lipika.models import ClipStatus, Failure, FailureKind, Judged, Usage
+from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
+from lipika.routes import Need, Reserve, Route, Slots
+from lipika.validation.bands import Bands
+
+log = get_logger(__name__)
+
+_CLIPS_AT_ONCE = 256
+"""Their audio is in memory; of each, one request an arm is out or waits."""
+_LOOK_S = 0.25
+_EMPTY_FOR_S = 3.0
+"""Slots that were reserved and not used come back within two seconds: only then is the purse known to be empty."""
+_RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
+_ADVICE = {
+    validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
+    validation.RetryAdvice.OTHER_PROVIDER: Advice.KEEP,  # an arm has one provider
+    validation.RetryAdvice.FINAL: Advice.KEEP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An arm with what it needs: its provider, prices, and the fleet's ledger under a name of its own."""
+
+    arm: Arm
+    provider: BaseProvider
+    capabilities: Capabilities
+    reserve: Reserve
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """Bounds of a canary."""
+
+    max_usd: float
+    max_seconds: float
+    engine: EngineOptions
+    max_in_flight: int
+    bands: Bands
+
+
+@dataclass(slots=True)
+class Standing:
+    """How far it is; for a display."""
+
+    clips: int
+    answers: int = 0
+    wanted: int = 0
+    usd: float = 0.0
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAll:
+    """Everything that was asked, in the order of clips and arms, and what ended early."""
+
+    asked: tuple[Asked, ...]
+    stopped: tuple[Stopped, ...]
+    ended_early: str
+    lag_ms: float
+
+
+async def ask_all(
+    clips: Sequence[SampledClip],
+    ways: Sequence[Way],
+    options: AskOptions,
+    on_change: Callable[[Standing], object] = lambda _standing: None,
+    told_to_stop: asyncio.Event | None = None,
+) -> AskedAll:
+    """Ask each clip in all arms side by side; providers are opened and closed here.
+
+    Whatever ends it early (dollars, time, a refused key, a person), what has been answered is returned.
+    """
+    purse = _Purse(options.max_usd)
+    async with AsyncExitStack() as stack:
+        desks = [await _open(stack, way, purse, options) for way in ways]
+        watch = _Watch(desks, purse, options, on_change, len(clips), told_to_stop or asyncio.Event())
+        asking = asyncio.create_task(_ask_in_turn(clips, desks, watch))
+        watching = asyncio.create_task(watch.until_over())
+        try:
+            await asking
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+    stopped = tuple(Stopped(desk.way.arm.name, desk.stopped) for desk in desks if desk.stopped)
+    order = {desk.way.arm.name: place for place, desk in enumerate(desks)}
+    asked = sorted(
+        (one for desk in desks for one in desk.ended), key=lambda one: (one.number, order[one.row.arm])
+    )
+    return AskedAll(tuple(one.row for one in asked), stopped, watch.reason, watch.lag_ms)
+
+
+# ----------------------------------------------------------------------------- one arm
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    number: int
+    row: Asked
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One arm at work."""
+
+    way: Way
+    recorder: _Recorder
+    engine: Engine
+    bands: Bands
+    ended: list[_Ended] = field(default_factory=list)
+    stopped: str = ""
+
+    async def ask(self, number: int, sampled: SampledClip, audio: bytes) -> None:
+        """Bring one clip to its end in this arm."""
+        if self.stopped:
+            return
+        request = _request(sampled, audio)
+        view = _View(sampled, self.bands)
+        try:
+            outcome = await self.engine.transcribe(request, view.review)
+        except WorkerStop as reason:
+            self.stopped = str(reason)
+            return
+        except Draining:
+            return
+        attempts = self.recorder.of(request.clip_id)
+        self.ended.append(_Ended(number, _row(self.way.arm, sampled, outcome, view, attempts)))
+
+
+async def _open(stack: AsyncExitStack, way: Way, purse: _Purse, options: AskOptions) -> _Desk:
+    recorder = _Recorder(await stack.enter_async_context(way.provider), way.capabilities)
+    route = Route(
+        recorder,
+        way.capabilities,
+        max_in_flight=options.max_in_flight,
+        reserve=purse.guard(way.arm.name, way.reserve, lambda: recorder.usd),
+    )
+    engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine)
+    return _Desk(way, recorder, await stack.enter_async_context(engine), options.bands)
+
+
+async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[_Desk], watch: _Watch) -> None:
+    room = asyncio.Semaphore(_CLIPS_AT_ONCE)
+
+    async def one(number: int, sampled: SampledClip) -> None:
+        try:
+            audio = await asyncio.to_thread(sampled.audio.read_bytes)
+            async with asyncio.TaskGroup() as arms:
+                for desk in desks:
+                    arms.create_task(desk.ask(number, sampled, audio))
+        finally:
+            room.release()
+
+    async with asyncio.TaskGroup() as group:
+        for number, sampled in enumerate(clips):
+            await room.acquire()
+            if watch.reason or all(desk.stopped for desk in desks):
+                return
+            group.create_task(one(number, sampled))
+
+
+def _request(sampled: SampledClip, audio: bytes) -> TranscriptionRequest:
+    """The very request that the pipeline makes."""
+    clip, language = sampled.clip, sampled.language
+    return TranscriptionRequest(
+        clip_id=f"{sampled.video_id}/{clip.name.stem}",
+        video_id=sampled.video_id,
+        language=language,
+        system_prompt=prompt.system_prompt(language),
+        clip_prompt=prompt.clip_prompt(clip.duration_ms),
+        audio=audio,
+        audio_format=sampled.sent_format,
+        audio_ms=clip.duration_ms,
+        max_output_tokens=prompt.max_output_tokens(clip.duration_ms, language),
+        varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
+    )
+
+
+# ----------------------------------------------------------------------------- what came back
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    failure: Failure | None
+    usage: Usage
+    latency_ms: float
+
+
+class _Recorder(BaseProvider):
+    """A provider that remembers every attempt; it changes nothing. Its provider is opened and closed elsewhere."""
+
+    def __init__(self, provider: BaseProvider, capabilities: Capabilities) -> None:
+        self._provider = provider
+        self._capabilities = capabilities
+        self._attempts: dict[str, list[_Attempt]] = {}
+        self.usd = 0.0
+
+    async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
+        response = await self._provider.transcribe(request)
+        self.usd += self._capabilities.cost_usd(response.usage)
+        attempt = _Attempt(response.failure, response.usage, response.latency_ms)
+        self._attempts.setdefault(request.clip_id, []).append(attempt)
+        return response
+
+    def of(self, clip_id: str) -> Sequence[_Attempt]:
+        """The attempts at one clip, which is over."""
+        return self._attempts.pop(clip_id, ())
+
+    def get_provider_name(self) -> str:
+        return self._provider.get_provider_name()
+
+
+@dataclass(slots=True)
+class _View:
+    """Reviews the answers to one clip as the pipeline does, and keeps the first one as it was."""
+
+    sampled: SampledClip
+    bands: Bands
+    first: Judged | Failure | None = None
+    unreadable: list[str] = field(default_factory=list)  # kinds of answers that the parser refused
+
+    def review(self, text: str, varied: bool, _switched: bool) -> Review | Failure:
+        answer = transcript.parse_answer(text)
+        if isinstance(answer, Failure):
+            self.first = self.first or answer
+            self.unreadable.append(str(answer.kind))
+            return answer
+        verdict = validation.validate(answer, self.sampled.clip, self.sampled.language, bands=self.bands)
+        judged = Judged(answer, verdict)
+        self.first = self.first or judged
+        advice = validation.retry_advice(verdict, varied=varied, switched=True)
+        return Review(judged, _ADVICE[advice], validation.acceptable(verdict))
+
+
+def _row(
+    arm: Arm, sampled: SampledClip, outcome: Outcome, view: _View, attempts: Sequence[_Attempt]
+) -> Asked:
+    judged = outcome.judged
+    verdict = judged.verdict if judged else None
+    lanes = (
+        {}
+        if verdict is None
+        else {"asr": verdict.asr, "tts_clean": verdict.tts_clean, "tts_expressive": verdict.tts_expressive}
+    )
+    answered = [one for one in attempts if one.failure is None or one.failure.http_status == 200]
+    return Asked(
+        arm=arm.name,
+        video_id=sampled.video_id,
+        segment_file=f"{sampled.clip.name.stem}.flac",
+        language=sampled.language,
+        duration_ms=sampled.clip.duration_ms,
+        status=_status(judged),
+        provider=outcome.provider,
+        model_version=outcome.model_version,
+        requests=outcome.attempts,
+        rate_limited=sum(one.failure is not None and one.failure.kind in _RATE_KINDS for one in attempts),
+        failure_kinds=(
+            *(
+                str(one.failure.kind)
+                for one in attempts
+                if one.failure is not None and one.failure.kind not in _RATE_KINDS
+            ),
+            *view.unreadable,
+        ),
+        latencies_ms=tuple(round(one.latency_ms, 1) for one in answered),
+        cache_hits=sum(one.usage.cached > 0 for one in answered),
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        first_findings=_codes(view.first),
+        first_failure=_first_failure(view.first, answered),
+        quality_score=verdict.quality_score if verdict else None,
+        findings=_codes(judged),
+        lanes=tuple(name for name, lane in lanes.items() if lane.eligible),
+        detected_language=judged.answer.detected_language if judged else "",
+        transcription=judged.answer.transcription if judged else "",
+    )
+
+
+def _codes(seen: Judged | Failure | None) -> tuple[str, ...]:
+    return tuple(found.code for found in seen.verdict.findings) if isinstance(seen, Judged) else ()
+
+
+def _first_failure(first: Judged | Failure | None, answered: Sequence[_Attempt]) -> str:
+    """Why the first answer could not be read: the provider's word, or the parser's."""
+    if answered and answered[0].failure is not None:
+        return str(answered[0].failure.kind)
+    return str(first.kind) if isinstance(first, Failure) else ""
+
+
+def _status(judged: Judged | None) -> str:
+    if judged is None:
+        return str(ClipStatus.FAILED)
+    return str(ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED)
+
+
+# ----------------------------------------------------------------------------- dollars and time
+
+
+class _Purse:
+    """The canary's own cap, before the fleet's ledger: no slot is reserved that it could not pay for."""
+
+    def __init__(self, cap_usd: float) -> None:
+        self._cap_usd = cap_usd
+        self._committed: dict[str, float] = {}  # by arm: metered, and reserved for what is on its way
+        self.refused_at = -math.inf
+
+    def guard(self, arm: str, inner: Reserve, spent_usd: Callable[[], float]) -> Reserve:
+        """The same ledger with this cap in front of it. Slots are counted even where the fleet has no limit."""
+
+        async def reserve(need: Need) -> Slots:
+            mine = spent_usd() + need.reserved_usd
+            self._committed[arm] = mine
+            left = self._cap_usd - sum(self._committed.values())
+            wanted = min(need.wanted, max(int(left / need.usd_each), 0) if need.usd_each > 0 else need.wanted)
+            self._committed[arm] = mine + wanted * need.usd_each  # before anybody else can look
+            slots = await inner(replace(need, wanted=wanted))
+            self._committed[arm] = mine + slots.granted * need.usd_each
+            if need.wanted and not wanted:
+                self.refused_at = time.monotonic()
+                return replace(slots, granted=0, binds="canary_cap", retry_in_s=_LOOK_S, unlimited=False)
+            return replace(slots, unlimited=False)
+
+        return reserve
+
+
+class _Watch:
+    """Ends a canary when its dollars or its time are used up."""
+
+    def __init__(
+        self,
+        desks: Sequence[_Desk],
+        purse: _Purse,
+        options: AskOptions,
+        on_change: Callable[[Standing], object],
+        clips: int,
+        told_to_stop: asyncio.Event,
+    ) -> None:
+        self._desks = desks
+        self._purse = purse
+        self._options = options
+        self._on_change = on_change
+        self._clips = clips
+        self._told_to_stop = told_to_stop
+        self._lags_s: list[float] = []
+        self.reason = ""
+
+    @property
+    def lag_ms(self) -> float:
+        """How late the event loop came back to us: the 95th percentile."""
+        lags = sorted(self._lags_s)
+        return 1000 * lags[int(len(lags) * 0.95)] if lags else 0.0
+
+    def end(self, reason: str) -> None:
+        """Launch nothing more; what is in flight comes back."""
+        self.reason = self.reason or reason
+        for desk in self._desks:
+            desk.engine.drain()
+
+    async def until_over(self) -> None:
+        deadline = time.monotonic() + self._options.max_seconds
+        idle_since = time.monotonic()
+        while not self.reason:
+            looked = time.monotonic()
+            await asyncio.sleep(_LOOK_S)
+            now = time.monotonic()
+            self._lags_s.append(max(now - looked - _LOOK_S, 0.0))
+            self._tell()
+            if any(desk.engine.in_flight for desk in self._desks):
+                idle_since = now
+            refused = now - self._purse.refused_at < 2 * _LOOK_S + 1
+            if self._told_to_stop.is_set():
+                self.end("interrupted")
+            elif refused and now - idle_since > _EMPTY_FOR_S:
+                self.end(f"the cap of ${self._options.max_usd:g} is reached (--max-usd)")
+            elif now > deadline:
+                waits = self._waits_for()
+                because = f"; it waited for: {waits}" if waits else ""
+                self.end(f"{self._options.max_seconds / 60:g} minutes are over (--max-minutes){because}")
+        self._tell()
+
+    def _tell(self) -> None:
+        self._on_change(
+            Standing(
+                clips=self._clips,
+                answers=sum(len(desk.ended) for desk in self._desks),
+                wanted=self._clips * len(self._desks),
+                usd=sum(desk.recorder.usd for desk in self._desks),
+                waits_for=self._waits_for(),
+            )
+        )
+
+    def _waits_for(self) -> str:
+        reasons = {desk.engine.limited_by() for desk in self._desks} - {""}
+        return "; ".join(sorted(reasons))

@@ -1,0 +1,416 @@
+"""A canary from its order to its report: choose, ask, measure, judge, keep. The canary on a page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from pydantic import SecretStr
+
+from lipika import __version__, prompt
+from lipika.app import Stores, fleet_ledger, make_provider, store_settings
+from lipika.calibration import load_bands
+from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
+from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
+from lipika.canary.judgement import Limits, judge
+from lipika.canary.measures import mean_latency_s, measure, units
+from lipika.canary.page import render
+from lipika.canary.records import Asked, CanaryRun
+from lipika.canary.report import Report
+from lipika.canary.sample import Candidate, Desk, take_sample
+from lipika.canary.sample import Sample as Clips
+from lipika.capabilities import Capabilities, cache_note, load_capabilities
+from lipika.config import Settings, is_simulated, require_key
+from lipika.db.canary import Canaries
+from lipika.db.connection import Database
+from lipika.engine import EngineOptions
+from lipika.errors import UsageError
+from lipika.lease import Lease
+from lipika.models import SendFormat
+from lipika.outlook import Outlook, Question, Sample, outlook, sample_to_json
+from lipika.providers.base import text_tokens
+from lipika.routes import Reserve, unlimited
+from lipika.simulator import SimulatorConfig, spawn
+from lipika.sources import find_videos, object_url
+from lipika.storage import Store
+from lipika.workload import Counted
+
+_CANDIDATES_EACH = 60
+"""Archives looked at for each language, at most: some may be damaged or hold nothing usable."""
+FOLDER = "canary"
+"""Below the output's root: apart from all results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a canary. Empty `sources`: archives of the queue."""
+
+    sources: Sequence[str] = ()
+    clips: int = 1000
+    seed: int = 0
+    kinds: Sequence[ArmKind] = tuple(ArmKind)
+    levels: Sequence[str] | None = None  # thinking levels to compare; None: the usual ones
+    max_usd: float = 10.0
+    max_minutes: float = 60.0
+    limits: Limits = field(default_factory=Limits)
+    queue_clips: float | None = None  # for the forecast; None: counted
+    workers: int | None = None
+    out: str = ""  # empty: OUTPUT_URL, else the working folder
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A report, and where it lies."""
+
+    report: Report
+    files: tuple[str, ...]
+
+
+async def run_canary(
+    settings: Settings,
+    database: Database,
+    order: Order,
+    on_change: Callable[[Standing], object] = lambda _standing: None,
+) -> Done:
+    """The whole canary. It spends at most `order.max_usd`, within the fleet's budgets.
+
+    Raises:
+        UsageError: there are no archives, or none with a known language.
+        SettingsError: the primary provider has no key.
+    """
+    require_key(settings)
+    started_at, started = datetime.now(UTC), time.monotonic()
+    run_id = f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    model = load_capabilities(settings.model_id, settings.models_file)
+    arms, skipped = _arms(settings, model, order)
+    root = object_url(order.out or settings.output_url or str(Path.cwd()), f"{FOLDER}/{run_id}")
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(_scratch(settings.spool_dir)))
+        clips = await _choose(settings, database, order, folder)
+        await Canaries(database).start(run_id, _config(settings, order, arms), root)
+        asked = await _ask(settings, database, order, arms, model, clips, run_id, on_change)
+    run = CanaryRun(
+        run_id=run_id,
+        started_at=started_at,
+        seconds=time.monotonic() - started,
+        model_id=settings.model_id,
+        simulated=is_simulated(settings) or _made_up(asked.asked),
+        seed=order.seed,
+        clips_wanted=order.clips,
+        max_usd=order.max_usd,
+        videos=tuple(clips.videos),
+        asked=asked.asked,
+        stopped=asked.stopped,
+        ended_early=asked.ended_early,
+        lag_ms=asked.lag_ms,
+    )
+    report = await _report(settings, database, order, run, arms, skipped, model)
+    files = await _keep(settings, database, run, report, root)
+    return Done(report, files)
+
+
+def _arms(settings: Settings, model: Capabilities, order: Order) -> tuple[list[Arm], list[Skipped]]:
+    keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
+    provider = "aistudio" if settings.provider == "simulator" else settings.provider
+    other = next(name for name in keys if name != provider)
+    return plan_arms(
+        provider=provider,
+        other_provider=other if keys[other] or settings.provider == "simulator" else None,
+        temperature=settings.temperature,
+        thinking_level=settings.thinking_level,
+        model=model,
+        kinds=order.kinds,
+        levels=order.levels,
+    )
+
+
+def _config(settings: Settings, order: Order, arms: Sequence[Arm]) -> dict[str, object]:
+    return {
+        "model_id": settings.model_id,
+        "arms": [asdict(arm) for arm in arms],
+        "seed": order.seed,
+        "clips": order.clips,
+        "max_usd": order.max_usd,
+        "sources": list(order.sources),
+        "lipika_version": __version__,
+        "prompt_version": prompt.PROMPT_VERSION,
+    }
+
+
+def _scratch(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="lipika-canary-", dir=parent)
+
+
+def _made_up(asked: Sequence[Asked]) -> bool:
+    return any(one.model_version == "simulated" for one in asked)
+
+
+# ----------------------------------------------------------------------------- choose
+
+
+async def _choose(settings: Settings, database: Database, order: Order, folder: Path) -> Clips:
+    stores = Stores(store_settings(settings))
+    if order.sources:
+        videos = await find_videos(order.sources, "unused", store_settings(settings))
+        candidates = [
+            Candidate(one.video_id, one.source_key, one.language, one.source_bytes) for one in videos
+        ]
+    else:
+        queued = await Canaries(database).candidates(order.seed, _CANDIDATES_EACH)
+        candidates = [
+            Candidate(one.video_id, one.source_key, one.language, one.source_bytes) for one in queued
+        ]
+    if not candidates:
+        raise UsageError(
+            "the queue is empty: fill it (lipika queue add), or name archives: lipika canary my_tars/"
+        )
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="canary") as threads:
+        desk = Desk(
+            lambda key: stores.place(key, settings.store_url),
+            threads,
+            folder,
+            SendFormat(settings.send_format),
+        )
+        return await take_sample(candidates, order.clips, order.seed, desk)
+
+
+# ----------------------------------------------------------------------------- ask
+
+
+async def _ask(
+    settings: Settings,
+    database: Database,
+    order: Order,
+    arms: Sequence[Arm],
+    model: Capabilities,
+    clips: Clips,
+    run_id: str,
+    on_change: Callable[[Standing], object],
+) -> AskedAll:
+    options = AskOptions(
+        max_usd=order.max_usd,
+        max_seconds=order.max_minutes * 60,
+        engine=EngineOptions(
+            # All arms together ask as much as one worker does: more would measure this machine, not the service.
+            batch_size=max(settings.worker_batch_size // len(arms), 1),
+            interval_s=settings.batch_interval_seconds,
+            burst=settings.batch_launch == "burst",
+        ),
+        max_in_flight=settings.max_in_flight,
+        bands=load_bands(settings.calibration_file),
+    )
+    routed = True if is_simulated(settings) else None  # the simulator understands all of OpenRouter's fields
+    async with _reachable(settings) as reachable:
+        ways = [
+            Way(
+                arm,
+                make_provider(_asked_as(reachable, arm), arm.provider, routed=routed),
+                model,
+                _ledger(settings, database, f"canary-{run_id}-{number}"),
+            )
+            for number, arm in enumerate(arms)
+        ]
+        with _told_to_stop() as stop:
+            return await ask_all(clips.clips, ways, options, on_change, stop)
+
+
+@asynccontextmanager
+async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings as they are; with PROVIDER=simulator one is started that speaks for both providers."""
+    if settings.provider != "simulator":
+        yield settings
+        return
+    async with spawn(SimulatorConfig(models=(settings.model_id,))) as simulator:
+        yield settings.model_copy(
+            update={
+                "provider": "aistudio",
+                "gemini_base_url": simulator.url,
+                "gemini_api_key": SecretStr("simulated-key"),
+                "openrouter_base_url": simulator.openrouter_url,
+                "openrouter_api_key": SecretStr("simulated-key"),
+            }
+        )
+
+
+def _asked_as(settings: Settings, arm: Arm) -> Settings:
+    return settings.model_copy(update={"temperature": arm.temperature, "thinking_level": arm.thinking_level})
+
+
+def _ledger(settings: Settings, database: Database, name: str) -> Reserve:
+    """The fleet's, under a name for each arm; made-up answers of our own simulator cost nothing and nobody."""
+    if settings.provider == "simulator":
+        return unlimited
+    return fleet_ledger(database, name, Lease(float("inf")))
+
+
+class _told_to_stop:  # noqa: N801 - reads as the function that it stands for
+    """The first SIGINT or SIGTERM ends the asking and still gives a report; the second one ends everything."""
+
+    def __enter__(self) -> asyncio.Event:
+        self._event = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._received)
+        return self._event
+
+    def __exit__(self, *_exc: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _received(self) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        self._event.set()
+
+
+# ----------------------------------------------------------------------------- measure, judge
+
+
+async def _report(
+    settings: Settings,
+    database: Database,
+    order: Order,
+    run: CanaryRun,
+    arms: Sequence[Arm],
+    skipped: Sequence[Skipped],
+    model: Capabilities,
+) -> Report:
+    measures = measure(run, arms)
+    sample = _sample(run, arms[0])
+    ahead, because = await _look_ahead(settings, database, order, sample)
+    note = cache_note(model, text_tokens(prompt.system_prompt("hi")))
+    return Report(
+        run_id=run.run_id,
+        lipika_version=__version__,
+        prompt_version=prompt.PROMPT_VERSION,
+        started_at=run.started_at,
+        seconds=run.seconds,
+        model_id=run.model_id,
+        simulated=run.simulated,
+        seed=run.seed,
+        clips_wanted=run.clips_wanted,
+        videos=len(run.videos),
+        max_usd=run.max_usd,
+        usd=sum(one.cost_usd for one in run.asked),
+        ended_early=run.ended_early,
+        arms=tuple(arms),
+        skipped=tuple(skipped),
+        measures=measures,
+        judgement=judge(run, measures, skipped, ahead.forecast if ahead else None, order.limits, note),
+        limits=order.limits,
+        outlook=ahead,
+        no_outlook_because=because,
+        cache_reason=note,
+        forecast_sample=sample_to_json(sample) if sample.units else None,
+    )
+
+
+def _sample(run: CanaryRun, baseline: Arm) -> Sample:
+    found = units(run, baseline.name)
+    return Sample(
+        source=f"canary {run.run_id}, {sum(one.clips for one in found):,.0f} clips",
+        units=tuple(found),
+        counted=tuple(
+            Counted(one.language, one.clips_estimated, one.source_bytes) for one in run.videos if one.segments
+        ),
+        latency_s=mean_latency_s(run, baseline.name),
+    )
+
+
+async def _look_ahead(
+    settings: Settings, database: Database, order: Order, sample: Sample
+) -> tuple[Outlook | None, str]:
+    if not sample.units:
+        return None, "no clip was answered"
+    provider = "aistudio" if settings.provider == "simulator" else settings.provider
+    question = Question(provider, order.queue_clips, order.workers, order.limits.hours_at_most)
+    try:
+        return await outlook(database, settings, question, sample), ""
+    except UsageError as reason:
+        return None, str(reason)
+
+
+# ----------------------------------------------------------------------------- keep, clean
+
+
+async def _keep(
+    settings: Settings, database: Database, run: CanaryRun, report: Report, root: str
+) -> tuple[str, ...]:
+    """Report and rows into the store and the database; the report's place is told."""
+    rows = [asdict(one) for one in run.asked]
+    store = await asyncio.to_thread(Store.open, root, store_settings(settings), create=True)
+    files = {
+        "report.html": render(report).encode(),
+        "report.json": orjson.dumps(report, option=orjson.OPT_INDENT_2),
+        "answers.jsonl": b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows),
+    }
+    for name, content in files.items():
+        await store.put_bytes(name, content)
+    records = Canaries(database)
+    await records.add_clips(run.run_id, [_columns(row) for row in rows])
+    await records.finish(run.run_id, str(report.judgement.mark), report.usd, report)
+    return tuple(object_url(root, name) for name in files)
+
+
+_COLUMNS = (
+    *("arm", "video_id", "segment_file", "language", "status", "requests", "cost_usd", "quality_score"),
+    "transcription",
+)
+
+
+def _columns(row: dict[str, object]) -> dict[str, object]:
+    """A row as `canary_clips` has it: what has no column of its own goes into `details`."""
+    details = {name: value for name, value in row.items() if name not in _COLUMNS}
+    return {**{name: row[name] for name in _COLUMNS}, "details": details}
+
+
+async def clean(settings: Settings, database: Database, run_ids: Sequence[str]) -> tuple[int, int]:
+    """Take canaries out, rows and files; `all` means every one. Returns (runs, files). What was spent stays spent.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    records = Canaries(database)
+    known = {row.run_id: row for row in await records.list_runs()}
+    wanted = list(known) if "all" in run_ids else list(dict.fromkeys(run_ids))
+    unknown = [run_id for run_id in wanted if run_id not in known]
+    if unknown:
+        raise UsageError(
+            f"there is no canary {', '.join(unknown)}: lipika canary --list shows those there are"
+        )
+    files = 0
+    for run_id in wanted:
+        root = known[run_id].output_url
+        if root is not None:
+            files += await _remove_files(settings, root)
+    return await records.remove(wanted), files
+
+
+async def _remove_files(settings: Settings, root: str) -> int:
+    parent, _, name = root.rpartition("/")
+    store = await asyncio.to_thread(Store.open, parent, store_settings(settings), create=True)
+    keys = [entry.key async for entry in store.list(name)]
+    for key in keys:
+        await store.delete(key)
+    await asyncio.to_thread(_remove_folder, root)
+    return len(keys)
+
+
+def _remove_folder(root: str) -> None:
+    """An empty folder is left of a local store; a bucket has none."""
+    path = root.removeprefix("file://")
+    folder = Path(path)
+    if "://" not in path and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,370 @@
+"""Go or no-go: one table of criteria over the measures, each with its figure, its limit and its reason. Pure.
+
+A criterion fails when the whole interval is beyond its limit, and warns when only the figure is: a sample must be
+sure before it stops a fleet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lipika.canary.arms import Arm, ArmKind, Skipped
+from lipika.canary.measures import Against, ArmMeasures, Measures
+from lipika.canary.records import CanaryRun
+from lipika.forecast import LIMIT_WORDS, Forecast
+from lipika.intervals import Estimate
+from lipika.languages import FIRST_CLASS, LANGUAGES
+
+_BUSY_MS = 100
+"""So late in what is done by the clock, in one case of twenty, a machine adds to what it measures."""
+
+
+class Mark(StrEnum):
+    GO = "go"
+    WARN = "warn"
+    NO_GO = "no-go"
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One line of the table. `way_out` is empty where there is nothing to do."""
+
+    name: str
+    mark: Mark
+    figure: str
+    limit: str
+    reason: str
+    way_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where the lines are drawn. Shares are 0..1; docs/canary.md says why they are where they are."""
+
+    ended_well_at_least: float = 0.97
+    looped_at_most: float = 0.02
+    asr_at_least: float = 0.70
+    asr_of_a_language_at_least: float = 0.50
+    rate_limited_at_most: float = 0.10
+    cer_at_most: float = 0.25
+    usd_at_most: float | None = None  # for the whole queue
+    hours_at_most: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The table and what it comes to."""
+
+    mark: Mark
+    criteria: tuple[Criterion, ...]
+
+    @property
+    def words(self) -> str:
+        against = sum(one.mark is Mark.NO_GO for one in self.criteria)
+        warnings = sum(one.mark is Mark.WARN for one in self.criteria)
+        if self.mark is Mark.NO_GO:
+            return (
+                f"No-go: {against} of {len(self.criteria)} criteria {'is' if against == 1 else 'are'} not met"
+            )
+        if warnings:
+            return f"Go, with {warnings} warning{'s' if warnings > 1 else ''}"
+        return "Go: every criterion is met"
+
+
+def judge(
+    run: CanaryRun,
+    measures: Measures,
+    skipped: Sequence[Skipped],
+    outlook: Forecast | None,
+    limits: Limits,
+    cache_reason: str | None,
+) -> Judgement:
+    """The whole table. `cache_reason` is why no cache hits are expected; None: they are."""
+    baseline = next((arm for arm in measures.arms if arm.arm.kind is ArmKind.BASELINE), None)
+    criteria = [*_about_the_run(run, baseline)]
+    if baseline is not None:
+        criteria += [
+            *_about_answers(baseline, measures, limits),
+            *_about_temperature(baseline, measures),
+            _about_cache(baseline, cache_reason),
+            _about_version(baseline),
+        ]
+    criteria += [*_about_the_other_provider(measures, skipped, limits), *_about_the_queue(outlook, limits)]
+    marks = {one.mark for one in criteria}
+    mark = Mark.NO_GO if Mark.NO_GO in marks else Mark.WARN if Mark.WARN in marks else Mark.GO
+    return Judgement(mark, tuple(criteria))
+
+
+# ----------------------------------------------------------------------------- the run itself
+
+
+def _about_the_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Criterion]:
+    asked = baseline.clips if baseline else 0
+    reason = run.ended_early or "; ".join(f"{one.arm}: {one.reason}" for one in run.stopped)
+    complete = asked >= run.clips_wanted and not reason
+    mark = Mark.GO if complete else Mark.WARN if asked else Mark.NO_GO
+    way_out = "see the reason; then run the canary again" if reason else "put more archives into the queue"
+    yield Criterion(
+        "sample",
+        mark,
+        f"{asked:,} clips",
+        f"{run.clips_wanted:,}",
+        reason or ("every clip was asked" if mark is Mark.GO else "there were no more clips"),
+        "" if mark is Mark.GO else way_out,
+    )
+    busy = run.lag_ms > _BUSY_MS
+    yield Criterion(
+        "this machine",
+        Mark.WARN if busy else Mark.GO,
+        f"{run.lag_ms:,.0f} ms late",
+        f"at most {_BUSY_MS} ms",
+        "it was too busy: latencies are longer than the service's" if busy else "it kept up",
+        "run the canary on a quiet machine" if busy else "",
+    )
+    there = {one.language for one in run.asked}
+    missing = [LANGUAGES[code].name for code in FIRST_CLASS if code not in there]
+    yield Criterion(
+        "languages",
+        Mark.WARN if missing else Mark.GO,
+        f"{len(there)} of {len(FIRST_CLASS)}",
+        "all",
+        f"nothing is known of {', '.join(missing)}" if missing else "clips of every language were asked",
+        "fine if the queue has none of them" if missing else "",
+    )
+
+
+# ----------------------------------------------------------------------------- answers
+
+
+def _about_answers(arm: ArmMeasures, measures: Measures, limits: Limits) -> Iterator[Criterion]:
+    kinds = ", ".join(f"{kind} {count}" for kind, count in list(arm.failure_kinds.items())[:4])
+    yield Criterion(
+        "clips that end well",
+        at_least(arm.ended_well, limits.ended_well_at_least),
+        percent(arm.ended_well),
+        f"at least {limits.ended_well_at_least:.0%}",
+        f"failed attempts: {kinds}" if kinds else "no attempt failed but for quota",
+        _unless(
+            at_least(arm.ended_well, limits.ended_well_at_least), "docs/operations.md: failures, by kind"
+        ),
+    )
+    loops = at_most(arm.looped, limits.looped_at_most)
+    yield Criterion(
+        "looping",
+        loops,
+        percent(arm.looped),
+        f"at most {limits.looped_at_most:.0%}",
+        f"first answers that go round in circles; {arm.cut} of them up to their cap",
+        _unless(loops, "set TEMPERATURE=default, or another MODEL_ID"),
+    )
+    asr = at_least(arm.asr, limits.asr_at_least)
+    worst = ", ".join(f"{code} {count}" for code, count in list(arm.findings.items())[:4])
+    yield Criterion(
+        "fit for ASR",
+        asr,
+        percent(arm.asr),
+        f"at least {limits.asr_at_least:.0%}",
+        f"most frequent findings: {worst}" if worst else "no findings",
+        _unless(asr, "read the findings: docs/validation.md"),
+    )
+    yield _about_languages(measures, arm.arm, limits)
+    floods = at_most(arm.rate_limited, limits.rate_limited_at_most)
+    yield Criterion(
+        "429s",
+        floods if arm.rate_limited.value == 0 else max(floods, Mark.WARN, key=list(Mark).index),
+        percent(arm.rate_limited),
+        f"at most {limits.rate_limited_at_most:.0%}",
+        "no request was refused for quota"
+        if arm.rate_limited.value == 0
+        else "the provider allows less than is asked of it",
+        ""
+        if arm.rate_limited.value == 0
+        else f"set the budget below the quota: lipika budget set {arm.arm.provider}",
+    )
+
+
+def _about_languages(measures: Measures, arm: Arm, limits: Limits) -> Criterion:
+    rows = [one for one in measures.languages if one.arm == arm.name]
+    least = limits.asr_of_a_language_at_least
+    marks = {one.language: at_least(one.asr, least) for one in rows}
+    worst = min(rows, key=lambda one: one.asr.value)
+    bad = [LANGUAGES[code].name for code, mark in marks.items() if mark is not Mark.GO]
+    mark = max(marks.values(), key=list(Mark).index)
+    return Criterion(
+        "each language fit for ASR",
+        mark,
+        f"{LANGUAGES[worst.language].name}: {percent(worst.asr)}",
+        f"at least {least:.0%}",
+        f"below: {', '.join(bad)}" if bad else "the weakest language is given",
+        _unless(mark, "hold these back (lipika queue hold), or choose another MODEL_ID"),
+    )
+
+
+def _about_temperature(baseline: ArmMeasures, measures: Measures) -> Iterator[Criterion]:
+    for other in (one for one in measures.arms if one.arm.kind is ArmKind.TEMPERATURE):
+        against = _against(measures, other.arm.name)
+        colder = baseline if baseline.arm.temperature is not None else other
+        warmer = other if colder is baseline else baseline
+        more = against.looped_more if colder is other else _negative(against.looped_more)
+        sure = more.low > 0
+        loops_as_set = sure and colder is baseline
+        fewer = f"{percent(colder.looped)} at {_at(colder)}, {percent(warmer.looped)} at {_at(warmer)}"
+        yield Criterion(
+            "temperature",
+            Mark.WARN if loops_as_set else Mark.GO,
+            f"{_points(more.value)} points ({_points(more.low)} to {_points(more.high)})",
+            "no sure difference against the setting",
+            f"looping: {fewer}" + ("" if sure else "; the difference may be chance"),
+            "set TEMPERATURE=default" if loops_as_set else "",
+        )
+
+
+def _at(arm: ArmMeasures) -> str:
+    return "the model's own" if arm.arm.temperature is None else f"{arm.arm.temperature:g}"
+
+
+def _about_cache(arm: ArmMeasures, cache_reason: str | None) -> Criterion:
+    hits = arm.cache_hits
+    figure = f"{percent(hits)} of requests, {arm.cached_share:.0%} of prompt tokens"
+    if cache_reason is not None:
+        unexpected = "more than the documentation lets expect: do not count on it"
+        reason = unexpected if hits.value else f"as expected: {cache_reason}"
+        return Criterion("cache", Mark.GO, figure, "none expected", reason)
+    if hits.value == 0:
+        reason = (
+            "the prompt is long enough, but nothing was served from the cache: no saving is promised for it"
+        )
+        return Criterion("cache", Mark.WARN, figure, "some expected", reason, "count on full prices")
+    return Criterion("cache", Mark.GO, figure, "some expected", "the common prompt is served from the cache")
+
+
+def _about_version(arm: ArmMeasures) -> Criterion:
+    versions = ", ".join(arm.model_versions) or "not told"
+    many = len(arm.model_versions) > 1
+    return Criterion(
+        "model version",
+        Mark.WARN if many else Mark.GO,
+        versions,
+        "one",
+        "more than one model answers to this name" if many else "one model answered",
+        "fix MODEL_ID to one version" if many else "",
+    )
+
+
+# ----------------------------------------------------------------------------- provider, queue
+
+
+def _about_the_other_provider(
+    measures: Measures, skipped: Sequence[Skipped], limits: Limits
+) -> Iterator[Criterion]:
+    for one in skipped:
+        if one.kind is ArmKind.PROVIDER:
+            yield Criterion(
+                "second provider",
+                Mark.WARN,
+                "none",
+                "one",
+                one.reason,
+                "set OPENROUTER_API_KEY for a fallback",
+            )
+    for arm in (one for one in measures.arms if one.arm.kind is ArmKind.PROVIDER):
+        against = _against(measures, arm.arm.name)
+        mark = at_most(against.cer, limits.cer_at_most)
+        yield Criterion(
+            "provider agreement",
+            mark,
+            f"CER {percent(against.cer)}",
+            f"at most {limits.cer_at_most:.0%}",
+            f"{arm.arm.provider} against the baseline on {against.compared:,} clips;"
+            f" {percent(against.identical)} are letter for letter the same",
+            _unless(mark, "do not mix their transcripts in one corpus: take its key out"),
+        )
+        ended = at_least(arm.ended_well, limits.ended_well_at_least)
+        yield Criterion(
+            "second provider ends well",
+            ended,
+            percent(arm.ended_well),
+            f"at least {limits.ended_well_at_least:.0%}",
+            f"it costs {against.cost_ratio.value:.2f} and takes {against.latency_ratio:.2f} times the baseline's",
+            _unless(ended, "look at its failures before it is needed"),
+        )
+
+
+def _about_the_queue(outlook: Forecast | None, limits: Limits) -> Iterator[Criterion]:
+    if outlook is None:
+        return
+    if outlook.clips_until_cap is not None:
+        yield Criterion(
+            "dollar cap",
+            Mark.NO_GO,
+            f"${outlook.usd.value:,.2f} for the queue",
+            "the cap in all",
+            f"it is reached after {outlook.clips_until_cap:,.0f} of {outlook.clips.value:,.0f} clips",
+            "raise it (lipika budget set … --usd-total), or queue less",
+        )
+    if limits.usd_at_most is not None:
+        mark = at_most(outlook.usd, limits.usd_at_most)
+        yield Criterion(
+            "cost of the queue",
+            mark,
+            f"${outlook.usd.value:,.2f} ({outlook.usd.low:,.2f} to {outlook.usd.high:,.2f})",
+            f"${limits.usd_at_most:,.2f} (--usd-at-most)",
+            f"{outlook.clips.value:,.0f} clips at ${outlook.usd_per_clip.value:.6f}",
+            _unless(mark, "a shorter prompt, less thinking or a cheaper model"),
+        )
+    if limits.hours_at_most is not None:  # as if the cap in all were raised in time
+        hours = Estimate(
+            *(value / 3600 for value in (outlook.seconds.value, outlook.seconds.low, outlook.seconds.high))
+        )
+        mark = at_most(hours, limits.hours_at_most)
+        yield Criterion(
+            "time for the queue",
+            mark,
+            f"{hours.value:,.1f} h ({hours.low:,.1f} to {hours.high:,.1f})",
+            f"{limits.hours_at_most:g} h (--hours-at-most)",
+            f"what decides: {LIMIT_WORDS[outlook.binds]}",
+            _unless(mark, "raise the limit that binds, or add workers"),
+        )
+
+
+# ----------------------------------------------------------------------------- small things
+
+
+def at_least(figure: Estimate, limit: float) -> Mark:
+    """No-go when even the upper end is below the limit, a warning when the figure is."""
+    if math.isnan(figure.value):
+        return Mark.WARN
+    return Mark.NO_GO if figure.high < limit else Mark.WARN if figure.value < limit else Mark.GO
+
+
+def at_most(figure: Estimate, limit: float) -> Mark:
+    """No-go when even the lower end is above the limit, a warning when the figure is."""
+    if math.isnan(figure.value):
+        return Mark.WARN
+    return Mark.NO_GO if figure.low > limit else Mark.WARN if figure.value > limit else Mark.GO
+
+
+def percent(figure: Estimate) -> str:
+    """`2.9 % (1.7 to 4.8)`."""
+    if math.isnan(figure.value):
+        return "unknown"
+    return f"{figure.value * 100:.1f} % ({figure.low * 100:.1f} to {figure.high * 100:.1f})"
+
+
+def _unless(mark: Mark, way_out: str) -> str:
+    return "" if mark is Mark.GO else way_out
+
+
+def _points(share: float) -> str:
+    return f"{round(share * 100, 1) + 0.0:+.1f}"  # adding zero takes the sign off a zero
+
+
+def _negative(figure: Estimate) -> Estimate:
+    return Estimate(-figure.value, -figure.high, -figure.low)
+
+
+def _against(measures: Measures, arm: str) -> Against:
+    return next(one for one in measures.against if one.arm == arm)

@@ -1,0 +1,192 @@
+"""The report as one HTML page that needs nothing else: inline styles and SVG, light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from lipika.canary import charts
+from lipika.canary.arms import ArmKind
+from lipika.canary.charts import Piece, Point, Row
+from lipika.canary.judgement import percent
+from lipika.canary.measures import ArmMeasures
+from lipika.canary.report import Report
+from lipika.forecast import LIMIT_WORDS
+from lipika.intervals import Estimate
+from lipika.languages import LANGUAGES
+
+_TOKENS = (
+    ("text", "prompt text"),
+    ("audio", "audio"),
+    ("cached", "cached"),
+    ("answer", "answer"),
+    ("thoughts", "thoughts"),
+)
+
+
+def render(report: Report) -> str:
+    """The page."""
+    return _template().render(
+        report=report,
+        charts=_charts(report),
+        mark={"go": "Go", "warn": "Go, with warnings", "no-go": "No-go"}[report.judgement.mark],
+        percent=percent,
+        usd=usd,
+        span=span,
+        number=number,
+        language_name=_language_name,
+        right_to_left=lambda code: code == "ur",
+        limit_words=LIMIT_WORDS,
+        isinf=math.isinf,
+    )
+
+
+@cache
+def _template() -> Template:
+    text = resources.files("lipika.canary").joinpath("report.html").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(text)
+
+
+# ----------------------------------------------------------------------------- charts
+
+
+def _charts(report: Report) -> Mapping[str, Markup]:
+    arms = report.measures.arms
+    colour = {one.arm.name: place % 8 for place, one in enumerate(arms)}
+    drawn = {
+        "looping": charts.intervals(
+            [_row(one, one.looped, colour) for one in arms], _percent, limit=report.limits.looped_at_most
+        ),
+        "cost": charts.intervals([_row(one, one.cost_each, colour) for one in arms], usd),
+        "tokens": charts.stacked(
+            [
+                (
+                    one.arm.name,
+                    [
+                        Piece(getattr(one.tokens, field), place, name)
+                        for place, (field, name) in enumerate(_TOKENS)
+                    ],
+                )
+                for one in arms
+            ],
+            number,
+        ),
+        "tokens_key": charts.legend(enumerate(name for _, name in _TOKENS)),
+        "latency": charts.curves(
+            [(one.arm.name, colour[one.arm.name], [ms / 1000 for ms in one.latency.curve]) for one in arms],
+            lambda value: f"{value:g} s",
+        ),
+        "arms_key": charts.legend((colour[one.arm.name], one.arm.name) for one in arms),
+        "languages": _languages(report, colour),
+        "languages_key": charts.legend(
+            (colour[one.arm.name], one.arm.name) for one in arms if _is_compared(one)
+        ),
+        "agreement": _agreement(report),
+        "limits": _limits(report),
+    }
+    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 - made here; names are escaped in it
+
+
+def _row(one: ArmMeasures, estimate: Estimate, colour: Mapping[str, int]) -> Row:
+    return Row(one.arm.name, [Point(estimate, colour[one.arm.name], one.arm.words)])
+
+
+def _is_compared(one: ArmMeasures) -> bool:
+    return one.arm.kind in {ArmKind.BASELINE, ArmKind.PROVIDER}
+
+
+def _languages(report: Report, colour: Mapping[str, int]) -> str:
+    compared = [one.arm.name for one in report.measures.arms if _is_compared(one)]
+    found = {(one.arm, one.language): one for one in report.measures.languages}
+    codes = sorted({one.language for one in report.measures.languages}, key=_language_name)
+    rows = [
+        Row(
+            _language_name(code),
+            [Point(found[(arm, code)].asr, colour[arm], arm) for arm in compared if (arm, code) in found],
+        )
+        for code in codes
+    ]
+    return charts.intervals(rows, _percent, limit=report.limits.asr_of_a_language_at_least, top=1.0)
+
+
+def _agreement(report: Report) -> str:
+    providers = {one.arm.name for one in report.measures.arms if one.arm.kind is ArmKind.PROVIDER}
+    rows = []
+    for one in (one for one in report.measures.against if one.arm in providers):
+        rows.append(Row(f"all: {one.arm}", [Point(one.cer, 1, "all languages")], strong=True))
+        rows += [
+            Row(_language_name(code), [Point(cer, 1, one.arm)]) for code, cer in one.cer_by_language.items()
+        ]
+    return charts.intervals(rows, _percent, limit=report.limits.cer_at_most) if rows else ""
+
+
+def _limits(report: Report) -> str:
+    if report.outlook is None:
+        return ""
+    limits = report.outlook.forecast.limits
+    longest = max((one.seconds.high for one in limits if math.isfinite(one.seconds.high)), default=1.0)
+    unit_s = next(unit for unit in (86_400.0, 3600.0, 60.0, 1.0) if longest >= 2 * unit or unit == 1.0)
+    rows = [
+        Row(
+            LIMIT_WORDS[one.name],
+            [Point(_in(unit_s, one.seconds), 5 if one.binds else 0, "alone")],
+            strong=one.binds,
+        )
+        for one in limits
+    ]
+    return charts.intervals(rows, lambda value: span(value * unit_s), log=True)
+
+
+def _in(unit_s: float, seconds: Estimate) -> Estimate:
+    return Estimate(*(max(value / unit_s, 0.01) for value in (seconds.value, seconds.low, seconds.high)))
+
+
+# ----------------------------------------------------------------------------- figures in words
+
+
+def usd(value: float, places: int = 6) -> str:
+    """Dollars with as many places as they need, `places` at most."""
+    if math.isnan(value):
+        return "unknown"
+    if value == 0:
+        return "$0"
+    if value >= 1000:
+        return f"${value:,.0f}"
+    if value >= 1:
+        return f"${value:,.2f}"
+    return f"${value:.{places}f}".rstrip("0").rstrip(".")
+
+
+def span(seconds: float) -> str:
+    """A time that a person can read: `52 s`, `17 min`, `8.5 h`, `3.2 days`."""
+    if math.isnan(seconds):
+        return "unknown"
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 1:
+        return "under 1 s"
+    for limit, unit, words in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            value = seconds / unit
+            return f"{value:.0f} {words}" if words != "h" else f"{value:.1f} {words}"
+    return f"{seconds / 86_400:,.1f} days"
+
+
+def number(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:,.0f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.3g} %"
+
+
+def _language_name(code: str) -> str:
+    return LANGUAGES[code].name if code in LANGUAGES else code

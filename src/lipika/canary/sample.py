@@ -1,0 +1,226 @@
+"""Which clips a canary asks: so many of each language, from a few archives each, the same ones for the same seed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from lipika import packaging, tars
+from lipika.canary.records import SourceVideo
+from lipika.errors import LipikaError, SegmentError, UsageError
+from lipika.languages import FIRST_CLASS, find_language
+from lipika.log import get_logger
+from lipika.models import Clip, SendFormat
+from lipika.pipeline import Place
+from lipika.polish import polish_segment
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
+
+_ARCHIVES_PER_LANGUAGE = 3
+"""Clips of one archive share voices and a room: a language is not judged by a single one."""
+_PEEKS_PER_LANGUAGE = 40
+"""Archives without a known language that are opened to find theirs, for each language wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An archive that clips may come from."""
+
+    video_id: str
+    source_key: str
+    language: str | None
+    source_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampledClip:
+    """One clip to ask; its audio lies in a file until then."""
+
+    video_id: str
+    language: str
+    clip: Clip
+    audio: Path
+    sent_format: SendFormat = SendFormat.FLAC
+
+
+@dataclass(slots=True)
+class Sample:
+    """The clips, those of all languages in turn, so that any first part of them is as mixed as the whole."""
+
+    clips: list[SampledClip] = field(default_factory=list)
+    videos: list[SourceVideo] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What sampling works with."""
+
+    place: Callable[[str], Place]  # of an archive, by its key
+    threads: Executor
+    folder: Path  # for audio; the caller's, who removes it
+    send_format: SendFormat = SendFormat.FLAC
+
+
+async def take_sample(candidates: Sequence[Candidate], clips: int, seed: int, desk: Desk) -> Sample:
+    """Up to `clips` clips, the same number of each language that is there.
+
+    A language with too little leaves its part to the others.
+
+    Raises:
+        UsageError: none of the archives gives a clip in a known language.
+    """
+    by_language = await _by_language(sorted(candidates, key=lambda one: _rank(seed, one.video_id)), desk)
+    if not by_language:
+        raise UsageError(
+            "no archive with a known language: give it in the queue (lipika queue add --language) or in metadata.json"
+        )
+    sample = Sample()
+    quota = math.ceil(clips / len(by_language))
+    chosen: dict[str, list[SampledClip]] = {}
+    for language in sorted(by_language):
+        chosen[language] = await _of_language(language, by_language[language], quota, seed, sample, desk)
+    first = {language: found[:quota] for language, found in chosen.items()}
+    spare = {language: found[quota:] for language, found in chosen.items()}
+    sample.clips = [*_in_turn(first), *_in_turn(spare)][:clips]
+    if not sample.clips:
+        raise UsageError(
+            f"no clip could be made of {len(candidates)} archives: lipika run says why, for each"
+        )
+    return sample
+
+
+async def _by_language(candidates: Sequence[Candidate], desk: Desk) -> dict[str, list[Candidate]]:
+    """Candidates in their order; where the language is unknown the archive's metadata are looked at."""
+    found: dict[str, list[Candidate]] = defaultdict(list)
+    peeks = _PEEKS_PER_LANGUAGE * len(FIRST_CLASS)
+    for one in candidates:
+        language = find_language(one.language)
+        if language is None and not one.language and peeks > 0:
+            peeks -= 1
+            language = find_language(await _told_language(one, desk))
+        if language is not None:
+            found[language.code].append(one)
+    return found
+
+
+async def _told_language(candidate: Candidate, desk: Desk) -> str | None:
+    def peek() -> str | None:
+        place = desk.place(candidate.source_key)
+        with closing(place.store.open_read(place.key)) as reader:
+            for member in tars.read_members(reader):
+                if isinstance(member, tars.Member) and member.kind is tars.MemberKind.METADATA:
+                    return packaging.language_of(tars.parse_metadata(member.data))
+        return None
+
+    try:
+        return await _in_thread(desk, peek)
+    except LipikaError as error:
+        log.warning("archive_skipped", video=candidate.video_id, reason=str(error))
+        return None
+
+
+async def _of_language(
+    language: str, candidates: Sequence[Candidate], quota: int, seed: int, sample: Sample, desk: Desk
+) -> list[SampledClip]:
+    """Clips of one language: a third of the quota at most from each archive, then what is left of them."""
+    share = math.ceil(quota / _ARCHIVES_PER_LANGUAGE)
+    taken: list[SampledClip] = []
+    left: list[SampledClip] = []
+    for candidate in candidates:
+        if len(taken) >= quota:
+            break
+        try:
+            video, clips = await _in_thread(desk, _reader(candidate, language, quota, seed, desk))
+        except LipikaError as error:
+            log.warning("archive_skipped", video=candidate.video_id, reason=str(error))
+            continue
+        sample.videos.append(video)
+        taken += clips[:share]
+        left += clips[share:]
+    return [*taken, *left]
+
+
+def _reader(
+    candidate: Candidate, language: str, quota: int, seed: int, desk: Desk
+) -> Callable[[], tuple[SourceVideo, list[SampledClip]]]:
+    def work() -> tuple[SourceVideo, list[SampledClip]]:
+        return _clips_of(candidate, language, quota, seed, desk)
+
+    return work
+
+
+def _clips_of(
+    candidate: Candidate, language: str, quota: int, seed: int, desk: Desk
+) -> tuple[SourceVideo, list[SampledClip]]:
+    """Polish segments of one archive, drawn by their names, until there are `quota` clips. Runs in a thread."""
+    segments, drawn = _draw(candidate, quota, seed, desk)
+    clips: list[SampledClip] = []
+    polished = made = 0
+    for member in drawn:
+        if len(clips) >= quota:
+            break
+        polished += 1
+        if isinstance(member, tars.BadMember):
+            continue
+        try:
+            found = polish_segment(member.segment, member.data, desk.send_format).clips
+        except SegmentError:
+            continue
+        made += len(found)
+        for one in found:
+            path = (
+                desk.folder / f"{hashlib.sha256(candidate.video_id.encode()).hexdigest()[:16]}_{len(clips)}"
+            )
+            path.write_bytes(one.sent)
+            clips.append(SampledClip(candidate.video_id, language, one.clip, path, one.sent_format))
+    video = SourceVideo(candidate.video_id, language, candidate.source_bytes, segments, polished, made)
+    return video, clips
+
+
+def _draw(
+    candidate: Candidate, count: int, seed: int, desk: Desk
+) -> tuple[int, list[tars.Member | tars.BadMember]]:
+    """(segments in the archive, `count` of them in an order of chance): no more than those are held in memory."""
+    place = desk.place(candidate.source_key)
+    segments = 0
+    heap: list[tuple[int, int, tars.Member | tars.BadMember]] = []  # the greatest rank first
+    with closing(place.store.open_read(place.key)) as reader:
+        for member in tars.read_members(reader):
+            if member.kind is not tars.MemberKind.SEGMENT:
+                continue
+            segments += 1
+            entry = (-_rank(seed, f"{candidate.video_id}/{member.name}"), segments, member)
+            if len(heap) < count:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heappushpop(heap, entry)
+    return segments, [member for _, _, member in sorted(heap, key=lambda entry: (-entry[0], entry[1]))]
+
+
+def _in_turn(by_language: dict[str, list[SampledClip]]) -> Iterable[SampledClip]:
+    """One of each language, again and again."""
+    longest = max((len(clips) for clips in by_language.values()), default=0)
+    for place in range(longest):
+        for clips in by_language.values():
+            if place < len(clips):
+                yield clips[place]
+
+
+def _rank(seed: int, name: str) -> int:
+    """A number of chance that belongs to a name."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest(), "big")
+
+
+async def _in_thread(desk: Desk, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(desk.threads, work)
