@@ -30,6 +30,7 @@ RUN /tools/bin/pip wheel -q --no-deps --no-build-isolation -w /wheels . \
 FROM build AS build-cuda
 COPY deploy/image/cuda.lock ./
 RUN /tools/bin/pip --python /opt/lipika/bin/python install -q --require-hashes --no-deps --no-compile -r cuda.lock \
+ && ln -s /opt/lipika/lib/python3*/site-packages/nvidia /opt/lipika/nvidia \
  && /opt/lipika/bin/python -m compileall -q -j 0 /opt/lipika/lib
 
 # ---- what runs: a slim Python, an init, a user without rights
@@ -59,7 +60,8 @@ ENTRYPOINT ["tini", "--", "lipika"]
 CMD ["worker", "--json-logs"]
 
 FROM runtime AS cuda
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/opt/lipika/nvidia/cu13/lib:/opt/lipika/nvidia/cudnn/lib
 COPY --from=build-cuda /opt/lipika /opt/lipika
 
 FROM runtime AS cpu
