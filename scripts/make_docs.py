@@ -42,7 +42,8 @@ SETTINGS_TAIL = """
   taken from it.
 - `PROVIDER=aistudio` needs `GEMINI_API_KEY`, `PROVIDER=openrouter` needs `OPENROUTER_API_KEY`;
   `PROVIDER=simulator` needs no key.
-- `ENABLE_GPU_VALIDATION` is reserved: it changes nothing in this version.
+- `ENABLE_GPU_VALIDATION=true` needs `INDICCONFORMER_PATH`, or `INDICCONFORMER_REVISION` and `HF_TOKEN`; without
+  them it is switched off with a warning, and the work goes on ([alignment.md](alignment.md)).
 """
 
 _URL_KINDS = {

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.alignment.__main__ import RESULTS, TARGET, aligned, shares
 from benchmarks.alignment.cases import RIGHT, cases
-from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing
+from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing, version_of
 from lipika.alignment.indicconformer import Heard
 from lipika.alignment.numerals import in_words
 from lipika.alignment.romanise import Romaniser, open_romaniser
@@ -199,7 +199,7 @@ def test_an_alignment_takes_the_place_of_the_last_one() -> None:
 def test_hindi_and_urdu_are_one_to_the_ear() -> None:
     aligned_urdu = one("میں گھر جا رہا ہوں", "میں گھر جا رہا ہوں", "ur", spoken="hi")
     assert alignment_findings(aligned_urdu) == ()
-    aside = excluded("too_long", "hi", open_romaniser("builtin"), "bundle")
+    aside = excluded("too_long", "hi", version_of("bundle", open_romaniser("builtin")))
     assert alignment_findings(aside) == ()
     assert aside.version == "1+bundle+builtin"
 

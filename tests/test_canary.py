@@ -156,7 +156,9 @@ async def test_a_planted_loop_cache_and_provider_difference_are_found(
     assert baseline.failure_kinds == {"malformed": planted["malformed"]}
     assert baseline.ended_well.value == 1
     repairs = planted["loop"] + planted["malformed"]
-    assert CLIPS + repairs <= baseline.requests <= CLIPS + repairs + 6  # a few answers are doubted by themselves
+    assert (
+        CLIPS + repairs <= baseline.requests <= CLIPS + repairs + 6
+    )  # a few answers are doubted by themselves
 
     # the cache: as many hits as planted, every token of them, though none was to be expected
     assert baseline.cache_hits.low < 0.5 < baseline.cache_hits.high

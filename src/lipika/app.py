@@ -19,6 +19,8 @@ import platformdirs
 from rich.console import Console
 
 from lipika import __version__, polish, prompt, transcript, validation
+from lipika.alignment.listener import ListenerOptions
+from lipika.alignment.stage import AlignmentStage
 from lipika.bounded import ByteBudget
 from lipika.calibration import load_bands
 from lipika.capabilities import cache_note, load_capabilities
@@ -275,8 +277,13 @@ class Running:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, database: Database) -> AsyncIterator[Running]:
-    """A worker with everything it needs; all of it is gone when the block ends."""
+async def open_worker(
+    settings: Settings, database: Database, *, aligner: AlignmentStage | None = None
+) -> AsyncIterator[Running]:
+    """A worker with everything it needs; all of it is gone when the block ends.
+
+    `aligner` listens in place of the one that the settings ask for.
+    """
     bands = load_bands(settings.calibration_file)
     info = await asyncio.to_thread(worker_info, settings, bands)
     lease = Lease(settings.lease_seconds)
@@ -311,6 +318,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
                 events=Events(on_batch=sink.keep_batch, on_alert=alerts.append),
             )
         )
+        aligner = aligner or await stack.enter_async_context(_aligner(settings, alerts))
         tools = Tools(
             worker_id=info.worker_id,
             engine=engine,
@@ -324,6 +332,7 @@ async def open_worker(settings: Settings, database: Database) -> AsyncIterator[R
             ),
             bands=bands,
             progress=Progress(),
+            aligner=aligner,
         )
         worker = Worker(
             info,
@@ -361,6 +370,33 @@ def _polishers(settings: Settings, threads: ThreadPoolExecutor) -> Polishers:
     processes = min(_cores(), _MOST_PROCESSES) if given is None else given
     work = partial(polished, send_format=SendFormat(settings.send_format))
     return Polishers(threads, processes, turns=2 * max(processes, _cores()), work=work)
+
+
+@asynccontextmanager
+async def _aligner(settings: Settings, alerts: list[Alert]) -> AsyncIterator[AlignmentStage | None]:
+    """A second recogniser that listens beside the work, where it is asked for."""
+    if not settings.enable_gpu_validation:
+        yield None
+        return
+    stage = AlignmentStage(
+        listener_options(settings),
+        deadline_s=settings.align_seconds,
+        on_off=lambda reason: alerts.append(Alert("alignment_off", reason)),
+    )
+    async with stage:
+        yield stage
+
+
+def listener_options(settings: Settings) -> ListenerOptions:
+    """Which model listens, and on what."""
+    return ListenerOptions(
+        path=settings.indicconformer_path,
+        revision=settings.indicconformer_revision,
+        token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+        device=settings.align_device,
+        threads=settings.align_threads or max((os.cpu_count() or 1) // 4, 1),
+        romaniser=settings.align_romaniser,
+    )
 
 
 async def _flush_last(sink: ResultSink) -> None:

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lipika import __version__
+from lipika.cli_align import add_to as add_align_command
 from lipika.cli_canary import add_to as add_canary_commands
 from lipika.cli_dashboard import add_to as add_dashboard_command
 from lipika.cli_deploy import deploy_commands
@@ -533,6 +534,7 @@ add_validation_commands(app, _run)
 add_fleet_commands(app, _run)
 add_dashboard_command(app, _run)
 add_canary_commands(app, _run)
+add_align_command(app, _run)
 
 
 def main() -> None:

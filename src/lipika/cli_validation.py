@@ -62,9 +62,9 @@ def add_to(app: typer.Typer, run: Run) -> None:
         codes = frozenset(map(_code, language or ()))
         learned = run(lambda: learn(order, codes, out_file))
         if as_json:
-            _print_json(learned.document())
+            print_json(learned.document())
         else:
-            print_learned(learned, out_file, _console())
+            print_learned(learned, out_file, console())
         if learned.seen.problems:
             raise typer.Exit(1)
 
@@ -92,9 +92,9 @@ def add_to(app: typer.Typer, run: Run) -> None:
         order = Order(sources or (), calibration, jobs, data_dir)
         done = run(lambda: redo(order, rows=rows, dry_run=dry_run))
         if as_json:
-            _print_json(done.document())
+            print_json(done.document())
         else:
-            print_redone(done, _console())
+            print_redone(done, console())
         if done.problems:
             raise typer.Exit(1)
 
@@ -106,11 +106,11 @@ def _code(name: str) -> str:
     return language.code
 
 
-def _console() -> Console:
+def console() -> Console:
     """Tables in a file are not to be folded at 80 columns."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
     sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     sys.stdout.flush()

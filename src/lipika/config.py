@@ -103,7 +103,28 @@ class Settings(BaseSettings):
     calibration_file: Path | None = Field(
         None, description="Rate limits learned by `lipika calibrate`; empty: those that come with lipika."
     )
+
+    # ---- a second recogniser
     enable_gpu_validation: bool = Field(False, description="Tier 1.5: compare with IndicConformer.")
+    indicconformer_path: Path | None = Field(
+        None, description="Folder with its bundle; empty: from the hub, at INDICCONFORMER_REVISION."
+    )
+    indicconformer_revision: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{40})?$",
+        description="Commit of the bundle on the hub, 40 hexadecimal digits.",
+    )
+    hf_token: SecretStr | None = Field(None, description="Token for the hub: the model is gated.")
+    align_device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="`cuda` insists on a GPU; `auto` takes one where onnxruntime has CUDA."
+    )
+    align_threads: int = Field(0, ge=0, le=256, description="CPU threads for it; 0: a quarter of the cores.")
+    align_seconds: float = Field(
+        15.0, ge=1, le=600, description="A clip is compared within this time, or not at all."
+    )
+    align_romaniser: Literal["auto", "aksharamukha", "builtin"] = Field(
+        "auto", description="For its comparison; `auto` takes aksharamukha where it is installed."
+    )
 
     # ---- the fleet
     worker_instance_id: str = Field(

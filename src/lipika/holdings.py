@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +47,8 @@ class Block:
     video_id: str
     validator_versions: frozenset[str]
     discarded: tuple[str, ...]  # file names of members that went no further
+    answered: int  # clips with an answer
+    aligner_versions: Mapping[str, int]  # of a second recogniser, where one has listened -> clips
 
 
 async def find_results(sources: Sequence[str], settings: StoreSettings) -> AsyncIterator[Archive]:
@@ -106,6 +108,8 @@ def block_of(metadata: bytes) -> Block:
             video_id=str(block["video_id"]),
             validator_versions=frozenset(block["versions"]["validator"]),
             discarded=tuple(str(discard["segment_file"]) for discard in block["discards"]),
+            answered=sum(int(clips) for status, clips in block["statuses"].items() if status != "failed"),
+            aligner_versions=dict(block["versions"].get("aligner", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise not_ours(f"metadata.json lacks what a run writes ({error!r})") from None

@@ -20,6 +20,7 @@ from lipika import __version__, tars
 from lipika.languages import find_language
 from lipika.models import (
     Accounting,
+    Alignment,
     ClipResult,
     Discard,
     Finding,
@@ -73,7 +74,8 @@ def clip_result_to_json(result: ClipResult) -> bytes:
         },
         "quality_score": verdict.quality_score if verdict else None,
         "score_parts": dict(sorted(verdict.score_parts.items())) if verdict else None,
-        "alignment_score": None,  # filled by the alignment tier, where it runs
+        "alignment_score": result.alignment.score if result.alignment else None,
+        "alignment": result.alignment,
         "lanes": {lane: getattr(verdict, lane) for lane in LANES} if verdict else None,
         "findings": verdict.findings if verdict else [],
         "checks": _checks(verdict) if verdict else None,
@@ -182,6 +184,7 @@ def _nested(document: Mapping[str, Any]) -> dict[str, object]:
         "clip": clip,
         "answer": None if document["transcription"] is None else answer,
         "verdict": None if lanes is None else verdict,
+        "alignment": document.get("alignment"),  # earlier documents have none
     }
 
 
@@ -192,6 +195,8 @@ def _floats(result: ClipResult) -> Iterator[float]:
     if result.verdict is not None:
         yield from (result.verdict.quality_score, result.verdict.text_length_per_sec)
         yield from result.verdict.score_parts.values()
+    if result.alignment is not None:
+        yield result.alignment.score or 0.0
     if result.failure is not None:
         yield result.failure.retry_after_s or 0.0
 
@@ -236,10 +241,11 @@ class Summary:
         self._costs, self._scores = array("d"), array("d")
         self._lanes = {lane: _LaneCount() for lane in LANES}
         self._counts: dict[str, Counter[str]] = {
-            key: Counter() for key in ("statuses", "detected_languages", "findings", "failures", "clip_flags")
+            key: Counter()
+            for key in ("statuses", "detected_languages", "findings", "failures", "clip_flags", "agreements")
         }
         self._versions: dict[str, Counter[str]] = {
-            key: Counter() for key in ("models", "prompt", "schema", "trimmer", "validator")
+            key: Counter() for key in ("models", "prompt", "schema", "trimmer", "validator", "aligner")
         }
 
     @property
@@ -262,6 +268,8 @@ class Summary:
             self._counts["failures"][result.failure.kind.value] += 1
         if result.verdict is not None:
             self._add_verdict(result.verdict, clip.duration_ms)
+        if result.alignment is not None:
+            self.align(result.alignment)
         self._versions["models"][" ".join((asked.provider, asked.model_id, asked.model_version)).strip()] += 1
         self._versions["prompt"][asked.prompt_version] += 1
         self._versions["schema"][asked.schema_version] += 1
@@ -273,6 +281,11 @@ class Summary:
         self._counts["findings"].update(map(_finding_name, verdict.findings))
         for name, count in self._lanes.items():
             count.add(getattr(verdict, name), duration_ms)
+
+    def align(self, alignment: Alignment) -> None:
+        """Count what a second recogniser made of a clip that has been added without it."""
+        self._counts["agreements"][alignment.agreement.value] += 1
+        self._versions["aligner"][alignment.version] += 1
 
     def amend(self, old: Verdict, new: Verdict, duration_ms: int) -> None:
         """Count `new` instead of `old` for one clip that has been added before."""

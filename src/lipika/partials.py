@@ -170,4 +170,5 @@ def _stored(result: ClipResult) -> StoredAnswer:
         usage=result.usage,
         cost_usd=result.cost_usd,
         provenance=result.provenance,
+        alignment=result.alignment,
     )

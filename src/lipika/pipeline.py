@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lipika import packaging, polish, prompt, tars, transcript, validation
+from lipika.alignment.listener import Task
+from lipika.alignment.stage import AlignmentStage
 from lipika.bounded import ByteBudget
 from lipika.db.results import StoredAnswer
 from lipika.engine import Advice, Engine, Outcome, Review
@@ -32,6 +34,7 @@ from lipika.languages import find_language
 from lipika.log import get_logger
 from lipika.models import (
     Accounting,
+    Alignment,
     ClaimedVideo,
     ClipResult,
     ClipStatus,
@@ -100,6 +103,7 @@ class Tools:
     progress: Progress
     bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
+    aligner: AlignmentStage | None = None  # where a second recogniser listens, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ async def transcribe_video(
                 async for clip in clips:
                     if not await job.admit(clip):
                         break
-                    task = asking.create_task(job.ask(clip))
+                    task = asking.create_task(job.ask(clip, asking))
                     task.add_done_callback(job.leave(clip))
         except BaseExceptionGroup as group:
             raise _first(group) from group
@@ -321,8 +325,11 @@ class _Job:
         """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
         return lambda _task: self.tools.room.release(len(polished.sent))
 
-    async def ask(self, polished: PolishedClip) -> None:
-        """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason."""
+    async def ask(self, polished: PolishedClip, group: asyncio.TaskGroup) -> None:
+        """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason.
+
+        A second recogniser's word comes later, from a task of `group`: nothing waits for it but the packing.
+        """
         try:
             result = self._reuse(polished) or self._result(polished, await self._answer(polished))
         except (Draining, WorkerStop) as reason:
@@ -334,6 +341,31 @@ class _Job:
         stem, document = result.clip.name.stem, packaging.clip_result_to_json(result)
         if await self._spooled(lambda: self.spool.add_result(stem, document)):
             self._record(result)
+            heard = self._offer(polished, result)
+            if heard is not None:
+                group.create_task(self._amend(result, heard))
+
+    def _offer(self, polished: PolishedClip, result: ClipResult) -> Awaitable[Alignment | None] | None:
+        """Let a second recogniser listen, where there is one and it is this clip's turn."""
+        aligner = self.tools.aligner
+        if aligner is None or result.answer is None or result.alignment is not None:
+            return None
+        return aligner.offer(Task(polished.sent, result.answer, polished.clip, result.language_hint))
+
+    async def _amend(self, result: ClipResult, heard: Awaitable[Alignment | None]) -> None:
+        """Put what was heard into the result; it comes within the stage's deadline, or not at all."""
+        alignment = await heard
+        if alignment is None or result.verdict is None:
+            return
+        verdict = validation.with_alignment(result.verdict, alignment)
+        new = replace(result, verdict=verdict, alignment=alignment)
+        try:
+            self.spool.replace_result(result.clip.name.stem, packaging.clip_result_to_json(new))
+        except DiskFull:  # it is best effort; the answer itself has its place
+            return
+        self.summary.amend(result.verdict, verdict, result.clip.duration_ms)
+        self.summary.align(alignment)
+        await self.tools.keep(self.video, new)
 
     async def _answer(self, polished: PolishedClip) -> Outcome:
         clip = polished.clip
@@ -372,6 +404,8 @@ class _Job:
         self.reused += 1
         self.tools.progress.reused += 1
         verdict = validation.validate(former.answer, polished.clip, self.language, bands=self.tools.bands)
+        if former.alignment is not None:
+            verdict = validation.with_alignment(verdict, former.alignment)
         judged = Judged(former.answer, verdict)
         return ClipResult(
             video_id=self.video.video_id,
@@ -385,6 +419,7 @@ class _Job:
             cost_usd=former.cost_usd,
             provenance=former.provenance,
             reused=True,
+            alignment=former.alignment,
         )
 
     def _asked_otherwise(self, former: StoredAnswer) -> str:

@@ -75,6 +75,7 @@ class Snapshot:
     usd_projected: float | None
     eta_s: float | None
     eta_basis: str
+    second_opinion: str = ""  # how the comparison with a second recogniser goes, in words
 
 
 class Watch:
@@ -133,6 +134,7 @@ class Watch:
             usd_projected=None if each is None or left is None else totals.cost_usd + each * left,
             eta_s=eta_s,
             eta_basis=basis,
+            second_opinion=self._worker.aligner.words() if self._worker.aligner else "",
         )
 
     def waits_for(self) -> str:
@@ -201,6 +203,8 @@ def panel(now: Snapshot, title: str) -> Panel:
     parts: list[RenderableType] = [_bar(now), grid]
     if now.eta_basis:
         parts.append(Text(now.eta_basis, style="dim"))
+    if now.second_opinion:
+        parts.append(Text(now.second_opinion, style="dim"))
     if now.waits_for:
         parts.append(Text(f"waits for {now.waits_for}", style="yellow"))
     return Panel(Group(*parts), title=title, border_style="cyan")

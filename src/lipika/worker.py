@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lipika.alignment.stage import AlignmentStage
 from lipika.custody import Custody, Held, Ports, Tally, patiently
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import DatabaseUnavailable, LeaseLost, LipikaError, Unavailable, WorkerStop
@@ -90,6 +91,10 @@ class Worker:
     @property
     def progress(self) -> Progress:
         return self._ports.tools.progress
+
+    @property
+    def aligner(self) -> AlignmentStage | None:
+        return self._ports.tools.aligner
 
     async def run(self, *, only: Sequence[str] | None = None, until_empty: bool = False) -> Tally:
         """Work until drained; with `until_empty`, until no video (of `only`) is left to do.
@@ -370,6 +375,7 @@ class Worker:
             cached_tokens=totals.usage.cached,
             output_tokens=totals.usage.output,
             failures=dict(totals.failure_kinds),
+            alignment=self.aligner.figures() if self.aligner else None,
         )
 
     def _sums(self) -> Sums:

@@ -94,7 +94,7 @@ def compare(pairs: Sequence[Pair], romaniser: Romaniser, model: str) -> list[Ali
 
     The pairs are worth hearing (`not_worth_hearing`). Texts of one language are romanised together.
     """
-    version = f"{ALIGNER_VERSION}+{model}+{romaniser.name}"
+    version = version_of(model, romaniser)
     by_language: dict[str, list[int]] = defaultdict(list)
     for number, pair in enumerate(pairs):
         by_language[pair.language].append(number)
@@ -105,9 +105,13 @@ def compare(pairs: Sequence[Pair], romaniser: Romaniser, model: str) -> list[Ali
     return [done[number] for number in range(len(pairs))]
 
 
-def excluded(reason: str, language: str, romaniser: Romaniser, model: str) -> Alignment:
+def version_of(model: str, romaniser: Romaniser) -> str:
+    """What alignments carry: those of the same version are the same for the same clip and answer."""
+    return f"{ALIGNER_VERSION}+{model}+{romaniser.name}"
+
+
+def excluded(reason: str, language: str, version: str) -> Alignment:
     """The alignment of an answer that is not worth hearing."""
-    version = f"{ALIGNER_VERSION}+{model}+{romaniser.name}"
     return Alignment(None, Agreement.EXCLUDED, reason, "", language, "", "", version)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter
+
 from lipika.db.connection import Database, Params
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.errors import LeaseLost
 from lipika.models import (
+    Alignment,
     Answer,
     AudioFacts,
     BatchReport,
@@ -29,6 +32,7 @@ from lipika.models import (
 _QUERIES = load("results")
 _ROWS_PER_STATEMENT = 1_000  # about 2 MB of JSON
 _PAGE_ROWS = 2_000
+_ALIGNMENT = TypeAdapter(Alignment)
 _NOT_ELIGIBLE = Lane(eligible=False)
 
 
@@ -46,6 +50,7 @@ class StoredAnswer:
     usage: Usage
     cost_usd: float
     provenance: Provenance
+    alignment: Alignment | None = None
 
 
 class Results:
@@ -157,6 +162,8 @@ class _ResultRow:
     overlap_suspected: bool | None
     quality_score: float | None
     score_parts: Mapping[str, float] | None
+    alignment_score: float | None
+    alignment: Alignment | None
     asr_eligible: bool
     tts_clean_eligible: bool
     tts_expressive_eligible: bool
@@ -221,6 +228,8 @@ def _result_row(result: ClipResult) -> _ResultRow:
         overlap_suspected=verdict.overlap_suspected if verdict else None,
         quality_score=verdict.quality_score if verdict else None,
         score_parts=verdict.score_parts if verdict else None,
+        alignment_score=result.alignment.score if result.alignment else None,
+        alignment=result.alignment,
         asr_eligible=asr.eligible,
         tts_clean_eligible=clean.eligible,
         tts_expressive_eligible=expressive.eligible,
@@ -333,6 +342,7 @@ class _StoredRow:
     batch_id: str
     attempts: int
     latency_ms: int
+    alignment: Mapping[str, object] | None
 
     def answer(self) -> StoredAnswer:
         return StoredAnswer(
@@ -360,6 +370,7 @@ class _StoredRow:
                 attempts=self.attempts,
                 latency_ms=self.latency_ms,
             ),
+            alignment=None if self.alignment is None else _ALIGNMENT.validate_python(self.alignment),
         )
 
     def _transcript(self) -> Answer | None:

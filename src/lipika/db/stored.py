@@ -11,7 +11,7 @@ from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.db.results import _distinct, _flag, _FlagRow
-from lipika.models import Answer, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
+from lipika.models import Alignment, Answer, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
 
 _QUERIES = load("stored")
 _PAGE_VIDEOS = 500
@@ -168,14 +168,25 @@ class Stored:
         found = await self._database.rows(_QUERIES["output_key"], {"video_id": video_id}, _Output)
         return found[0].output_key if found else None
 
-    async def rewrite(self, video_id: str, judged: Sequence[tuple[StoredClip, Verdict]]) -> Rewritten:
-        """Store new verdicts with their flags. Rows that were written anew since they were read stay as they are."""
+    async def rewrite(
+        self,
+        video_id: str,
+        judged: Sequence[tuple[StoredClip, Verdict]],
+        alignments: Mapping[str, Alignment] | None = None,
+    ) -> Rewritten:
+        """Store new verdicts with their flags. Rows that were written anew since they were read stay as they are.
+
+        `alignments` by segment file go with them; rows without one keep what they have.
+        """
+        heard = alignments or {}
         written = 0
         for start in range(0, len(judged), _PAGE_ROWS):
             page = judged[start : start + _PAGE_ROWS]
             params = {
                 "video_id": video_id,
-                "rows": to_json([_verdict_row(row, verdict) for row, verdict in page]),
+                "rows": to_json(
+                    [_verdict_row(row, verdict, heard.get(row.segment_file)) for row, verdict in page]
+                ),
                 "flags": to_json(_distinct(flag for row, verdict in page for flag in _flags(row, verdict))),
             }
             outcome = await self._database.row(_QUERIES["rewrite"], params, Rewritten)
@@ -183,6 +194,11 @@ class Stored:
                 return Rewritten(written, busy=True)
             written += outcome.written
         return Rewritten(written, busy=False)
+
+    async def unaligned(self, video_id: str, version: str) -> int:
+        """How many rows of a video have an answer and no alignment of this version."""
+        params = {"video_id": video_id, "version": version}
+        return (await self._database.row(_QUERIES["unaligned"], params, _Count)).rows
 
     async def archive_rewritten(self, video_id: str, *, old_size: int, size: int, sha256: str) -> None:
         """Put the new size and digest of a video's result archive on record."""
@@ -193,6 +209,11 @@ class Stored:
 @dataclass(frozen=True, slots=True)
 class _Member:
     segment_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +235,8 @@ class _VerdictRow:
     overlap_suspected: bool
     quality_score: float
     score_parts: Mapping[str, float]
+    alignment_score: float | None
+    alignment: Alignment | None
     asr_eligible: bool
     tts_clean_eligible: bool
     tts_expressive_eligible: bool
@@ -222,7 +245,7 @@ class _VerdictRow:
     validator_version: str
 
 
-def _verdict_row(row: StoredClip, verdict: Verdict) -> _VerdictRow:
+def _verdict_row(row: StoredClip, verdict: Verdict, alignment: Alignment | None) -> _VerdictRow:
     return _VerdictRow(
         segment_file=row.segment_file,
         seen=row.seen,
@@ -234,6 +257,8 @@ def _verdict_row(row: StoredClip, verdict: Verdict) -> _VerdictRow:
         overlap_suspected=verdict.overlap_suspected,
         quality_score=verdict.quality_score,
         score_parts=verdict.score_parts,
+        alignment_score=alignment.score if alignment else None,
+        alignment=alignment,
         asr_eligible=verdict.asr.eligible,
         tts_clean_eligible=verdict.tts_clean.eligible,
         tts_expressive_eligible=verdict.tts_expressive.eligible,

@@ -45,6 +45,7 @@ class WorkerStats:
     cached_tokens: int = 0
     output_tokens: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)  # attempts, by kind
+    alignment: Mapping[str, str | int | float | None] | None = None  # how Tier 1.5 goes, where it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Workers:
             WorkerStop: its row is gone or was set offline: somebody has given the worker up.
         """
         params = {**asdict(stats), "worker_id": worker_id, "failures": to_json(stats.failures)}
+        params["alignment"] = None if stats.alignment is None else to_json(stats.alignment)
         if await self._database.execute(_QUERIES["heartbeat"], params) != 1:
             raise _given_up(worker_id)
 

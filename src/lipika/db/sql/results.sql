@@ -16,7 +16,7 @@ with claim as materialized (
     transcription text, tagged text,
     speaker_emotion text, speaker_style text, speaker_pace text, speaker_accent text,
     num_unk int, num_inaudible int, num_event_tags int, text_length_per_sec real, overlap_suspected boolean,
-    quality_score real, score_parts jsonb,
+    quality_score real, score_parts jsonb, alignment_score real, alignment jsonb,
     asr_eligible boolean, tts_clean_eligible boolean, tts_expressive_eligible boolean,
     lane_reasons jsonb, findings jsonb,
     failure_kind text, failure_code text, failure_message text,
@@ -41,7 +41,7 @@ with claim as materialized (
     transcription, tagged,
     speaker_emotion, speaker_style, speaker_pace, speaker_accent,
     num_unk, num_inaudible, num_event_tags, text_length_per_sec, overlap_suspected,
-    quality_score, score_parts,
+    quality_score, score_parts, alignment_score, alignment,
     asr_eligible, tts_clean_eligible, tts_expressive_eligible,
     lane_reasons, findings,
     failure_kind, failure_code, failure_message,
@@ -66,7 +66,7 @@ with claim as materialized (
     num_unk = excluded.num_unk, num_inaudible = excluded.num_inaudible, num_event_tags = excluded.num_event_tags,
     text_length_per_sec = excluded.text_length_per_sec, overlap_suspected = excluded.overlap_suspected,
     quality_score = excluded.quality_score, score_parts = excluded.score_parts,
-    asr_eligible = excluded.asr_eligible,
+    alignment_score = excluded.alignment_score, alignment = excluded.alignment, asr_eligible = excluded.asr_eligible,
     tts_clean_eligible = excluded.tts_clean_eligible, tts_expressive_eligible = excluded.tts_expressive_eligible,
     lane_reasons = excluded.lane_reasons, findings = excluded.findings,
     failure_kind = excluded.failure_kind, failure_code = excluded.failure_code,
@@ -81,12 +81,12 @@ with claim as materialized (
   where (
     r.audio_digest, r.batch_id, r.latency_ms, r.attempts, r.status, r.transcription, r.tagged, r.detected_language,
     r.quality_score, r.findings, r.lane_reasons, r.flags, r.failure_message, r.trimmer_version, r.prompt_version,
-    r.validator_version, r.cost_usd
+    r.validator_version, r.cost_usd, r.alignment
   ) is distinct from (
     excluded.audio_digest, excluded.batch_id, excluded.latency_ms, excluded.attempts, excluded.status,
     excluded.transcription, excluded.tagged, excluded.detected_language, excluded.quality_score, excluded.findings,
     excluded.lane_reasons, excluded.flags, excluded.failure_message, excluded.trimmer_version,
-    excluded.prompt_version, excluded.validator_version, excluded.cost_usd
+    excluded.prompt_version, excluded.validator_version, excluded.cost_usd, excluded.alignment
   )
 ), counted as (
   insert into quality_rollup as q (
@@ -213,7 +213,7 @@ select segment_file, audio_digest, status, trimmer_version, expected_language_hi
   (token_usage_json ->> 'prompt_audio')::int as prompt_audio, (token_usage_json ->> 'cached')::int as cached,
   (token_usage_json ->> 'output')::int as output, (token_usage_json ->> 'thoughts')::int as thoughts,
   cost_usd, provider, model_id, model_version, prompt_version, schema_version, temperature, thinking_level,
-  worker_id, batch_id, attempts, latency_ms
+  worker_id, batch_id, attempts, latency_ms, alignment
 from transcription_results
 where video_id = %(video_id)s and segment_file > %(after)s
 order by segment_file

@@ -49,7 +49,7 @@ with held as materialized (
   select * from jsonb_to_recordset(%(rows)s::jsonb) as i (
     segment_file text, seen text, lang_mismatch_flag boolean, num_unk int, num_inaudible int, num_event_tags int,
     text_length_per_sec real, overlap_suspected boolean, quality_score real, score_parts jsonb,
-    asr_eligible boolean, tts_clean_eligible boolean, tts_expressive_eligible boolean,
+    alignment_score real, alignment jsonb, asr_eligible boolean, tts_clean_eligible boolean, tts_expressive_eligible boolean,
     lane_reasons jsonb, findings jsonb, validator_version text
   )
 ), previous as materialized (
@@ -64,6 +64,8 @@ with held as materialized (
     lang_mismatch_flag = i.lang_mismatch_flag, num_unk = i.num_unk, num_inaudible = i.num_inaudible,
     num_event_tags = i.num_event_tags, text_length_per_sec = i.text_length_per_sec,
     overlap_suspected = i.overlap_suspected, quality_score = i.quality_score, score_parts = i.score_parts,
+    alignment_score = case when i.alignment is null then r.alignment_score else i.alignment_score end,
+    alignment = coalesce(i.alignment, r.alignment),
     asr_eligible = i.asr_eligible, tts_clean_eligible = i.tts_clean_eligible,
     tts_expressive_eligible = i.tts_expressive_eligible, lane_reasons = i.lane_reasons, findings = i.findings,
     validator_version = i.validator_version
@@ -121,6 +123,11 @@ with held as materialized (
     )
 )
 select (select count(*) from previous)::int as written, exists (select from held where busy) as busy
+
+-- name: unaligned
+-- Rows that could carry this version of an alignment and do not.
+select count(*)::int as rows from transcription_results
+where video_id = %(video_id)s and transcription is not null and alignment ->> 'version' is distinct from %(version)s
 
 -- name: archive_rewritten
 -- Only if the archive there was the one on record.

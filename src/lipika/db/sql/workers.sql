@@ -16,7 +16,8 @@ set last_heartbeat_at = now(), current_video_id = %(current_video_id)s, segments
   total_cache_hits = %(cache_hits)s, batches_completed = %(batches_completed)s,
   avg_batch_latency_ms = %(avg_batch_latency_ms)s, spend_usd = %(spend_usd)s, provider = %(provider)s,
   total_prompt_tokens = %(prompt_tokens)s, total_cached_tokens = %(cached_tokens)s,
-  total_output_tokens = %(output_tokens)s, total_failures = %(failures)s::jsonb
+  total_output_tokens = %(output_tokens)s, total_failures = %(failures)s::jsonb,
+  alignment = %(alignment)s::jsonb
 where worker_id = %(worker_id)s and status = 'online'
 
 -- name: live
