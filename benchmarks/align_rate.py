@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.setting import scratch_folder
 from lipika.alignment.listener import ListenerOptions, Task
 from lipika.alignment.stage import AlignmentStage, Opened
 from lipika.app import open_worker
@@ -90,10 +91,10 @@ async def measure(corpus: Sequence[Path], database_url: str, *, listen: bool) ->
 
 
 async def main(arguments: list[str]) -> int:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         plan = CorpusPlan(WINDOWS, PER_WINDOW + 10, (2.2, 3.0))
-        corpus = await asyncio.to_thread(make_corpus, Path(folder) / "in", plan, sample_folder())
-        async with EmbeddedPostgres(None, keep=False) as server:
+        corpus = await asyncio.to_thread(make_corpus, folder / "in", plan, sample_folder())
+        async with EmbeddedPostgres(folder / "postgres") as server:
             async with Database(server.url) as database:
                 await migrate(database)
             without = await measure(corpus, server.url, listen=False)

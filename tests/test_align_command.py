@@ -39,7 +39,7 @@ def align(bundle: Path, database_url: str, *arguments: str, fails: bool = False)
         },
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
     )
     assert (done.returncode != 0) is fails, done.stderr
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
@@ -64,7 +64,7 @@ def forget(database_url: str, archives: list[Path]) -> None:
         rewrite(archive, without)
 
 
-@pytest.mark.timeout(300)  # Ray starts a dozen processes
+@pytest.mark.timeout(580)  # Ray starts a dozen processes
 async def test_two_actors_on_ray_give_the_rows_of_the_stage(
     bundle: Path, database_url: str, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from lipika import __version__
 from lipika.models import (
     Accounting,
+    Agreement,
+    Alignment,
     Answer,
     AudioFacts,
     Clip,
@@ -134,6 +136,7 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     Severity: st.sampled_from(Severity),
     FailureKind: st.sampled_from(FailureKind),
     ClipStatus: st.sampled_from(ClipStatus),
+    Agreement: st.sampled_from(Agreement),
 }
 
 
@@ -150,7 +153,7 @@ def segment_names(draw: st.DrawFn) -> SegmentName:
 
 BY_TYPE[SegmentName] = segment_names()
 BY_TYPE[tuple[Finding, ...]] = st.lists(of(Finding), max_size=2).map(tuple)
-for part in (AudioFacts, Answer, Lane, Failure, Usage, Provenance, Clip, Verdict):
+for part in (AudioFacts, Answer, Lane, Failure, Usage, Provenance, Clip, Verdict, Alignment):
     BY_TYPE[part] = of(part)
     BY_TYPE[part | None] = st.none() | of(part)
 RESULTS = of(ClipResult)

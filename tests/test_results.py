@@ -165,7 +165,7 @@ async def test_every_field_reaches_its_column(
     assert (row["cache_hit"], row["cost_usd"], row["temperature"]) == (False, 0.0005, 0.0)
     assert str(row["id"])[14] == "7"  # time-ordered
     written = {field.name for field in dataclasses.fields(_result_row(result(1)))}
-    assert set(row) - written == {"id", "video_id", "created_at", "alignment_score"}
+    assert set(row) - written == {"id", "video_id", "created_at"}
 
 
 async def test_writing_again_changes_nothing(
