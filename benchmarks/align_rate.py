@@ -3,7 +3,7 @@
     python -m benchmarks.align_rate [--write]
 
 The simulator answers; a window is 6 s with 90 clips. The slow listener computes for 0.7 s a clip, so that of 15
-clips a second only one in a dozen or so can be heard. Launches a minute are counted after two windows.
+clips a second only one in a dozen or so can be heard. Launches are counted over three windows.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ async def measure(corpus: Sequence[Path], database_url: str, *, listen: bool) ->
             aligner = stage if listen else None
             running = await stack.enter_async_context(open_worker(settings, database, aligner=aligner))
             task = asyncio.create_task(running.worker.run(only=[video.video_id for video in videos]))
-            await asyncio.sleep(2 * WINDOW_S)
+            await asyncio.sleep(1.5 * WINDOW_S)
             before, started = running.engine.totals.requests, time.monotonic()
-            await asyncio.sleep((WINDOWS - 3) * WINDOW_S)
+            await asyncio.sleep(3 * WINDOW_S)
             launched, seconds = running.engine.totals.requests - before, time.monotonic() - started
             running.worker.stop_now()
             await task

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fleet_kit import a_stage, change, results_of, rows
+from lipika import align_jobs
 from lipika.alignment import standin
 from stored_kit import documents, members, metadata, rewrite
 from test_alignment_stage import opened
@@ -30,20 +31,28 @@ def align(bundle: Path, database_url: str, *arguments: str, fails: bool = False)
     """Run the command in a process of its own, as Ray wants it."""
     done = subprocess.run(
         [sys.executable, "-m", "lipika", "align", *arguments, "--json"],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(bundle),
-            "DATABASE_URL": database_url,
-            "INDICCONFORMER_PATH": str(bundle),
-            "ALIGN_DEVICE": "cpu",
-        },
+        env={"PATH": "/usr/bin:/bin", "HOME": str(bundle)} | environment(bundle, database_url),
         capture_output=True,
         text=True,
-        timeout=550,
+        timeout=280,
     )
     assert (done.returncode != 0) is fails, done.stderr
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return found
+
+
+async def align_here(
+    bundle: Path, database_url: str, source: Path, patch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The same with one listener, in this process."""
+    for name, value in environment(bundle, database_url).items():
+        patch.setenv(name, value)
+    done = await align_jobs.align(align_jobs.Order([str(source)], rows=True, actors=None, data_dir=None))
+    return done.document()
+
+
+def environment(bundle: Path, database_url: str) -> dict[str, str]:
+    return {"DATABASE_URL": database_url, "INDICCONFORMER_PATH": str(bundle), "ALIGN_DEVICE": "cpu"}
 
 
 def forget(database_url: str, archives: list[Path]) -> None:
@@ -64,9 +73,9 @@ def forget(database_url: str, archives: list[Path]) -> None:
         rewrite(archive, without)
 
 
-@pytest.mark.timeout(580)  # Ray starts a dozen processes
+@pytest.mark.timeout(300)  # Ray starts a dozen processes
 async def test_two_actors_on_ray_give_the_rows_of_the_stage(
-    bundle: Path, database_url: str, tmp_path: Path
+    bundle: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_stage(tmp_path, database_url) as stage:
         await stage.queue(2, 4)  # as many as wait before the speed is known
@@ -87,7 +96,7 @@ async def test_two_actors_on_ray_give_the_rows_of_the_stage(
     before = {archive: members(archive) for archive in archives}
     forget(database_url, archives)
 
-    first = align(bundle, database_url, str(archives[0]), "--rows")  # in one process, one archive
+    first = await align_here(bundle, database_url, archives[0], monkeypatch)
     assert (first["archives"], first["written"], first["problems"]) == (1, 1, [])
     done = align(bundle, database_url, str(stage.out), "--rows", "--actors", "2", "--cpus-each", "0.5")
     assert (done["archives"], done["current"], done["written"], done["problems"]) == (2, 1, 1, [])
@@ -106,14 +115,14 @@ async def test_two_actors_on_ray_give_the_rows_of_the_stage(
         }
 
     once_more = {archive: archive.read_bytes() for archive in archives}
-    again = align(bundle, database_url, str(stage.out), "--rows")
+    again = await align_here(bundle, database_url, stage.out, monkeypatch)
     assert (again["current"], again["written"], again["rows"]) == (2, 0, 0)
     assert {archive: archive.read_bytes() for archive in archives} == once_more
 
     change(
         database_url, "update transcription_results set alignment = null"
     )  # stopped between archive and rows
-    caught_up = align(bundle, database_url, str(stage.out), "--rows")
+    caught_up = await align_here(bundle, database_url, stage.out, monkeypatch)
     assert (caught_up["current"], caught_up["rows"]) == (2, len(answered))
     assert rows(database_url, ROWS) == inline
     assert documents(archives[0])
