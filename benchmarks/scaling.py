@@ -48,7 +48,7 @@ _SEGMENTS = 40
 _LATENCY_S = 2.0
 
 _PACED_S, _FLAT_OUT_S = 30.0, 10.0
-_QUEUED = 100_000  # videos
+_QUEUED = 20_000  # videos
 _SERVER = {"max_connections": "300", "shared_buffers": "512MB"}
 
 
