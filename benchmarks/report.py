@@ -51,6 +51,7 @@ COMMANDS = (
     ("python -m benchmarks memory", "archives of 5 GB and of 100,000 segments", "30 min"),
     ("python -m benchmarks.million", "a million requests", "35 min"),
     ("python -m benchmarks.claims", "a queue of a million videos", "3 min"),
+    ("python -m benchmarks.table_sizes", "bytes that a row takes", "1 min"),
     ("python -m benchmarks.big_database", "ten million results, and every question of the boards", "1 h"),
     ("make chaos", "workers killed and stopped forty times", "5 min"),
 )
@@ -265,13 +266,34 @@ All {len(timings)} questions of the boards and commands were asked on it, warm; 
 
 At 100 million results these stay where they are: none of them reads result rows but by key. Totals, qualities and
 rates come from counters that triggers keep (their number follows languages, days and workers, not clips), lists come
-in pages along an index, and a lookup by key in ten times the rows is one more page at most. What grows with the rows
-is storage, about {_GB_PER_10M:g} GB for each ten million with their indexes, and with it backups and `vacuum`.
+in pages along an index, and a lookup by key in ten times the rows is one more page at most. What grows is storage.
 {where(_machine(result["machine"]))}
 """
 
 
-_GB_PER_10M = 25.0
+def _storage() -> str:
+    result = read("table_sizes", dict[str, Any])
+    if not result:
+        return ""
+    tables = result["tables"]
+    results = max(each["rows"] for each in tables if each["table"] == "transcription_results")
+    lines = ["| table | bytes a row | with indexes | rows for each result |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| `{each['table']}` | {each['table_bytes']:,.0f} | {each['table_bytes'] + each['index_bytes']:,.0f}"
+        f" | {each['rows'] / results:.2f} |"
+        for each in tables
+    ]
+    table = "\n".join(lines)
+    each_result = sum((each["table_bytes"] + each["index_bytes"]) * each["rows"] / results for each in tables)
+    return f"""\
+## Storage in Postgres
+
+{table}
+
+So a result takes about {each_result / 1000:.1f} KB with its flags and its share of the queue:
+{each_result / 100:,.0f} GB for ten million, {each_result / 10:,.0f} GB for a hundred.
+{where(_machine(result["machine"]))}
+"""
 
 
 def _soak() -> str:
@@ -352,6 +374,7 @@ _SECTIONS: Sequence[Callable[[], str]] = (
     _quota,
     _scaling,
     _big_database,
+    _storage,
     _soak,
     _memory,
     _million,

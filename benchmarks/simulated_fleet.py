@@ -169,7 +169,9 @@ async def simulate(url: str, count: int, seconds: float, clips_a_minute: float) 
     times: dict[str, list[float]] = defaultdict(list)
     rows_per_s = clips_a_minute / 60 / count
     async with AsyncExitStack() as stack:
-        databases = [await stack.enter_async_context(Database(url, max_size=1)) for _ in range(count)]
+        databases = [
+            await stack.enter_async_context(Database(url, max_size=1, wait_seconds=60)) for _ in range(count)
+        ]
         workers = [
             SimulatedWorker(database, number, rows_per_s, times) for number, database in enumerate(databases)
         ]
