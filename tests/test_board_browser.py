@@ -35,10 +35,12 @@ SWITCHES = [
 ]
 PAGES = ("/", "/queue", "/queue?show=failed", "/queue?show=done", "/quality", "/spend", "/review", "/errors")
 LIVE_S = 1.0
+expect.set_options(timeout=15_000)  # a busy machine draws slowly
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs the system package chromium"),
     pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(300),
 ]
 
 
@@ -319,13 +321,14 @@ async def test_a_worker_that_is_told_to_go_goes_and_one_that_is_killed_shows_as_
     await expect(page.locator("#said")).to_contain_text("Told to stop")
     await asyncio.wait_for(run.worker.wait(), 20)
     assert run.worker.returncode == 0
-    await expect(page.locator("tr[data-state=offline]")).to_have_count(1, timeout=5_000)
+    await expect(page.locator("tr[data-state=offline]")).to_have_count(1)
 
     second = await _worker(run.stage)
     await expect(page.locator("tr[data-state=live]")).to_have_count(1, timeout=20_000)
     second.send_signal(signal.SIGKILL)
     await second.wait()
-    await expect(page.locator("tr[data-state=stale]")).to_have_count(1, timeout=15_000)
+    # 15 s on a machine that has nothing else to do: 12 of silence, then the next look.
+    await expect(page.locator("tr[data-state=stale]")).to_have_count(1, timeout=25_000)
     await expect(page.locator("#beat")).to_contain_text("live")
 
 
