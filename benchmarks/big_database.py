@@ -16,7 +16,7 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -80,11 +80,13 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One question, asked again and again; milliseconds."""
+    """One question, asked again and again; milliseconds. The processor time, ours and the server's, tells how long it
+    takes on a machine that has nothing else to do. None where the system does not say."""
 
     question: str
     median_ms: float
     worst_ms: float
+    cpu_ms: float | None
 
 
 # ----------------------------------------------------------------------------- building
@@ -212,30 +214,57 @@ def questions(size: Size) -> dict[str, Question]:
 
 async def measure(database: Database, size: Size, rounds: int = 7) -> list[Timing]:
     """Ask each question once to warm up, then `rounds` times."""
-    return [await _timed(name, partial(ask, database), rounds) for name, ask in questions(size).items()]
+    return [
+        await _timed(database, name, partial(ask, database), rounds) for name, ask in questions(size).items()
+    ]
 
 
 async def measure_pages(database: Database, rounds: int = 7) -> list[Timing]:
     """The same with the pages of the board."""
     async with a_board(database) as url, aiohttp.ClientSession(url) as session:
-        return [await _timed(f"page {page}", partial(load, session, page), rounds) for page in PAGES]
+        return [
+            await _timed(database, f"page {page}", partial(load, session, page), rounds) for page in PAGES
+        ]
 
 
-async def _timed(name: str, ask: Callable[[], Awaitable[object]], rounds: int) -> Timing:
+async def _timed(database: Database, name: str, ask: Callable[[], Awaitable[object]], rounds: int) -> Timing:
     await ask()
-    times = []
+    backends = [row.pid for row in await database.rows(_BACKENDS, {}, _Backend)]
+    used, times = _cpu_ms(backends), []
     for _ in range(rounds):
         started = time.perf_counter()
         await ask()
         times.append((time.perf_counter() - started) * 1000)
-    return Timing(name, round(statistics.median(times), 1), round(max(times), 1))
+    after = _cpu_ms(backends)
+    cpu = round((after - used) / rounds, 1) if used is not None and after is not None else None
+    return Timing(name, round(statistics.median(times), 1), round(max(times), 1), cpu)
+
+
+_BACKENDS = Query(
+    "backends",
+    b"select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    pid: int
+
+
+def _cpu_ms(backends: Sequence[int]) -> float | None:
+    """Processor time of this process and of these, so far."""
+    try:
+        theirs = sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in backends)
+    except OSError:
+        return None
+    return time.process_time() * 1000 + theirs / 1e6
 
 
 # ----------------------------------------------------------------------------- running
 
 
-async def run(size: Size, folder: Path) -> list[Timing]:
-    """Build in `folder`, unless it is there already, and measure."""
+async def run(size: Size, folder: Path) -> tuple[dict[str, int], list[Timing]]:
+    """Build in `folder`, unless it is there already, and measure; rows by table, and times."""
     with EmbeddedPostgres(folder / "postgres", settings=_SERVER) as server:
         if not (folder / "built").exists():
             url = await fresh_database(server.url, "big")
@@ -250,7 +279,22 @@ async def run(size: Size, folder: Path) -> list[Timing]:
                 b"update workers set last_heartbeat_at = now() + interval '1 hour' where status = 'online'"
             )
             await database.execute(Query("revive", revive), {})
-            return [*await measure(database, size), *await measure_pages(database)]
+            rows = {
+                row.name: row.rows for row in await database.rows(_ROWS, {"tables": list(_TABLES)}, _Table)
+            }
+            return rows, [*await measure(database, size), *await measure_pages(database)]
+
+
+_ROWS = Query(
+    "rows",
+    b"select relname::text as name, reltuples::bigint as rows from pg_class where relname = any(%(tables)s)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: str
+    rows: int
 
 
 @contextmanager
@@ -273,12 +317,18 @@ def main() -> None:
     keep, load = given.pop("keep"), os.getloadavg()[0]
     size = replace(Size(), **given)
     with _place(keep) as folder:
-        timings = asyncio.run(run(size, folder))
+        rows, timings = asyncio.run(run(size, folder))
     for timing in timings:
-        print(f"{timing.median_ms:9.1f} ms {timing.worst_ms:9.1f} ms  {timing.question}")
+        figures = (timing.median_ms, timing.worst_ms, timing.cpu_ms or 0)
+        print("".join(f"{figure:9.1f} ms" for figure in figures), f" {timing.question}")
     save(
         "big_database",
-        {"machine": machine(load), "size": asdict(size), "timings": [asdict(t) for t in timings]},
+        {
+            "machine": machine(load),
+            "size": asdict(size),
+            "rows": rows,
+            "timings": [asdict(t) for t in timings],
+        },
     )
 
 

@@ -425,8 +425,9 @@ $$;
 
 -- ------------------------------------------------------------------------------------------------ views and rights
 
+-- No search_path of its own: only so can Postgres put it into the queries that call it, for hundreds of rows each.
 create or replace function lipika_worker_state(w workers) returns text
-language sql stable set search_path = public, pg_temp as $$
+language sql stable as $$
   select case
     when w.status <> 'online' then w.status
     when greatest(w.last_heartbeat_at, w.live_at)

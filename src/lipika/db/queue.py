@@ -104,8 +104,10 @@ class Queue:
         self, status: VideoStatus | None = None, *, limit: int = 100, after: str = ""
     ) -> list[QueuedVideo]:
         """One page by video id; `after` is the last id of the page before."""
+        if status is None:
+            return await self._database.rows(_QUERIES["list"], {"limit": limit, "after": after}, QueuedVideo)
         params = {"status": status, "limit": limit, "after": after}
-        return await self._database.rows(_QUERIES["list"], params, QueuedVideo)
+        return await self._database.rows(_QUERIES["list_of_status"], params, QueuedVideo)
 
     async def find(self, video_ids: Sequence[str]) -> list[QueuedVideo]:
         """The rows of these videos, in no order; ids that are not there are left out."""

@@ -173,12 +173,22 @@ where video_id = any(%(video_ids)s) and held is distinct from %(held)s
 update video_queue set priority = %(priority)s
 where video_id = any(%(video_ids)s) and status = 'pending' and priority <> %(priority)s
 
--- name: list
--- Pages by key, not by offset: the last page costs what the first does.
+-- name: list_of_status
+-- Pages by key, not by offset: the last page costs what the first does. Written as a range over (status, video_id), since
+-- the planner would else go through the primary key, past all videos of other states that come first.
 select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
   max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
 from video_queue
-where (%(status)s::text is null or status = %(status)s) and video_id > %(after)s
+where (status, video_id) > (%(status)s, %(after)s) and status <= %(status)s
+order by status, video_id
+limit %(limit)s
+
+-- name: list
+-- The same of all states.
+select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+  max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
+from video_queue
+where video_id > %(after)s
 order by video_id
 limit %(limit)s
 
