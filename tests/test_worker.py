@@ -222,13 +222,13 @@ async def a_process(stage: Stage, code: str = "", **environment: str) -> asyncio
 
 POISON = """
 import os
-from lipika import pipeline
-polish = pipeline._polish
-def deadly(member):
+from lipika import polishers
+polish = polishers._polished
+def deadly(member, send_format):
     if "_poison_" in getattr(member, "name", ""):
         os._exit(137)  # as the kernel ends what takes too much memory
-    return polish(member)
-pipeline._polish = deadly
+    return polish(member, send_format)
+polishers._polished = deadly
 """
 
 
