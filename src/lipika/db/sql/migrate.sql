@@ -54,8 +54,10 @@ join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f')
   and n.nspname not in ('pg_catalog', 'information_schema')
   and n.nspname not like 'pg\_%'
-  and c.oid is distinct from to_regclass('video_queue')
-  and c.oid is distinct from to_regclass('transcription_flags')
+  and not exists (
+    select from unnest(array['video_queue', 'transcription_flags', 'canary_clips']) as ours (name)
+    where c.oid = to_regclass(ours.name)
+  )
   and 2 = (
     select count(*) from pg_attribute a
     where a.attrelid = c.oid and not a.attisdropped and a.attname in ('video_id', 'language')
