@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime ## the main job on sample speech: no key, no server, no r
 	@$(BIN)/lipika demo
 
 test: $(VENV)/.dev ## every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
