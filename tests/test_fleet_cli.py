@@ -121,6 +121,31 @@ def test_workers_are_listed_and_drained(lipika: Lipika, database_url: str) -> No
     assert all(row.drain_requested_at is not None for row in asked)
 
 
+async def _listen(url: str) -> None:
+    """w1 compares every fourth clip; w2 was switched off."""
+    figures: dict[str, str | int | float | None] = {
+        "every": 4, "device": "cpu", "agree": 60, "weak": 25, "flag": 15, "late": 3, "off_because": None
+    }  # fmt: skip
+    async with Database(url) as database:
+        workers = Workers(database)
+        await workers.heartbeat("w1", WorkerStats("aistudio", alignment=figures))
+        await workers.heartbeat("w2", WorkerStats("aistudio", alignment={"off_because": "no [bundle]"}))
+
+
+def test_status_and_workers_tell_how_the_alignment_goes(lipika: Lipika, database_url: str) -> None:
+    for command in ("status", "workers"):
+        assert "Alignment: off" in lipika(command).stdout
+    asyncio.run(_listen(database_url))
+    for command in ("status", "workers"):
+        text = " ".join(lipika(command).stdout.replace("│", " ").split())
+        assert "w1 1 clip in 4 100 60.0% 25.0% 15.0% 0.0% 0.0% 3" in text
+        assert "w2 switched off: no [bundle] 0" in text
+    found = told(lipika("status", "--json"))
+    assert [worker["alignment"].get("every") for worker in found["workers"]] == [4, None]
+    assert found["fleet"]["totals"]["aligners"] == {"listening": 1, "loading": 0, "off": 1}
+    assert found["fleet"]["totals"]["aligned"]["weak"] == 25
+
+
 def test_errors_come_newest_first_with_filters_and_pages(lipika: Lipika) -> None:
     found = told(lipika("errors", "--json"))
     assert [row["exception_type"] for row in found] == ["Alert:flood", "ValueError"]

@@ -90,13 +90,16 @@ def _workers(app: typer.Typer, run: Run) -> None:
         if context.invoked_subcommand:
             return
         from lipika.db.stats import Stats
-        from lipika.status import workers_table
+        from lipika.status import alignment_of, workers_table
 
         found = run(lambda: _with_database(data_dir, lambda database: Stats(database).fleet.workers()))
         if as_json:
             _print_json(found)
+        elif found:
+            _console().print(workers_table(found))
+            _console().print(alignment_of(found))
         else:
-            _console().print(workers_table(found) if found else "none in the last hour")
+            _console().print("none in the last hour")
 
     @group.command("drain")
     def drain(

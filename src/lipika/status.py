@@ -17,6 +17,7 @@ from lipika.db.review import ErrorRow
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, Outlook
+from lipika.models import Agreement
 from lipika.wording import duration, money
 
 _LAST_ERRORS = 10
@@ -91,6 +92,8 @@ def shown(report: StatusReport) -> RenderableType:
     if report.fleet.providers:
         parts.append(budgets_table(report.fleet.providers))
     parts.append(workers_table(report.workers) if report.workers else Text("Workers: none in the last hour"))
+    if report.workers:
+        parts.append(alignment_of(report.workers))
     parts += [Text(error_line(row)) for row in report.errors]
     return Group(*parts)
 
@@ -170,6 +173,24 @@ def workers_table(workers: Sequence[WorkerRow]) -> Table:
             f"{row.total_segments_429:,}",
             f"{row.spend_usd:,.4f}",
             row.limited_by or "",
+        )
+    return table
+
+
+def alignment_of(workers: Sequence[WorkerRow]) -> RenderableType:
+    """How the comparison with a second recogniser goes, of those workers that make it."""
+    heard = [(row.worker_id, row.listening) for row in workers if row.alignment is not None]
+    if not heard:
+        return Text("Alignment: off")
+    table = Table("worker", "alignment", "compared", *(agreement.value for agreement in Agreement), "late")
+    for worker_id, listening in heard:
+        shares = listening.shares
+        table.add_row(
+            Text(worker_id),
+            Text(listening.words),
+            f"{listening.compared:,}",
+            *(f"{shares[agreement]:.1%}" if shares else "" for agreement in Agreement),
+            f"{listening.late:,}",
         )
     return table
 

@@ -3,18 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
 from lipika.latency import percentile
+from lipika.models import Agreement
 
 _QUERIES = load("stats_fleet")
 RATE_KINDS = ("rate_minute", "rate_day", "spend")
 """Failure kinds that are a 429."""
 _MANY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """How a worker's comparison with a second recogniser goes, from `workers.alignment`.
+
+    `state`: none (not asked for), loading, listening, off (switched off, `off_because`), or ended with its worker.
+    """
+
+    state: str
+    every: int = 0  # it listens to every k-th clip; 0: to none
+    clips: Mapping[str, int] = field(default_factory=dict)  # by class of agreement, all of them
+    late: int = 0
+    off_because: str = ""
+
+    @classmethod
+    def of(cls, figures: Mapping[str, str | int | float | None] | None) -> Listening:
+        """From a heartbeat's figures; None where it was not asked for."""
+        if figures is None:
+            return cls("none", clips={agreement.value: 0 for agreement in Agreement})
+        clips = {agreement.value: int(figures.get(agreement.value) or 0) for agreement in Agreement}
+        late, reason = int(figures.get("late") or 0), str(figures.get("off_because") or "")
+        if reason:
+            return cls("off", 0, clips, late, reason)
+        if figures.get("device") is None:
+            return cls("loading", 0, clips, late)
+        return cls("listening", int(figures.get("every") or 1), clips, late)
+
+    @property
+    def compared(self) -> int:
+        return sum(self.clips.values())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares (0..1) of the compared clips by class; empty before the first."""
+        return {name: clips / self.compared for name, clips in self.clips.items()} if self.compared else {}
+
+    @property
+    def words(self) -> str:
+        """What it does, for people."""
+        if self.state == "listening":
+            return "every clip" if self.every == 1 else f"1 clip in {self.every}"
+        if self.state == "off":
+            return f"switched off: {self.off_because}"
+        return {"none": "off", "loading": "the model is being loaded"}.get(self.state, self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +146,11 @@ class FleetTotals:
     cached_tokens: int
     output_tokens: int
     spend_usd: float
+    aligners: Mapping[
+        str, int
+    ]  # live workers that compare with a second recogniser, by the state of `Listening`
+    aligned: Mapping[str, int]  # clips by class of agreement
+    aligned_late: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +237,17 @@ class WorkerRow:
     drain_requested_at: datetime | None
     version: str
     recent_rpm: Sequence[int]  # one for each of the last minutes, oldest first
+    alignment: Mapping[str, str | int | float | None] | None  # as the worker said it last
 
     @property
     def is_live(self) -> bool:
         return self.state in {"live", "draining"}
+
+    @property
+    def listening(self) -> Listening:
+        found = Listening.of(self.alignment)
+        ended = self.state in {"offline", "error"} and found.state in {"loading", "listening"}
+        return replace(found, state="ended", every=0) if ended else found
 
 
 @dataclass(frozen=True, slots=True)

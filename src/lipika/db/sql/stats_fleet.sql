@@ -71,9 +71,29 @@ select
   coalesce(sum(total_prompt_tokens), 0)::bigint as prompt_tokens,
   coalesce(sum(total_cached_tokens), 0)::bigint as cached_tokens,
   coalesce(sum(total_output_tokens), 0)::bigint as output_tokens,
-  coalesce(sum(spend_usd), 0)::double precision as spend_usd
+  coalesce(sum(spend_usd), 0)::double precision as spend_usd,
+  jsonb_build_object(
+    'listening', count(*) filter (where aligner = 'listening'), 'loading', count(*) filter (where aligner = 'loading'),
+    'off', count(*) filter (where aligner = 'off')
+  ) as aligners,
+  jsonb_build_object(
+    'agree', coalesce(sum((alignment ->> 'agree')::bigint), 0), 'weak', coalesce(sum((alignment ->> 'weak')::bigint), 0),
+    'flag', coalesce(sum((alignment ->> 'flag')::bigint), 0),
+    'reject', coalesce(sum((alignment ->> 'reject')::bigint), 0),
+    'excluded', coalesce(sum((alignment ->> 'excluded')::bigint), 0)
+  ) as aligned,
+  coalesce(sum((alignment ->> 'late')::bigint), 0)::bigint as aligned_late
 from (
-  select *, lipika_worker_state(w) as state, greatest(last_heartbeat_at, live_at) as seen from workers w
+  select *,
+    case
+      when alignment is null or state not in ('live', 'draining') then 'none'
+      when alignment ->> 'off_because' is not null then 'off'
+      when alignment ->> 'device' is null then 'loading'
+      else 'listening'
+    end as aligner
+  from (
+    select *, lipika_worker_state(w) as state, greatest(last_heartbeat_at, live_at) as seen from workers w
+  ) each_worker
 ) known
 
 -- name: minutes
@@ -129,7 +149,8 @@ select worker_id, instance_id, state, provider, gpu_type,
     left join unnest(p.minutes, p.rpm) as x (minute, rpm) on x.minute = g.minute
     group by g.minute
     order by g.minute
-  ) as recent_rpm
+  ) as recent_rpm,
+  alignment
 from shown
 left join held h on h.claimed_by = worker_id
 left join history p using (worker_id)
