@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from board_kit import Visitor, a_board, a_visitor
-from fleet_kit import a_line, until
+from fleet_kit import a_line, change, until
 from lipika.dashboard import words
 from lipika.dashboard.cursor import pack, unpack
 from lipika.dashboard.quality import confusion, found_codes, histogram
@@ -98,6 +98,31 @@ async def test_an_empty_database_shows_what_to_do(database_url: str) -> None:
             "/errors": "No errors",
         }.items():
             assert said in (await visitor.get(path)).plain
+
+
+async def test_a_worker_s_row_tells_how_its_alignment_goes(database_url: str) -> None:
+    for name, figures in {
+        "none": None,
+        "hears": '{"every": 4, "device": "cpu", "agree": 3, "flag": 1, "late": 2}',
+        "loads": '{"every": 1, "device": null}',
+        "broke": '{"every": 1, "device": "cpu", "off_because": "its process <ended>"}',
+    }.items():
+        change(
+            database_url,
+            "insert into workers (worker_id, instance_id, provider, alignment) values (%s, 'i', 'aistudio', %s)",
+            name,
+            figures,
+        )
+    async with a_visitor(database_url) as visitor:
+        page = await visitor.get("/")
+        assert re.findall(r'data-alignment="(\w+)"', page.text) == ["off", "listening", "loading"]
+        heard = "alignment: 1 clip in 4; 4 compared: 75.0 % agree, 0 % weak, 25.0 % flag"
+        assert heard in page.plain
+        assert "2 too late" in page.plain
+        assert "alignment: switched off: its process <ended>" in page.plain
+        change(database_url, "update workers set status = 'offline'")
+        ended = await visitor.get("/")
+        assert re.findall(r'data-alignment="(\w+)"', ended.text) == ["off", "ended", "ended"]
 
 
 # ----------------------------------------------------------------------------- small parts

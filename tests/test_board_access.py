@@ -272,9 +272,9 @@ def hostile_url(database_url: str) -> str:
     )
     change(
         database_url,
-        "insert into workers (worker_id, instance_id, provider, last_error, limited_by)"
-        " values (%s, 'i', 'aistudio', %s, %s)",
-        *(HOSTILE,) * 3,
+        "insert into workers (worker_id, instance_id, provider, last_error, limited_by, alignment)"
+        " values (%s, 'i', 'aistudio', %s, %s, jsonb_build_object('off_because', %s::text))",
+        *(HOSTILE,) * 4,
     )
     change(
         database_url,
