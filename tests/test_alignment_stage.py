@@ -19,6 +19,8 @@ from lipika.alignment.listener import ListenerOptions, Task
 from lipika.alignment.sampling import BAD_WINDOWS, FIRST_BATCH, MOST_EVERY, Sampler
 from lipika.alignment.stage import AlignmentStage
 from lipika.audio import Audio, encode_flac
+from lipika.db import Database, Queue, Stats
+from lipika.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
 from lipika.models import Agreement
 from lipika.packaging import clip_result_from_json, clip_result_to_json
 from stored_kit import made
@@ -250,6 +252,16 @@ async def test_a_run_stores_what_was_heard_and_uses_it_again(database_url: str, 
             assert running.worker.aligner is not None
             await opened(running.worker.aligner)
             await running.worker.run(until_empty=True)
+            counted = running.worker.aligner.counts.agreements
+            view = WorkerView(running.worker_id, "the-model", running.worker, running.engine, running.room)
+            told = exposition(worker_metrics(view)).decode()
+        async with Database(database_url) as database:
+            of_the_fleet = (await fleet_exposition(Stats(database), Queue(database))).decode()
+        assert {"lipika_alignment_enabled 1.0", "lipika_alignment_sample_ratio 1.0"} <= set(told.splitlines())
+        for agreement in Agreement:
+            clips = f'alignment_clips_total{{agreement="{agreement}"}} {float(counted[agreement])}'
+            assert f"lipika_{clips}" in told
+            assert f"lipika_fleet_{clips}" in of_the_fleet
         stored = rows(
             database_url,
             "select segment_file, alignment_score, alignment, findings from transcription_results order by 1",

@@ -179,7 +179,7 @@ async def test_alerts_and_dashboards_name_metrics_that_exist(known: set[str]) ->
 
 async def test_the_operations_page_names_metrics_that_exist(known: set[str]) -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    named = set(re.findall(r"\blipika_(?:fleet|queue|corpus|requests?|answers|spend)_\w+", page))
+    named = set(re.findall(r"\blipika_(?:fleet|queue|corpus|requests?|answers|spend|alignment)_\w+", page))
     late = {"lipika_queue_eta_seconds", "lipika_queue_clips_left", "lipika_queue_projected_dollars"}
     assert named
     assert named - known - late == set()

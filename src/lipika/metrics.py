@@ -20,7 +20,7 @@ from lipika.bounded import ByteBudget
 from lipika.db.queue import Queue, QueueCounts
 from lipika.db.review import ErrorType, FlagCount
 from lipika.db.stats import Stats
-from lipika.db.stats_fleet import FleetNow, ProviderNow
+from lipika.db.stats_fleet import FleetNow, Listening, ProviderNow
 from lipika.db.stats_quality import ClipStatusCount, LaneYield
 from lipika.db.stats_queue import FailureReason, Outlook
 from lipika.db.stats_spend import SpendSummary
@@ -88,6 +88,7 @@ def worker_metrics(view: WorkerView) -> Iterator[Metric]:
     )
     yield from _requests(view.engine)
     yield from _clips(view.worker)
+    yield from _alignment(view.worker)
     yield from _state(view)
 
 
@@ -140,6 +141,27 @@ def _clips(worker: Worker) -> Iterator[Metric]:
     yield _counter("segments_discarded", "Segments that gave no clip.", {(): progress.discarded})
     yield _counter("audio_seconds", "Audio of the clips that were cut.", {(): progress.audio_ms / 1000})
     yield _counter("videos", "Videos that this worker has let go of, by how.", videos, ("outcome",))
+
+
+def _alignment(worker: Worker) -> Iterator[Metric]:
+    """Zeros where it was not asked for."""
+    listening = Listening.of(worker.aligner.figures() if worker.aligner else None)
+    yield _gauge(
+        "alignment_enabled", "1: a second recogniser was asked for.", {(): float(listening.state != "none")}
+    )
+    yield _gauge(
+        "alignment_sample_ratio",
+        "Share of the clips that it is to hear; 0: none, or it is switched off.",
+        {(): 1 / listening.every if listening.every else 0.0},
+    )
+    yield _counter(
+        "alignment_clips", "Clips by class of agreement.", _by_name(listening.clips), ("agreement",)
+    )
+    yield _counter("alignment_late_clips", "Clips that were let go: it took too long.", {(): listening.late})
+
+
+def _by_name(values: Mapping[str, int]) -> dict[tuple[str], float]:
+    return {(name,): float(value) for name, value in values.items()}
 
 
 def _state(view: WorkerView) -> Iterator[Metric]:
@@ -217,6 +239,19 @@ def _fleet(fleet: FleetNow) -> Iterator[Metric]:
     yield _counter("fleet_prompt_tokens", "Prompt tokens of all process lives.", {(): totals.prompt_tokens})
     yield _counter("fleet_cached_tokens", "Of these, from the cache.", {(): totals.cached_tokens})
     yield _counter("fleet_output_tokens", "Output tokens of all process lives.", {(): totals.output_tokens})
+    yield _gauge(
+        "fleet_alignment_workers",
+        "Live workers by what their second recogniser does.",
+        _by_name(totals.aligners),
+        ("state",),
+    )
+    yield _counter(
+        "fleet_alignment_clips",
+        "Clips of all process lives, by class of agreement.",
+        _by_name(totals.aligned),
+        ("agreement",),
+    )
+    yield _counter("fleet_alignment_late_clips", "Of all process lives.", {(): totals.aligned_late})
     yield _gauge(
         "fleet_request_duration_seconds", "Latency of the last minute, by quantile.", latency, ("quantile",)
     )
