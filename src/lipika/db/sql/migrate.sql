@@ -26,8 +26,10 @@ select
     c.relname = 'lipika_migrations'
     or has_any_column_privilege(c.oid, 'insert') or has_any_column_privilege(c.oid, 'update')
   )
-  -- Triggers count in these, with the owner's rights.
-  or c.relname in ('queue_counts', 'clip_counts', 'flag_counts', 'batch_hours', 'batch_minutes') as writable,
+  -- Triggers count in these, with the owner's rights; a canary is the owner's to run.
+  or c.relname in (
+    'queue_counts', 'clip_counts', 'flag_counts', 'batch_hours', 'batch_minutes', 'canary_runs', 'canary_clips'
+  ) as writable,
   coalesce(bool_or(
     has_table_privilege(r.oid, c.oid, 'select')
     or has_table_privilege(r.oid, c.oid, 'insert')
