@@ -96,5 +96,6 @@ def test_secrets_are_blotted_out_of_any_text_whatever_they_look_like() -> None:
         r2_secret_access_key="0123456789abcdef",
     )
     hide(*settings.secrets())
+    assert "hf_" + "A" * 20 not in redact("401 for hf_" + "A" * 20)
     said = redact("SignatureDoesNotMatch for 0123456789abcdef; password p@ss-word or p%40ss-word refused")
     assert said == "SignatureDoesNotMatch for ***; password *** or *** refused"

@@ -26,7 +26,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lipika.errors import SegmentError
-from lipika.flac import Run, Stream, StreamInfo, joined
+from lipika.flac import Run, Stream, StreamInfo, joinable, joined
 from lipika.models import AudioFacts
 
 try:
@@ -175,7 +175,8 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
     """FLAC of a piece of a segment between pads of `pad` silent samples, as `encode_flac` gives it but cheaper.
 
     `source` is the segment's own FLAC and `start` where the piece begins in it: its frames that lie inside the piece
-    are taken over, and what is left at the edges is encoded. The same piece of the same file gives the same bytes.
+    are taken over, and what is left at the edges is encoded; where that would leave a block too short for the format,
+    all of it is. The same piece of the same file gives the same bytes.
     """
     if source is None or source.info.bit_depth != padded.bit_depth:
         return encode_flac(padded)
@@ -187,7 +188,8 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
     tail = _stream_of(replace(padded, samples=padded.samples[last:]), pad)
     if head is None or tail is None:
         return encode_flac(padded)
-    return joined((Run.whole(head), kept, Run.whole(tail)), _md5(padded))
+    runs = (Run.whole(head), kept, Run.whole(tail))
+    return joined(runs, _md5(padded)) if joinable(runs) else encode_flac(padded)
 
 
 def _stream_of(audio: Audio, pad: int) -> Stream | None:

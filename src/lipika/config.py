@@ -151,8 +151,12 @@ class Settings(BaseSettings):
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
         url = self.database_url.get_secret_value() if self.database_url else ""
         password = (urlsplit(url).password or "") if url else ""
-        keys = (self.gemini_api_key, self.openrouter_api_key, self.r2_secret_access_key, self.dashboard_token)
-        return [password, unquote(password), *(key.get_secret_value() for key in keys if key is not None)]
+        given = (getattr(self, name) for name in type(self).model_fields)
+        return [
+            password,
+            unquote(password),
+            *(value.get_secret_value() for value in given if isinstance(value, SecretStr)),
+        ]
 
     @classmethod
     def settings_customise_sources(

@@ -29,6 +29,7 @@ _MORE, _LAST = (
     b"\x80\x00\x00\x22",
 )  # STREAMINFO is followed by other metadata, or by frames
 _INFO_END = 42
+_SHORTEST_BLOCK = 16  # samples; the last one alone may be shorter
 _FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # sync code; blocks of one size, or of any
 _SIZE_BYTES = {6: 1, 7: 2}  # behind the number, where the code of the block size says so
 _BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << shift for shift in range(8)))
@@ -123,6 +124,12 @@ class Run:
         samples = pairwise(self.stream.samples[self.first : self.last + 1])
         for (start, end), (here, there) in zip(bounds, samples, strict=True):
             yield self.stream.data, start, end, there - here
+
+
+def joinable(runs: Sequence[Run]) -> bool:
+    """Whether no block but the last would be shorter than the format allows; strict decoders refuse such a file."""
+    blocks = [size for run in runs for *_, size in run.frames()]
+    return all(size >= _SHORTEST_BLOCK for size in blocks[:-1])
 
 
 def joined(runs: Sequence[Run], md5: bytes) -> bytes:

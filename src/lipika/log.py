@@ -11,7 +11,8 @@ from typing import Any, TextIO, cast
 import structlog
 
 _SECRETS = re.compile(
-    r"(?P<head>AIza|sk-or-(?:v1-)?|Bearer\s+|(?:key|token|password|secret)=)[A-Za-z0-9_\-]{6,}", re.IGNORECASE
+    r"(?P<head>AIza|hf_|sk-or-(?:v1-)?|Bearer\s+|(?:key|token|password|secret)=)[A-Za-z0-9_\-]{6,}",
+    re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+]*://[^/\s:@]+:)[^@\s]+@")
 

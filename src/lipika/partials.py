@@ -9,6 +9,7 @@ deleted once the result stands verified. When both are away as a worker ends, th
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -110,7 +111,8 @@ class Partials:
             return []
 
     def _file_here(self, video: ClaimedVideo) -> Path:
-        return self._here / f"{quote(video.video_id, safe='')[:200]}.jsonl"
+        digest = hashlib.sha256(video.video_id.encode()).hexdigest()[:16]
+        return self._here / f"{quote(video.video_id, safe='')[:80]}-{digest}.jsonl"
 
     async def clear(self, video: ClaimedVideo) -> None:
         """Delete what is no longer needed; objects of an owner after us are left alone. Never fails."""
