@@ -2,7 +2,8 @@
 """The command line of vast.ai as tests need it: the same words in, the same JSON out (vastai 1.9), no network.
 
 The account is a JSON file, VAST_FAKE: offers, instances, names of environment variables, and what goes wrong with
-which offer. Every call is added to `calls`.
+which offer, or with giving back which instance: `"429"` always, `"once 500"` the first time. Every call is added to
+`calls`.
 """
 
 from __future__ import annotations
@@ -126,6 +127,14 @@ def destroy_instance(account: dict[str, Any], words: list[str]) -> int:
     number = int(words[0])
     if "--yes" not in words:
         raise EOFError("asks for confirmation")
+    trouble = account["trouble"].get(str(number), "")
+    if trouble:
+        if trouble.startswith("once "):
+            del account["trouble"][str(number)]
+        status = trouble.removeprefix("once ")
+        if status == "kept":  # taken, and not done
+            return answer({"success": True})
+        return complain(int(status), f"error {status}: please wait")
     if not any(row["id"] == number for row in account["instances"]):
         return complain(404, f"Instance {number} not found.")
     account["instances"] = [row for row in account["instances"] if row["id"] != number]

@@ -172,7 +172,7 @@ def test_a_smaller_fleet_gives_back_and_stop_gives_all_back(account: Account) ->
     stranger = {**account.read()["instances"][0], "id": 1, "label": "somebody-else"}
     account.write(instances=[*account.read()["instances"], stranger])
     assert len(launched.reconcile(2).destroyed) == 3
-    assert len(launched.stop()) == 2
+    assert len(launched.stop().destroyed) == 2
     assert [row["id"] for row in account.read()["instances"]] == [1]
 
 
@@ -211,8 +211,98 @@ async def test_the_watch_replaces_until_the_queue_is_done_and_gives_back(account
 
     seen: list[Outcome] = []
     await launched.watch(3, finished, seen.append, every_s=0)
-    assert [len(outcome.rented) for outcome in seen] == [3, 1, 0, 0]
+    assert [len(outcome.rented) for outcome in seen] == [3, 1, 0, 0, 0]
     assert account.read()["instances"] == []
+
+
+async def test_the_watch_ends_only_when_no_machine_is_left(account: Account) -> None:
+    launched = fleet(account)
+    stuck, slow, _well = launched.reconcile(3).rented.values()
+    account.write(trouble={str(stuck): "429", str(slow): "once 500"})
+    seen: list[Outcome] = []
+
+    async def finished() -> bool:
+        return True
+
+    def report(outcome: Outcome) -> None:
+        seen.append(outcome)
+        account.write(trouble={})
+
+    await launched.watch(3, finished, report, every_s=0)
+    assert [list(outcome.left) for outcome in seen] == [[stuck], []]
+    assert account.read()["instances"] == []
+
+
+async def test_the_watch_outlives_a_vast_that_is_away_at_the_end(account: Account) -> None:
+    launched, passes = fleet(account), 0
+    launched.reconcile(2)
+    stop = launched.stop
+
+    def away() -> Outcome:
+        nonlocal passes
+        passes += 1
+        if passes == 1:
+            raise Unavailable("vastai show instances: HTTP 502")
+        return stop()
+
+    async def finished() -> bool:
+        return True
+
+    launched.stop = away  # type: ignore[method-assign]
+    await launched.watch(2, finished, lambda _outcome: None, every_s=0)
+    assert account.read()["instances"] == []
+    assert passes == 3
+
+
+# ----------------------------------------------------------------------------- giving back
+
+
+@pytest.mark.parametrize("trouble", ["429", "500", "400", "kept"])
+def test_what_is_still_there_is_not_called_given_back(account: Account, trouble: str) -> None:
+    launched = fleet(account)
+    first, second, third = launched.reconcile(3).rented.values()
+    account.write(trouble={str(first): trouble})
+    outcome = launched.stop()
+    assert outcome.destroyed == [second, third]
+    assert list(outcome.left) == [first]
+    assert outcome.left[first]
+    assert [row["id"] for row in account.read()["instances"]] == [first]
+    account.write(trouble={})
+    assert launched.reconcile(0).destroyed == [first]
+
+
+@pytest.mark.parametrize("trouble", ["once 429", "once 503", "once kept"])
+def test_a_refusal_for_the_moment_is_tried_again(account: Account, trouble: str) -> None:
+    launched = fleet(account)
+    rented = list(launched.reconcile(2).rented.values())
+    account.write(trouble={str(rented[0]): trouble})
+    outcome = launched.stop()
+    assert sorted(outcome.destroyed) == rented
+    assert outcome.left == {}
+
+
+def test_an_instance_that_is_gone_is_as_good_as_given_back(account: Account) -> None:
+    Vast(str(account.program)).destroy(4711)
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_an_error_is_one_on_either_stream(tmp_path: Path, stream: int) -> None:
+    program = _program(tmp_path, '{"error": true, "status_code": 429, "msg": "slow down"}', stream)
+    with pytest.raises(Unavailable, match="destroy instance 7: HTTP 429: slow down"):
+        Vast(program).destroy(7)
+
+
+@pytest.mark.parametrize("complaint", ["[1, 2]", '"no"', "7", "null"])
+def test_a_complaint_that_is_no_object_is_a_refusal(tmp_path: Path, complaint: str) -> None:
+    with pytest.raises(VastRefused):
+        Vast(_program(tmp_path, complaint, 2)).instances()
+
+
+def _program(folder: Path, says: str, stream: int) -> str:
+    program = folder / "vastai"
+    program.write_text(f"#!/bin/sh\necho {shlex.quote(says)} >&{stream}\n")
+    program.chmod(0o755)
+    return str(program)
 
 
 # ----------------------------------------------------------------------------- the plan, on paper
@@ -376,7 +466,12 @@ def test_the_command_is_dry_unless_told(
     assert first["image_args"] == ["worker", "--json-logs"]
     assert "lipika-02" in command(account, "list").output
     assert "nothing was given back" in command(account, "stop").output
-    assert "given back: 78356" in command(account, "stop", "--yes").output
+    account.write(trouble={str(first["id"]): "429"})
+    stopped = command(account, "stop", "--yes")
+    assert stopped.exit_code == 1
+    assert f"NOT given back, and it costs money: instance {first['id']}" in stopped.output
+    account.write(trouble={})
+    assert f"given back: {first['id']}" in command(account, "stop", "--yes").output
     assert "hunter2" not in account.file.read_text()
     assert "AIza" not in account.file.read_text()
 

@@ -124,7 +124,7 @@ def _renting(app: typer.Typer, run: Run) -> None:
             else:
                 outcome = await asyncio.to_thread(rented.reconcile, workers)
                 _print_outcome(outcome)
-                if outcome.missing:
+                if outcome.missing or outcome.left:
                     raise typer.Exit(1)
 
         run(job)
@@ -213,8 +213,13 @@ def _looking(app: typer.Typer, run: Run) -> None:
                 _print_instances(await asyncio.to_thread(machines.members))
                 out.print("A dry run: nothing was given back. Add --yes.")
                 return
-            numbers = await asyncio.to_thread(machines.stop)
-            out.print(f"given back: {', '.join(map(str, numbers)) or 'none, there were none'}")
+            outcome = await asyncio.to_thread(machines.stop)
+            if outcome.destroyed or not outcome.left:
+                numbers = ", ".join(map(str, outcome.destroyed))
+                out.print(f"given back: {numbers or 'none, there were none'}")
+            _print_left(outcome)
+            if outcome.left:
+                raise typer.Exit(1)
 
         run(job)
 
@@ -265,10 +270,21 @@ def _print_outcome(outcome: Outcome) -> None:
         out.print(f"rented {label}: instance {number}")
     for number in outcome.destroyed:
         out.print(f"given back: instance {number}")
+    _print_left(outcome)
     if outcome.missing:
         out.print(f"no offer was left for {', '.join(outcome.missing)}: run it again, or ask for less")
-    elif not outcome.rented and not outcome.destroyed:
+    elif not outcome.rented and not outcome.destroyed and not outcome.left:
         out.print("nothing to do: the fleet is as wanted")
+
+
+def _print_left(outcome: Outcome) -> None:
+    for number, reason in outcome.left.items():
+        out.print(
+            f"NOT given back, and it costs money: instance {number}: {reason}: run this again, or end it in the"
+            " console of vast.ai",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _print_instances(found: Sequence[Instance]) -> None:

@@ -27,6 +27,10 @@ class VastRefused(LipikaError):
     """vast.ai said no: an offer that is gone, no credit, a wrong key."""
 
 
+class VastGone(VastRefused):
+    """There is no such thing, or no longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is looked for, and what it is to run. Prices in US dollars an hour, network in Mbit/s, sizes in GB."""
@@ -150,20 +154,32 @@ class Vast:
             *("--raw", "--args", *wish.command),
         )
         if not isinstance(answer, dict) or not answer.get("success") or "new_contract" not in answer:
-            said = answer.get("msg") or answer.get("error") if isinstance(answer, dict) else answer
-            raise VastRefused(f"offer {offer.id}: {redact(str(said))}")
+            raise VastRefused(f"offer {offer.id}: {_said(answer)}")
         return int(answer["new_contract"])
 
     def destroy(self, instance: int) -> None:
-        """Give an instance back, with all that lies on it."""
-        self._call("destroy", "instance", str(instance), "--yes", "--raw")
+        """Give an instance back, with all that lies on it; one that is gone is as good as given back.
+
+        Raises:
+            VastRefused: it stays.
+            Unavailable: no telling whether it is gone.
+        """
+        try:
+            answer = self._json("destroy", "instance", str(instance), "--yes", "--raw")
+        except VastGone:
+            return
+        if not isinstance(answer, dict) or not answer.get("success"):
+            raise VastRefused(f"instance {instance}: {_said(answer)}")
 
     def _json(self, *words: str) -> Any:
         text, complaint = self._call(*words)
         try:
-            return orjson.loads(text)
+            found = orjson.loads(text)
         except orjson.JSONDecodeError:
             raise _refused(words, complaint or text) from None
+        if isinstance(found, dict) and found.get("error") is True:
+            raise _refused(words, orjson.dumps(found).decode())
+        return found
 
     def _call(self, *words: str) -> tuple[str, str]:
         try:
@@ -202,18 +218,29 @@ def _docker_options(settings: Mapping[str, str]) -> str:
 
 def _refused(words: Sequence[str], complaint: str) -> LipikaError:
     """What stderr says in --raw mode: `{"error": true, "status_code": 404, "msg": ...}`."""
-    try:
-        said = orjson.loads(complaint.splitlines()[-1]) if complaint else {}
-    except orjson.JSONDecodeError:
-        said = {"msg": _last_line(complaint)}
-    what = " ".join(words[:3] if words[0] == "create" else words[:2])
+    said = _complaint(complaint)
+    what = " ".join(words[:3] if words[0] in {"create", "destroy"} else words[:2])
     reason = redact(str(said.get("msg") or "nothing came back"))
-    code = said.get("status_code") or 0
+    code = said.get("status_code")
     if code in {401, 403}:
         return UsageError(f"vast.ai refuses the key ({reason}): vastai set api-key KEY, or VAST_API_KEY")
-    if code == 429 or code >= 500:
+    if isinstance(code, int) and (code == 429 or code >= 500):
         return Unavailable(f"vastai {what}: HTTP {code}: {reason}")
-    return VastRefused(f"vastai {what}: {reason}")
+    return (VastGone if code == 404 else VastRefused)(f"vastai {what}: {reason}")
+
+
+def _complaint(text: str) -> dict[str, Any]:
+    """The last line as the object that it should be; whatever else it is, it is the message."""
+    try:
+        said = orjson.loads(text.splitlines()[-1]) if text else {}
+    except orjson.JSONDecodeError:
+        said = None
+    return said if isinstance(said, dict) else {"msg": _last_line(text)}
+
+
+def _said(answer: Any) -> str:
+    said = answer.get("msg") or answer.get("error") if isinstance(answer, dict) else answer
+    return redact(str(said))
 
 
 def _last_line(text: str) -> str:

@@ -32,6 +32,8 @@ _START_S = 1200.0
 _OFFERS_PER_PLACE = 4
 _SETTLE_S = 3.0
 """Until an instance that was just rented is listed."""
+_RETURNS = 4
+"""So often an instance is given back until it is no longer listed; the waits between are 3, 9 and 27 s."""
 MOST = 99
 
 
@@ -63,7 +65,8 @@ class Outcome:
     """What was done."""
 
     rented: dict[str, int] = field(default_factory=dict)  # label -> instance
-    destroyed: list[int] = field(default_factory=list)
+    destroyed: list[int] = field(default_factory=list)  # and no longer listed
+    left: dict[int, str] = field(default_factory=dict)  # should be given back, and why it is still there
     refused: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # labels that stayed without a machine
 
@@ -174,8 +177,7 @@ class Fleet:
             todo = plan(self._name, workers, instances, offers)
             for instance, reason in todo.destroy:
                 log.info("destroy", instance=instance.id, label=instance.label, reason=reason)
-                self._vast.destroy(instance.id)
-                outcome.destroyed.append(instance.id)
+            self._give_back([instance.id for instance, _reason in todo.destroy], outcome)
             if todo.buy or todo.short:
                 taken = {one.machine_id for one in members(self._name, instances)}
                 kept = {one.label for one in todo.keep}
@@ -216,20 +218,56 @@ class Fleet:
     def _give_back_doubles(self, outcome: Outcome) -> None:
         """Of several machines with one label the lowest number stays; we give back what is ours."""
         now = self.members()
+        doubles = []
         for label, mine in list(outcome.rented.items()):
             if any(one.label == label and one.id < mine and not ailment(one) for one in now):
-                log.info("given_back", label=label, instance=mine, reason="another launcher was faster")
-                self._vast.destroy(mine)
-                outcome.destroyed.append(mine)
+                log.info("destroy", label=label, instance=mine, reason="another launcher was faster")
+                doubles.append(mine)
                 del outcome.rented[label]
+        self._give_back(doubles, outcome)
 
-    def stop(self) -> list[int]:
-        """Give all machines of the fleet back; returns their numbers."""
+    def _give_back(self, numbers: Sequence[int], outcome: Outcome) -> None:
+        """Only the list of instances tells that one is gone: what is still on it is given back again.
+
+        One that cannot be given back keeps none of the others.
+        """
+        left = dict.fromkeys(numbers, "")
+        for attempt in range(_RETURNS):
+            if not left:
+                return
+            if attempt:
+                self._sleep(_SETTLE_S * 3 ** (attempt - 1))
+            left = {number: self._destroy(number) for number in left}
+            try:
+                listed = {one.id for one in self._vast.instances()}
+            except (VastRefused, Unavailable) as error:
+                left = {number: reason or str(error) for number, reason in left.items()}
+                continue
+            outcome.destroyed += [number for number in left if number not in listed]
+            left = {number: reason for number, reason in left.items() if number in listed}
+        for number, reason in left.items():
+            outcome.left[number] = reason or "it is still listed"
+            log.warning("not_given_back", instance=number, reason=outcome.left[number])
+
+    def _destroy(self, number: int) -> str:
+        """Why it was not given back; empty: it was, as far as vast.ai says."""
+        try:
+            self._vast.destroy(number)
+        except (VastRefused, Unavailable) as error:
+            return str(error)
+        return ""
+
+    def stop(self) -> Outcome:
+        """Give all machines of the fleet back; `left` names those that would not go.
+
+        Raises:
+            UsageError: the key is refused.
+            Unavailable: vast.ai is away.
+        """
         with _alone(self._name):
-            numbers = [instance.id for instance in self.members()]
-            for number in numbers:
-                self._vast.destroy(number)
-            return numbers
+            outcome = Outcome()
+            self._give_back([instance.id for instance in self.members()], outcome)
+            return outcome
 
     async def watch(
         self,
@@ -238,14 +276,28 @@ class Fleet:
         report: Callable[[Outcome], None],
         every_s: float = 60.0,
     ) -> None:
-        """Keep the fleet at its size until the work is finished, then give it back. Trouble is waited out."""
+        """Keep the fleet at its size until the work is finished, then give it back. Trouble is waited out.
+
+        It ends when a look at the account finds no machine of the fleet.
+        """
         while not await _ask(finished):
             try:
                 report(await asyncio.to_thread(self.reconcile, workers))
             except (VastRefused, Unavailable) as error:
                 log.warning("vast_waits", reason=str(error))
             await asyncio.sleep(every_s)
-        await asyncio.to_thread(self.stop)
+        while True:
+            try:
+                outcome = await asyncio.to_thread(self.stop)
+            except (VastRefused, Unavailable) as error:
+                log.warning("vast_waits", reason=str(error))
+            else:
+                if not outcome.destroyed and not outcome.left:
+                    return
+                report(outcome)
+                if not outcome.left:
+                    continue
+            await asyncio.sleep(every_s)
 
 
 async def _ask(finished: Callable[[], Awaitable[bool]]) -> bool:
