@@ -435,6 +435,38 @@ async def test_secrets_travel_in_the_body_of_a_request(
         await store({"X": "y"}, ())
 
 
+@pytest.mark.parametrize("status", [302, 307, 308])
+async def test_a_redirect_takes_no_secret_to_another_host(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    seen: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        seen.append(await request.text())
+        return web.json_response({"success": True})
+
+    async def redirect(_request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": str(other.make_url("/api/v0/secrets/"))})
+
+    away, here = web.Application(), web.Application()
+    away.router.add_route("*", "/api/v0/secrets/", elsewhere)
+    here.router.add_route("*", "/api/v0/secrets/", redirect)
+    monkeypatch.setenv("VAST_API_KEY", "the-key")
+    async with TestServer(away) as other, TestServer(here) as server:
+        monkeypatch.setenv("VAST_URL", str(server.make_url("/")))
+        with pytest.raises(Unavailable, match=f"does not take DATABASE_URL: HTTP {status}"):
+            await store({"DATABASE_URL": SECRET}, ())
+    assert seen == []
+
+
+@pytest.mark.parametrize("url", ["http://console.vast.ai", "http://127.0.0.1.example.com", "ftp://localhost"])
+async def test_secrets_go_nowhere_unencrypted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("VAST_API_KEY", "the-key")
+    monkeypatch.setenv("VAST_URL", url)
+    with pytest.raises(UsageError, match="https:// only"):
+        await store({"DATABASE_URL": SECRET}, ())
+
+
 # ----------------------------------------------------------------------------- the command
 
 

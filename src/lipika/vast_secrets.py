@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from lipika.errors import Unavailable, UsageError
 _KEPT_BACK = {"DASHBOARD_TOKEN"}  # no worker needs it
 _ALSO_SECRET = {"R2_ACCESS_KEY_ID"}
 _BASE = "https://console.vast.ai"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CALL = aiohttp.ClientTimeout(total=30)
 _KEY_FILES = ("~/.config/vastai/vast_api_key", "~/.vast_api_key")
 _LOCAL_ONLY = {
@@ -84,23 +86,32 @@ async def store(secrets: Mapping[str, str], there: Collection[str]) -> None:
     """Write them into the account; those that are there get the new value.
 
     Raises:
-        UsageError: no key, or it is refused.
+        UsageError: no key, or it is refused; VAST_URL is not encrypted.
         Unavailable: vast.ai cannot be reached.
     """
-    base = (os.environ.get("VAST_URL") or _BASE).rstrip("/")
+    base = _base_url()
     headers = {"Authorization": f"Bearer {await asyncio.to_thread(_api_key)}"}
     try:
         async with aiohttp.ClientSession(headers=headers, timeout=_CALL) as session:
             for name, value in secrets.items():
                 method = "PUT" if name in there else "POST"
                 body = {"key": name, "value": value}
-                async with session.request(method, f"{base}/api/v0/secrets/", json=body) as reply:
+                call = session.request(method, f"{base}/api/v0/secrets/", json=body, allow_redirects=False)
+                async with call as reply:
                     if reply.status in {401, 403}:
                         raise UsageError("vast.ai refuses the key: vastai set api-key KEY, or VAST_API_KEY")
-                    if reply.status >= 400:
+                    if reply.status >= 300:  # a redirect would take the secret to another host
                         raise Unavailable(f"vast.ai does not take {name}: HTTP {reply.status}")
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Unavailable(f"{base} cannot be reached: {str(error) or type(error).__name__}") from None
+
+
+def _base_url() -> str:
+    base = (os.environ.get("VAST_URL") or _BASE).rstrip("/")
+    parts = urlsplit(base)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise UsageError("VAST_URL: secrets travel through https:// only, or to this machine itself")
+    return base
 
 
 def _api_key() -> str:
