@@ -30,6 +30,8 @@ FAKE = Path(__file__).parent / "fake_vastai.py"
 WISH = Wish(image="registry.example.com/lipika:1", settings={"PROVIDER": "aistudio"})
 SECRET = "postgresql://worker:hunter2@db.example.com:6543/postgres"
 
+GO_ALONG = {"OUTPUT_URL": "s3://corpus/out", "STORE_URL": "s3://corpus/raw", "TEMPERATURE": "default"}
+
 
 class Account:
     """The fake's account, and a program that shows it as `vastai` would."""
@@ -390,6 +392,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
         "DATABASE_URL": SECRET,
         "GEMINI_API_KEY": "AIzaNotToBeSeen",
         "STORE_URL": "s3://corpus/raw",
+        "OUTPUT_URL": "s3://corpus/out",
         "TEMPERATURE": "default",
         "SPOOL_DIR": "/mine",
     }.items():
@@ -398,7 +401,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
 
 
 def test_settings_go_along_and_secrets_do_not(settings: Settings) -> None:
-    assert open_settings(settings) == {"STORE_URL": "s3://corpus/raw", "TEMPERATURE": "default"}
+    assert open_settings(settings) == GO_ALONG
     assert secrets_of(settings) == {"DATABASE_URL": SECRET, "GEMINI_API_KEY": "AIzaNotToBeSeen"}
     assert missing(settings, {"DATABASE_URL"}) == [
         "GEMINI_API_KEY",
@@ -494,7 +497,7 @@ def test_the_command_is_dry_unless_told(
     done = command(account, *vast, "--yes")
     assert done.exit_code == 0, done.output
     (first, _second) = account.read()["instances"]
-    assert first["extra_env"] == {"STORE_URL": "s3://corpus/raw", "TEMPERATURE": "default"}
+    assert first["extra_env"] == GO_ALONG
     assert first["image_args"] == ["worker", "--json-logs"]
     assert "lipika-02" in command(account, "list").output
     assert "nothing was given back" in command(account, "stop").output
@@ -506,6 +509,47 @@ def test_the_command_is_dry_unless_told(
     assert f"given back: {first['id']}" in command(account, "stop", "--yes").output
     assert "hunter2" not in account.file.read_text()
     assert "AIza" not in account.file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OUTPUT_URL", ""), ("OUTPUT_URL", "out"), ("OUTPUT_URL", "file:///out"), ("STORE_URL", "raw")],
+)
+def test_places_of_this_machine_are_refused_before_anything_is_rented(
+    account: Account, settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    for words in ((), ("--yes",)):
+        refused = command(account, "--workers", "2", "--image", "r/lipika:1", *words)
+        assert refused.exit_code == 2
+        assert f"{name}: {value or 'not set'}" in refused.stderr
+        assert "s3://BUCKET/PREFIX" in refused.stderr
+    assert account.read()["instances"] == []
+
+
+def test_made_up_transcripts_are_said(
+    account: Account, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVIDER", "simulator")
+    dry = command(account, "--workers", "1", "--image", "r/lipika:1")
+    assert dry.exit_code == 0, dry.output
+    assert "transcripts will be made up" in dry.stderr
+
+
+def test_giving_back_needs_no_secrets_and_no_places(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet(account).reconcile(3)
+    account.write(secrets=[])
+    monkeypatch.delenv("OUTPUT_URL", raising=False)
+    monkeypatch.chdir(account.file.parent)
+    fewer = ("--workers", "1", "--image", "r/lipika:1")
+    dry = command(account, *fewer)
+    assert dry.exit_code == 0, dry.output
+    assert "1 stay, 2 go" in dry.output
+    done = command(account, *fewer, "--yes")
+    assert done.exit_code == 0, done.output
+    assert list(account.running) == ["lipika-01"]
 
 
 def test_a_name_that_is_no_label_is_refused(account: Account) -> None:

@@ -16,7 +16,8 @@ from rich.table import Table
 from lipika.errors import UsageError
 
 if TYPE_CHECKING:
-    from lipika.vast import Instance, Wish
+    from lipika.config import Settings
+    from lipika.vast import Instance, Vast, Wish
     from lipika.vast_fleet import Fleet, Outcome, Plan
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
@@ -31,6 +32,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it this is a dr
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
 
 
 def deploy_commands(run: Run) -> typer.Typer:
@@ -90,16 +92,17 @@ def _renting(app: typer.Typer, run: Run) -> None:
 
         async def job() -> None:
             from lipika.config import load_settings
-            from lipika.vast import Vast, Wish, settings_fit
+            from lipika.vast import Vast, Wish
             from lipika.vast_fleet import Fleet
             from lipika.vast_secrets import open_settings
 
+            settings = load_settings()
             if workers is None or not image:
                 raise UsageError("say how many and what: --workers 18 --image REGISTRY/NAME:TAG")
             wish = Wish(
                 image=image,
                 command=tuple(command.split()),
-                settings=open_settings(load_settings()),
+                settings=open_settings(settings),
                 max_usd_hour=max_price,
                 gpus=tuple(gpu or ()),
                 countries=tuple(country or ()),
@@ -111,13 +114,17 @@ def _renting(app: typer.Typer, run: Run) -> None:
                 disk=disk,
                 interruptible=interruptible,
             )
-            settings_fit(wish.settings)
             service = Vast(vastai)
             rented = Fleet(service, fleet, wish)
             if not yes:
-                _print_plan(await asyncio.to_thread(rented.plan, workers), wish)
+                found = await asyncio.to_thread(rented.plan, workers)
+                if found.buy or found.short:
+                    _check_settings(settings, wish)
+                _print_plan(found, wish)
                 return
-            await _check_secrets(service)
+            if watch or await asyncio.to_thread(rented.empty_places, workers):
+                _check_settings(settings, wish)
+                await _check_secrets(settings, service)
             if watch:
                 await rented.watch(workers, _queue_is_done, _print_outcome)
                 out.print("the queue is done: every machine of the fleet was given back")
@@ -130,12 +137,22 @@ def _renting(app: typer.Typer, run: Run) -> None:
         run(job)
 
 
-async def _check_secrets(service: Any) -> None:
-    from lipika.config import load_settings
+def _check_settings(settings: Settings, wish: Wish) -> None:
+    """Before anything is rented; who gives back only needs no settings."""
+    from lipika.vast import settings_fit
+    from lipika.vast_secrets import check_places
+
+    settings_fit(wish.settings)
+    check_places(settings)
+    if settings.provider == "simulator":
+        err.print("PROVIDER=simulator: the machines cost money, and the transcripts will be made up")
+
+
+async def _check_secrets(settings: Settings, service: Vast) -> None:
     from lipika.vast_secrets import missing
 
     there = await asyncio.to_thread(service.secrets)
-    lacking = missing(load_settings(), there)
+    lacking = missing(settings, there)
     if lacking:
         raise UsageError(
             f"the vast.ai account has no {', '.join(lacking)}, and a worker needs it: `lipika deploy vast secrets"

@@ -158,6 +158,10 @@ class Fleet:
         instances = self._vast.instances()
         return plan(self._name, workers, instances, self._offers(workers, instances))
 
+    def empty_places(self, workers: int) -> int:
+        """For how many machines would have to be rented."""
+        return plan(self._name, workers, self._vast.instances(), ()).short
+
     def _offers(self, workers: int, instances: Sequence[Instance]) -> list[Offer]:
         """Some for each empty place, as many are gone when they are asked for. Searches are rationed: one a pass."""
         empty = plan(self._name, workers, instances, ()).short

@@ -82,6 +82,23 @@ def missing(settings: Settings, there: Collection[str]) -> list[str]:
     return [name for name in needed if name not in there]
 
 
+def check_places(settings: Settings) -> None:
+    """Refuse places that a rented machine cannot reach, or that are lost with it.
+
+    Raises:
+        UsageError: names the setting.
+    """
+    if not settings.output_url.startswith("s3://"):
+        raise UsageError(
+            f"OUTPUT_URL: {settings.output_url or 'not set'}: a rented machine's own disk is lost with it, and"
+            " what the transcripts cost, too: set it to s3://BUCKET/PREFIX"
+        )
+    if settings.store_url and not settings.store_url.startswith("s3://"):
+        raise UsageError(
+            f"STORE_URL: {settings.store_url}: a rented machine cannot reach it: set it to s3://BUCKET/PREFIX"
+        )
+
+
 async def store(secrets: Mapping[str, str], there: Collection[str]) -> None:
     """Write them into the account; those that are there get the new value.
 
