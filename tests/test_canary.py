@@ -17,8 +17,9 @@ import pytest
 
 from fleet_kit import Stage, change, rows
 from lipika.canary.arms import Arm, ArmKind, plan_arms
-from lipika.canary.job import Done, Order, clean, run_canary
+from lipika.canary.job import Done, Order, run_canary
 from lipika.canary.judgement import Criterion, Mark, at_least, at_most
+from lipika.canary.keeping import clean
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.page import render, span, usd
 from lipika.capabilities import load_capabilities
@@ -27,7 +28,7 @@ from lipika.db.budgets import Budgets
 from lipika.db.budgets import Limits as BudgetLimits
 from lipika.db.canary import Canaries
 from lipika.demo import sample_folder
-from lipika.errors import UsageError
+from lipika.errors import StorageError, UsageError
 from lipika.intervals import Estimate, wilson
 from lipika.languages import FIRST_CLASS
 from lipika.models import NewVideo
@@ -322,6 +323,59 @@ async def test_an_empty_queue_says_what_to_do(stage: Stage, database: Database) 
     change(stage.database_url, "delete from video_queue")
     with pytest.raises(UsageError, match="lipika queue add"):
         await run_canary(stage.settings(), database, Order())
+
+
+# ----------------------------------------------------------------------------- what is paid for is kept
+
+SLOWER = Latency(0.6, 0.0)
+"""So that the display is told of something before all is over."""
+
+
+async def test_nothing_is_asked_where_no_report_can_be_written(stage: Stage, database: Database) -> None:
+    stage.out.mkdir()
+    (stage.out / "canary").write_text("a file where the folder should be")
+    async with running(SimulatorConfig(latency=INSTANT)) as simulator:
+        with pytest.raises(StorageError, match="canary"):
+            await asked(stage, database, simulator, Order(clips=12, kinds=(ArmKind.BASELINE,)))
+        assert simulator.simulation.ledger.requests == 0
+    assert await Canaries(database).list_runs() == []
+
+
+async def test_a_store_that_breaks_while_it_asks_loses_nothing(
+    stage: Stage, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def breaks(_standing: object) -> None:
+        shutil.rmtree(stage.out, ignore_errors=True)
+        if not stage.out.exists():
+            stage.out.write_text("no folder any more")
+
+    async with running(SimulatorConfig(latency=SLOWER)) as simulator:
+        settings = stage.settings(gemini_base_url=simulator.url)
+        done = await run_canary(settings, database, Order(clips=12, kinds=(ArmKind.BASELINE,)), breaks)
+    (trouble,) = done.troubles
+    folder = tmp_path / "here" / "canary" / done.report.run_id
+    assert str(folder) in trouble
+    assert {Path(name).parent for name in done.files} == {folder}
+    assert len(answers(done)) == 12
+    (row,) = await Canaries(database).list_runs()
+    assert (row.rows, row.output_url) == (12, str(folder))
+
+
+async def test_a_database_that_breaks_while_it_asks_leaves_the_files(
+    stage: Stage, database: Database
+) -> None:
+    def breaks(_standing: object) -> None:
+        change(stage.database_url, "delete from canary_runs")
+
+    async with running(SimulatorConfig(latency=SLOWER)) as simulator:
+        settings = stage.settings(gemini_base_url=simulator.url)
+        done = await run_canary(settings, database, Order(clips=12, kinds=(ArmKind.BASELINE,)), breaks)
+    assert "not in the database" in done.troubles[0]
+    assert len(answers(done)) == 12
+    assert all(Path(name).is_relative_to(stage.out / "canary") for name in done.files)
 
 
 # ----------------------------------------------------------------------------- forecast

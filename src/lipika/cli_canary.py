@@ -125,7 +125,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
 
         Measures tokens, cost, cache, latency, failures, quality and looping, compares providers, temperatures and
         thinking levels, forecasts the whole queue, and says go or no-go in a report. Obeys the fleet's budgets.
-        The exit code is 1 for a no-go.
+        The exit code is 1 for a no-go, and 3 if the report could not be kept where it should be.
 
         Example: lipika canary --clips 1000 --max-usd 8
         """
@@ -152,11 +152,15 @@ def _canary(app: typer.Typer, run: Run) -> None:
         )
         done = run(lambda: _asked(order, _settings_of(provider, data_dir), quiet=quiet or as_json))
         if as_json:
-            _print_json({"report": done.report, "files": done.files})
+            _print_json({"report": done.report, "files": done.files, "troubles": done.troubles})
         else:
             _print_canary(done)
+        for trouble in done.troubles:
+            err.print(f"lipika: {trouble}", markup=False, soft_wrap=True)
         if done.report.judgement.mark == "no-go":
             raise typer.Exit(1)
+        if done.troubles:
+            raise typer.Exit(3)
 
 
 def _forecast(app: typer.Typer, run: Run) -> None:
@@ -239,7 +243,7 @@ async def _asked(order: Order, settings_of: Callable[[], Settings], *, quiet: bo
 def _keep_house(run: Run, settings_of: Callable[[], Settings], run_ids: list[str], *, as_json: bool) -> None:
     """--clean and --list."""
     from lipika.app import open_database
-    from lipika.canary.job import clean
+    from lipika.canary.keeping import clean
     from lipika.db.canary import Canaries
 
     async def on_database(work: Callable[[Settings, Database], Coroutine[Any, Any, Any]]) -> Any:

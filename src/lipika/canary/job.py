@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from pydantic import SecretStr
 
 from lipika import __version__, prompt
@@ -24,8 +23,8 @@ from lipika.calibration import load_bands
 from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
 from lipika.canary.judgement import Limits, judge
+from lipika.canary.keeping import FOLDER, open_shelf
 from lipika.canary.measures import mean_latency_s, measure, units
-from lipika.canary.page import render
 from lipika.canary.records import Asked, CanaryRun
 from lipika.canary.report import Report
 from lipika.canary.sample import Candidate, Desk, take_sample
@@ -35,7 +34,7 @@ from lipika.config import Settings, is_simulated, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.engine import EngineOptions
-from lipika.errors import UsageError
+from lipika.errors import LipikaError, UsageError
 from lipika.lease import Lease
 from lipika.models import SendFormat
 from lipika.outlook import Outlook, Question, Sample, outlook, sample_to_json
@@ -43,13 +42,10 @@ from lipika.providers.base import text_tokens
 from lipika.routes import Reserve, unlimited
 from lipika.simulator import SimulatorConfig, spawn
 from lipika.sources import find_videos, object_url
-from lipika.storage import Store
 from lipika.workload import Counted
 
 _CANDIDATES_EACH = 60
 """Archives looked at for each language, at most: some may be damaged or hold nothing usable."""
-FOLDER = "canary"
-"""Below the output's root: apart from all results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +67,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A report, and where it lies."""
+    """A report, where it lies, and what could not be kept as it should be."""
 
     report: Report
     files: tuple[str, ...]
+    troubles: tuple[str, ...] = ()
 
 
 async def run_canary(
@@ -88,6 +85,7 @@ async def run_canary(
     Raises:
         UsageError: there are no archives, or none with a known language.
         SettingsError: the primary provider has no key.
+        StorageError: nothing can be written where the report shall go; nothing has been asked then.
     """
     require_key(settings)
     started_at, started = datetime.now(UTC), time.monotonic()
@@ -95,10 +93,11 @@ async def run_canary(
     model = load_capabilities(settings.model_id, settings.models_file)
     arms, skipped = _arms(settings, model, order)
     root = object_url(order.out or settings.output_url or str(Path.cwd()), f"{FOLDER}/{run_id}")
+    shelf = await open_shelf(settings, database, run_id, root)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(_scratch(settings.spool_dir)))
         clips = await _choose(settings, database, order, folder)
-        await Canaries(database).start(run_id, _config(settings, order, arms), root)
+        await Canaries(database).start(run_id, _config(settings, order, arms), shelf.url)
         asked = await _ask(settings, database, order, arms, model, clips, run_id, on_change)
     run = CanaryRun(
         run_id=run_id,
@@ -115,9 +114,10 @@ async def run_canary(
         ended_early=asked.ended_early,
         lag_ms=asked.lag_ms,
     )
+    await shelf.keep_answers(run.asked)
     report = await _report(settings, database, order, run, arms, skipped, model)
-    files = await _keep(settings, database, run, report, root)
-    return Done(report, files)
+    files = await shelf.keep_report(report, run.asked)
+    return Done(report, files, tuple(shelf.troubles))
 
 
 def _arms(settings: Settings, model: Capabilities, order: Order) -> tuple[list[Arm], list[Skipped]]:
@@ -338,79 +338,5 @@ async def _look_ahead(
     question = Question(provider, order.queue_clips, order.workers, order.limits.hours_at_most)
     try:
         return await outlook(database, settings, question, sample), ""
-    except UsageError as reason:
+    except LipikaError as reason:  # what was asked is paid for: it gets its report, database or not
         return None, str(reason)
-
-
-# ----------------------------------------------------------------------------- keep, clean
-
-
-async def _keep(
-    settings: Settings, database: Database, run: CanaryRun, report: Report, root: str
-) -> tuple[str, ...]:
-    """Report and rows into the store and the database; the report's place is told."""
-    rows = [asdict(one) for one in run.asked]
-    store = await asyncio.to_thread(Store.open, root, store_settings(settings), create=True)
-    files = {
-        "report.html": render(report).encode(),
-        "report.json": orjson.dumps(report, option=orjson.OPT_INDENT_2),
-        "answers.jsonl": b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows),
-    }
-    for name, content in files.items():
-        await store.put_bytes(name, content)
-    records = Canaries(database)
-    await records.add_clips(run.run_id, [_columns(row) for row in rows])
-    await records.finish(run.run_id, str(report.judgement.mark), report.usd, report)
-    return tuple(object_url(root, name) for name in files)
-
-
-_COLUMNS = (
-    *("arm", "video_id", "segment_file", "language", "status", "requests", "cost_usd", "quality_score"),
-    "transcription",
-)
-
-
-def _columns(row: dict[str, object]) -> dict[str, object]:
-    """A row as `canary_clips` has it: what has no column of its own goes into `details`."""
-    details = {name: value for name, value in row.items() if name not in _COLUMNS}
-    return {**{name: row[name] for name in _COLUMNS}, "details": details}
-
-
-async def clean(settings: Settings, database: Database, run_ids: Sequence[str]) -> tuple[int, int]:
-    """Take canaries out, rows and files; `all` means every one. Returns (runs, files). What was spent stays spent.
-
-    Raises:
-        UsageError: there is no such run.
-    """
-    records = Canaries(database)
-    known = {row.run_id: row for row in await records.list_runs()}
-    wanted = list(known) if "all" in run_ids else list(dict.fromkeys(run_ids))
-    unknown = [run_id for run_id in wanted if run_id not in known]
-    if unknown:
-        raise UsageError(
-            f"there is no canary {', '.join(unknown)}: lipika canary --list shows those there are"
-        )
-    files = 0
-    for run_id in wanted:
-        root = known[run_id].output_url
-        if root is not None:
-            files += await _remove_files(settings, root)
-    return await records.remove(wanted), files
-
-
-async def _remove_files(settings: Settings, root: str) -> int:
-    parent, _, name = root.rpartition("/")
-    store = await asyncio.to_thread(Store.open, parent, store_settings(settings), create=True)
-    keys = [entry.key async for entry in store.list(name)]
-    for key in keys:
-        await store.delete(key)
-    await asyncio.to_thread(_remove_folder, root)
-    return len(keys)
-
-
-def _remove_folder(root: str) -> None:
-    """An empty folder is left of a local store; a bucket has none."""
-    path = root.removeprefix("file://")
-    folder = Path(path)
-    if "://" not in path and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

@@ -71,6 +71,10 @@ class Canaries:
         params = {"run_id": run_id, "verdict": verdict, "usd": usd, "report": to_json(report)}
         await self._database.execute(_QUERIES["finish"], params)
 
+    async def move(self, run_id: str, output_url: str) -> None:
+        """The files lie elsewhere than was meant."""
+        await self._database.execute(_QUERIES["move"], {"run_id": run_id, "output_url": output_url})
+
     async def list_runs(self) -> list[CanaryRow]:
         """The newest first."""
         return await self._database.rows(_QUERIES["list"], {}, CanaryRow)

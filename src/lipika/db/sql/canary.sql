@@ -31,6 +31,9 @@ update canary_runs
 set finished_at = now(), verdict = %(verdict)s, usd = %(usd)s, report = %(report)s::jsonb
 where run_id = %(run_id)s
 
+-- name: move
+update canary_runs set output_url = %(output_url)s where run_id = %(run_id)s
+
 -- name: list
 select r.run_id, r.started_at, r.finished_at, r.verdict, r.usd, r.output_url,
   (select count(*) from canary_clips c where c.run_id = r.run_id) as rows
