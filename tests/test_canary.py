@@ -266,6 +266,16 @@ async def test_its_own_cap_holds_and_the_languages_stay_mixed(stage: Stage, data
     assert max(counted.values()) - min(counted[code] for code in FIRST_CLASS) <= 2
 
 
+async def test_what_it_cost_holds_answers_of_clips_that_did_not_end(stage: Stage, database: Database) -> None:
+    """Every first answer loops, and the cap comes before the second one of most."""
+    config = SimulatorConfig(latency=INSTANT, faults=FaultPlan((FaultRule(FaultKind.LOOP, probability=1.0),)))
+    async with running(config) as simulator:
+        done = await asked(stage, database, simulator, Order(max_usd=0.03, kinds=(ArmKind.BASELINE,)))
+        cost = simulator.simulation.ledger.cost_usd
+    assert sum(one["cost_usd"] for one in answers(done)) < cost
+    assert done.report.usd == pytest.approx(cost)
+
+
 async def test_the_fleets_budget_is_obeyed_and_named_when_time_is_up(
     stage: Stage, database: Database
 ) -> None:

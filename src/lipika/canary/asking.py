@@ -77,6 +77,7 @@ class AskedAll:
     stopped: tuple[Stopped, ...]
     ended_early: str
     lag_ms: float
+    usd: float  # of all requests, those of clips that did not end too
 
 
 async def ask_all(
@@ -106,7 +107,8 @@ async def ask_all(
     asked = sorted(
         (one for desk in desks for one in desk.ended), key=lambda one: (one.number, order[one.row.arm])
     )
-    return AskedAll(tuple(one.row for one in asked), stopped, watch.reason, watch.lag_ms)
+    usd = sum(desk.recorder.usd for desk in desks)
+    return AskedAll(tuple(one.row for one in asked), stopped, watch.reason, watch.lag_ms, usd)
 
 
 # ----------------------------------------------------------------------------- one arm

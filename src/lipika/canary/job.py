@@ -112,6 +112,7 @@ async def run_canary(
         asked=asked.asked,
         stopped=asked.stopped,
         ended_early=asked.ended_early,
+        usd=asked.usd,
         lag_ms=asked.lag_ms,
     )
     await shelf.keep_answers(run.asked)
@@ -303,7 +304,7 @@ async def _report(
         clips_wanted=run.clips_wanted,
         videos=len(run.videos),
         max_usd=run.max_usd,
-        usd=sum(one.cost_usd for one in run.asked),
+        usd=run.usd,
         ended_early=run.ended_early,
         arms=tuple(arms),
         skipped=tuple(skipped),

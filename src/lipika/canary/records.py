@@ -92,4 +92,5 @@ class CanaryRun:
     asked: tuple[Asked, ...]
     stopped: tuple[Stopped, ...]
     ended_early: str
+    usd: float  # of all requests, those of clips that did not end too
     lag_ms: float = 0.0  # how late this machine was in what it does by the clock, 95th percentile
