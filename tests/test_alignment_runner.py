@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from lipika.alignment import frontend, standin, torchscript
-from lipika.alignment.bundle import PIECES, download, open_bundle
+from lipika.alignment.bundle import PIECES, TORCHSCRIPT, download, open_bundle
 from lipika.alignment.chunks import LONGEST_S, parts_of
 from lipika.alignment.ctc import Ear, greedy_text
 from lipika.alignment.frontend import RATE_HZ, Variant, log_mel
@@ -96,6 +97,18 @@ def test_two_bundles_are_told_apart(whistled: Path, tmp_path: Path) -> None:
     other = standin.write_conformer(tmp_path, standin.Size(1, 16, 2, 3, 8))
     assert open_bundle(whistled).digest != open_bundle(other).digest
     assert (other / "assets" / "encoder.weights").is_file()  # as the published one: blobs beside the graph
+
+
+def test_another_script_for_the_front_end_is_another_bundle(whistled: Path, tmp_path: Path) -> None:
+    """It is executed where torch is, so alignments made with it must not pass for those of another one."""
+    shutil.copytree(whistled, tmp_path, dirs_exist_ok=True)
+    script = tmp_path / "assets" / TORCHSCRIPT
+    digests = set()
+    for content in (b"one", b"two", b"two, and larger than what is hashed of weights" * 200_000):
+        script.write_bytes(content)
+        digests.add(open_bundle(tmp_path).digest)
+    script.write_bytes(content[:-1] + b"!")
+    assert len(digests | {open_bundle(tmp_path).digest}) == 4
 
 
 def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The published bundle of IndicConformer as files: found in a folder or on the hub, and its tables read.
 
-Its Python file (`model_onnx.py`) is never loaded: what is executed is in this package.
+Its Python file (`model_onnx.py`) is never loaded. Of the bundle the ONNX models are executed and, where torch is
+installed, the TorchScript of its front end (`torchscript.py`).
 """
 
 from __future__ import annotations
@@ -82,14 +83,17 @@ def _check(assets: Path, pieces: dict[str, tuple[str, ...]], columns: dict[str, 
 
 
 def _digest(folder: Path) -> str:
-    """Names and sizes of all files, and the content of the small ones: blobs of gigabytes are told by their size."""
+    """Names and sizes of all files, and the content of the small ones: blobs of gigabytes are told by their size.
+
+    The TorchScript counts whatever its size, since it is a program.
+    """
     digest = hashlib.sha256()
     for path in sorted((folder / "assets").iterdir()):
-        if path.name == TORCHSCRIPT or not path.is_file():
+        if not path.is_file():
             continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
-        if size <= _HASHED_BYTES:
+        if size <= _HASHED_BYTES or path.name == TORCHSCRIPT:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
