@@ -122,7 +122,7 @@ def _renting(app: typer.Typer, run: Run) -> None:
                     _check_settings(settings, wish)
                 _print_plan(found, wish)
                 return
-            if watch or await asyncio.to_thread(rented.empty_places, workers):
+            if watch or (await asyncio.to_thread(rented.empty_places, workers)) > 0:
                 _check_settings(settings, wish)
                 await _check_secrets(settings, service)
             if watch:
