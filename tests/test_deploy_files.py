@@ -165,6 +165,28 @@ def test_skypilot_takes_secrets_from_the_environment_and_names_settings_that_exi
     assert not any(re.search("KEY|TOKEN|DATABASE", name) for name in task["envs"])
 
 
+def test_the_start_script_takes_over_every_setting_and_nothing_else(tmp_path: Path) -> None:
+    """Its loop, on an environment of ours in place of the container's."""
+    script = (DEPLOY / "vast" / "onstart.sh").read_text("utf-8")
+    (loop,) = re.findall(r"(?ms)^while IFS=.*?^done </proc/1/environ$", script)
+    taken = SETTINGS | {"VAST_CONTAINERLABEL", "CONTAINER_ID", "LIPIKA_PACKAGE"}
+    value = "two words\nand a line; $(id)"
+    environ = tmp_path / "environ"
+    environ.write_bytes(
+        b"".join(f"{name}={value}\0".encode() for name in [*taken, "HOME", "SSH_KEY", "XMODEL_ID"])
+    )
+    done = subprocess.run(
+        ["bash", "-euc", loop.replace("/proc/1/environ", str(environ)) + "\nenv -0"],
+        capture_output=True,
+        env={"PATH": os.environ["PATH"]},
+        check=True,
+    )
+    found = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
+    assert {name: found[name] for name in found.keys() - {"PATH", "PWD", "SHLVL", "_"}} == dict.fromkeys(
+        taken, value
+    )
+
+
 def test_containers_are_started_with_commands_that_exist(compose: dict[str, Any]) -> None:
     ours = [service for service in compose["services"].values() if service["image"].startswith("lipika")]
     calls = [service["command"] for service in ours]
