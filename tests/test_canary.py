@@ -19,7 +19,7 @@ from fleet_kit import Stage, change, rows
 from lipika.canary.arms import Arm, ArmKind, plan_arms
 from lipika.canary.job import Done, Order, run_canary
 from lipika.canary.judgement import Criterion, Mark, at_least, at_most
-from lipika.canary.keeping import clean
+from lipika.canary.keeping import Cleaned, clean
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.page import render, span, usd
 from lipika.capabilities import load_capabilities
@@ -247,9 +247,30 @@ async def test_it_leaves_the_queue_and_its_results_alone_and_cleans_up(
     assert (row.run_id, row.verdict, row.rows) == (done.report.run_id, str(done.report.judgement.mark), 24)
     with pytest.raises(UsageError, match="no canary nosuch"):
         await clean(stage.settings(), database, ["nosuch"])
-    assert await clean(stage.settings(), database, [row.run_id]) == (1, 3)
+    assert await clean(stage.settings(), database, [row.run_id]) == Cleaned(1, 3, (), ())
     assert rows(stage.database_url, "select 1 from canary_clips") == []
     assert not any((stage.out / "canary").iterdir())
+
+
+async def test_cleaning_finds_files_from_elsewhere_and_one_bad_canary_stops_no_other(
+    stage: Stage, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Canaries(database)
+    await records.start("20000101-000000-dead", {}, "gs://bucket/canary/20000101-000000-dead")
+    await records.start("20000101-000000-gone", {}, "/nowhere/canary/20000101-000000-gone")
+    monkeypatch.chdir(tmp_path)
+    async with running(SimulatorConfig(latency=INSTANT)) as simulator:
+        order = Order(clips=12, kinds=(ArmKind.BASELINE,), out="reports")
+        await asked(stage, database, simulator, order)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    cleaned = await clean(stage.settings(), database, ["all"])
+    assert (cleaned.runs, cleaned.files) == (2, 3)
+    assert not any((tmp_path / "reports" / "canary").iterdir())
+    assert not any((tmp_path / "elsewhere").iterdir())
+    assert "gs://" in cleaned.left[0]
+    assert "/nowhere" in cleaned.away[0]
+    assert [row.run_id for row in await records.list_runs()] == ["20000101-000000-dead"]
 
 
 async def test_its_own_cap_holds_and_the_languages_stay_mixed(stage: Stage, database: Database) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from lipika.canary.asking import Standing
     from lipika.canary.job import Done, Order
+    from lipika.canary.keeping import Cleaned
     from lipika.config import Settings
     from lipika.db.canary import CanaryRow
     from lipika.db.connection import Database
@@ -252,11 +253,8 @@ def _keep_house(run: Run, settings_of: Callable[[], Settings], run_ids: list[str
             return await work(settings, database)
 
     if run_ids:
-        runs, files = run(lambda: on_database(lambda settings, database: clean(settings, database, run_ids)))
-        if as_json:
-            _print_json({"runs": runs, "files": files})
-        else:
-            out.print(f"removed {runs} {'canary' if runs == 1 else 'canaries'} with {files} files")
+        done = run(lambda: on_database(lambda settings, database: clean(settings, database, run_ids)))
+        _print_cleaned(done, as_json=as_json)
         return
     rows = run(lambda: on_database(lambda _settings, database: Canaries(database).list_runs()))
     if as_json:
@@ -354,6 +352,19 @@ def _print_runs(rows: list[CanaryRow]) -> None:
             escape(f"{row.output_url}/report.html") if row.output_url else "",
         )
     out.print(table)
+
+
+def _print_cleaned(done: Cleaned, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(done)
+    else:
+        out.print(f"removed {done.runs} {'canary' if done.runs == 1 else 'canaries'} with {done.files} files")
+        for one in done.away:
+            err.print(f"no files of {one}", markup=False, soft_wrap=True)
+        for one in done.left:
+            err.print(f"NOT REMOVED  {one}", markup=False, soft_wrap=True)
+    if done.left:
+        raise typer.Exit(1)
 
 
 def _print_json(value: object) -> None:

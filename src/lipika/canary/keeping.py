@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
@@ -18,7 +18,7 @@ from lipika.config import Settings
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.errors import LipikaError, UsageError
-from lipika.sources import object_url
+from lipika.sources import is_url, object_url
 from lipika.storage import Store
 
 FOLDER = "canary"
@@ -115,8 +115,20 @@ def _columns(row: dict[str, object]) -> dict[str, object]:
     return {**{name: row[name] for name in _COLUMNS}, "details": details}
 
 
-async def clean(settings: Settings, database: Database, run_ids: Sequence[str]) -> tuple[int, int]:
-    """Take canaries out, rows and files; `all` means every one. Returns (runs, files). What was spent stays spent.
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What was removed. `left`: canaries that could not be, each with its reason; `away`: files not found here."""
+
+    runs: int
+    files: int
+    left: tuple[str, ...]
+    away: tuple[str, ...]
+
+
+async def clean(settings: Settings, database: Database, run_ids: Sequence[str]) -> Cleaned:
+    """Take canaries out, rows and files, one by one; `all` means every one. What was spent stays spent.
+
+    A canary whose files cannot be removed keeps its rows, so that it can be tried again.
 
     Raises:
         UsageError: there is no such run.
@@ -129,27 +141,39 @@ async def clean(settings: Settings, database: Database, run_ids: Sequence[str]) 
         raise UsageError(
             f"there is no canary {', '.join(unknown)}: lipika canary --list shows those there are"
         )
-    files = 0
+    runs, files = 0, 0
+    left: list[str] = []
+    away: list[str] = []
     for run_id in wanted:
         root = known[run_id].output_url
-        if root is not None:
-            files += await _remove_files(settings, root)
-    return await records.remove(wanted), files
+        try:
+            if root is not None and _is_away(root):
+                away.append(f"{run_id}: there is no {root} here")
+            elif root is not None:
+                files += await _remove_files(settings, root)
+            runs += await records.remove([run_id])
+        except LipikaError as error:
+            left.append(f"{run_id}: {error}")
+    return Cleaned(runs, files, tuple(left), tuple(away))
+
+
+def _is_away(root: str) -> bool:
+    """Whether it is a folder that this machine does not have: it is gone already, or another machine's."""
+    return not is_url(root) and not Path(root).is_dir()
 
 
 async def _remove_files(settings: Settings, root: str) -> int:
     parent, _, name = root.rpartition("/")
-    store = await asyncio.to_thread(Store.open, parent, store_settings(settings), create=True)
+    store = await asyncio.to_thread(Store.open, parent, store_settings(settings))
     keys = [entry.key async for entry in store.list(name)]
     for key in keys:
         await store.delete(key)
-    await asyncio.to_thread(_remove_folder, root)
+    await asyncio.to_thread(_remove_folder, object_url(store.url, name))
     return len(keys)
 
 
 def _remove_folder(root: str) -> None:
     """An empty folder is left of a local store; a bucket has none."""
-    path = root.removeprefix("file://")
-    folder = Path(path)
-    if "://" not in path and folder.is_dir() and not any(folder.iterdir()):
+    folder = Path(root)
+    if not is_url(root) and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
