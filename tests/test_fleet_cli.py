@@ -158,6 +158,7 @@ def test_errors_come_newest_first_with_filters_and_pages(lipika: Lipika) -> None
     one = lipika("errors", str(found[1]["id"])).stdout
     assert "it [broke]" in one
     assert "Traceback: here" in one
+    assert lipika("errors", "--video", "nosuch").stdout == "no errors\n"
     missing = lipika("errors", "999")
     assert isinstance(missing.exception, UsageError)
 

@@ -28,6 +28,7 @@ from lipika.cli_deploy import deploy_commands
 from lipika.cli_fleet import add_to as add_fleet_commands
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
+from lipika.console import open_console
 from lipika.errors import LipikaError, UsageError
 from lipika.tuning import settle_in
 
@@ -51,7 +52,7 @@ budget_app = typer.Typer(
 app.add_typer(budget_app, name="budget")
 
 err = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+out = open_console()
 
 
 class Provider(StrEnum):
@@ -175,6 +176,7 @@ def simulator(context: typer.Context) -> None:
 @app.command()
 def doctor(
     gpu: Annotated[bool, typer.Option("--gpu", help="A GPU must be there [ENABLE_GPU_VALIDATION].")] = False,
+    provider: Annotated[Provider | None, typer.Option(help="Who will be asked first [PROVIDER].")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -184,7 +186,7 @@ def doctor(
     """
     from lipika.doctor import Level, examine
 
-    findings = _run(lambda: examine(data_dir, gpu=gpu))
+    findings = _run(lambda: examine(data_dir, provider.value if provider else None, gpu=gpu))
     if as_json:
         _print_json([dataclasses.asdict(finding) for finding in findings])
     else:

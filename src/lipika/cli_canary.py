@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lipika.console import open_console
+
 if TYPE_CHECKING:
     from lipika.canary.asking import Standing
     from lipika.canary.job import Done, Order
@@ -59,7 +61,7 @@ Clips = Annotated[
     ),
 ]
 
-out = Console(highlight=False)
+out = open_console()
 err = Console(stderr=True, highlight=False)
 
 

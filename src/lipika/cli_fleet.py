@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from lipika.console import open_console
 from lipika.errors import UsageError
 from lipika.models import Severity
 
@@ -165,6 +166,8 @@ def _errors(app: typer.Typer, run: Run) -> None:
         else:
             for row in found:
                 _say(f"{row.id:>8}  {error_line(row)}")
+            if not found:
+                _say("no errors")
             if len(found) == limit:
                 _say(f"more: --before {found[-1].id}")
 
@@ -288,8 +291,7 @@ def _say(text: str) -> None:
 
 
 def _console() -> Console:
-    """Tables in a file are not to be folded at 80 columns."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+    return open_console()
 
 
 def _print_json(value: object) -> None:

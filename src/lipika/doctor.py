@@ -72,10 +72,12 @@ class _Visit:
 _Check = Callable[[_Visit], Awaitable[_Found]]
 
 
-async def examine(data_dir: Path | None = None, *, gpu: bool = False) -> list[Diagnosis]:
+async def examine(
+    data_dir: Path | None = None, provider: str | None = None, *, gpu: bool = False
+) -> list[Diagnosis]:
     """All checks, in the order in which they matter; `gpu` asks for one. None of them raises."""
     try:
-        settings = load_settings(lipika_data_dir=data_dir)
+        settings = load_settings(lipika_data_dir=data_dir, provider=provider)
     except LipikaError as error:
         return [Diagnosis("settings", Level.FAIL, str(error), "correct the variable, here or in .env")]
     visit = _Visit(settings)
