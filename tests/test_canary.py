@@ -450,6 +450,37 @@ async def test_a_running_fleet_is_forecast_by_its_own_batches(stage: Stage, data
         await look_ahead(database, settings, Question("aistudio"), 3600)
 
 
+async def test_a_rehearsal_is_forecast_only_where_nothing_else_is_known_and_says_so(
+    stage: Stage, database: Database
+) -> None:
+    settings = stage.settings()
+    async with running(SimulatorConfig(latency=INSTANT)) as simulator:
+        first, second = [
+            (await asked(stage, database, simulator, Order(clips=24, kinds=(ArmKind.BASELINE,)))).report
+            for _ in range(2)
+        ]
+        await stage.work_until(10, gemini_base_url=simulator.url)
+    change(stage.database_url, "update transcription_batches set provider_used = 'simulator'")
+
+    told = await look_ahead(database, settings, Question("aistudio"), 3600)
+    assert (told.simulated, told.source.startswith("SIMULATED")) == (True, True)
+    assert second.run_id in told.source
+    change(
+        stage.database_url,
+        """update canary_runs set report = jsonb_set(report, '{simulated}', 'false') where run_id = %s""",
+        first.run_id,
+    )
+    told = await look_ahead(database, settings, Question("aistudio"), 3600)
+    assert (told.simulated, "SIMULATED" in told.source, first.run_id in told.source) == (False, False, True)
+
+    change(stage.database_url, "delete from canary_runs")
+    told = await look_ahead(database, settings, Question("aistudio"), 3600)
+    assert (told.simulated, "batch windows" in told.source) == (True, True)
+    change(stage.database_url, "update transcription_batches set provider_used = 'openrouter'")
+    with pytest.raises(UsageError, match="nothing has been measured"):
+        await look_ahead(database, settings, Question("aistudio"), 3600)
+
+
 # ----------------------------------------------------------------------------- the pure parts
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
 from lipika.config import Settings
 from lipika.db.budgets import Budgets
-from lipika.db.canary import Canaries
+from lipika.db.canary import Canaries, CanarySample
 from lipika.db.connection import Database
 from lipika.db.outlook import BatchSums, OutlookQueries
 from lipika.db.reservations import Reservations
@@ -26,12 +26,13 @@ _FEWEST_CLIPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured: by whom, in words; the units; archives whose clips are known."""
+    """What was measured: by whom, in words; the units; archives whose clips are known; whether it was made up."""
 
     source: str
     units: tuple[Unit, ...]
     counted: tuple[Counted, ...]
     latency_s: float
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """A forecast with where it comes from. `pace_*` is how it goes just now, whatever the limits are."""
+    """A forecast with where it comes from; `simulated`: from made-up answers.
+
+    `pace_*` is how it goes just now, whatever the limits are.
+    """
 
     source: str
     provider: str
@@ -54,6 +58,7 @@ class Outlook:
     needed: Needed | None
     pace_clips_per_minute: float
     pace_seconds: float | None
+    simulated: bool = False
 
 
 async def look_ahead(database: Database, settings: Settings, question: Question, window_s: float) -> Outlook:
@@ -62,7 +67,7 @@ async def look_ahead(database: Database, settings: Settings, question: Question,
     Raises:
         UsageError: nothing has been measured, or nothing is left to do.
     """
-    sample = await _measured(database, window_s)
+    sample = await _measured(database, question.provider, window_s)
     return await outlook(database, settings, question, sample)
 
 
@@ -82,12 +87,13 @@ async def outlook(database: Database, settings: Settings, question: Question, sa
     told = forecast(units, left.clips, budget, crew, purse)
     pace = await queries.pace()
     return Outlook(
-        source=sample.source,
+        source=f"SIMULATED answers: {sample.source}" if sample.simulated else sample.source,
         provider=question.provider,
         forecast=told,
         needed=needed(told.clips.value, told.per_clip, crew, question.hours) if question.hours else None,
         pace_clips_per_minute=pace.clips_per_s * 60,
         pace_seconds=told.clips.value / pace.clips_per_s if pace.clips_per_s else None,
+        simulated=sample.simulated,
     )
 
 
@@ -100,21 +106,32 @@ def sample_to_json(sample: Sample) -> JsonObject:
 _SAMPLE: TypeAdapter[Sample] = TypeAdapter(Sample)
 
 
-async def _measured(database: Database, window_s: float) -> Sample:
-    """The fleet's own figures where there are enough, else the last canary's."""
+async def _measured(database: Database, provider: str, window_s: float) -> Sample:
+    """The fleet's own figures with this provider where there are enough, else the last canary's; what was made up
+    only where nothing else is known.
+    """
     queries = OutlookQueries(database)
-    batches = await queries.batches(window_s)
-    canary = await Canaries(database).latest()
     finished = await queries.finished()
-    clips = sum(batch.clips for batch in batches)
-    if clips >= _FEWEST_CLIPS or (clips and canary is None):
+    canary = await Canaries(database).latest()
+    real = None if canary is None or canary.simulated else canary
+    batches = await queries.batches(window_s, (provider, "mixed"))
+    if _tells(batches, real):
         return _of_batches(batches, finished, window_s)
+    rehearsed = [] if real else await queries.batches(window_s, ("simulator",))
+    if _tells(rehearsed, canary):
+        return replace(_of_batches(rehearsed, finished, window_s), simulated=True)
     if canary is None:
         raise UsageError(
             "nothing has been measured yet: run `lipika canary`, or let workers answer some clips"
         )
     sample = _SAMPLE.validate_python(canary.sample)
-    return Sample(sample.source, sample.units, (*sample.counted, *finished), sample.latency_s)
+    return replace(sample, counted=(*sample.counted, *finished), simulated=canary.simulated)
+
+
+def _tells(batches: Sequence[BatchSums], canary: CanarySample | None) -> bool:
+    """Whether a fleet's figures are to be preferred to this canary's."""
+    clips = sum(batch.clips for batch in batches)
+    return clips >= _FEWEST_CLIPS or (clips > 0 and canary is None)
 
 
 def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], window_s: float) -> Sample:

@@ -327,6 +327,7 @@ def _sample(run: CanaryRun, baseline: Arm) -> Sample:
             Counted(one.language, one.clips_estimated, one.source_bytes) for one in run.videos if one.segments
         ),
         latency_s=mean_latency_s(run, baseline.name),
+        simulated=run.simulated,
     )
 
 

@@ -45,6 +45,7 @@ class CanarySample:
     run_id: str
     started_at: datetime
     sample: JsonObject
+    simulated: bool
 
 
 class Canaries:
@@ -80,6 +81,7 @@ class Canaries:
         return await self._database.rows(_QUERIES["list"], {}, CanaryRow)
 
     async def latest(self) -> CanarySample | None:
+        """A simulated one only if there is no other."""
         found = await self._database.rows(_QUERIES["latest"], {}, CanarySample)
         return found[0] if found else None
 

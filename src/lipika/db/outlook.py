@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,9 +85,9 @@ class OutlookQueries:
         rows = await self._database.rows(_QUERIES["finished"], {"limit": _FINISHED}, _Counted)
         return [Counted(row.language, row.clips, row.source_bytes) for row in rows]
 
-    async def batches(self, window_s: float) -> list[BatchSums]:
-        """Batch windows of the last `window_s`, newest first."""
-        params = {"window_s": window_s, "limit": _BATCHES}
+    async def batches(self, window_s: float, providers: Sequence[str]) -> list[BatchSums]:
+        """Batch windows of the last `window_s` with one of these providers, newest first."""
+        params = {"window_s": window_s, "limit": _BATCHES, "providers": list(providers)}
         return await self._database.rows(_QUERIES["batches"], params, BatchSums)
 
     async def pace(self) -> Pace:

@@ -41,11 +41,12 @@ from canary_runs r
 order by r.started_at desc
 
 -- name: latest
--- The last run that came to its end, with what a forecast needs of it.
-select run_id, started_at, report -> 'forecast_sample' as sample
+-- The last run that came to its end, with what a forecast needs of it; one with made-up answers only if there is no other.
+select run_id, started_at, report -> 'forecast_sample' as sample,
+  coalesce((report ->> 'simulated')::boolean, false) as simulated
 from canary_runs
 where report -> 'forecast_sample' is not null
-order by started_at desc
+order by simulated, started_at desc
 limit 1
 
 -- name: remove

@@ -18,11 +18,12 @@ order by md5(video_id)
 limit %(limit)s
 
 -- name: batches
--- Windows of the fleet's workers, newest first. Ended clips are told by accepted answers.
+-- Windows of the fleet's workers with one of these providers, newest first. Ended clips are told by accepted answers.
 select segments_returned::bigint as clips, segments_sent::bigint as requests, prompt_tokens, output_tokens, cost_usd,
   avg_latency_ms, started_at
 from transcription_batches
 where started_at > now() - make_interval(secs => %(window_s)s) and segments_sent > 0
+  and provider_used = any(%(providers)s)
 order by started_at desc
 limit %(limit)s
 
