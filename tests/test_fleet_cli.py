@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fleet_kit import rows
+from fleet_kit import change, rows
 from lipika import cli_fleet
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
@@ -68,6 +68,17 @@ async def _fill(url: str) -> None:
 def told(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def test_the_simulators_dollars_are_labelled(lipika: Lipika, database_url: str) -> None:
+    spend = (
+        "insert into provider_spend (provider, worker_id, day, usd, asked_at) values (%s, 'w1', now(), %s, 0)"
+    )
+    change(database_url, spend, "aistudio", 2.0)
+    assert "SIMULATED" not in lipika("status").stdout
+    change(database_url, spend, "simulator", 0.5)
+    assert f"{money(2.5)} ({money(0.5)} of it SIMULATED" in lipika("status").stdout
+    assert told(lipika("status", "--json"))["usd_simulated"] == 0.5
 
 
 def test_status_for_machines_names_queue_fleet_budgets_and_outlook(lipika: Lipika) -> None:

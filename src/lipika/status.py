@@ -37,6 +37,7 @@ class StatusReport:
     eta_s: float | None
     eta_basis: str
     usd_total: float
+    usd_simulated: float  # of the total: of made-up answers, which nobody charges
     usd_per_clip: float | None
     usd_projected: float | None
     open_flags: int
@@ -66,6 +67,7 @@ async def read_status(database: Database) -> StatusReport:
         eta_s=outlook.eta_s,
         eta_basis=outlook.basis,
         usd_total=spend.usd_total,
+        usd_simulated=spend.usd_simulated,
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
         open_flags=sum(count.open for count in flags),
@@ -103,11 +105,12 @@ def _lines(report: StatusReport) -> list[str]:
     at_work = counts.claimed + counts.processing
     ready = f"Ready in {duration(report.eta_s)}" if report.eta_s else "Ready"
     each, in_the_end = money(report.usd_per_clip), money(report.usd_projected)
+    made_up = f" ({money(report.usd_simulated)} of it SIMULATED: not charged)" if report.usd_simulated else ""
     lines = [
         f"Queue: {counts.pending:,} pending, {counts.held:,} held, {at_work:,} at work, {counts.done:,} done",
         f"Fleet: {totals.live:,} live, {totals.draining:,} draining, {totals.stale:,} stale",
         f"{ready}: {report.eta_basis}",
-        f"Spent: {money(report.usd_total)}, {each} a clip, {in_the_end} in the end at that rate",
+        f"Spent: {money(report.usd_total)}{made_up}, {each} a clip, {in_the_end} in the end at that rate",
     ]
     lines[0] += f", {counts.failed:,} failed"
     lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"

@@ -46,6 +46,7 @@ class SpendSummary:
 
     usd_total: float
     usd_today: float
+    usd_simulated: float  # of the total: of made-up answers, which nobody charges
     transcribed: int
     clips: int  # ended: transcribed, without speech, failed
     accepted: int  # eligible for ASR

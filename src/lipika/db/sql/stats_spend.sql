@@ -25,6 +25,9 @@ select
   coalesce((
     select sum(usd) from provider_spend where day = (now() at time zone 'utc')::date
   ), 0)::double precision as usd_today,
+  coalesce((
+    select sum(usd) from provider_spend where provider = 'simulator'
+  ), 0)::double precision as usd_simulated,
   coalesce((select sum(clips) from clip_counts where kind = 'status' and key = 'transcribed'), 0)::bigint as transcribed,
   coalesce((select sum(clips) from clip_counts where kind = 'status'), 0)::bigint as clips,
   coalesce((select sum(clips) from clip_counts where kind = 'lane' and key = 'asr'), 0)::bigint as accepted
