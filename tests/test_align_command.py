@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet_kit import a_stage, change, results_of, rows
-from lipika import align_jobs
+from lipika import align_jobs, listening
 from lipika.alignment import standin
+from lipika.holdings import Archive
+from lipika.realign import Heard
 from stored_kit import documents, members, metadata, rewrite
 from test_alignment_stage import opened
 
@@ -126,6 +131,91 @@ async def test_two_actors_on_ray_give_the_rows_of_the_stage(
     assert (caught_up["current"], caught_up["rows"]) == (2, len(answered))
     assert rows(database_url, ROWS) == inline
     assert documents(archives[0])
+
+
+@pytest.fixture
+async def unheard(database_url: str, tmp_path: Path) -> Path:
+    """One finished video that nobody has listened to: its archive."""
+    async with a_stage(tmp_path, database_url) as stage:
+        await stage.queue(1, 3)
+        await stage.work()
+        (archive,) = stage.out.rglob("*.tar")
+        return archive
+
+
+def recorded(database_url: str) -> tuple[int, str]:
+    """Size and SHA-256 of the archive, as the queue has them."""
+    (found,) = rows(database_url, "select output_bytes, output_digest from video_queue")
+    return tuple(found)
+
+
+def actual(archive: Path) -> tuple[int, str]:
+    data = archive.read_bytes()
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+async def test_a_video_that_a_worker_holds_is_left_to_it(
+    bundle: Path, database_url: str, unheard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = actual(unheard)
+    change(
+        database_url,
+        "update video_queue set status = 'processing', claim_token = gen_random_uuid(), claimed_by = 'w',"
+        " lease_expires_at = now() + interval '1 hour', completed_at = null",
+    )
+    done = await align_here(bundle, database_url, unheard, monkeypatch)
+    assert (done["written"], done["rows"], done["busy"], done["problems"]) == (0, 0, 1, [])
+    assert actual(unheard) == before
+
+
+async def test_an_archive_that_was_replaced_meanwhile_is_left_and_named(
+    bundle: Path, database_url: str, unheard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen = listening.listen_here
+
+    def listen_while_another_writes(archives: Iterable[Archive], *others: Any) -> Iterator[Heard]:
+        for heard in listen(archives, *others):
+            rewrite(unheard, lambda held: held.update({"metadata.json": held["metadata.json"] + b" " * 600}))
+            yield heard
+
+    monkeypatch.setattr(align_jobs, "listen_here", listen_while_another_writes)
+    before = recorded(database_url)
+    done = await align_here(bundle, database_url, unheard, monkeypatch)
+    assert (done["written"], done["rows"]) == (0, 0)
+    ((name, problem),) = done["problems"]
+    assert name == str(unheard)
+    assert "replaced meanwhile" in problem
+    assert members(unheard)["metadata.json"].endswith(b" " * 600)
+    assert recorded(database_url) == before
+
+
+@pytest.mark.parametrize("stopped_before", ["the record", "the rows"])
+async def test_after_a_stop_the_record_of_an_archive_is_brought_up(
+    bundle: Path, database_url: str, unheard: Path, monkeypatch: pytest.MonkeyPatch, stopped_before: str
+) -> None:
+    await align_here(bundle, database_url, unheard, monkeypatch)
+    assert recorded(database_url) == actual(unheard)
+    if stopped_before == "the record":
+        change(
+            database_url, "update video_queue set output_bytes = output_bytes - 512, output_digest = 'old'"
+        )
+    else:
+        change(database_url, "update video_queue set output_digest = 'old, and by chance of the same size'")
+        change(database_url, "update transcription_results set alignment = null")
+    done = await align_here(bundle, database_url, unheard, monkeypatch)
+    assert (done["current"], done["written"]) == (1, 0)
+    assert recorded(database_url) == actual(unheard)
+
+
+async def test_a_copy_does_not_change_the_record(
+    bundle: Path, database_url: str, unheard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy" / unheard.name
+    copy.parent.mkdir()
+    shutil.copy(unheard, copy)
+    for _ in range(2):
+        await align_here(bundle, database_url, copy, monkeypatch)
+        assert recorded(database_url) == actual(unheard) != actual(copy)
 
 
 def test_a_broken_archive_is_left_and_named(bundle: Path, database_url: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from lipika.errors import ObjectMissing, SettingsError, StorageError, StorageUnavailable, UsageError
-from lipika.storage import Store, StoreSettings, split_url
+from lipika.storage import ObjectInfo, Store, StoreSettings, split_url
 from lipika.storage.transfers import ObjectReader, part_size
 from lipika.tars import END_OF_ARCHIVE, member_header, padding, read_members
 
@@ -253,6 +253,42 @@ async def test_an_error_of_the_source_comes_through_and_nothing_is_stored(store:
     with pytest.raises(FileNotFoundError, match="the spool is gone"):
         await store.put_stream("x", broken(), size)
     assert await keys(store) == []
+
+
+@pytest.mark.parametrize("size", [MIB, 12 * MIB])
+async def test_an_object_is_replaced_unless_another_has_taken_its_place(store: Store, size: int) -> None:
+    await store.put_bytes("x", b"old")
+    old = await store.head("x")
+    new = await store.replace_stream(old, in_chunks(pattern(size), MIB), size)
+    assert new.sha256 == sha256(await store.get_bytes("x")) == sha256(pattern(size))
+
+    await store.put_bytes("x", b"newer")
+    with pytest.raises(StorageError, match="replaced meanwhile"):
+        await store.replace_stream(new, in_chunks(pattern(size), MIB), size)
+    assert await store.get_bytes("x") == b"newer"
+
+    await store.delete("x")
+    with pytest.raises(ObjectMissing):
+        await store.replace_stream(new, in_chunks(pattern(size), MIB), size)
+    assert await keys(store) == []
+
+
+async def test_a_bucket_itself_refuses_to_replace_what_is_newer(
+    s3_url: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes between the last look and the write."""
+    store = Store.open(f"s3://{bucket}", settings(s3_url))
+    await store.put_bytes("x", b"old")
+    old = await store.head("x")
+    await store.put_bytes("x", b"newer")
+
+    async def as_it_was(_store: Store, _key: str) -> ObjectInfo:
+        return old
+
+    monkeypatch.setattr(Store, "head", as_it_was)
+    with pytest.raises(StorageError, match="the object was replaced meanwhile"):
+        await store.replace_stream(old, in_chunks(b"too late", 8), 8)
+    assert await store.get_bytes("x") == b"newer"
 
 
 async def test_the_event_loop_runs_on_while_a_source_blocks(store: Store) -> None:

@@ -15,12 +15,13 @@ from rich.console import Console
 from lipika.alignment.listener import listener_version
 from lipika.app import listener_options, open_database, store_settings
 from lipika.config import Settings, load_settings
-from lipika.db.stored import Stored
+from lipika.db.stored import Record, Stored
 from lipika.errors import ArchiveError, StorageError
-from lipika.holdings import Archive, find_results, peek, read_archive
+from lipika.holdings import Archive, archive_on_record, find_results, peek, read_archive, sha256_of
 from lipika.listening import Actors, listen_here, listen_on_ray
 from lipika.models import Agreement, Alignment, ClipResult
 from lipika.realign import Heard, Plan, is_current, write_back
+from lipika.storage import ObjectInfo, Store, split_url
 
 T = TypeVar("T")
 
@@ -33,6 +34,23 @@ class Order:
     rows: bool
     actors: Actors | None  # None: one listener in this process
     data_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The database's side. Keys in its queue that are no URLs belong to `output_url`."""
+
+    stored: Stored
+    output_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An archive, and what it was before anything was read of it."""
+
+    archive: Archive
+    video_id: str
+    before: ObjectInfo
 
 
 @dataclass(slots=True)
@@ -62,42 +80,81 @@ async def align(order: Order) -> Done:
     version = await asyncio.to_thread(listener_version, options)
     plan = Plan(store_settings(settings), version, settings.spool_dir)
     done = Done(version)
-    async with _rows(order, settings) as stored:
-        todo = [archive async for archive in _todo(order, plan, stored, done)]
+    async with _rows(order, settings) as rows:
+        todo = {held.archive: held async for held in _todo(order, plan, rows, done)}
         if not todo:
             return done
-        actors = order.actors
-        heard = listen_on_ray(todo, plan, options, actors) if actors else listen_here(todo, plan, options)
+        archives, actors = list(todo), order.actors
+        heard = (
+            listen_on_ray(archives, plan, options, actors) if actors else listen_here(archives, plan, options)
+        )
         async for archive, alignments in _whole(_in_thread(heard), done):
             try:
-                new = await write_back(archive, alignments, plan)
+                await _write(todo[archive], alignments, plan, rows, done)
             except (ArchiveError, StorageError) as error:
                 done.problems.append((archive.url, str(error)))
-                continue
-            _count(done, alignments)
-            if stored is not None:
-                await _write_rows(stored, new.video_id, new.results, done)
-                await stored.archive_rewritten(
-                    new.video_id, old_size=new.old_size, size=new.size, sha256=new.sha256
-                )
     return done
 
 
-async def _todo(order: Order, plan: Plan, stored: Stored | None, done: Done) -> AsyncIterator[Archive]:
-    """Archives to listen to. Of the others the rows are brought up, where a run was stopped in between."""
+async def _todo(order: Order, plan: Plan, rows: Rows | None, done: Done) -> AsyncIterator[_Held]:
+    """Archives to listen to. Of the others rows and record are brought up, where a run was stopped in between."""
     async for archive in find_results(order.sources, plan.settings):
         done.archives += 1
         try:
+            before = await Store.open(archive.root, plan.settings).head(archive.key)
             block = await asyncio.to_thread(peek, archive, plan.settings)
+            held = _Held(archive, block.video_id, before)
             if not is_current(block, plan.version):
-                yield archive
+                yield held
                 continue
             done.current += 1
-            if stored is not None and await stored.unaligned(block.video_id, plan.version):
-                results = await asyncio.to_thread(read_archive, archive, plan.settings)
-                await _write_rows(stored, block.video_id, results, done)
+            if rows is not None:
+                await _bring_up(held, plan, rows, done)
         except (ArchiveError, StorageError) as error:
             done.problems.append((archive.url, str(error)))
+
+
+async def _write(
+    held: _Held, alignments: dict[str, Alignment], plan: Plan, rows: Rows | None, done: Done
+) -> None:
+    """What was heard into archive, record and rows, unless a worker holds the video: it may be writing all three.
+
+    The rows come last: while they lag behind, the next run knows that it has to bring up the record as well.
+    """
+    record = await rows.stored.record(held.video_id) if rows else None
+    if record is not None and record.busy:
+        done.busy += 1
+        return
+    new = await write_back(held.archive, held.before, alignments, plan)
+    _count(done, alignments)
+    if rows is not None:
+        if record is not None and _is_of(record, held.archive, rows.output_url):
+            await rows.stored.archive_rewritten(
+                held.video_id, old_size=held.before.size, size=new.size, sha256=new.sha256
+            )
+        await _write_rows(rows.stored, held.video_id, new.results, done)
+
+
+async def _bring_up(held: _Held, plan: Plan, rows: Rows, done: Done) -> None:
+    """Record and rows of an archive that is current, where they are not."""
+    record = await rows.stored.record(held.video_id)
+    if record is not None and not _is_of(record, held.archive, rows.output_url):
+        record = None
+    stale = record is not None and record.output_bytes not in (None, held.before.size)
+    if not stale and not await rows.stored.unaligned(held.video_id, plan.version):
+        return
+    results = await asyncio.to_thread(read_archive, held.archive, plan.settings)
+    if record is not None and record.output_bytes is not None:
+        size, sha256 = await asyncio.to_thread(sha256_of, held.archive, plan.settings)
+        await rows.stored.archive_rewritten(
+            held.video_id, old_size=record.output_bytes, size=size, sha256=sha256
+        )
+    await _write_rows(rows.stored, held.video_id, results, done)
+
+
+def _is_of(record: Record, archive: Archive, output_url: str) -> bool:
+    """Whether it is this archive that the queue names, and no copy of it."""
+    return archive_on_record(record.output_key, output_url) == Archive(*split_url(archive.url))
 
 
 async def _whole(
@@ -148,10 +205,11 @@ async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
 
 
 @asynccontextmanager
-async def _rows(order: Order, settings: Settings) -> AsyncIterator[Stored | None]:
+async def _rows(order: Order, settings: Settings) -> AsyncIterator[Rows | None]:
     async with AsyncExitStack() as stack:
         if order.rows:
-            yield Stored(await stack.enter_async_context(open_database(settings)))
+            database = await stack.enter_async_context(open_database(settings))
+            yield Rows(Stored(database), settings.output_url)
         else:
             yield None
 

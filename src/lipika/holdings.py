@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from lipika.validation.again import Held
 from lipika.validation.catalogue import LaneName
 from lipika.validation.compare import Judgement
 
+_HASH_BYTES = 1 << 20
 _PEEK_BYTES = 256 << 10  # more than nearly every metadata.json
 
 
@@ -79,6 +81,21 @@ def _root_and_key(source: str) -> tuple[str, str]:
     if key and not (Path(root) / key).is_file():
         raise UsageError(f"{source}: there is no such file or folder")
     return root, key
+
+
+def archive_on_record(output_key: str, output_url: str) -> Archive:
+    """What a queue row names; keys that are no URLs belong to `output_url`."""
+    whole = is_url(output_key) or output_key.startswith("/")
+    return Archive(*split_url(output_key if whole else object_url(output_url, output_key)))
+
+
+def sha256_of(archive: Archive, settings: StoreSettings) -> tuple[int, str]:
+    """Size and SHA-256 (hex) of an archive, read in pieces. Blocks."""
+    digest = hashlib.sha256()
+    with closing(Store.open(archive.root, settings).open_read(archive.key)) as reader:
+        while piece := reader.read(_HASH_BYTES):
+            digest.update(piece)
+        return reader.size, digest.hexdigest()
 
 
 def peek(archive: Archive, settings: StoreSettings) -> Block:
@@ -207,12 +224,8 @@ async def _facts_from_archive(
     if output_key is None:
         return {}
     digests = {row.segment_file: row.audio_digest for row in rows}
-    full = (
-        output_key if is_url(output_key) or output_key.startswith("/") else object_url(output_url, output_key)
-    )
-    archive = Archive(*split_url(full))
     try:
-        results = await asyncio.to_thread(read_archive, archive, settings)
+        results = await asyncio.to_thread(read_archive, archive_on_record(output_key, output_url), settings)
     except (ArchiveError, StorageError):
         return {}
     return {

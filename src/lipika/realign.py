@@ -16,12 +16,11 @@ from pathlib import Path
 import orjson
 
 from lipika.alignment.listener import Task
-from lipika.errors import StorageError
 from lipika.holdings import Archive, Block, not_ours
 from lipika.models import Alignment, ClipResult
 from lipika.packaging import METADATA_NAME, Summary, clip_result_from_json, clip_result_to_json
 from lipika.spool import Spool
-from lipika.storage import Store, StoreSettings
+from lipika.storage import ObjectInfo, Store, StoreSettings
 from lipika.tarformat import Source, entries
 from lipika.tars import DEFAULT_LIMITS
 from lipika.validation import with_alignment
@@ -67,7 +66,6 @@ class Realigned:
     """An archive that got its alignments. `results` are all of its clips, as they are now."""
 
     video_id: str
-    old_size: int
     size: int
     sha256: str
     results: tuple[ClipResult, ...] = field(repr=False)
@@ -142,26 +140,25 @@ def _result(document: bytes) -> ClipResult:
 # ----------------------------------------------------------------------------- writing back
 
 
-async def write_back(archive: Archive, alignments: Mapping[str, Alignment], plan: Plan) -> Realigned:
+async def write_back(
+    archive: Archive, before: ObjectInfo, alignments: Mapping[str, Alignment], plan: Plan
+) -> Realigned:
     """Put what was heard into an archive: a new one takes its place in a single step.
 
-    Audio and whatever else stands in the documents stay byte for byte.
+    Audio and whatever else stands in the documents stay byte for byte. `before` is what the archive was before it was
+    read for listening.
 
     Raises:
         ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
-        StorageError: it was replaced meanwhile, or the store refuses.
+        StorageError: it was replaced since, and the newer one stays; or the store refuses.
     """
     store = Store.open(archive.root, plan.settings)
-    before = await store.head(archive.key)
     with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
         metadata, results, aligned = _rewrite(store, archive.key, alignments, spool)
         tar = spool.compose(_with_summary(metadata, results, spool))
-        now = await store.head(archive.key)
-        if (now.size, now.etag) != (before.size, before.etag):
-            raise StorageError("it was replaced while it was listened to; run this again")
-        stored = await store.put_stream(archive.key, tar.chunks(), tar.size)
+        stored = await store.replace_stream(before, tar.chunks(), tar.size)
     video_id = str(orjson.loads(metadata)["transcription"]["video_id"])
-    return Realigned(video_id, before.size, stored.size, stored.sha256, tuple(results), aligned)
+    return Realigned(video_id, stored.size, stored.sha256, tuple(results), aligned)
 
 
 def _rewrite(

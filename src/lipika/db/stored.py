@@ -129,6 +129,15 @@ class Rewritten:
     busy: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A video's row in the queue. `busy`: a worker holds it, and may be writing its archive."""
+
+    busy: bool
+    output_key: str
+    output_bytes: int | None
+
+
 class Stored:
     """`transcription_results` as a holding rather than a stream."""
 
@@ -199,6 +208,11 @@ class Stored:
         """How many rows of a video have an answer and no alignment of this version."""
         params = {"video_id": video_id, "version": version}
         return (await self._database.row(_QUERIES["unaligned"], params, _Count)).rows
+
+    async def record(self, video_id: str) -> Record | None:
+        """What the queue says of a video's result archive; None for a video that is not in the queue."""
+        found = await self._database.rows(_QUERIES["record"], {"video_id": video_id}, Record)
+        return found[0] if found else None
 
     async def archive_rewritten(self, video_id: str, *, old_size: int, size: int, sha256: str) -> None:
         """Put the new size and digest of a video's result archive on record."""

@@ -76,7 +76,8 @@ class Translator:
         unanswered = not status and "HTTP error" in text
         what = f"cannot {doing} {self._url}{key and '/'}{key}"
         if isinstance(error, PreconditionError):
-            return StorageError(f"{what}: the object was replaced while it was being read")
+            since = "while it was being read" if doing == "read" else "meanwhile"
+            return StorageError(f"{what}: the object was replaced {since}")
         if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
             return ObjectMissing(f"{what}: there is no such object")
         reason = self._clean(f"{self._endpoint}: {_cause(error)}" if unanswered else _reason(text))

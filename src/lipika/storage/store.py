@@ -21,7 +21,7 @@ from lipika.storage.opening import StoreSettings, local_path, local_store, s3_pa
 from lipika.storage.transfers import ObjectReader, UploadParts, part_size
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta
+    from obstore import GetOptions, ObjectMeta, PutMode
 
 _PART_CONCURRENCY = 2  # R2 answers 500 to more parts of one upload at a time
 _GET_LIMIT = 256 << 20
@@ -159,11 +159,44 @@ class Store:
             StorageError: source or stored object differ from what was promised.
             Whatever `chunks` raises; nothing is stored then.
         """
+        return await self._put(key, chunks, self._parts(size, sha256), None)
+
+    async def replace_stream(self, old: ObjectInfo, chunks: Iterator[bytes], size: int) -> ObjectInfo:
+        """The same in the place of `old`, unless another object has taken that place meanwhile.
+
+        In S3 and R2 the store itself refuses where the object goes in one request. Elsewhere the place is looked at
+        when all has been read, just before the upload is completed: what comes in that moment is not noticed.
+
+        Raises:
+            StorageError: it was replaced, and nothing is stored; or as `put_stream`.
+            ObjectMissing: it is gone.
+        """
+        parts = self._parts(size, None)
+        one_request = self._has_etags and parts.size <= parts.part_bytes
+        mode: PutMode | None = {"e_tag": old.etag} if one_request else None
+        return await self._put(old.key, self._unless_replaced(old, chunks), parts, mode)
+
+    async def _unless_replaced(self, old: ObjectInfo, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk
+        now = await self.head(old.key)
+        if (now.size, now.etag) != (old.size, old.etag):
+            raise StorageError(f"{self.url}/{old.key} was replaced meanwhile; the newer one stays")
+
+    def _parts(self, size: int, sha256: str | None) -> UploadParts:
         part_bytes = part_size(size, self._settings.part_bytes)
-        parts = UploadParts(size, part_bytes, sha256, with_etag=self._has_etags)
+        return UploadParts(size, part_bytes, sha256, with_etag=self._has_etags)
+
+    async def _put(
+        self,
+        key: str,
+        chunks: Iterator[bytes] | AsyncIterator[bytes],
+        parts: UploadParts,
+        mode: PutMode | None,
+    ) -> ObjectInfo:
         with parts.own_error(), self._errors.translated("write", key):
             try:
-                await self._upload(key, parts, chunks)
+                await self._upload(key, parts, chunks, mode)
             except FileNotFoundError as error:
                 # The reply that the upload is complete was lost, and the retry finds no upload any more.
                 if "NoSuchUpload" not in str(error):
@@ -182,7 +215,11 @@ class Store:
             return
 
     async def _upload(
-        self, key: str, parts: UploadParts, chunks: Iterator[bytes] | AsyncIterator[bytes]
+        self,
+        key: str,
+        parts: UploadParts,
+        chunks: Iterator[bytes] | AsyncIterator[bytes],
+        mode: PutMode | None,
     ) -> None:
         if parts.size > parts.part_bytes:
             source = parts.cut_async(chunks) if isinstance(chunks, AsyncIterator) else parts.cut(chunks)
@@ -198,7 +235,7 @@ class Store:
             data = b"".join([part async for part in parts.cut_async(chunks)])
         else:
             data = await asyncio.to_thread(b"".join, parts.cut(chunks))
-        await self._store.put_async(key, data, use_multipart=False)
+        await self._store.put_async(key, data, use_multipart=False, mode=mode)
 
     async def _verified(self, key: str, parts: UploadParts) -> ObjectInfo:
         where = f"{self.url}/{key}"

@@ -129,6 +129,10 @@ select (select count(*) from previous)::int as written, exists (select from held
 select count(*)::int as rows from transcription_results
 where video_id = %(video_id)s and transcription is not null and alignment ->> 'version' is distinct from %(version)s
 
+-- name: record
+select status in ('claimed', 'processing') as busy, output_key, output_bytes from video_queue
+where video_id = %(video_id)s
+
 -- name: archive_rewritten
 -- Only if the archive there was the one on record.
 update video_queue set output_bytes = %(size)s, output_digest = %(sha256)s
