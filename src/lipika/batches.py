@@ -15,7 +15,7 @@ _FLOOD_SHARE = 0.10
 _FLOOD_LEAST = 10
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """One accounting window while it is open. Times are the engine's monotonic seconds unless said otherwise."""
 

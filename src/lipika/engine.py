@@ -489,6 +489,10 @@ class Engine:
 
     def _finish_well(self, ticket: _Ticket, answered: _Answered) -> None:
         answered.batch.accepted(answered.judged)
+        if (
+            answered.batch not in self._batches
+        ):  # its row is there already, from before a later attempt failed
+            self._events.on_batch(answered.batch.report())
         self.totals.returned += 1
         _finish(ticket, answered.batch, answered.response, answered.judged, None)
 
