@@ -118,3 +118,9 @@ def _fresh_database(admin_url: str, template: str) -> Iterator[str]:
 async def _migrate(url: str) -> None:
     async with Database(url) as database:
         await migrate(database)
+
+
+@pytest.fixture(autouse=True)
+def wide_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some test tools set COLUMNS for the whole process, and tables would be folded to that."""
+    monkeypatch.delenv("COLUMNS", raising=False)

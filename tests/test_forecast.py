@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from benchmarks.forecast import Scenario, compare, sample
 from benchmarks.virtual import Population, Ran
@@ -143,7 +144,7 @@ SCENARIOS = (
 def quiet() -> Iterator[None]:
     log.configure(level="error", json_logs=False)
     yield
-    log.configure(level="warning", json_logs=False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")
