@@ -200,7 +200,7 @@ class Governor:
                 "usd_each": need.usd_each,
                 "tokens_over": need.tokens_over,
                 "usd_over": need.usd_over,
-                "usd_today": need.usd_today,
+                "usd_metered": need.usd_metered,
                 "reserved_usd": need.reserved_usd,
                 "horizon_s": GRANT_HORIZON_S,
                 "safety": SAFETY,

@@ -135,7 +135,7 @@ SCENARIOS = (
     Scenario("rpm", Budget(rpm=400)),
     Scenario("tpm", Budget(tpm=200_000)),
     Scenario("spend_10min", Budget(usd_per_10min=0.3)),
-    # A day's dollars are worked off in `benchmarks.forecast`: a quarter of an hour of waiting takes minutes of ticks.
+    Scenario("spend_day", Budget(rpm=3000, usd_per_day=0.4), second_of_day=DAY_S - 900),
     Scenario("workers", Budget(rpm=100_000), workers=1),
 )
 

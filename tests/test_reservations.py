@@ -54,7 +54,7 @@ async def test_postgres_grants_what_the_specification_grants(database: Database,
         spent[worker] += usd
         reserved[worker] -= usd
         ask = demand(chance.choice([0, 1, 5, 80]), tokens_over=tokens_over, usd_over=0.0)
-        ask = replace(ask, usd_today=spent[worker], reserved_usd=reserved[worker])
+        ask = replace(ask, usd_metered=spent[worker], reserved_usd=reserved[worker])
         got = await reservations.reserve(worker, ask, at=now)
 
         asked[worker] = now
@@ -124,7 +124,34 @@ async def test_workers_at_once_never_reserve_more_than_there_is(database_url: st
 async def test_saying_the_same_spending_twice_counts_it_once(database: Database) -> None:
     reservations = Reservations(database)
     for _ in range(3):
-        await reservations.reserve("a", demand(0, usd_today=0.25, reserved_usd=0.05))
-    await reservations.reserve("b", demand(0, usd_today=0.50))
+        await reservations.reserve("a", demand(0, usd_metered=0.25, reserved_usd=0.05))
+    await reservations.reserve("b", demand(0, usd_metered=0.50))
     (spent,) = await reservations.spent()
     assert (spent.usd_total, spent.usd_today, spent.usd_reserved) == pytest.approx((0.75, 0.75, 0.05))
+
+
+MIDNIGHT = 1_790_000_000.0 // 86_400 * 86_400 + 86_400
+
+
+async def test_a_fleet_that_the_days_cap_stopped_goes_on_after_midnight(database: Database) -> None:
+    """It meters nothing while it is stopped, and says the same sum before and after midnight."""
+    await Budgets(database).set_limits("aistudio", Limits(spend_day_usd=0.01))
+    reservations = Reservations(database)
+    for seconds, granted in ((-600, 0), (-5, 0), (5, 10), (60, 10)):
+        got = await reservations.reserve("a", demand(usd_metered=0.01), at=MIDNIGHT + seconds)
+        assert got.granted == granted, f"{seconds} s from midnight"
+    got = await reservations.reserve("a", demand(usd_metered=0.02), at=MIDNIGHT + 120)
+    assert (got.granted, got.binds) == (0, "spend_day"), "the new day has a cap of its own"
+
+
+async def test_no_dollar_is_forgotten_at_midnight(database: Database) -> None:
+    """What was metered late in the day and told on the next counts on one of them, whatever a worker's clock says."""
+    await Budgets(database).set_limits("aistudio", Limits(spend_total_usd=0.1))
+    reservations = Reservations(database)
+    await reservations.reserve("a", demand(0, usd_metered=0.06), at=MIDNIGHT - 1)
+    await reservations.reserve("a", demand(0, usd_metered=0.09), at=MIDNIGHT + 1)
+    got = await reservations.reserve("b", demand(20), at=MIDNIGHT + 2)
+    assert (got.granted, got.binds) == (10, "spend_total")
+    async with database.connection() as connection:
+        rows = await connection.execute("select usd from provider_spend where worker_id = 'a' order by day")
+        assert [usd for (usd,) in await rows.fetchall()] == pytest.approx([0.06, 0.03])

@@ -158,14 +158,14 @@ async def test_what_was_used_is_told_once_and_what_was_reserved_is_given_back() 
         route.ended(launch(route, 0), response(), 0.1, NOON_UTC)
     await granted(route, 1, 0)
     told = book.needs[-1]
-    assert told.usd_today == pytest.approx(4 * price)
+    assert told.usd_metered == pytest.approx(4 * price)
     assert told.usd_over == pytest.approx(4 * (price - book.needs[0].usd_each))
     assert told.tokens_over == pytest.approx(4 * (500 - book.needs[0].tokens_each))
     assert told.reserved_usd == pytest.approx(6 * book.needs[0].usd_each)
     route.give_back()
     await granted(route, 2, 0)
     assert book.needs[-1].reserved_usd == pytest.approx(0, abs=1e-12)
-    assert book.needs[-1].usd_today == pytest.approx(4 * price), "a sum: saying it again changes nothing"
+    assert book.needs[-1].usd_metered == pytest.approx(4 * price), "a sum: saying it again changes nothing"
 
 
 async def test_what_could_not_be_told_is_told_the_next_time() -> None:
@@ -218,22 +218,11 @@ async def test_a_cancelled_attempt_is_taken_to_have_cost_its_guess() -> None:
     book = Book()
     route = a_route(book)
     await granted(route, 0, 2)
-    cost = route.lost(launch(route, 0), NOON_UTC)
+    cost = route.lost(launch(route, 0))
     assert cost == book.needs[0].usd_each
     await granted(route, 3, 0)
-    assert book.needs[-1].usd_today == pytest.approx(cost)
+    assert book.needs[-1].usd_metered == pytest.approx(cost)
     assert route.in_flight == 0
-
-
-async def test_a_day_begins_anew_at_midnight_utc() -> None:
-    book = Book()
-    route = a_route(book)
-    await granted(route, 0, 10)
-    midnight = NOON_UTC + 43_200
-    route.ended(launch(route, 0), response(), 1, midnight - 1)
-    route.ended(launch(route, 0), response(), 2, midnight + 1)
-    await granted(route, 3, 0)
-    assert book.needs[-1].usd_today == pytest.approx(load_capabilities(MODEL).cost_usd(response().usage))
 
 
 async def test_only_one_question_is_asked_at_a_time() -> None:

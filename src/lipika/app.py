@@ -225,7 +225,7 @@ def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
                 usd_each=need.usd_each,
                 tokens_over=need.tokens_over,
                 usd_over=need.usd_over,
-                usd_today=need.usd_today,
+                usd_metered=need.usd_metered,
                 reserved_usd=need.reserved_usd,
             ),
         )

@@ -444,7 +444,7 @@ class Engine:
         try:
             response = await route.provider.transcribe(ticket.request)
         except asyncio.CancelledError:
-            batch.cancelled(route.lost(permit, time.time()))
+            batch.cancelled(route.lost(permit))
             raise
         except Exception as error:  # the one broad net: a defect in a provider costs one clip, not the worker
             log.exception("attempt_crashed", clip=ticket.request.clip_id)

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 from lipika.capabilities import Capabilities
 from lipika.errors import Unavailable
@@ -40,7 +40,7 @@ class Need:
     usd_each: float
     tokens_over: float
     usd_over: float
-    usd_today: float
+    usd_metered: float
     reserved_usd: float
 
 
@@ -196,7 +196,7 @@ class Route:
             usd_each=self._estimate.usd_each,
             tokens_over=told.tokens_over,
             usd_over=told.usd_over,
-            usd_today=told.usd_today,
+            usd_metered=told.usd_metered,
             reserved_usd=max(told.reserved_usd, 0.0),
         )
 
@@ -220,7 +220,7 @@ class Route:
         self.in_flight -= 1
         usage = response.usage
         cost = self.capabilities.cost_usd(usage)
-        self._settled.add(permit.slot, usage.prompt, cost, unix_s)
+        self._settled.add(permit.slot, usage.prompt, cost)
         if usage.prompt:
             self.tpm.add(usage.prompt - permit.tokens, now)
         if usage.prompt and response.failure is None:  # what failed may have been estimated itself
@@ -231,10 +231,10 @@ class Route:
             self._on_failure(permit, response.failure, now, unix_s)
         return cost
 
-    def lost(self, permit: Permit, unix_s: float) -> float:
+    def lost(self, permit: Permit) -> float:
         """The attempt was cancelled: nobody knows what it cost, so the guess is taken for it. Returns that."""
         self.in_flight -= 1
-        self._settled.add(permit.slot, round(permit.slot.tokens), permit.slot.usd, unix_s)
+        self._settled.add(permit.slot, round(permit.slot.tokens), permit.slot.usd)
         self.gate.probe_lost()
         return permit.slot.usd
 
@@ -375,28 +375,24 @@ class _Estimate:
 class _Told:
     tokens_over: float
     usd_over: float
-    usd_today: float
+    usd_metered: float
     reserved_usd: float
 
 
 class _Settlement:
-    """What has been used since the ledger was last told. Money is told as a sum of the UTC day, so that a question
-    whose reply was lost does not count twice."""
+    """What has been used since the ledger was last told. Money is told as the sum of this process's life, so that a
+    question whose reply was lost does not count twice; the ledger, with one clock for all, tells the days apart."""
 
     def __init__(self) -> None:
         self.reserved_usd = 0.0
         self._tokens_over = 0.0
         self._usd_over = 0.0
-        self._usd_today = 0.0
-        self._day = ""
+        self._usd_metered = 0.0
         self._dirty = False
         self._told_at = -math.inf
 
-    def add(self, slot: _Slot, prompt_tokens: int, cost: float, unix_s: float) -> None:
-        day = datetime.fromtimestamp(unix_s, UTC).date().isoformat()
-        if day != self._day:
-            self._day, self._usd_today = day, 0.0
-        self._usd_today += cost
+    def add(self, slot: _Slot, prompt_tokens: int, cost: float) -> None:
+        self._usd_metered += cost
         self._usd_over += cost - slot.usd
         self._tokens_over += prompt_tokens - slot.tokens
         self.reserved_usd -= slot.usd
@@ -412,12 +408,12 @@ class _Settlement:
         return self._dirty and now - self._told_at > _SETTLE_EVERY_S
 
     def snapshot(self) -> _Told:
-        return _Told(self._tokens_over, self._usd_over, self._usd_today, self.reserved_usd)
+        return _Told(self._tokens_over, self._usd_over, self._usd_metered, self.reserved_usd)
 
     def told(self, told: _Told, now: float) -> None:
         self._tokens_over -= told.tokens_over
         self._usd_over -= told.usd_over
-        self._dirty = self._usd_today != told.usd_today
+        self._dirty = self._usd_metered != told.usd_metered
         self._told_at = now
 
 

@@ -26,7 +26,7 @@ class Demand:
     usd_each: float
     tokens_over: float  # metered - guessed, since the last question
     usd_over: float
-    usd_today: float  # metered by this worker on this UTC day
+    usd_metered: float  # by this worker, all its life; the ledger tells the days apart
     reserved_usd: float  # granted to this worker and not metered yet
     project: str = ""
 
@@ -75,7 +75,7 @@ class Reservations:
             "usd_each": demand.usd_each,
             "tokens_over": demand.tokens_over,
             "usd_over": demand.usd_over,
-            "usd_today": demand.usd_today,
+            "usd_metered": demand.usd_metered,
             "reserved_usd": demand.reserved_usd,
             "horizon_s": horizon_s,
             "safety": SAFETY,

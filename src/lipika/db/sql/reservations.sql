@@ -1,10 +1,21 @@
 -- name: reserve
--- One round trip: lock, settle, grant, write. See the migration for the arithmetic.
+-- One round trip: lock, settle, grant, write. See the migration for the arithmetic. A worker says what it has metered
+-- in all its life; what the ledger has on its earlier days is taken off, so that no worker's clock decides about a day
+-- and what was metered just before midnight is not forgotten.
+with moment as materialized (
+  select coalesce(%(at)s::float8, extract(epoch from clock_timestamp())) as at_s
+), told as materialized (
+  select m.at_s, greatest(%(usd_metered)s::float8 - coalesce(sum(s.usd), 0), 0) as usd_today
+  from moment m
+  left join provider_spend s on s.provider = %(provider)s and s.project = %(project)s
+    and s.worker_id = %(worker_id)s and s.day < (to_timestamp(m.at_s) at time zone 'utc')::date
+  group by m.at_s
+)
 select granted, start_in_s, step_s, binds, retry_in_s, live_workers, pause_reason, unlimited
-from lipika_reserve(
+from told, lipika_reserve(
   %(provider)s, %(project)s, %(worker_id)s, %(wanted)s::int, %(tokens_each)s::float8, %(usd_each)s::float8,
-  %(tokens_over)s::float8, %(usd_over)s::float8, %(usd_today)s::float8, %(reserved_usd)s::float8,
-  %(horizon_s)s::float8, %(safety)s::float8, %(fresh_s)s::float8, %(lease_s)s::float8, %(at)s::float8
+  %(tokens_over)s::float8, %(usd_over)s::float8, told.usd_today, %(reserved_usd)s::float8,
+  %(horizon_s)s::float8, %(safety)s::float8, %(fresh_s)s::float8, %(lease_s)s::float8, told.at_s
 )
 
 -- name: spent
