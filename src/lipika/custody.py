@@ -191,7 +191,7 @@ class Custody:
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
         """Rows first, then `done` in the one statement that checks the claim. May be repeated as a whole."""
         ports, video = self._ports, held.video
-        if not await ports.sink.flush():
+        if not await ports.sink.flush_video(video.video_id):
             raise DatabaseUnavailable(f"{video.video_id}: its last rows are not written yet")
         await ports.results.write_discards(video, report.discards)
         stale = earlier.rows - report.segment_files

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -108,11 +108,18 @@ class ResultSink:
 
     async def flush(self) -> bool:
         """Write all rows there are; False when Postgres is away and it must be tried again."""
+        return await self._flush(list(self._waiting), batches=True)
+
+    async def flush_video(self, video_id: str) -> bool:
+        """The same for the rows of one video alone: the others gather until they are worth a statement."""
+        return await self._flush([video_id], batches=False)
+
+    async def _flush(self, video_ids: Sequence[str], *, batches: bool) -> bool:
         async with self._writing:
             try:
-                for video_id in list(self._waiting):
+                for video_id in video_ids:
                     await self._write(video_id)
-                while self._batches:
+                while batches and self._batches:
                     await self._results.write_batch(self._batches[0])
                     self._batches.pop(0)
             except Unavailable as error:
