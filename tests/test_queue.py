@@ -266,6 +266,25 @@ async def test_release_gives_the_attempt_back(queue: Queue) -> None:
         await queue.release(claim)
 
 
+async def test_the_progress_of_many_is_written_for_those_that_are_still_ours(queue: Queue) -> None:
+    await queue.add(videos(3))
+    claims = await queue.claim("w1", 60, 3)
+    await queue.start(claims[0])
+    await queue.take_back([claims[1].video_id])
+    halfway = Accounting(segments=4, segments_polished=2, clips=3, transcribed=1)
+    assert await queue.progress_of_many((claim, halfway) for claim in claims) == 2
+    assert await queue.progress_of_many([]) == 0
+    kept = await queue.counts()
+    assert (kept.pending, kept.claimed, kept.processing) == (1, 1, 1)
+    async with queue._database.connection() as connection:
+        rows = await connection.execute(
+            "select video_id, segment_count, clip_count, segments_transcribed from video_queue order by video_id"
+        )
+        written = await rows.fetchall()
+    assert sorted(row[1:] for row in written if row[0] != claims[1].video_id) == [(4, 3, 1), (4, 3, 1)]
+    assert [row[2] for row in written if row[0] == claims[1].video_id] == [0]
+
+
 async def test_take_back_frees_a_video_and_cuts_its_worker_off(queue: Queue) -> None:
     await queue.add(videos(1))
     claim = await claim_one(queue)

@@ -17,7 +17,7 @@ from typing import Any
 from lipika.alignment.stage import AlignmentStage
 from lipika.custody import Custody, Held, Ports, Tally, patiently
 from lipika.db.workers import WorkerInfo, WorkerStats
-from lipika.errors import DatabaseUnavailable, LeaseLost, LipikaError, Unavailable, WorkerStop
+from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
 from lipika.lease import Lease
 from lipika.log import get_logger
 from lipika.models import ClaimedVideo
@@ -314,12 +314,9 @@ class Worker:
         """Say how things are."""
         ports = self._ports
         await ports.workers.heartbeat(self._info.worker_id, self._stats())
-        for held in list(self._held.values()):
-            try:
-                if not held.ending:
-                    await ports.queue.progress(held.video, held.accounting)
-            except LeaseLost:  # ended or lost meanwhile; `_renew` tells which
-                continue
+        # What was lost or ended meanwhile is passed over; `_renew` tells which.
+        under_way = [held for held in self._held.values() if not held.ending]
+        await ports.queue.progress_of_many((held.video, held.accounting) for held in under_way)
 
     async def _live(self) -> None:
         """Live figures, and what a person should know now."""

@@ -164,6 +164,18 @@ class Queue:
         """Write the counters as they stand. Raises LeaseLost."""
         await self._owned("progress", claim, _counters(accounting))
 
+    async def progress_of_many(self, videos: Iterable[tuple[ClaimedVideo, Accounting]]) -> int:
+        """Write the counters of several videos as they stand; returns how many are still the caller's."""
+        rows = [
+            {**_token(claim), **_counters(each), "discard_reasons": each.discard_reasons}
+            for claim, each in videos
+        ]
+        return (
+            await self._database.execute(_QUERIES["progress_of_many"], {"videos": to_json(rows)})
+            if rows
+            else 0
+        )
+
     async def finish(
         self, claim: ClaimedVideo, accounting: Accounting, *, output_bytes: int, output_digest: str
     ) -> None:

@@ -105,6 +105,19 @@ set segment_count = %(segments)s, segments_polished = %(segments_polished)s,
   discard_reasons = %(discard_reasons)s::jsonb
 where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
 
+-- name: progress_of_many
+-- The same for all videos of a worker in one statement; those it has lost are passed over.
+update video_queue q
+set segment_count = n.segments, segments_polished = n.segments_polished,
+  segments_discarded = n.segments_discarded, parts_discarded = n.parts_discarded, clip_count = n.clips,
+  segments_transcribed = n.transcribed, segments_no_speech = n.no_speech, segments_failed = n.failed,
+  discard_reasons = n.discard_reasons
+from jsonb_to_recordset(%(videos)s::jsonb) as n (
+  video_id text, claim_token uuid, segments int, segments_polished int, segments_discarded int, parts_discarded int,
+  clips int, transcribed int, no_speech int, failed int, discard_reasons jsonb
+)
+where q.video_id = n.video_id and q.claim_token = n.claim_token and q.status in ('claimed', 'processing')
+
 -- name: finish
 -- The token outlives the claim, so that a repeat after a lost reply finds its own work and not a lost lease.
 update video_queue
