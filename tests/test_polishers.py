@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ async def test_a_segment_that_kills_is_a_discard_and_takes_nothing_with_it() -> 
 
 async def test_processes_start_only_when_there_is_enough_work() -> None:
     def where(found: Polishers) -> bool:
-        return found._pool is None
+        return found._crew is None
 
     async with polishers(1, after=3) as found:
         await found.polish([segment(0), segment(1)])
@@ -73,3 +74,17 @@ async def test_processes_start_only_when_there_is_enough_work() -> None:
         assert where(found)
         await found.polish([segment(3)])
         assert not where(found)
+
+
+async def test_a_place_comes_back_when_its_work_has_ended_though_nobody_waits_for_it() -> None:
+    async with polishers(1) as found:  # two places
+        for _ in range(3):
+            given_up = found.polish([segment(0, seconds=20.0)])
+            await asyncio.sleep(0)  # it is asked
+            given_up.cancel()
+        outcomes = await asyncio.gather(*(found.polish([segment(number)]) for number in range(4)))
+        assert [len(each.clips) for (each,) in outcomes] == [1, 1, 1, 1]
+        assert found._crew is not None
+        while len(found._crew._free) < 2:  # the last callback runs in another thread
+            await asyncio.sleep(0.01)
+        assert sorted(found._crew._free) == [0, 1]

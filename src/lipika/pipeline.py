@@ -202,7 +202,7 @@ class _Job:
         What stops it is remembered, not raised: answers that are on their way have been paid for.
         """
         try:
-            async with aclosing(self._polished_segments(source)) as segments:
+            async with self.tools.polishers.readers, aclosing(self._polished_segments(source)) as segments:
                 async for polished in segments:
                     for clip in self._count(polished):
                         yield clip

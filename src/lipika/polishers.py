@@ -8,8 +8,10 @@ segment at a time, and the one that kills again is a discard with its reason.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -17,6 +19,7 @@ from lipika.errors import SegmentError
 from lipika.log import get_logger
 from lipika.models import Discard, SendFormat
 from lipika.polish import PolishedSegment, polish_segment
+from lipika.shelf import Shelf, Side, answered, keep_here
 from lipika.spread import executor
 from lipika.tars import BadMember, Member
 
@@ -25,9 +28,7 @@ log = get_logger(__name__)
 KILLED = "kills_polishing"
 
 
-def polished(
-    members: Sequence[Member | BadMember], send_format: SendFormat = SendFormat.FLAC
-) -> list[PolishedSegment]:
+def polished(members: Members, send_format: SendFormat = SendFormat.FLAC) -> list[PolishedSegment]:
     """What becomes of each member, whatever is in it."""
     return [_polished(member, send_format) for member in members]
 
@@ -48,14 +49,22 @@ def _discarded(member: Member | BadMember, code: str, message: str) -> PolishedS
 WORTH_PROCESSES = 500
 """Segments that are polished in threads first: starting a process costs as much as half a hundred of them."""
 
-Work: TypeAlias = Callable[[Sequence[Member | BadMember]], list[PolishedSegment]]
+READERS_PER_TURN = 2
+"""Archives open at a time: enough that one which waits for its store, or is at its end, leaves no turn unused."""
+
+_HALF_PLACE_BYTES = 4 << 20
+"""A handful is a megabyte and its last segment."""
+
+Members: TypeAlias = Sequence[Member | BadMember]
+Work: TypeAlias = Callable[[Members], list[PolishedSegment]]
 
 
 class Polishers:
     """Use as an async context manager. With no `processes`, all is done in `threads`, which are the caller's.
 
-    Whoever brings segments takes one of the `turns` first and gives it back when it has used up what became of them:
-    that bounds what is in memory, over all videos.
+    Whoever brings segments takes one of the `turns` first and gives it back when it has used up what became of them;
+    and whoever reads an archive is one of the `readers` while it does. That bounds what is in memory over all videos,
+    and videos end one after the other instead of all at last.
     """
 
     def __init__(
@@ -68,11 +77,13 @@ class Polishers:
         work: Work = polished,
     ) -> None:
         self.turns = asyncio.Semaphore(turns)
+        self.readers = asyncio.Semaphore(READERS_PER_TURN * turns)
         self._threads = threads
         self._processes = processes
+        self._places = turns
         self._in_threads_yet = after
         self._work = work
-        self._pool: Executor | None = None
+        self._crew: _Crew | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -81,34 +92,36 @@ class Polishers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            await asyncio.shield(_closed(self._pool))
+        if self._crew is not None:
+            await asyncio.shield(self._crew.close())
 
-    def polish(self, members: Sequence[Member | BadMember]) -> asyncio.Task[list[PolishedSegment]]:
+    def polish(self, members: Members) -> asyncio.Task[list[PolishedSegment]]:
         """Begin with some segments. What cannot be used is a discard with its reason, never an exception."""
         return asyncio.create_task(self._polish(members))
 
-    async def _polish(self, members: Sequence[Member | BadMember]) -> list[PolishedSegment]:
-        pool = self._chosen(len(members))
+    async def _polish(self, members: Members) -> list[PolishedSegment]:
+        crew = self._chosen(len(members))
+        if crew is None:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, members)
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, self._work, members)
+            return await crew.do(self._work, members)
         except BrokenExecutor:
-            if self._pool is pool:  # whoever notices first puts another in its place
+            if self._crew is crew:  # whoever notices first puts another in its place
                 log.warning(
                     "polishing_killed", reason="a process that polishes died; its segments are tried again"
                 )
-                self._pool = None
+                self._crew = None
         async with self._one_at_a_time:
             return [await self._alone(member) for member in members]
 
-    def _chosen(self, segments: int) -> Executor:
-        """Threads for a start, then processes."""
+    def _chosen(self, segments: int) -> _Crew | None:
+        """Threads (None) for a start, then processes."""
         if not self._processes or self._in_threads_yet > 0:
             self._in_threads_yet -= segments
-            return self._threads
-        if self._pool is None:
-            self._pool = executor(self._processes)
-        return self._pool
+            return None
+        if self._crew is None:
+            self._crew = _Crew(self._processes, self._places)
+        return self._crew
 
     async def _alone(self, member: Member | BadMember) -> PolishedSegment:
         """One segment in a process of its own."""
@@ -122,6 +135,40 @@ class Polishers:
             return outcome
         finally:
             await asyncio.shield(_closed(alone))
+
+
+class _Crew:
+    """Processes, and the memory they share with this one.
+
+    Both go together when a process dies: another one may still be writing there.
+    """
+
+    def __init__(self, processes: int, places: int) -> None:
+        self._shelf = Shelf(places, _HALF_PLACE_BYTES) if Shelf.possible() else None
+        self._free = deque(range(places if self._shelf else 0))
+        self._pool = executor(processes, partial(keep_here, self._shelf) if self._shelf else None)
+
+    async def do(self, work: Work, members: Members) -> list[PolishedSegment]:
+        """Raises BrokenExecutor when a process dies."""
+        if self._shelf is None or not self._free:  # a place is taken until its work ends, cancelled or not
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, members)
+        place = self._free.popleft()
+        try:
+            message = self._shelf.put(place, Side.QUESTION, members)
+            answer = self._pool.submit(answered, work, place, message)
+        except BaseException:
+            self._free.append(place)
+            raise
+        try:
+            outcome: list[PolishedSegment] = self._shelf.take(await asyncio.wrap_future(answer))
+        finally:
+            answer.add_done_callback(lambda _answer: self._free.append(place))
+        return outcome
+
+    async def close(self) -> None:
+        await _closed(self._pool)
+        if self._shelf is not None:
+            self._shelf.close()
 
 
 async def _closed(pool: Executor) -> None:

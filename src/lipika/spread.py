@@ -67,16 +67,22 @@ async def in_groups(items: AsyncIterator[Unit], size: int) -> AsyncIterator[list
         yield group
 
 
-def executor(jobs: int) -> Executor:
-    """So many processes, each started when there is work for it. They end with their parent, however it ends."""
+def executor(jobs: int, prepare: Callable[[], object] | None = None) -> Executor:
+    """So many processes, each started when there is work for it. They end with their parent, however it ends.
+
+    `prepare` is called first in each of them.
+    """
     # Not forked: event loops and the threads of the store do not survive that.
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+    spawned = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_begin, initargs=(prepare,))
 
 
-def _begin() -> None:
+def _begin(prepare: Callable[[], object] | None) -> None:
     """In a new process: Ctrl-C is the parent's business, and without the parent there is nobody to work for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settle_in()
+    if prepare is not None:
+        prepare()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
