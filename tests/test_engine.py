@@ -229,6 +229,23 @@ async def test_a_paid_answer_survives_a_varied_retry_that_brings_none() -> None:
     assert outcome.judged is not None
 
 
+async def test_a_window_is_reported_again_when_an_answer_is_taken_after_its_report() -> None:
+    """The answer is doubted, its window ends, and only then does the second attempt fail and the first one count."""
+    reports: list[BatchReport] = []
+    rule = FaultRule(FaultKind.MALFORMED, skip=1)
+    async with running(config(rule)) as sim, an_engine(sim.url, on_batch=reports.append) as engine:
+        outcome = await engine.transcribe(a_request(), doubtful(Advice.VARY))
+    assert outcome.judged is not None
+    of_answer = [report for report in reports if report.batch_id == outcome.batch_id]
+    assert [report.segments_returned for report in of_answer] == [0, 1]
+    assert [report.validation_scores["count"] for report in of_answer] == [0, 1]
+    assert {report.usage for report in of_answer} == {of_answer[0].usage}, "paid for once"
+    assert engine.totals.batches == len({report.batch_id for report in reports}) == 2
+    last = {report.batch_id: report for report in reports}
+    assert sum(report.segments_sent for report in last.values()) == 2
+    assert sum(report.segments_returned for report in last.values()) == engine.totals.returned == 1
+
+
 async def test_an_unacceptable_answer_never_ends_a_clip() -> None:
     async with running(config()) as sim, an_engine(sim.url) as engine:
         outcome = await engine.transcribe(a_request(), doubtful(Advice.VARY, acceptable=False))
