@@ -4,8 +4,9 @@
     python -m benchmarks.chaos --seed 7        # the same blows again
 
 Real worker processes on a real Postgres and the simulator over HTTP. Every few seconds a random worker gets
-SIGKILL, SIGTERM, or SIGSTOP until its lease has run out and then SIGCONT; whoever ends is replaced. Afterwards the
-request log, the tables and the result archives are held against each other.
+SIGKILL, SIGTERM, or SIGSTOP until its lease has run out and then SIGCONT; whoever ends is replaced. Videos are added
+for as long as blows are still to come, so that each falls while there is work. Afterwards the request log, the tables
+and the result archives are held against each other; exit code 1 where they do not fit, or a blow did not fall.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ _FAULTS = FaultPlan(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How large a fleet, how much work, how many blows. Seconds; clips a second are of the whole fleet."""
+    """How large a fleet, how much work at least, how many blows. Seconds; clips a second are of the whole fleet."""
 
     workers: int = 6
     videos: int = 60
@@ -105,6 +106,7 @@ class Outcome:
     seconds: float = 0.0
     blows: Counter[str] = field(default_factory=Counter)
     exits: Counter[str] = field(default_factory=Counter)
+    videos: int = 0
     clips: int = 0
     answers: int = 0
     repeated: int = 0
@@ -198,45 +200,68 @@ class Fleet:
             await asyncio.wait(self._watching, timeout=10)
 
 
+@dataclass(slots=True)
+class Supply:
+    """Puts videos into the queue, no two alike."""
+
+    plan: Plan
+    folder: Path
+    queue: Queue
+    videos: int = 0
+
+    async def add(self, count: int) -> None:
+        plan, given = self.plan, self.videos
+        corpus = CorpusPlan(count, plan.segments, (2.2, 4.0), seed=plan.seed, first=given)
+        archives = await asyncio.to_thread(make_corpus, self.folder / "in", corpus, sample_folder())
+        videos = [NewVideo(path.stem, str(path), str(result_of(self.folder, path.stem))) for path in archives]
+        await self.queue.add(videos, max_attempts=1000)
+        self.videos += count
+
+
 async def run_chaos(plan: Plan, folder: Path, database_url: str) -> Outcome:
     """Work through the plan on an empty, migrated database; `folder` is for everything else."""
     log = folder / "requests.jsonl"
     config = SimulatorConfig(latency=Latency(0.6, 0.4), faults=_FAULTS, seed=plan.seed, request_log=log)
-    corpus = CorpusPlan(plan.videos, plan.segments, (2.2, 4.0), seed=plan.seed)
-    archives = await asyncio.to_thread(make_corpus, folder / "in", corpus, sample_folder())
-    videos = [NewVideo(path.stem, str(path), str(result_of(folder, path.stem))) for path in archives]
     _watch_writes(database_url)
-    started = time.monotonic()
     async with Database(database_url) as database, spawn(config) as simulator:
-        queue = Queue(database)
-        await queue.add(videos, max_attempts=1000)
+        supply = Supply(plan, folder, Queue(database))
+        await supply.add(plan.videos)
+        started = time.monotonic()
         fleet = Fleet(folder, _environment(plan, folder, simulator), database_url)
         try:
             for _ in range(plan.workers):
                 await fleet.start()
-            finished = await _rage(plan, fleet, queue)
+            finished = await _rage(plan, fleet, supply)
         finally:
             await fleet.close()
         await simulator.stats()  # flushes the request log
     outcome = Outcome(plan.seed, time.monotonic() - started)
     outcome.blows = Counter(blow.kind for blow in fleet.blows)
     outcome.exits = fleet.exits
+    outcome.videos = supply.videos
+    if len(fleet.blows) < plan.blows:
+        outcome.problems.append(
+            f"only {len(fleet.blows)} of {plan.blows} blows fell within {plan.limit_s:g} s"
+        )
     if not finished:
         outcome.problems.append(f"not all videos were done within {plan.limit_s:g} s")
     examine(outcome, plan, folder, database_url, fleet, read_log(log))
     return outcome
 
 
-async def _rage(plan: Plan, fleet: Fleet, queue: Queue) -> bool:
-    """Blows until they are used up or the work is done, then peace until it is."""
+async def _rage(plan: Plan, fleet: Fleet, supply: Supply) -> bool:
+    """Blows until they are used up, with work enough for all of them, then peace until it is done."""
     chance = random.Random(plan.seed)
     deadline = time.monotonic() + plan.limit_s
     next_blow = time.monotonic() + chance.uniform(*plan.every_s) + 2.0  # the first workers are starting
     while time.monotonic() < deadline:
-        counts = await queue.counts()
-        if counts.done + counts.failed == plan.videos:
-            return counts.failed == 0
-        if len(fleet.blows) < plan.blows and time.monotonic() >= next_blow and (alive := fleet.targets()):
+        counts = await supply.queue.counts()
+        if len(fleet.blows) >= plan.blows:
+            if counts.done + counts.failed == supply.videos:
+                return counts.failed == 0
+        elif counts.pending < plan.workers:  # whoever starts next is to find a video too
+            await supply.add(plan.workers)
+        elif time.monotonic() >= next_blow and (alive := fleet.targets()):
             asleep_s = plan.lease_s * chance.uniform(1.05, 1.8)
             await fleet.strike(chance.choice(_BLOWS), chance.choice(alive), asleep_s)
             next_blow = time.monotonic() + chance.uniform(*plan.every_s)
@@ -439,6 +464,8 @@ def main() -> int:
     }
     print(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
     save("chaos", result)
+    for problem in outcome.problems:
+        print(problem, file=sys.stderr)
     return 1 if outcome.problems else 0
 
 

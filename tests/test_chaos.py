@@ -16,7 +16,7 @@ async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
     print(f"LIPIKA_CHAOS_SEED={seed}")
     plan = Plan(
         workers=4,
-        videos=12,
+        videos=2,  # more are added until all blows have fallen
         segments=16,
         blows=8,
         every_s=(1.0, 2.5),
@@ -29,4 +29,12 @@ async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
     )
     outcome = await run_chaos(plan, tmp_path, database_url)
     assert outcome.problems == []
-    assert sum(outcome.blows.values()) >= 4  # the work may be done before all have fallen
+    assert sum(outcome.blows.values()) == plan.blows
+    assert outcome.videos > plan.videos
+
+
+async def test_blows_that_did_not_fall_are_a_problem(
+    open_dir: Path, tmp_path: Path, database_url: str
+) -> None:
+    outcome = await run_chaos(Plan(workers=1, videos=1, segments=1, limit_s=0.0), tmp_path, database_url)
+    assert "only 0 of 40 blows fell within 0 s" in outcome.problems

@@ -27,13 +27,15 @@ _PAUSE_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class CorpusPlan:
-    """What to make. `seconds` is the range of segment lengths; half of the segments lie below its middle."""
+    """What to make. `seconds` is the range of segment lengths; half of the segments lie below its middle. `first`
+    is the number of the first archive: a later portion of a corpus begins where the one before ended."""
 
     videos: int
     segments: int
     seconds: tuple[float, float] = (3.0, 9.5)
     languages: Sequence[str] = FIRST_CLASS
     seed: int = 0
+    first: int = 0
 
 
 def make_corpus(folder: Path, plan: CorpusPlan, samples: Path) -> list[Path]:
@@ -41,7 +43,7 @@ def make_corpus(folder: Path, plan: CorpusPlan, samples: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     speech = {language: read_speech(samples / f"{language}_sample.tar") for language in plan.languages}
     paths = []
-    for number in range(plan.videos):
+    for number in range(plan.first, plan.first + plan.videos):
         language = plan.languages[number % len(plan.languages)]
         path = folder / f"{language}_{number:05d}.tar"
         _write(path, language, number, speech[language], plan)
