@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -497,8 +498,8 @@ async def test_an_object_that_vanished_after_its_upload_is_to_be_sent_again(
 
 
 async def test_parts_are_equal_and_two_at_a_time(line: Line, bucket: str) -> None:
-    store, sizes = Store.open(f"s3://{bucket}", settings(line.url)), []
-    running, most, lock = 0, 0, threading.Lock()
+    store = Store.open(f"s3://{bucket}", settings(line.url))
+    running, most, lock, pair = 0, 0, threading.Lock(), threading.Barrier(2, timeout=20)
 
     def watch(method: str) -> None:
         nonlocal running, most
@@ -506,14 +507,17 @@ async def test_parts_are_equal_and_two_at_a_time(line: Line, bucket: str) -> Non
             with lock:
                 running += 1
                 most = max(most, running)
-            time.sleep(0.05)
+            with suppress(threading.BrokenBarrierError):  # the rest need not wait for nobody too
+                pair.wait()
+            time.sleep(0.05)  # in which a third one would come
             with lock:
                 running -= 1
 
     line.before = watch
     await store.put_stream("x", in_chunks(pattern(27 * MIB), 999_999), 27 * MIB)
-    sizes = [path for method, path, _ in line.requests if method == "PUT"]
-    assert len(sizes) == 6
+    sent = [path for method, path, _ in line.requests if method == "PUT"]
+    assert len(sent) == 6
+    assert not pair.broken, "a part was sent alone"
     assert most == 2
 
 
