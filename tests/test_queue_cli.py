@@ -97,6 +97,20 @@ def test_parquet_is_read_where_pyarrow_is_there_and_else_says_so(tmp_path: Path)
         list(read_list(path, Defaults()))
 
 
+def test_a_pipe_gets_whole_names_unless_told_how_wide_it_is(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a-video-whose-name-alone-is-almost-as-long-as-a-line-of-eighty-columns"
+    Path("a.jsonl").write_text(json.dumps({"video_id": name, "language": "hi"}))
+    queue("add", "a.jsonl")
+    code, said = queue("list")
+    assert code == 0
+    assert name in said
+    assert "\x1b" not in said
+    monkeypatch.setenv("COLUMNS", "60")
+    assert max(map(len, queue("list")[1].splitlines())) == 60
+
+
 def test_a_table_fills_the_queue_inside_the_database(queue: Any, database_url: str) -> None:
     change(
         database_url,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lipika.cli_validation import AsJson, DataDir, Run, console, print_json
+from lipika.cli_validation import AsJson, DataDir, Run, print_json
+from lipika.console import open_console
 
 Sources = Annotated[
     list[str],
@@ -50,6 +51,6 @@ def add_to(app: typer.Typer, run: Run) -> None:
         if as_json:
             print_json(done.document())
         else:
-            print_done(done, console())
+            print_done(done, open_console())
         if done.problems:
             raise typer.Exit(1)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lipika.console import open_console
 from lipika.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ Program = Annotated[str, typer.Option("--vastai", help="The command line of vast
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it this is a dry run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
-out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
@@ -127,7 +127,7 @@ def _renting(app: typer.Typer, run: Run) -> None:
                 await _check_secrets(settings, service)
             if watch:
                 await rented.watch(workers, _queue_is_done, _print_outcome)
-                out.print("the queue is done: every machine of the fleet was given back")
+                open_console().print("the queue is done: every machine of the fleet was given back")
             else:
                 outcome = await asyncio.to_thread(rented.reconcile, workers)
                 _print_outcome(outcome)
@@ -197,9 +197,9 @@ def _secrets(app: typer.Typer, run: Run) -> None:
                 await store(found, there)
             for name in found:
                 change = "replaces what is there" if name in there else "is new"
-                out.print(f"{name} {change}", markup=False)
+                open_console().print(f"{name} {change}", markup=False)
             if not yes:
-                out.print("A dry run: nothing was written. Add --yes.")
+                open_console().print("A dry run: nothing was written. Add --yes.")
 
         run(job)
 
@@ -228,12 +228,12 @@ def _looking(app: typer.Typer, run: Run) -> None:
             machines = _fleet(fleet, vastai)
             if not yes:
                 _print_instances(await asyncio.to_thread(machines.members))
-                out.print("A dry run: nothing was given back. Add --yes.")
+                open_console().print("A dry run: nothing was given back. Add --yes.")
                 return
             outcome = await asyncio.to_thread(machines.stop)
             if outcome.destroyed or not outcome.left:
                 numbers = ", ".join(map(str, outcome.destroyed))
-                out.print(f"given back: {numbers or 'none, there were none'}")
+                open_console().print(f"given back: {numbers or 'none, there were none'}")
             _print_left(outcome)
             if outcome.left:
                 raise typer.Exit(1)
@@ -253,7 +253,7 @@ def _fleet(name: str, vastai: str) -> Fleet:
 
 def _print_plan(plan: Plan, wish: Wish) -> None:
     for instance, reason in plan.destroy:
-        out.print(f"would give back {instance.label} ({instance.id}): {reason}", markup=False)
+        open_console().print(f"would give back {instance.label} ({instance.id}): {reason}", markup=False)
     if plan.buy:
         table = Table(
             "label", "offer", "GPU", "$/h", "traffic $/h", "reliability", "Mbit/s", "where", box=None
@@ -270,33 +270,35 @@ def _print_plan(plan: Plan, wish: Wish) -> None:
                 f"{offer.down:.0f} / {offer.up:.0f}",
                 offer.place,
             )
-        out.print(table)
-    out.print(
+        open_console().print(table)
+    open_console().print(
         f"{len(plan.keep)} stay, {len(plan.destroy)} go, {len(plan.buy)} would be rented:"
         f" ${plan.usd_hour:.2f} an hour in all, with the traffic of busy workers"
     )
     if plan.short:
-        out.print(f"No offer for {plan.short} more within: {wish.query()}", markup=False)
-    out.print("A dry run: nothing was rented or given back. Add --yes.")
+        open_console().print(f"No offer for {plan.short} more within: {wish.query()}", markup=False)
+    open_console().print("A dry run: nothing was rented or given back. Add --yes.")
 
 
 def _print_outcome(outcome: Outcome) -> None:
     for reason in outcome.refused:
-        out.print(f"not to be had: {reason}", markup=False, soft_wrap=True)
+        open_console().print(f"not to be had: {reason}", markup=False, soft_wrap=True)
     for label, number in outcome.rented.items():
-        out.print(f"rented {label}: instance {number}")
+        open_console().print(f"rented {label}: instance {number}")
     for number in outcome.destroyed:
-        out.print(f"given back: instance {number}")
+        open_console().print(f"given back: instance {number}")
     _print_left(outcome)
     if outcome.missing:
-        out.print(f"no offer was left for {', '.join(outcome.missing)}: run it again, or ask for less")
+        open_console().print(
+            f"no offer was left for {', '.join(outcome.missing)}: run it again, or ask for less"
+        )
     elif not outcome.rented and not outcome.destroyed and not outcome.left:
-        out.print("nothing to do: the fleet is as wanted")
+        open_console().print("nothing to do: the fleet is as wanted")
 
 
 def _print_left(outcome: Outcome) -> None:
     for number, reason in outcome.left.items():
-        out.print(
+        open_console().print(
             f"NOT given back, and it costs money: instance {number}: {reason}: run this again, or end it in the"
             " console of vast.ai",
             markup=False,
@@ -308,7 +310,7 @@ def _print_instances(found: Sequence[Instance]) -> None:
     from lipika.vast_fleet import ailment
 
     if not found:
-        out.print("no machines")
+        open_console().print("no machines")
         return
     table = Table("label", "instance", "state", "GPU", "$/h", "hours", "", box=None)
     for one in found:
@@ -321,8 +323,10 @@ def _print_instances(found: Sequence[Instance]) -> None:
             f"{one.age_s / 3600:.1f}",
             ailment(one),
         )
-    out.print(table)
-    out.print(f"{len(found)} machines, ${sum(one.usd_hour for one in found):.2f} an hour without traffic")
+    open_console().print(table)
+    open_console().print(
+        f"{len(found)} machines, ${sum(one.usd_hour for one in found):.2f} an hour without traffic"
+    )
 
 
 def _print_json(value: object) -> None:

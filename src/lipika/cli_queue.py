@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from lipika.console import open_console
 from lipika.errors import UsageError
 from lipika.models import VideoStatus
 
@@ -34,8 +34,6 @@ Videos = Annotated[
         metavar="VIDEO...", help="Video ids; `-` reads one a line from stdin.", show_default=False
     ),
 ]
-
-out = Console(highlight=False)
 
 
 def queue_commands(run: Run) -> typer.Typer:
@@ -102,9 +100,11 @@ def _filling(app: typer.Typer, run: Run) -> None:
         if as_json:
             _print_json(report)
         else:
-            out.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in _counts(report)))
+            open_console().print(
+                ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in _counts(report))
+            )
             for video_id in conflicts:
-                out.print(
+                open_console().print(
                     f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is",
                     markup=False,
                 )
@@ -133,7 +133,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
         for name in names:
             table.add_column(name, justify="right")
         table.add_row(*(f"{getattr(counts, name):,}" for name in names))
-        out.print(table)
+        open_console().print(table)
         _print_failures(failed)
 
     @app.command("list")
@@ -161,7 +161,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
         else:
             _print_videos(page)
         if len(page) == limit and not as_json:
-            out.print(f"more: --after {page[-1].video_id}", markup=False)
+            open_console().print(f"more: --after {page[-1].video_id}", markup=False)
 
 
 def _starting_over(app: typer.Typer, run: Run) -> None:
@@ -322,7 +322,7 @@ def _ids(given: Sequence[str]) -> list[str]:
 
 
 def _report(verb: str, changed: int, ids: Sequence[str] | None) -> None:
-    out.print(f"{verb} {changed}" + ("" if ids is None else f" of {len(ids)}"))
+    open_console().print(f"{verb} {changed}" + ("" if ids is None else f" of {len(ids)}"))
     if ids is not None and changed < len(ids):
         raise typer.Exit(1)
 
@@ -338,7 +338,7 @@ def _counts(report: object) -> list[tuple[str, int]]:
 
 def _print_failures(page: Sequence[QueuedVideo]) -> None:
     for row in page:
-        out.print(f"failed  {row.video_id}: {row.error_message}", markup=False, soft_wrap=True)
+        open_console().print(f"failed  {row.video_id}: {row.error_message}", markup=False, soft_wrap=True)
 
 
 def _print_videos(page: Sequence[QueuedVideo]) -> None:
@@ -353,7 +353,7 @@ def _print_videos(page: Sequence[QueuedVideo]) -> None:
             f"{row.segments_transcribed:,} of {row.clip_count:,}",
             row.claimed_by or "",
         )
-    out.print(table)
+    open_console().print(table)
 
 
 def _print_json(value: object) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 
+from lipika.console import open_console
 from lipika.languages import LANGUAGES, find_language
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
@@ -64,7 +64,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
         if as_json:
             print_json(learned.document())
         else:
-            print_learned(learned, out_file, console())
+            print_learned(learned, out_file, open_console())
         if learned.seen.problems:
             raise typer.Exit(1)
 
@@ -94,7 +94,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
         if as_json:
             print_json(done.document())
         else:
-            print_redone(done, console())
+            print_redone(done, open_console())
         if done.problems:
             raise typer.Exit(1)
 
@@ -104,11 +104,6 @@ def _code(name: str) -> str:
     if language is None:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(LANGUAGES)}", param_hint="--language")
     return language.code
-
-
-def console() -> Console:
-    """Tables in a file are not to be folded at 80 columns."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def print_json(value: object) -> None:
