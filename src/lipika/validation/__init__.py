@@ -6,6 +6,8 @@ three lanes. The policy behind it is one table, `catalogue.RULES`; docs/validati
 
 from __future__ import annotations
 
+from itertools import chain
+
 from lipika.models import Answer, Clip, Verdict
 from lipika.validation.aligned import alignment_findings, with_alignment
 from lipika.validation.bands import DEFAULT_BANDS, Bands
@@ -56,7 +58,7 @@ def judge(reading: Reading, bands: Bands) -> Verdict:
     """The verdict of a reading that was made with the same `bands`."""
     answer, clip = reading.answer, reading.clip
     checks = ON_NO_SPEECH if answer.no_speech else ON_SPEECH
-    findings = tuple(found for check in checks for found in check(reading))
+    findings = tuple(chain.from_iterable([check(reading) for check in checks]))
     parts = score_parts(findings, clip.boundary_score)
     return Verdict(
         findings=findings,

@@ -19,7 +19,9 @@ def reads_as(reading: Reading) -> str | None:
     """ISO 639-1 code of a text that is long enough, and that pycld2 is sure about. About 10 us."""
     if pycld2 is None or reading.letters.total() < limit.LANGUAGE_ID_LETTERS:
         return None
-    sample = "".join(filter(str.isprintable, reading.plain[:_SAMPLE_CHARS]))  # it refuses control characters
+    sample = reading.plain[:_SAMPLE_CHARS]
+    if not sample.isprintable():  # it refuses control characters
+        sample = "".join(filter(str.isprintable, sample))
     reliable, _bytes, ranked = pycld2.detect(sample)
     _name, code, percent, _score = ranked[0]
     return code if reliable and percent >= limit.LANGUAGE_ID_PERCENT else None

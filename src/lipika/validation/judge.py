@@ -14,11 +14,13 @@ from lipika.models import Finding, Lane, Verdict
 from lipika.validation.catalogue import RULES, LaneName, Part
 
 _BOUNDARY_SHARE = 0.2  # what wholly unclean edges cost before any flag
+_UNTOUCHED = {part.value: 1.0 for part in Part}
+_OPEN = Lane(eligible=True)
 
 
 def score_parts(findings: Iterable[Finding], boundary_score: float) -> dict[str, float]:
     """Part name -> 0..1."""
-    parts = {part.value: 1.0 for part in Part}
+    parts = dict(_UNTOUCHED)
     parts[Part.BOUNDARY] = 1.0 - _BOUNDARY_SHARE * (1.0 - min(max(boundary_score, 0.0), 1.0))
     return _charge(parts, findings)
 
@@ -38,8 +40,8 @@ def quality(parts: Mapping[str, float]) -> float:
 
 def lane(name: LaneName, findings: Iterable[Finding]) -> Lane:
     """Open unless a finding closes it; the reasons are the codes, each once, in order."""
-    reasons = dict.fromkeys(found.code for found in findings if name in RULES[found.code].closes)
-    return Lane(eligible=not reasons, reasons=tuple(reasons))
+    reasons = dict.fromkeys([found.code for found in findings if name in RULES[found.code].closes])
+    return Lane(eligible=False, reasons=tuple(reasons)) if reasons else _OPEN
 
 
 def with_findings(verdict: Verdict, extra: Iterable[Finding], *, anew: bool = False) -> Verdict:

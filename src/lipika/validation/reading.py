@@ -71,10 +71,12 @@ def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = D
     """Split, normalise and count, in time linear in the text (Unicode's own normal forms are not)."""
     whole = " ".join(without_tags(answer.transcription).split())
     plain = whole[:_READ_CHARS]
-    tagged_plain = " ".join(without_tags(answer.tagged).split())[:_READ_CHARS]
+    same = answer.tagged == answer.transcription  # as most are: half of the reading
+    tagged_plain = plain if same else " ".join(without_tags(answer.tagged).split())[:_READ_CHARS]
     normal = normalise(plain)
     tagged_normal = normal if tagged_plain == plain else normalise(tagged_plain)
     letters, syllables = _count(plain)
+    tags = read_tags(answer.tagged)
     detected = LANGUAGES.get(answer.detected_language)
     hint = find_language(language_hint)
     return Reading(
@@ -91,8 +93,8 @@ def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = D
         words=normal.split(),
         letters=letters,
         syllables=syllables,
-        tags=read_tags(answer.tagged),
-        own_tags=read_tags(answer.transcription),
+        tags=tags,
+        own_tags=tags if same else read_tags(answer.transcription),
         says_no_speech=NO_SPEECH in answer.transcription,
     )
 

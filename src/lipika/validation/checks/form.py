@@ -26,6 +26,7 @@ _MARKUP = re.compile(
     r"|[{}♪♫]|\([^()\n]{1,40}\)|https?://",
     re.MULTILINE,
 )
+_MARKUP_SIGN = re.compile(r"[-<*_~`#•&\\{}♪♫(/]")  # every _MARKUP holds one of these
 _TIMESTAMP = re.compile(
     r"\[\d{1,2}:\d{2}(?::\d{2})?(?:\.\d{1,3})?\]|\b\d{2}:\d{2}:\d{2}\b|\b0\d:\d{2}(?:\.\d{1,3})?\s?[-–>]"
 )
@@ -46,11 +47,13 @@ _TALK = re.compile(
 
 
 def control(reading: Reading) -> Iterator[Finding]:
-    yield from _first(reading, "control_characters", _CONTROL)
+    if not all(map(_is_tidy, _texts(reading))):
+        yield from _first(reading, "control_characters", _CONTROL)
 
 
 def markup(reading: Reading) -> Iterator[Finding]:
-    yield from _first(reading, "markup", _MARKUP)
+    if any(map(_MARKUP_SIGN.search, _texts(reading))):
+        yield from _first(reading, "markup", _MARKUP)
 
 
 def colons(reading: Reading) -> Iterator[Finding]:
@@ -65,14 +68,23 @@ def talk(reading: Reading) -> Iterator[Finding]:
         yield from _first(reading, "meta_talk", _TALK)
 
 
+def _is_tidy(text: str) -> bool:
+    """Nothing in it that `_CONTROL` could match: looking for that is dearer than asking Unicode."""
+    return text.isprintable() and "<" not in text and "\ufffd" not in text
+
+
+def _texts(reading: Reading) -> tuple[str, ...]:
+    """`transcription`, and `tagged` where it differs."""
+    said, tagged = reading.answer.transcription, reading.answer.tagged
+    return (said,) if said == tagged else (said, tagged)
+
+
 def _first(reading: Reading, code: str, pattern: re.Pattern[str]) -> Iterator[Finding]:
     """The first match in `transcription`, else in `tagged`, where it has no span."""
-    match = pattern.search(reading.answer.transcription)
-    if match:
+    said, *tagged = _texts(reading)
+    if match := pattern.search(said):
         yield finding(code, repr(match[0]), match.span())
-    elif reading.answer.tagged != reading.answer.transcription and (
-        match := pattern.search(reading.answer.tagged)
-    ):
+    elif tagged and (match := pattern.search(tagged[0])):
         yield finding(code, f"in tagged: {match[0]!r}")
 
 

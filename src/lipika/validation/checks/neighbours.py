@@ -35,10 +35,13 @@ class _Marks:
 
     def of(self, words: frozenset[str]) -> list[str]:
         listed = words & self.words
-        others = words - listed
-        lettered = [word for word in others if not self.letters.isdisjoint(word)] if self.letters else []
-        ended = [word for word in others if word.endswith(self.endings) and len(word) >= limit.ENDING_CHARS]
+        lettered = [word for letter in self.letters for word in words if letter in word]
+        ended = [word for word in words if len(word) >= limit.ENDING_CHARS and word.endswith(self.endings)]
         return sorted({*listed, *lettered, *ended})
+
+    def mark(self, text: str) -> bool:
+        """Has the text any of the marks?"""
+        return any(letter in text for letter in self.letters) or bool(self.of(frozenset(text.split())))
 
 
 @cache
@@ -68,7 +71,8 @@ def _neighbours(reading: Reading, code: str) -> Iterator[Finding]:
     rival = _tables()[table.rival]
     words = frozenset(reading.words)
     own, other = table.of(words), rival.of(words)
-    found = reads_as(reading)
+    settled = own and len(other) <= len(own)  # no identifier outweighs that, and asking it is dear
+    found = None if settled else reads_as(reading)
     many = len(other) >= limit.NEIGHBOUR_MARKS and found != code
     if (many and len(other) > 3 * len(own)) or (found == table.rival and len(other) > 2 * len(own)):
         yield finding("same_script_language", _evidence(other, table.rival, len(own), code, found))
@@ -85,7 +89,7 @@ def _evidence(other: list[str], rival: str, own: int, code: str, found: str | No
 
 def _urdu(reading: Reading) -> Iterator[Finding]:
     """Nearly every Urdu sentence has one of the letters or words that its rivals lack: ہے, سے, میں, کا."""
-    marked = bool(_tables()["ur"].of(frozenset(reading.plain.split())))
+    marked = _tables()["ur"].mark(reading.plain)
     found = reads_as(reading)
     strangers = sorted(_NOT_URDU.intersection(reading.plain))
     letters = reading.letters["Arabic"]

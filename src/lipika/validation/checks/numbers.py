@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,22 +22,25 @@ class _NumberWords:
     words: frozenset[str]
     stems: tuple[str, ...]
     endings: tuple[str, ...]
-    unsure: frozenset[str]
+    unsure: tuple[str, ...]
     units: tuple[str, ...]
     literal: str
 
     def matches(self, word: str) -> bool:
-        if word in self.words or (self.stems and word.startswith(self.stems)):
-            return True
-        return bool(self.endings) and any(
-            word.removesuffix(ending) in self.words for ending in self.endings if word.endswith(ending)
+        return (
+            word in self.words
+            or word.startswith(self.stems)
+            or (word.endswith(self.endings) and self._carries(word, self.words))
         )
+
+    def _carries(self, word: str, known: Collection[str]) -> bool:
+        return any(word.removesuffix(ending) in known for ending in self.endings)
 
     def matches_before(self, word: str, after: str) -> bool:
         """An unsure word that something countable follows, or that carries a classifier."""
         if word in self.unsure:
             return after.startswith(self.units)
-        return bool(self.endings) and any(word.removesuffix(ending) in self.unsure for ending in self.endings)
+        return self._carries(word, self.unsure)
 
 
 @cache
@@ -54,7 +57,7 @@ def _table(fields: dict[str, str]) -> _NumberWords:
         words=frozenset(listed("words")),
         stems=listed("stems"),
         endings=listed("endings"),
-        unsure=frozenset(listed("unsure")),
+        unsure=listed("unsure"),
         units=listed("units"),
         literal=fields.get("literal", ""),
     )
@@ -67,7 +70,9 @@ def number_words(reading: Reading) -> Iterator[Finding]:
     found = [word for word in reading.words if native.matches(word) or word in english.words]
     if native.unsure:
         found += [
-            word for word, after in pairwise([*reading.words, ""]) if native.matches_before(word, after)
+            word
+            for word, after in pairwise([*reading.words, ""])
+            if word.startswith(native.unsure) and native.matches_before(word, after)
         ]
     if native.literal and native.literal in reading.plain:
         found.append(native.literal)

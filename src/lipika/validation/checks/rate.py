@@ -11,6 +11,7 @@ from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading
 
 _ENDED = re.compile(r"(?<!\.)[.!?।॥۔؟][\"'”’)\]\s]{0,4}\Z")  # an ellipsis is no end
+_END_CHARS = 6  # what _ENDED looks at
 
 
 def rate_codes(
@@ -36,11 +37,11 @@ def rate_codes(
 
 
 def is_complete(reading: Reading) -> bool:
-    return not reading.tags.markers["INAUDIBLE"]
+    return not reading.tags.markers.get("INAUDIBLE")
 
 
 def is_ended(reading: Reading) -> bool:
-    return _ENDED.search(reading.answer.transcription) is not None
+    return _ENDED.search(reading.answer.transcription[-_END_CHARS:]) is not None
 
 
 def rates(reading: Reading) -> Iterator[Finding]:

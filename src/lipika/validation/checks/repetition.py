@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import cycle
 
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
@@ -17,32 +18,33 @@ _STUTTER = re.compile(rf"(.{{1,8}}?)\1{{{limit.STUTTER_TIMES - 1},}}")
 
 
 def loop(reading: Reading) -> Iterator[Finding]:
-    why = _repeated_phrase(reading.words) or _few_words(reading.words) or _stutter(reading.words)
+    words = reading.words
+    distinct = len(set(words))
+    why = _repeated_phrase(words, distinct) or _few_words(words, distinct) or _stutter(words)
     why = why or _compresses(reading.normal)
     if why:
         yield finding("loop", why)
 
 
-def _repeated_phrase(words: list[str]) -> str | None:
-    if len(words) < limit.LOOP_PHRASE_TIMES + 3:
+def _repeated_phrase(words: list[str], distinct: int) -> str | None:
+    # Copies that overlap hold few distinct words ("a a a a a a a"), others many: 6 words at least are not new.
+    if len(words) - distinct < limit.LOOP_PHRASE_TIMES + 2:
         return None
     phrases = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
     phrase, times = phrases.most_common(1)[0]
     return f"{' '.join(phrase)!r} {times} times" if times >= limit.LOOP_PHRASE_TIMES else None
 
 
-def _few_words(words: list[str]) -> str | None:
-    if len(words) < limit.LOOP_LEAST_WORDS:
-        return None
-    distinct = len(set(words))
-    if distinct > limit.LOOP_DISTINCT_SHARE * len(words):
+def _few_words(words: list[str], distinct: int) -> str | None:
+    if len(words) < limit.LOOP_LEAST_WORDS or distinct > limit.LOOP_DISTINCT_SHARE * len(words):
         return None
     return f"{distinct} distinct words of {len(words)}"
 
 
 def _stutter(words: list[str]) -> str | None:
+    least = limit.STUTTER_TIMES - 1  # characters of the word that are not its first of the kind
     for word in words:
-        if len(word) >= limit.STUTTER_TIMES and (match := _STUTTER.search(word)):
+        if len(word) > least and len(word) - len(set(word)) >= least and (match := _STUTTER.search(word)):
             return f"{match[1]!r} {len(match[0]) // len(match[1])} times"
     return None
 
@@ -51,7 +53,7 @@ def _compresses(text: str) -> str | None:
     """Compression of one byte per distinct character: UTF-8 makes every Indic text look repetitive."""
     if len(text) < limit.LOOP_LEAST_CHARS:
         return None
-    alphabet = {character: index % 256 for index, character in enumerate(dict.fromkeys(text))}
+    alphabet = defaultdict[str, int](cycle(range(256)).__next__)
     recoded = bytes(map(alphabet.__getitem__, text))
     ratio = len(recoded) / len(zlib.compress(recoded, 6))
     return f"compresses {ratio:.1f} to 1" if ratio > limit.LOOP_RATIO else None

@@ -18,6 +18,8 @@ def foreign_letters(reading: Reading) -> Iterator[Finding]:
     if reading.hint and language.code == "en":
         allowed.add(reading.hint.script)  # English with a word or two of the language around it
     foreign = {script: count for script, count in reading.letters.items() if script not in allowed}
+    if not foreign:
+        return
     count = sum(foreign.values())
     evidence = f"{language.code} expects {language.script}; found {_listed(foreign)} of {total} letters"
     if count > limit.WRONG_SCRIPT_SHARE * total:
