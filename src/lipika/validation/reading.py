@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 from lipika.languages import LANGUAGES, Language, find_language
 from lipika.models import Answer, Clip
 from lipika.transcript import NO_SPEECH
+from lipika.validation import pages
 from lipika.validation.bands import DEFAULT_BANDS, Bands, RateBand
 from lipika.validation.text import NEUTRAL, SCRIPT_OF, Tags, normalise, read_tags, without_tags
 
@@ -107,12 +109,40 @@ def _count(text: str) -> tuple[Counter[str], float]:
     """
     letters: Counter[str] = Counter()
     syllables = 0.0
-    for character, count in Counter(text).items():
-        script = SCRIPT_OF[character]
-        if script == NEUTRAL:
-            syllables += count * character.isdecimal()
-            continue
-        letters[script] += count
-        if character.isalpha():
-            syllables += count * (_ALPHABET_SYLLABLE if script in {"Latin", "Arabic"} else 1.0)
+    for (script, weight), count in _kinds(text):
+        syllables += count * weight
+        if script != NEUTRAL:
+            letters[script] += count
     return letters, syllables - len(_JOINED.findall(text))
+
+
+_Kind = tuple[str, float]
+"""Script and syllables of a character."""
+
+
+def _kind(character: str) -> _Kind:
+    script = SCRIPT_OF[character]
+    if script == NEUTRAL:
+        return script, float(character.isdecimal())
+    if not character.isalpha():
+        return script, 0.0
+    return script, _ALPHABET_SYLLABLE if script in {"Latin", "Arabic"} else 1.0
+
+
+def _kinds(text: str) -> list[tuple[_Kind, int]]:
+    """How often characters of each kind occur, in order of appearance; a kind may come several times."""
+    encoded = pages.encode(text)
+    if encoded is None:
+        return [(_kind(character), count) for character, count in Counter(text).items()]
+    page, data = encoded
+    kinds, table = _kinds_on(page)
+    numbers = data.translate(table)
+    return [(kinds[number], numbers.count(number)) for number in dict.fromkeys(numbers)]
+
+
+@cache
+def _kinds_on(page: pages.Page) -> tuple[list[_Kind], bytes]:
+    """The kinds of a page's characters, and the table from code to number of the kind."""
+    kind_of = {character: _kind(character) for character in page.characters}
+    kinds = list(dict.fromkeys(kind_of.values()))
+    return kinds, page.table({character: kinds.index(kind) for character, kind in kind_of.items()})

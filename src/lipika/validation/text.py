@@ -11,9 +11,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from lipika.languages import LANGUAGES
 from lipika.transcript import EVENT_TAGS, MARKERS
+from lipika.validation import pages
 
 # ----------------------------------------------------------------------------- characters
 
@@ -96,9 +98,26 @@ def normalise(text: str) -> str:
     """
     for sequence, atomic in _CHILLU:
         text = text.replace(sequence, atomic)
-    decomposed = unicodedata.normalize("NFD", text)
-    folded = "".join(map(_FOLD.__getitem__, decomposed))
+    folded = _folded(unicodedata.normalize("NFD", text))
     return unicodedata.normalize("NFC", " ".join(folded.split()))
+
+
+def _folded(decomposed: str) -> str:
+    encoded = pages.encode(decomposed)
+    if encoded is None:
+        return "".join(map(_FOLD.__getitem__, decomposed))
+    page, data = encoded
+    return page.decode(data.translate(*_folding(page)))
+
+
+@cache
+def _folding(page: pages.Page) -> tuple[bytes, bytes]:
+    """The fold of a page's characters by code, and the codes of those that go. None of them folds to two."""
+    code_of = {character: code for code, character in enumerate(page.characters)}
+    stable = [one for one in page.characters if unicodedata.is_normalized("NFD", one)]  # no others come
+    folds = {character: fold for character in stable if (fold := _FOLD[character])}
+    gone = bytes(code_of[character] for character in stable if character not in folds)
+    return page.table({character: code_of[fold] for character, fold in folds.items()}), gone
 
 
 # ----------------------------------------------------------------------------- tags

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import cycle
 
 from lipika.models import Finding
+from lipika.validation import pages
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading
@@ -53,10 +54,20 @@ def _compresses(text: str) -> str | None:
     """Compression of one byte per distinct character: UTF-8 makes every Indic text look repetitive."""
     if len(text) < limit.LOOP_LEAST_CHARS:
         return None
-    alphabet = defaultdict[str, int](cycle(range(256)).__next__)
-    recoded = bytes(map(alphabet.__getitem__, text))
+    recoded = _recoded(text)
     ratio = len(recoded) / len(zlib.compress(recoded, 6))
     return f"compresses {ratio:.1f} to 1" if ratio > limit.LOOP_RATIO else None
+
+
+def _recoded(text: str) -> bytes:
+    """Characters numbered in the order of their first appearance."""
+    encoded = pages.encode(text)
+    if encoded is None:
+        alphabet = defaultdict[str, int](cycle(range(256)).__next__)
+        return bytes(map(alphabet.__getitem__, text))
+    _page, data = encoded
+    order = bytes(dict.fromkeys(data))
+    return data.translate(bytes.maketrans(order, bytes(range(len(order)))))
 
 
 CHECKS = (loop,)
