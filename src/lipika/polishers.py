@@ -46,8 +46,8 @@ def _discarded(member: Member | BadMember, code: str, message: str) -> PolishedS
     return PolishedSegment((), (Discard(member.name, code, message, whole_segment=True),))
 
 
-WORTH_PROCESSES = 500
-"""Segments that are polished in threads first: starting a process costs as much as half a hundred of them."""
+WORTH_A_PROCESS = 50
+"""Segments that are polished in threads first, for each process: starting one costs as much as so many of them."""
 
 READERS_PER_TURN = 2
 """Archives open at a time: enough that one which waits for its store, or is at its end, leaves no turn unused."""
@@ -60,7 +60,8 @@ Work: TypeAlias = Callable[[Members], list[PolishedSegment]]
 
 
 class Polishers:
-    """Use as an async context manager. With no `processes`, all is done in `threads`, which are the caller's.
+    """Use as an async context manager. With no `processes`, all is done in `threads`, which are the caller's; else
+    only the first segments are, as many as `after` says.
 
     Whoever brings segments takes one of the `turns` first and gives it back when it has used up what became of them;
     and whoever reads an archive is one of the `readers` while it does. That bounds what is in memory over all videos,
@@ -73,7 +74,7 @@ class Polishers:
         processes: int,
         turns: int,
         *,
-        after: int = WORTH_PROCESSES,
+        after: int | None = None,
         work: Work = polished,
     ) -> None:
         self.turns = asyncio.Semaphore(turns)
@@ -81,7 +82,7 @@ class Polishers:
         self._threads = threads
         self._processes = processes
         self._places = turns
-        self._in_threads_yet = after
+        self._in_threads_yet = WORTH_A_PROCESS * processes if after is None else after
         self._work = work
         self._crew: _Crew | None = None
         self._one_at_a_time = asyncio.Lock()

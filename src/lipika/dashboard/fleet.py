@@ -179,7 +179,7 @@ async def _events(request: Request, lookout: Lookout) -> AsyncIterator[bytes]:
 
 async def _event(request: Request, board: Board, lookout: Lookout) -> bytes:
     try:
-        look = await lookout.look(board, board.live_s / 2)
+        look = await lookout.look(board, board.live_s / 4)
     except LipikaError as error:
         return b"event: away\ndata: " + orjson.dumps(str(error)) + b"\n\n"
     context = {"look": look, "csrf": request.state.csrf, "read_only": board.access.read_only}
