@@ -127,7 +127,7 @@ class _Outcome:
     owned: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes three times as long to make, for each clip
 class _ResultRow:
     """The columns that `write` reads, by name."""
 
