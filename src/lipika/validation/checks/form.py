@@ -89,7 +89,8 @@ def _first(reading: Reading, code: str, pattern: re.Pattern[str]) -> Iterator[Fi
 
 
 def echo(reading: Reading) -> Iterator[Finding]:
-    names = _FIELD_NAMES.search(reading.answer.transcription)
+    said = reading.answer.transcription
+    names = _FIELD_NAMES.search(said) if "_" in said else None
     if names:
         yield finding("prompt_echo", names[0], names.span())
     elif len(reading.own_tags.events) >= limit.ECHO_TAGS:

@@ -26,12 +26,17 @@ class _NumberWords:
     units: tuple[str, ...]
     literal: str
 
-    def matches(self, word: str) -> bool:
-        return (
-            word in self.words
-            or word.startswith(self.stems)
-            or (word.endswith(self.endings) and self._carries(word, self.words))
-        )
+    def among(self, words: list[str], others: frozenset[str]) -> list[str]:
+        """Those of the words that are numbers of this language, or of the others."""
+        listed, stems, endings = self.words, self.stems, self.endings
+        return [
+            word
+            for word in words
+            if word in listed
+            or word in others
+            or word.startswith(stems)
+            or (word.endswith(endings) and self._carries(word, listed))
+        ]
 
     def _carries(self, word: str, known: Collection[str]) -> bool:
         return any(word.removesuffix(ending) in known for ending in self.endings)
@@ -67,7 +72,7 @@ def number_words(reading: Reading) -> Iterator[Finding]:
     tables = _tables()
     english = tables["en"]
     native = tables.get(reading.language.code, english) if reading.language else english
-    found = [word for word in reading.words if native.matches(word) or word in english.words]
+    found = native.among(reading.words, english.words)
     if native.unsure:
         found += [
             word

@@ -59,6 +59,8 @@ def events(reading: Reading) -> Iterator[Finding]:
 
 
 def markers(reading: Reading) -> Iterator[Finding]:
+    if not reading.tags.markers and not reading.own_tags.markers:
+        return
     for name, present, dense, share in (
         ("UNK", "unk", "unk_dense", limit.UNK_SHARE),
         ("INAUDIBLE", "inaudible", "inaudible_dense", limit.INAUDIBLE_SHARE),
