@@ -147,20 +147,18 @@ def parse_answer(text: str) -> Answer | Failure:
         return Failure(FailureKind.EMPTY, "the model answered with no text")
     fenced = _FENCE.match(body)
     try:
-        # Raw control characters inside strings pass here: validation names them.
-        held = json.loads(
-            fenced[1] if fenced else body, strict=False, object_pairs_hook=_refuse_repeated_keys
-        )
+        held = json.loads(fenced[1], **_READING) if fenced else _DECODER.decode(body)
         model = _AnswerModel.model_validate(held)
     except ValidationError as error:
         return _malformed(_first_problem(error))
     except (ValueError, RecursionError) as error:
         return _malformed(f"not the JSON asked for: {error}")
-    if _UNSTORABLE.search(model.transcription + model.tagged + model.speaker_accent):
+    texts = model.transcription + model.tagged + model.speaker_accent
+    if not texts.isprintable() and _UNSTORABLE.search(texts):
         return _malformed("text with a NUL or half of a surrogate pair, which cannot be stored as UTF-8")
     if not model.transcription.strip():
         return Failure(FailureKind.EMPTY, "the transcription is empty")
-    fields = model.model_dump()
+    fields = dict(vars(model))
     if _NO_SPEECH_SPELT.fullmatch(model.transcription):
         fields["transcription"] = NO_SPEECH
     return Answer(**fields)
@@ -171,6 +169,11 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         raise ValueError("a key is given twice")
     return fields
+
+
+# Raw control characters inside strings pass: validation names them.
+_READING: dict[str, Any] = {"strict": False, "object_pairs_hook": _refuse_repeated_keys}
+_DECODER = json.JSONDecoder(**_READING)  # `json.loads` makes one for each text
 
 
 def _first_problem(error: ValidationError) -> str:
