@@ -12,9 +12,8 @@ Format: RFC 9639.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, pairwise
@@ -32,7 +31,11 @@ _INFO_END = 42
 _SHORTEST_BLOCK = 16  # samples; the last one alone may be shorter
 _FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # sync code; blocks of one size, or of any
 _SIZE_BYTES = {6: 1, 7: 2}  # behind the number, where the code of the block size says so
-_BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << shift for shift in range(8)))
+_BLOCK_SIZES = np.array(
+    (0, 192, 576, 1152, 2304, 4608, -1, -2, *(256 << shift for shift in range(8))), np.int64
+)
+"""By code; where it says how many bytes hold the size, minus their number."""
+_LEAST_FRAME = 8  # bytes: header, number, checksums, and something between them
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
 
 
@@ -65,12 +68,17 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """A FLAC and where its frames are: frame i begins at byte `bounds[i]` with sample `samples[i]`."""
+    """A FLAC and where its frames are: frame i begins at byte `bounds[i]` with sample `samples[i]`.
+
+    After its header, at byte `bodies[i]`, comes what no other place in a stream changes; its CRC-16 is `crcs[i]`.
+    """
 
     data: bytes
     info: StreamInfo
     bounds: tuple[int, ...]  # one more than frames: the last is the end
     samples: tuple[int, ...]  # likewise
+    bodies: tuple[int, ...]
+    crcs: NDArray[np.uint16]
 
     @classmethod
     def find(cls, data: bytes) -> Self | None:
@@ -80,19 +88,24 @@ class Stream:
         sync = data[first : first + 2]
         if info is None or sync not in (_FIXED, _VARIABLE):
             return None
-        head = re.compile(re.escape(sync) + b"." + re.escape(data[first + 3 : first + 4]), re.DOTALL)
-        bounds: list[int] = []
-        samples = [0]
-        for match in head.finditer(data, first):
-            start = match.start()
-            if not data.startswith(_number(len(bounds) if sync == _FIXED else samples[-1]), start + 4):
-                return None
-            bounds.append(start)
-            samples.append(samples[-1] + _block_size(data, start))
-        return cls(data, info, (*bounds, len(data)), tuple(samples)) if samples[-1] == info.frames else None
+        values = np.frombuffer(data, np.uint8)
+        starts = np.flatnonzero(values[first:-_LEAST_FRAME] == sync[0]) + first
+        starts = starts[(values[starts + 1] == sync[1]) & (values[starts + 3] == values[first + 3])]
+        samples = (0, *np.cumsum(_block_sizes(data, values, starts)).tolist())
+        bounds = (*starts.tolist(), len(data))
+        numbers = range(len(starts)) if sync == _FIXED else samples
+        if samples[-1] != info.frames or not all(
+            data.startswith(_number(number), start + 4)
+            for number, start in zip(numbers, bounds[:-1], strict=False)
+        ):
+            return None
+        bodies = starts + 5 + _NUMBER_BYTES[values[starts + 4]] + _MORE_BYTES[values[starts + 2]]
+        ends = np.append(starts[1:], len(data))
+        crcs = values[ends - 2].astype(np.uint16) << 8 | values[ends - 1]
+        return cls(data, info, bounds, samples, tuple(bodies.tolist()), crcs)
 
     def __len__(self) -> int:
-        return len(self.bounds) - 1
+        return len(self.bodies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +131,21 @@ class Run:
         """First sample, and the one after the last."""
         return self.stream.samples[self.first], self.stream.samples[self.last]
 
-    def frames(self) -> Iterator[tuple[bytes, int, int, int]]:
-        """Of each frame: the bytes it is in, where it begins and ends in them, and its samples."""
-        bounds = pairwise(self.stream.bounds[self.first : self.last + 1])
-        samples = pairwise(self.stream.samples[self.first : self.last + 1])
-        for (start, end), (here, there) in zip(bounds, samples, strict=True):
-            yield self.stream.data, start, end, there - here
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """Where each frame begins in the stream's bytes, and the end of the last."""
+        return self.stream.bounds[self.first : self.last + 1]
+
+    @property
+    def blocks(self) -> list[int]:
+        """How many samples each frame holds."""
+        return [there - here for here, there in pairwise(self.stream.samples[self.first : self.last + 1])]
 
 
 def joinable(runs: Sequence[Run]) -> bool:
     """Whether no block but the last would be shorter than the format allows; strict decoders refuse such a file."""
-    blocks = [size for run in runs for *_, size in run.frames()]
-    return all(size >= _SHORTEST_BLOCK for size in blocks[:-1])
+    blocks = [size for run in runs for size in run.blocks]
+    return min(blocks[:-1], default=_SHORTEST_BLOCK) >= _SHORTEST_BLOCK
 
 
 def joined(runs: Sequence[Run], md5: bytes) -> bytes:
@@ -138,19 +154,24 @@ def joined(runs: Sequence[Run], md5: bytes) -> bytes:
     Its blocks are of any size, which RFC 9639 asks of every decoder.
     """
     info = runs[0].stream.info
-    heads, bodies, blocks, old_crcs, changes = [], [], [], [], []
+    heads, bodies, changes = list[bytes](), list[bytes](), list[int]()
     sample = 0
-    for data, start, end, size in chain.from_iterable(run.frames() for run in runs):
-        body = start + 5 + _NUMBER_BYTES[data[start + 4]] + _MORE_BYTES[data[start + 2]]
-        head, change = _renumbered(data[start:body], sample)
-        heads.append(head)
-        bodies.append(data[body : end - 2])
-        old_crcs.append(data[end - 2] << 8 | data[end - 1])
-        changes.append(change)
-        blocks.append(size)
-        sample += size
+    for run in runs:
+        stream = run.stream
+        data, moved = stream.data, sample - run.samples[0]
+        frames = slice(run.first, run.last)
+        for (start, end), body, before in zip(
+            pairwise(run.bounds), stream.bodies[frames], stream.samples[frames], strict=True
+        ):
+            head, change = _renumbered(data[start:body], before + moved)
+            heads.append(head)
+            changes.append(change)
+            bodies.append(data[body : end - 2])
+        sample = moved + run.samples[1]
+    blocks = [size for run in runs for size in run.blocks]
     lengths = list(map(len, bodies))
-    crcs = (np.array(old_crcs, np.uint16) ^ _carried(changes, lengths)).astype(">u2").tobytes()
+    old_crcs = np.concatenate([run.stream.crcs[run.first : run.last] for run in runs])
+    crcs = (old_crcs ^ _carried(changes, lengths)).astype(">u2").tobytes()
     sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
     stream_head = (
         _MARK + _LAST,
@@ -161,8 +182,8 @@ def joined(runs: Sequence[Run], md5: bytes) -> bytes:
         (info.sample_rate_hz << 44 | info.bit_depth - 1 << 36 | sample).to_bytes(8),
         md5,
     )
-    frames = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
-    return b"".join((*stream_head, *chain.from_iterable(frames)))
+    parts = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
+    return b"".join((*stream_head, *chain.from_iterable(parts)))
 
 
 # ----------------------------------------------------------------------------- frame headers
@@ -177,19 +198,21 @@ def _after_metadata(data: bytes) -> int:
     return at
 
 
-def _block_size(data: bytes, start: int) -> int:
-    """How many samples the frame at `start` holds."""
-    code = data[start + 2] >> 4
-    if code not in _SIZE_BYTES:
-        return _BLOCK_SIZES[code]
-    at = start + 4 + _NUMBER_BYTES[data[start + 4]]
-    return int.from_bytes(data[at : at + _SIZE_BYTES[code]]) + 1
+def _block_sizes(data: bytes, values: NDArray[np.uint8], starts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """How many samples the frames hold that begin at `starts`. `values` are the bytes of `data`."""
+    codes = values[starts + 2] >> 4
+    sizes: NDArray[np.int64] = _BLOCK_SIZES[codes]
+    for frame in np.flatnonzero(sizes < 0).tolist():  # seldom more than the last
+        start = int(starts[frame])
+        at = start + 4 + int(_NUMBER_BYTES[data[start + 4]])
+        sizes[frame] = int.from_bytes(data[at : at - int(sizes[frame])]) + 1
+    return sizes
 
 
 @lru_cache(1 << 13)
 def _renumbered(head: bytes, sample: int) -> tuple[bytes, int]:
     """A frame's header in blocks of any size, from `sample` on, and how its CRC-16 differs from the old one's."""
-    rest = head[4 + _NUMBER_BYTES[head[4]] : -1]
+    rest = head[4 + int(_NUMBER_BYTES[head[4]]) : -1]
     new = _VARIABLE + head[2:4] + _number(sample) + rest
     new += bytes((_crc(new, _CRC8),))
     return new, _crc(head, _CRC16) ^ _crc(new, _CRC16)
@@ -214,8 +237,8 @@ def _number_bytes(first: int) -> int:
     return max(8 - (first ^ 0xFF).bit_length(), 1)
 
 
-_NUMBER_BYTES = tuple(map(_number_bytes, range(256)))
-_MORE_BYTES = tuple(_SIZE_BYTES.get(code >> 4, 0) + _RATE_BYTES.get(code & 15, 0) for code in range(256))
+_NUMBER_BYTES = np.array([_number_bytes(first) for first in range(256)])
+_MORE_BYTES = np.array([_SIZE_BYTES.get(code >> 4, 0) + _RATE_BYTES.get(code & 15, 0) for code in range(256)])
 
 
 # ----------------------------------------------------------------------------- checksums

@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pybase64
 
@@ -173,7 +174,11 @@ def _bits_per_sample(data: bytes, info: StreamInfo) -> list[float]:
     stream = Stream.find(data)
     if stream is None:
         return [8 * len(data) / info.samples]
-    return [8 * (end - start) / samples for _data, start, end, samples in Run.whole(stream).frames()]
+    frames = Run.whole(stream)
+    return [
+        8 * (end - start) / size
+        for (start, end), size in zip(pairwise(frames.bounds), frames.blocks, strict=True)
+    ]
 
 
 def _speech_s(bits: list[float], info: StreamInfo) -> float:
