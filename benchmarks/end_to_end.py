@@ -5,9 +5,9 @@
 
 Simulator (light, over TLS) and Postgres run on the same machine and take their share of its cores, but are not
 counted. Start-up is measured by a run of one tar and taken off, so that a clip's cost does not depend on how many
-there are. CPU times grow with what else the machine does, so the floor is measured right before and after, by two
-processes side by side, which keep both cores as busy as the run does. Their pace is what no program can exceed that
-sends these clips from this machine.
+there are. CPU times grow with what else the machine does, so the floor is measured right before and after, with the
+same latency, by two processes side by side, which keep both cores as busy as the run does. Their pace is what no
+program can exceed that sends these clips from this machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from benchmarks.setting import (
     machine,
     save,
     scratch_folder,
-    set_latency,
     setting,
 )
 from lipika.config import Settings
@@ -39,9 +38,11 @@ CLIPS = 6000
 LATENCIES_S = (2.0, 8.0)
 _OTHER_FORMATS_SHARE = 6  # of the clips: they take so much longer
 _SEGMENTS = 40
-_FLOOR_S = 6.0  # each time
-_FLOOR_TARS = 2  # round and round
-_FLOOR_LATENCY_S = 0.25
+_FLOOR_S = 12.0  # each time
+_FLOOR_TARS = 8  # round and round
+_FLOOR_CLIPS_PER_S = (
+    160  # of one process at most: by Little's law so many are in flight for each second of latency
+)
 _DISTINCT = 16  # tars; the others are the same under other names
 
 SETTINGS = {"MAX_VIDEOS": 512, "MAX_BUFFER_MB": 2048}
@@ -99,21 +100,20 @@ def _other_formats() -> list[str]:
 async def _measure(folder: Path, tar_files: Sequence[Path], latency_s: float, send_format: str) -> EndToEnd:
     load_before = os.getloadavg()[0]
     given = {**SETTINGS, "SEND_FORMAT": send_format}
-    async with setting(folder, latency_s=_FLOOR_LATENCY_S) as place:
-        before = await _floor(place, tar_files)
-        await set_latency(place, latency_s)
+    async with setting(folder, latency_s=latency_s) as place:
+        before = await _floor(place, tar_files, latency_s)
         small = await lipika_run(place, tar_files[:1], folder / "out", **given)
         ran = await lipika_run(place, tar_files[1:], folder / "out", **given)
-        await set_latency(place, _FLOOR_LATENCY_S)
-        after = await _floor(place, tar_files)
+        after = await _floor(place, tar_files, latency_s)
     shutil.rmtree(folder / "out")
     floor = _Floor((before.cpu_ms + after.cpu_ms) / 2, (before.clips_per_minute + after.clips_per_minute) / 2)
     return _result(latency_s, send_format, small, ran, floor, machine(load_before))
 
 
-async def _floor(place: Setting, tar_files: Sequence[Path]) -> _Floor:
+async def _floor(place: Setting, tar_files: Sequence[Path], latency_s: float) -> _Floor:
     """Two floors side by side."""
-    arguments = (place.simulator.url, _FLOOR_S, *tar_files[:_FLOOR_TARS])
+    in_flight = round(_FLOOR_CLIPS_PER_S * latency_s)
+    arguments = (place.simulator.url, _FLOOR_S, in_flight, *tar_files[:_FLOOR_TARS])
     told = await asyncio.gather(
         *(
             in_child(

@@ -91,9 +91,9 @@ def _end_to_end() -> str:
 `lipika run` over tars of 40 segments of 8 s, from the archives to the stored result archives, with Postgres. CPU is
 user and system time of the command and its children, per clip, without that of a run over one tar (mostly start-up:
 {runs[0].start_s:.1f} s); by process it includes the start. "Steady" is the pace of answers between the first and the
-last quarter. The floor is measured before and after by two processes side by side, which keep both cores as busy as
-the run does; its clips per minute are those of both together, flat out, with the same simulator beside them: what
-no program can exceed that sends these clips from this machine.
+last quarter. The floor is measured before and after with the same latency, by two processes side by side, which keep
+both cores as busy as the run does; its clips per minute are those of both together, flat out, with the same simulator
+beside them: what no program can exceed that sends these clips from this machine.
 {where(runs[0].machine)}
 """
     sustained = read("sustained", list[end_to_end.EndToEnd])

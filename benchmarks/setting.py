@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -50,20 +49,6 @@ class Setting:
 
     def child_environment(self, **more: object) -> dict[str, str]:
         return {**self.environment, **{name: str(value) for name, value in more.items()}}
-
-
-async def set_latency(place: Setting, seconds: float) -> None:
-    """Change how long the simulator takes to answer, in the median."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(
-            f"{place.simulator.url}/control/latency",
-            data=orjson.dumps({"median_s": seconds}),
-            ssl=False,
-            raise_for_status=True,
-        ),
-    ):
-        return
 
 
 @contextmanager
