@@ -29,7 +29,7 @@ from lipika.models import ClaimedVideo, ClipResult, NewVideo
 from lipika.partials import Partials
 from lipika.routes import unlimited
 from lipika.sink import ResultSink, SinkLimits
-from lipika.storage import Store, StoreSettings
+from lipika.storage import ObjectReader, Store, StoreSettings
 from test_results import clip, result
 
 
@@ -487,3 +487,44 @@ async def test_the_main_path_still_makes_whole_archives(stage: Stage) -> None:
     await stage.work()
     assert [len(results_of(tar)) for tar in stage.out.glob("*.tar")] == [6, 6, 6]
     assert stage.parts() == []
+
+
+async def test_no_more_archives_are_open_than_may_be_read(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many videos are held: each open archive holds its range of bytes in memory."""
+    reading: set[ObjectReader] = set()
+    most = 0
+    opened, closed = Store.open_read, ObjectReader.close
+
+    def open_read(store: Store, key: str) -> ObjectReader:
+        nonlocal most
+        reader = opened(store, key)
+        reading.add(reader)
+        most = max(most, len(reading))
+        return reader
+
+    def close(reader: ObjectReader) -> None:
+        reading.discard(reader)
+        closed(reader)
+
+    monkeypatch.setattr(Store, "open_read", open_read)
+    monkeypatch.setattr(ObjectReader, "close", close)
+    await stage.queue(12, 3)
+    change(stage.database_url, "update video_queue set language = 'hi'")  # or their metadata is read first
+    async with stage.worker(worker_processes=0) as found:
+        found.worker._ports.tools.polishers.readers = asyncio.Semaphore(3)
+        held = 0
+
+        async def look() -> None:
+            nonlocal held
+            while True:
+                held = max(held, found.worker.held)
+                await asyncio.sleep(0)
+
+        looking = asyncio.create_task(look())
+        tally = await found.worker.run(until_empty=True)
+        looking.cancel()
+    assert tally.done == 12
+    assert held > 3, "or the test shows nothing"
+    assert (most, len(reading)) == (3, 0)
