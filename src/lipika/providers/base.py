@@ -128,6 +128,23 @@ class Reading:
     model_version: str = ""
 
 
+_KEEPALIVE_S = 60.0
+
+
+class _LastUsedFirst(aiohttp.TCPConnector):
+    """Takes the connection that was used last, so that what a rush has left behind grows old and is closed.
+
+    aiohttp takes the one that has waited longest: then all are used in turn, none is ever idle for long, and the most
+    there ever were stay for good, 0.6 MB each.
+    """
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        super()._release(key, protocol, should_close=should_close)
+        idle = self._conns.get(key)
+        if idle and idle[-1][0] is protocol:
+            idle.rotate(1)
+
+
 class HttpProvider(BaseProvider):
     """The half that every HTTP provider shares: one aiohttp session, one POST, transport errors as failures.
 
@@ -162,7 +179,7 @@ class HttpProvider(BaseProvider):
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=_LastUsedFirst(limit=0, keepalive_timeout=_KEEPALIVE_S),
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(
                 total=self._options.timeout_s, sock_connect=self._options.connect_timeout_s
