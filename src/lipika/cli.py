@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from lipika import __version__
 from lipika.cli_align import add_to as add_align_command
+from lipika.cli_budget import budget_commands
 from lipika.cli_canary import add_to as add_canary_commands
 from lipika.cli_dashboard import add_to as add_dashboard_command
 from lipika.cli_deploy import deploy_commands
@@ -45,11 +46,6 @@ app = typer.Typer(
 )
 db_app = typer.Typer(help="The database: what is there, and migrations.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
-budget_app = typer.Typer(
-    help="What the whole fleet may use of a provider; workers follow within five seconds.",
-    no_args_is_help=True,
-)
-app.add_typer(budget_app, name="budget")
 
 err = Console(stderr=True, highlight=False)
 out = open_console()
@@ -294,149 +290,6 @@ def worker(
         raise typer.Exit(1)
 
 
-@budget_app.command("show")
-def budget_show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Limits of each provider, and what has been spent."""
-    budgets, spent = _run(lambda: _budgets(data_dir))
-    if as_json:
-        _print_json({"budgets": budgets, "spent": spent})
-    else:
-        _print_budgets(budgets, spent)
-
-
-async def _budgets(data_dir: Path | None) -> tuple[Sequence[Any], Sequence[Any]]:
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.budgets import Budgets
-    from lipika.db.reservations import Reservations
-
-    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-        return await Budgets(database).show(), await Reservations(database).spent()
-
-
-def _print_budgets(budgets: Sequence[Any], spent: Sequence[Any]) -> None:
-    if not budgets:
-        out.print("Budgets: none set, so nothing is limited (lipika budget set aistudio --rpm 18000)")
-        return
-    used = {(row.provider, row.project): row for row in spent}
-    table = Table(
-        "provider", "RPM", "TPM", "$ per 10 min", "$ per day", "$ in all", "spent today", "spent", ""
-    )
-    for row in budgets:
-        usage = used.get((row.provider, row.project))
-        table.add_row(
-            f"{row.provider} {row.project}".strip(),
-            *(
-                "no limit" if limit is None else f"{limit:,}"
-                for limit in (
-                    row.requests_per_minute,
-                    row.tokens_per_minute,
-                    row.spend_10min_usd,
-                    row.spend_day_usd,
-                    row.spend_total_usd,
-                )
-            ),
-            f"{usage.usd_today:.4f}" if usage else "0",
-            f"{usage.usd_total:.4f}" if usage else "0",
-            f"PAUSED: {row.pause_reason}" if row.paused else "",
-        )
-    out.print(table)
-
-
-@budget_app.command("set")
-def budget_set(
-    provider: Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)],
-    rpm: Annotated[str | None, typer.Option(help="Requests a minute, or `none`.")] = None,
-    tpm: Annotated[str | None, typer.Option(help="Prompt tokens a minute, or `none`.")] = None,
-    usd_10min: Annotated[str | None, typer.Option(help="Dollars per rolling ten minutes, or `none`.")] = None,
-    usd_day: Annotated[str | None, typer.Option(help="Dollars per UTC day, or `none`.")] = None,
-    usd_total: Annotated[str | None, typer.Option(help="Dollars in all: the cap, or `none`.")] = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Set some limits; the others stay. Example: lipika budget set aistudio --rpm 18000 --usd-total 90000"""
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.budgets import Budgets
-
-    changes = {
-        "requests_per_minute": _limit("--rpm", rpm, int),
-        "tokens_per_minute": _limit("--tpm", tpm, int),
-        "spend_10min_usd": _limit("--usd-10min", usd_10min, float),
-        "spend_day_usd": _limit("--usd-day", usd_day, float),
-        "spend_total_usd": _limit("--usd-total", usd_total, float),
-    }
-
-    async def job() -> None:
-        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-            await Budgets(database).change(
-                _known_provider(provider),
-                {key: value for key, value in changes.items() if value is not _KEEP},
-            )
-
-    _run(job)
-    budget_show(data_dir)
-
-
-@budget_app.command("pause")
-def budget_pause(
-    provider: Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Shown wherever somebody asks why.")] = "paused by hand",
-    data_dir: DataDir = None,
-) -> None:
-    """Tell the fleet to send nothing to a provider; answers in flight still come back."""
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.budgets import Budgets
-
-    async def job() -> None:
-        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-            await Budgets(database).pause(_known_provider(provider), reason)
-
-    _run(job)
-    out.print(f"{provider} is paused: {reason}")
-
-
-@budget_app.command("resume")
-def budget_resume(
-    provider: Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)],
-    data_dir: DataDir = None,
-) -> None:
-    """Let the fleet send to a provider again."""
-    from lipika.app import open_database
-    from lipika.config import load_settings
-    from lipika.db.budgets import Budgets
-
-    async def job() -> bool:
-        async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-            return await Budgets(database).resume(_known_provider(provider))
-
-    out.print(f"{provider} is resumed" if _run(job) else f"{provider} was not paused")
-
-
-_KEEP = object()
-
-
-def _limit(name: str, text: str | None, kind: Callable[[str], float]) -> object:
-    """A limit as given: a number, None for `none`, _KEEP when it was not given."""
-    if text is None:
-        return _KEEP
-    if text.strip().lower() == "none":
-        return None
-    try:
-        value = kind(text.replace("_", "").replace(",", ""))
-    except ValueError:
-        value = -1
-    if not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"{text!r} is neither a number of at least 0 nor `none`", param_hint=name)
-    return value
-
-
-def _known_provider(name: str) -> str:
-    if name not in {provider.value for provider in Provider}:
-        raise UsageError(f"{name!r} is no provider: aistudio, openrouter or simulator")
-    return name
-
-
 # ----------------------------------------------------------------------------- plumbing
 
 
@@ -530,6 +383,7 @@ def _and_parts(count: int) -> str:
     return f" (and {count:,} parts of others)" if count else ""
 
 
+app.add_typer(budget_commands(_run), name="budget")
 app.add_typer(queue_commands(_run), name="queue")
 app.add_typer(deploy_commands(_run), name="deploy")
 add_validation_commands(app, _run)
