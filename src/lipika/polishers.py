@@ -19,7 +19,7 @@ from lipika.errors import SegmentError
 from lipika.log import get_logger
 from lipika.models import Discard, SendFormat
 from lipika.polish import PolishedSegment, polish_segment
-from lipika.shelf import Shelf, Side, answered, keep_here
+from lipika.shared import SharedPlaces, Side, answered, keep_here
 from lipika.spread import executor
 from lipika.tars import BadMember, Member
 
@@ -145,31 +145,31 @@ class _Crew:
     """
 
     def __init__(self, processes: int, places: int) -> None:
-        self._shelf = Shelf(places, _HALF_PLACE_BYTES) if Shelf.possible() else None
-        self._free = deque(range(places if self._shelf else 0))
-        self._pool = executor(processes, partial(keep_here, self._shelf) if self._shelf else None)
+        self._shared = SharedPlaces(places, _HALF_PLACE_BYTES) if SharedPlaces.possible() else None
+        self._free = deque(range(places if self._shared else 0))
+        self._pool = executor(processes, partial(keep_here, self._shared) if self._shared else None)
 
     async def do(self, work: Work, members: Members) -> list[PolishedSegment]:
         """Raises BrokenExecutor when a process dies."""
-        if self._shelf is None or not self._free:  # a place is taken until its work ends, cancelled or not
+        if self._shared is None or not self._free:  # a place is taken until its work ends, cancelled or not
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, members)
         place = self._free.popleft()
         try:
-            message = self._shelf.put(place, Side.QUESTION, members)
+            message = self._shared.put(place, Side.QUESTION, members)
             answer = self._pool.submit(answered, work, place, message)
         except BaseException:
             self._free.append(place)
             raise
         try:
-            outcome: list[PolishedSegment] = self._shelf.take(await asyncio.wrap_future(answer))
+            outcome: list[PolishedSegment] = self._shared.take(await asyncio.wrap_future(answer))
         finally:
             answer.add_done_callback(lambda _answer: self._free.append(place))
         return outcome
 
     async def close(self) -> None:
         await _closed(self._pool)
-        if self._shelf is not None:
-            self._shelf.close()
+        if self._shared is not None:
+            self._shared.close()
 
 
 async def _closed(pool: Executor) -> None:

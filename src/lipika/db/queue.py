@@ -162,19 +162,15 @@ class Queue:
 
     async def progress(self, claim: ClaimedVideo, accounting: Accounting) -> None:
         """Write the counters as they stand. Raises LeaseLost."""
-        await self._owned("progress", claim, _counters(accounting))
+        if await self.progress_of_many([(claim, accounting)]) != 1:
+            raise _lost(claim)
 
     async def progress_of_many(self, videos: Iterable[tuple[ClaimedVideo, Accounting]]) -> int:
-        """Write the counters of several videos as they stand; returns how many are still the caller's."""
-        rows = [
-            {**_token(claim), **_counters(each), "discard_reasons": each.discard_reasons}
-            for claim, each in videos
-        ]
-        return (
-            await self._database.execute(_QUERIES["progress_of_many"], {"videos": to_json(rows)})
-            if rows
-            else 0
-        )
+        """Write the counters of several videos in one statement; returns how many are still the caller's."""
+        rows = [{**_token(claim), **_counters(accounting)} for claim, accounting in videos]
+        if not rows:
+            return 0
+        return await self._database.execute(_QUERIES["progress"], {"videos": to_json(rows)})
 
     async def finish(
         self, claim: ClaimedVideo, accounting: Accounting, *, output_bytes: int, output_digest: str
@@ -185,8 +181,9 @@ class Queue:
             LeaseLost: another worker owns the video; nothing was changed.
             DatabaseError: the accounting does not add up.
         """
+        counters = {**_counters(accounting), "discard_reasons": to_json(accounting.discard_reasons)}
         output = {"output_bytes": output_bytes, "output_digest": output_digest}
-        await self._owned("finish", claim, {**_counters(accounting), **output})
+        await self._owned("finish", claim, {**counters, **output})
 
     async def fail(self, claim: ClaimedVideo, code: str, message: str, *, retry: bool) -> VideoStatus:
         """Give a video up. Returns `pending` if `retry` and an attempt is left, else `failed`. Raises LeaseLost."""
@@ -266,7 +263,7 @@ def _counters(accounting: Accounting) -> Params:
         "transcribed": accounting.transcribed,
         "no_speech": accounting.no_speech,
         "failed": accounting.failed,
-        "discard_reasons": to_json(accounting.discard_reasons),
+        "discard_reasons": accounting.discard_reasons,
     }
 
 

@@ -97,16 +97,8 @@ update video_queue set status = 'processing'
 where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
 
 -- name: progress
--- Touches no indexed column: a heap-only update, as often as one likes.
-update video_queue
-set segment_count = %(segments)s, segments_polished = %(segments_polished)s,
-  segments_discarded = %(segments_discarded)s, parts_discarded = %(parts_discarded)s, clip_count = %(clips)s,
-  segments_transcribed = %(transcribed)s, segments_no_speech = %(no_speech)s, segments_failed = %(failed)s,
-  discard_reasons = %(discard_reasons)s::jsonb
-where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
-
--- name: progress_of_many
--- The same for all videos of a worker in one statement; those it has lost are passed over.
+-- The counters of any number of videos; those that are no longer the caller's are passed over. Touches no indexed
+-- column: a heap-only update, as often as one likes.
 update video_queue q
 set segment_count = n.segments, segments_polished = n.segments_polished,
   segments_discarded = n.segments_discarded, parts_discarded = n.parts_discarded, clip_count = n.clips,

@@ -1,7 +1,8 @@
 """Memory that processes share, for what is too large to go through a pipe: a clip crosses by one copy, not by four.
 
 Measured with handfuls of eight clips of 125 KB, there and back: 0.14 ms of CPU a clip, 0.87 through the pipes of a
-process pool. Only Linux has memory of this kind; elsewhere everything takes the pipe.
+process pool. Not `multiprocessing.shared_memory`: its segments have names, outlive a process that is killed, and lie
+in /dev/shm, of which a container has 64 MB. Only Linux has memory without a name; elsewhere all takes the pipe.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Handle(Protocol):
     def detach(self) -> int: ...
 
 
-class Shelf:
+class SharedPlaces:
     """So many places of `2 * half_bytes` each. It may be handed to a process only while that is started.
 
     A place belongs to one question and its answer at a time; that is for the caller to see to. Pages that nothing was
@@ -46,27 +47,19 @@ class Shelf:
     def __init__(self, places: int, half_bytes: int) -> None:
         self.places = places
         self._half_bytes = half_bytes
-        self._open(os.memfd_create("lipika-shelf"))
-        os.ftruncate(self._fd, self._size)
+        fd = os.memfd_create("lipika-places")
+        os.ftruncate(fd, 2 * places * half_bytes)
+        self._open(fd)
 
     @staticmethod
     def possible() -> bool:
         """Whether this system has such memory."""
         return hasattr(os, "memfd_create")
 
-    @property
-    def _size(self) -> int:
-        return 2 * self.places * self._half_bytes
-
     def _open(self, fd: int) -> None:
         self._fd = fd
         self._let_go = weakref.finalize(self, os.close, fd)
-        self._memory: mmap.mmap | None = None
-
-    def _mapped(self) -> mmap.mmap:
-        if self._memory is None:
-            self._memory = mmap.mmap(self._fd, self._size)
-        return self._memory
+        self._memory = mmap.mmap(fd, 2 * self.places * self._half_bytes)
 
     def __getstate__(self) -> tuple[int, int, object]:
         return self.places, self._half_bytes, reduction.DupFd(self._fd)
@@ -77,20 +70,19 @@ class Shelf:
 
     def close(self) -> None:
         """Give the memory back; processes that have it keep it until they end."""
-        if self._memory is not None:
-            self._memory.close()
+        self._memory.close()
         self._let_go()
 
     def put(self, place: int, side: Side, thing: object) -> bytes:
         """Put the large parts of `thing` there; returns the message that stands for the whole."""
         message = io.BytesIO()
         start = (2 * place + side) * self._half_bytes
-        _Putter(message, self._mapped(), start, start + self._half_bytes).dump(thing)
+        _Putter(message, self._memory, start, start + self._half_bytes).dump(thing)
         return message.getvalue()
 
     def take(self, message: bytes) -> Any:
         """The thing a message stands for. What is the same object there is the same object here."""
-        return _Taker(io.BytesIO(message), self._mapped()).load()
+        return _Taker(io.BytesIO(message), self._memory).load()
 
 
 class _Putter(pickle.Pickler):
@@ -100,17 +92,18 @@ class _Putter(pickle.Pickler):
         super().__init__(message, pickle.HIGHEST_PROTOCOL)
         self._memory = memory
         self._free, self._end = start, end
-        self._put: dict[int, tuple[int, int]] = {}
+        self._put: dict[int, tuple[tuple[int, int], bytes]] = {}  # the bytes too, or an id might come again
 
     def persistent_id(self, thing: Any) -> tuple[int, int] | None:
         if type(thing) is not bytes or len(thing) < WORTH_SHARING:
             return None
-        span = self._put.get(id(thing))
-        if span is None and len(thing) <= self._end - self._free:
-            span = self._put[id(thing)] = (self._free, len(thing))
+        if id(thing) not in self._put:
+            if len(thing) > self._end - self._free:
+                return None
+            self._put[id(thing)] = (self._free, len(thing)), thing
             self._memory[self._free : self._free + len(thing)] = thing
             self._free += len(thing)
-        return span
+        return self._put[id(thing)][0]
 
 
 class _Taker(pickle.Unpickler):
@@ -126,15 +119,15 @@ class _Taker(pickle.Unpickler):
         return self._taken[span]
 
 
-_here: list[Shelf] = []
+_here: list[SharedPlaces] = []
 
 
-def keep_here(shelf: Shelf) -> None:
+def keep_here(shared: SharedPlaces) -> None:
     """In a new process: what `answered` works with."""
-    _here[:] = [shelf]
+    _here[:] = [shared]
 
 
 def answered(work: Callable[[T], U], place: int, message: bytes) -> bytes:
     """In that process: take the question, do the work, put the answer beside it; returns its message."""
-    (shelf,) = _here
-    return shelf.put(place, Side.ANSWER, work(cast("T", shelf.take(message))))
+    (shared,) = _here
+    return shared.put(place, Side.ANSWER, work(cast("T", shared.take(message))))
