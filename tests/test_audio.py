@@ -19,16 +19,18 @@ from numpy.typing import NDArray
 from lipika.audio import (
     MAX_SEGMENT_SECONDS,
     Audio,
-    dbfs,
     decode,
     encode_flac,
-    energy,
-    measure,
-    power_of,
     to_ms,
     to_sent,
 )
 from lipika.errors import SegmentError
+from lipika.levels import (
+    dbfs,
+    energy,
+    measure,
+    power_of,
+)
 
 STREAMINFO_RATE_TO_TOTAL = slice(18, 26)  # bytes of the FLAC header: 20 bits rate ... 36 bits total frames
 

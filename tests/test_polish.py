@@ -18,8 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lipika.audio import Audio, Samples, decode, encode_flac, power_of
+from lipika.audio import Audio, Samples, decode, encode_flac
 from lipika.errors import SegmentError
+from lipika.levels import power_of
 from lipika.models import PolishedClip, SegmentName, SendFormat
 from lipika.polish import (
     CUT_AFTER_MS,

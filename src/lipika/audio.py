@@ -1,4 +1,4 @@
-"""Decode, encode, resample and measure audio: the only place that touches a codec. Pure and thread-safe.
+"""Decode, encode and resample audio: the only place that touches a codec. Pure and thread-safe.
 
 Samples are mono integers, left-justified as libsndfile gives them: int16 for 8- and 16-bit audio, int32 for
 24-bit. libsndfile works on a file descriptor in memory, never on a Python file object, whose callbacks would
@@ -10,24 +10,21 @@ Plain FLAC is decoded by dr_flac where it is at hand, in half the time: the same
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import soundfile
 import soxr
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lipika.errors import SegmentError
 from lipika.flac import Run, Stream, StreamInfo, joinable, joined
-from lipika.models import AudioFacts
 
 try:
     from _miniaudio import ffi, lib
@@ -50,8 +47,6 @@ MAX_CHANNELS = 8
 # to encode and decode for 1 to 3 % less size.
 FLAC_COMPRESSION = 0.0
 
-FLOOR_DBFS = -100.0  # stands for digital silence
-
 _WRITE_FRAMES = 1 << 16  # at a time: libsndfile keeps what it gives to Vorbis on the stack
 _BLOCK_VALUES = 1 << 21  # decoded at a time, over all channels: memory follows the audio, not its header
 _FRAMES_UNKNOWN = 1 << 62  # libsndfile reports more than this for a stream whose header states no length
@@ -62,12 +57,6 @@ _FLOAT_DEPTHS = {
 }  # every other coding (Vorbis, Opus, MP3, A-law ...) has 16 bits or less
 _FLAC_SUBTYPES = {8: "PCM_S8", 16: "PCM_16", 24: "PCM_24"}
 _MAGICS = (b"fLaC", b"RIFF", b"RF64", b"OggS", b"ID3")
-
-SNR_FRAME_MS = 30
-_SPECTRUM_FRAMES = 32  # spread evenly over the clip
-_SPECTRUM_FRAME = 512  # samples: 31 Hz apart at 16 kHz, 94 Hz at 48 kHz
-_BANDWIDTH_DB = 50.0
-_POWER_CHUNK = 1 << 16  # samples turned into float64 at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,16 +75,6 @@ class Audio:
 def to_ms(frames: int, rate_hz: int) -> int:
     """Frames as the nearest millisecond, halves up."""
     return (frames * 2_000 + rate_hz) // (2 * rate_hz)
-
-
-def dbfs(power: float) -> float:
-    """Mean square in 16-bit units as dB below full scale, never under `FLOOR_DBFS`."""
-    return max(10 * math.log10(power / 32_768**2), FLOOR_DBFS) if power > 0 else FLOOR_DBFS
-
-
-def power_of(level_dbfs: float) -> float:
-    """The inverse of `dbfs`."""
-    return float(10 ** (level_dbfs / 10) * 32_768**2)
 
 
 # ----------------------------------------------------------------------------- decode and encode
@@ -325,82 +304,3 @@ def _mix(block: Samples, depth: int) -> Samples:
         total += block[:, channel] >> unused_bits
     mean: NDArray[np.int64] = (total + channels // 2) // channels << unused_bits
     return mean.astype(block.dtype)
-
-
-# ----------------------------------------------------------------------------- measure
-
-
-def top16(samples: Samples) -> NDArray[np.int16]:
-    """The upper 16 bits: all that levels need, and small enough for exact sums of squares."""
-    if samples.dtype == np.int16:
-        return samples.astype(np.int16, copy=False)
-    return (samples >> 16).astype(np.int16)
-
-
-def energy(samples: NDArray[np.int16], mean: int, size: int) -> NDArray[np.int64]:
-    """Sum of squares around `mean` in consecutive frames of `size` samples; a rest is left out.
-
-    Exact, so that it is the same on every machine: float64 holds sums of 2**20 squares of 17-bit differences.
-    """
-    count = len(samples) // size
-    sums = np.empty(count, np.int64)
-    step = max(1, _POWER_CHUNK // size)
-    for first in range(0, count, step):
-        chunk = samples[first * size : min(first + step, count) * size].astype(np.float64).reshape(-1, size)
-        chunk -= mean
-        sums[first : first + step] = np.einsum("ij,ij->i", chunk, chunk)
-    return sums
-
-
-def mean_level(samples: NDArray[np.int16]) -> int:
-    """The DC offset, to the nearest integer."""
-    return round(int(samples.sum(dtype=np.int64)) / len(samples))
-
-
-def measure(audio: Audio, speech_ms: int, power: NDArray[np.float64] | None = None) -> AudioFacts:
-    """Facts of a clip before padding; at least 30 ms long. RMS, SNR and bandwidth leave the DC offset out.
-
-    `power` are the mean squares of its frames of 30 ms, where they are known already.
-    """
-    samples = top16(audio.samples)
-    mean = mean_level(samples)
-    if power is None:
-        frame = audio.sample_rate_hz * SNR_FRAME_MS // 1_000
-        power = energy(samples, mean, frame) / frame
-    ordered = np.sort(power)
-    quiet, loud = (float(ordered[int(share * (len(power) - 1))]) for share in (0.1, 0.9))
-    peak = max(-int(samples.min()), int(samples.max()))
-    return AudioFacts(
-        speech_ms=speech_ms,
-        rms_dbfs=round(dbfs(float(power.mean())), 2),
-        peak_dbfs=round(dbfs(float(peak**2)), 2),
-        snr_db=round(dbfs(loud) - dbfs(quiet), 2),
-        clipped_share=_clipped_share(samples, peak, audio.bit_depth),
-        bandwidth_hz=_bandwidth_hz(samples, mean, audio.sample_rate_hz),
-    )
-
-
-def _clipped_share(samples: NDArray[np.int16], peak: int, bit_depth: int) -> float:
-    """Share of samples at the largest or smallest value of the bit depth."""
-    largest = 0x7F00 if bit_depth == 8 else 0x7FFF
-    if peak < largest:
-        return 0.0
-    clipped = np.count_nonzero(samples >= largest) + np.count_nonzero(samples == -0x8000)
-    return round(clipped / len(samples), 6)
-
-
-def _bandwidth_hz(samples: NDArray[np.int16], mean: int, rate_hz: int) -> int:
-    """Highest frequency of the mean spectrum within 50 dB of its peak; 0 for silence."""
-    window = _hann(min(_SPECTRUM_FRAME, len(samples)))
-    step = max(1, (len(samples) - len(window)) // (_SPECTRUM_FRAMES - 1))
-    frames = sliding_window_view(samples, len(window))[::step][:_SPECTRUM_FRAMES].astype(np.float32)
-    spectrum = np.fft.rfft((frames - mean) * window)
-    parts = spectrum.view(np.float32)  # real and imaginary in turn
-    power = np.einsum("ij,ij->j", parts, parts).reshape(-1, 2).sum(axis=1)
-    within = np.flatnonzero(power >= power.max() * 10 ** (-_BANDWIDTH_DB / 10))
-    return int(within[-1]) * rate_hz // len(window) if power.any() else 0
-
-
-@cache
-def _hann(size: int) -> NDArray[np.float32]:
-    return np.hanning(size).astype(np.float32)

@@ -20,24 +20,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipika.audio import (
-    SNR_FRAME_MS,
     Audio,
     Samples,
-    dbfs,
     decode,
     encode_flac,
     encode_ogg,
     encode_padded,
+    to_ms,
+    to_sent,
+)
+from lipika.errors import SegmentError
+from lipika.flac import Stream
+from lipika.levels import (
+    SNR_FRAME_MS,
+    dbfs,
     energy,
     mean_level,
     measure,
     power_of,
-    to_ms,
-    to_sent,
     top16,
 )
-from lipika.errors import SegmentError
-from lipika.flac import Stream
 from lipika.models import Clip, Discard, PolishedClip, SegmentName, SendFormat
 
 TRIMMER_VERSION = "2"  # raise it with every change that can alter a clip
