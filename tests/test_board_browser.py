@@ -94,7 +94,7 @@ async def run(database_url_of_module: str, tmp_path_factory: pytest.TempPathFact
             )
         worker = await _worker(stage)
         try:
-            await until(lambda: _ended(url) == 6, seconds=60)
+            await until(lambda: _ended(url) == 6 and _counted(url), seconds=60)
             async with (
                 a_board(url, output_url=str(stage.out), live_s=LIVE_S) as board_url,
                 async_playwright() as playwright,
@@ -127,6 +127,16 @@ async def _worker(stage: Stage) -> asyncio.subprocess.Process:
 
 def _ended(url: str) -> int:
     return len(rows(url, "select 1 from video_queue where status in ('done', 'failed')"))
+
+
+def _counted(url: str) -> bool:
+    """Whether the ledger and the worker's row have what the batches have: each is told on a beat of its own."""
+    ((spent, cost, started, sent),) = rows(
+        url,
+        "select (select sum(usd) from provider_spend) s, (select sum(cost_usd) from transcription_batches) c,"
+        " (select sum(total_segments_sent) from workers) t, (select sum(segments_sent) from transcription_batches) b",
+    )
+    return bool(spent and cost) and spent == pytest.approx(cost) and started == sent
 
 
 def _number(text: str) -> float:
