@@ -16,7 +16,7 @@ from lipika.capabilities import Capabilities
 from lipika.errors import Unavailable
 from lipika.limits import GUESS_MARGIN, AdaptiveConcurrency, Gate, RateMeter
 from lipika.models import Failure, FailureKind, Usage
-from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_usage
+from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
 
 _PACIFIC_STANDARD = timezone(timedelta(hours=-8))
 _SPEND_PARK_S = 600.0
@@ -80,7 +80,8 @@ class Permit:
 
     launched_at: float
     slot: _Slot
-    tokens: float  # guess for this very request, for the live figures
+    plain_tokens: int  # of this very request's prompt, by arithmetic alone
+    tokens: float  # ... corrected by what was metered, for the live figures
 
 
 class Route:
@@ -141,9 +142,10 @@ class Route:
         self.gate.launched()
         self.in_flight += 1
         self.rpm.add(1, now)
-        tokens = self._estimate.tokens(request)
+        plain = estimate_prompt(request, self.capabilities.audio_tokens_per_second)
+        tokens = self._estimate.tokens(plain)
         self.tpm.add(tokens, now)
-        return Permit(now, slot, tokens)
+        return Permit(now, slot, plain, tokens)
 
     def may_ask(self, now: float) -> bool:
         """Whether the ledger may be asked at all now: not while a question is out, nor too often."""
@@ -224,7 +226,7 @@ class Route:
         if usage.prompt:
             self.tpm.add(usage.prompt - permit.tokens, now)
         if usage.prompt and response.failure is None:  # what failed may have been estimated itself
-            self._estimate.learn(response.request, usage, cost)
+            self._estimate.learn(permit.plain_tokens, usage.prompt, cost)
         if response.failure is None:
             self._on_good_sign(permit, now)
         else:
@@ -343,14 +345,13 @@ class _Estimate:
     """
 
     def __init__(self, capabilities: Capabilities):
-        self._rate = capabilities.audio_tokens_per_second
         self._price = capabilities
         self._ratio = 1.0  # metered prompt tokens over the arithmetic
         self._tokens = 0.0
         self._usd = 0.0
 
-    def tokens(self, request: TranscriptionRequest) -> float:
-        return estimate_usage(request, "", self._rate).prompt * self._ratio * 1.02
+    def tokens(self, plain_tokens: int) -> float:
+        return plain_tokens * self._ratio * 1.02
 
     @property
     def tokens_each(self) -> float:
@@ -364,10 +365,9 @@ class _Estimate:
             Usage(prompt=700, prompt_text=450, prompt_audio=250, output=_FIRST_GUESS_OUTPUT_TOKENS)
         )
 
-    def learn(self, request: TranscriptionRequest, usage: Usage, cost: float) -> None:
-        plain = estimate_usage(request, "", self._rate).prompt
-        self._ratio += 0.05 * (usage.prompt / max(plain, 1) - self._ratio)
-        self._tokens += (usage.prompt - self._tokens) * (0.05 if self._tokens else 1.0)
+    def learn(self, plain_tokens: int, metered_tokens: int, cost: float) -> None:
+        self._ratio += 0.05 * (metered_tokens / max(plain_tokens, 1) - self._ratio)
+        self._tokens += (metered_tokens - self._tokens) * (0.05 if self._tokens else 1.0)
         self._usd += (cost - self._usd) * (0.05 if self._usd else 1.0)
 
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import (
     BaseModel,
@@ -110,6 +110,13 @@ class _AnswerModel(BaseModel):
 
 
 FIELDS = tuple(_AnswerModel.model_fields)
+_FIELDS = set(FIELDS)
+_VOCABULARIES = tuple(
+    (name, frozenset(one.values))
+    for name, field in _AnswerModel.model_fields.items()
+    for one in field.metadata
+    if isinstance(one, _OneOf)
+)
 
 
 def response_schema() -> dict[str, Any]:
@@ -148,20 +155,30 @@ def parse_answer(text: str) -> Answer | Failure:
     fenced = _FENCE.match(body)
     try:
         held = json.loads(fenced[1], **_READING) if fenced else _DECODER.decode(body)
-        model = _AnswerModel.model_validate(held)
+        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(held)))
     except ValidationError as error:
         return _malformed(_first_problem(error))
     except (ValueError, RecursionError) as error:
         return _malformed(f"not the JSON asked for: {error}")
-    texts = model.transcription + model.tagged + model.speaker_accent
+    transcription = fields["transcription"]
+    texts = transcription + fields["tagged"] + fields["speaker_accent"]
     if not texts.isprintable() and _UNSTORABLE.search(texts):
         return _malformed("text with a NUL or half of a surrogate pair, which cannot be stored as UTF-8")
-    if not model.transcription.strip():
+    if not transcription.strip():
         return Failure(FailureKind.EMPTY, "the transcription is empty")
-    fields = dict(vars(model))
-    if _NO_SPEECH_SPELT.fullmatch(model.transcription):
+    if _NO_SPEECH_SPELT.fullmatch(transcription):
         fields["transcription"] = NO_SPEECH
     return Answer(**fields)
+
+
+def _is_exact(held: object) -> TypeGuard[dict[str, str]]:
+    """Whether it needs neither folding nor a word about what is wrong: nearly all, at a sixth of pydantic's time."""
+    return (
+        isinstance(held, dict)
+        and held.keys() == _FIELDS
+        and all(type(value) is str for value in held.values())
+        and all(held[name] in values for name, values in _VOCABULARIES)
+    )
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lipika.models import Failure, Judged, Lane, Verdict
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import ModelOptions, TranscriptionRequest
 from lipika.routes import Route
+from lipika.tuning import settle_in
 
 _WORKER = "peers"
 _NO_VERDICT = Verdict((), 1.0, {}, Lane(True), Lane(True), Lane(True), False, False, 0, 0, 0, 1.0, "")
@@ -87,4 +88,5 @@ def client(task: Task) -> Client:
 
 def runner() -> asyncio.Runner:
     """As the command line runs it."""
+    settle_in()
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)

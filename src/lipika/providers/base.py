@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import aiohttp
@@ -302,6 +303,7 @@ _LOST_TOKENS = 200  # of an answer that never came: its JSON around the text, an
 _LOST_TOKENS_PER_S = 20  # ... its text, twice: 15 characters a second at half a token each
 
 
+@lru_cache(maxsize=4096)  # a corpus has few prompts, and each is counted with every clip
 def text_tokens(text: str) -> int:
     """Tokens of a prompt by arithmetic: English prose, rounded up; a letter outside ASCII counts as a token."""
     plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
@@ -342,11 +344,20 @@ def estimate_usage(request: TranscriptionRequest, text: str, audio_tokens_per_se
     A character of the answer counts as a token: Indic scripts take 0.3 to 0.8, the JSON around them a quarter, which
     leaves room for thoughts.
     """
-    prompt_text = text_tokens(request.system_prompt) + text_tokens(request.clip_prompt)
-    prompt_audio = -(-request.audio_ms * audio_tokens_per_second // 1000)
+    prompt_text, prompt_audio = _prompt_parts(request, audio_tokens_per_second)
     return Usage(
         prompt=prompt_text + prompt_audio,
         prompt_text=prompt_text,
         prompt_audio=prompt_audio,
         output=len(text),
     )
+
+
+def estimate_prompt(request: TranscriptionRequest, audio_tokens_per_second: int) -> int:
+    """`estimate_usage(...).prompt` alone."""
+    return sum(_prompt_parts(request, audio_tokens_per_second))
+
+
+def _prompt_parts(request: TranscriptionRequest, audio_tokens_per_second: int) -> tuple[int, int]:
+    text = text_tokens(request.system_prompt) + text_tokens(request.clip_prompt)
+    return text, -(-request.audio_ms * audio_tokens_per_second // 1000)

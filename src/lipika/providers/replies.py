@@ -61,6 +61,8 @@ _MOST_TOKENS = 1_000_000_000  # of one request: more is nonsense, and would over
 
 def as_count(value: object) -> int:
     """A number of tokens: JSON's number, or text as protobuf writes 64-bit numbers; 0 for anything else."""
+    if type(value) is int and 0 <= value <= _MOST_TOKENS:
+        return value
     number = as_number(value)
     return int(min(max(number, 0.0), _MOST_TOKENS)) if number is not None else 0
 
