@@ -18,7 +18,7 @@ from obstore.store import LocalStore, S3Store
 from lipika.errors import ObjectMissing, StorageError, StorageUnavailable
 from lipika.storage.errors import Patience, Translator
 from lipika.storage.opening import StoreSettings, local_path, local_store, s3_parts, s3_store
-from lipika.storage.transfers import ObjectReader, UploadParts, part_size
+from lipika.storage.transfers import FOLDER_BYTES, ObjectReader, UploadParts, part_size
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta, PutMode
@@ -113,7 +113,8 @@ class Store:
         def fetch(start: int, end: int) -> memoryview:
             return self._errors.patiently(lambda: self._range(info, start, end), "read", key, closing)
 
-        return ObjectReader(info.size, self._settings.read_bytes, fetch, closing)
+        step = self._settings.read_bytes
+        return ObjectReader(info.size, step if self._has_etags else min(step, FOLDER_BYTES), fetch, closing)
 
     async def get_bytes(self, key: str, limit: int = _GET_LIMIT) -> bytes:
         """A small object as a whole.
@@ -184,7 +185,7 @@ class Store:
             raise StorageError(f"{self.url}/{old.key} was replaced meanwhile; the newer one stays")
 
     def _parts(self, size: int, sha256: str | None) -> UploadParts:
-        part_bytes = part_size(size, self._settings.part_bytes)
+        part_bytes = part_size(size, self._settings.part_bytes) if self._has_etags else FOLDER_BYTES
         return UploadParts(size, part_bytes, sha256, with_etag=self._has_etags)
 
     async def _put(
@@ -232,10 +233,10 @@ class Store:
             )
             return
         if isinstance(chunks, AsyncIterator):
-            data = b"".join([part async for part in parts.cut_async(chunks)])
+            pieces = await parts.whole_async(chunks)
         else:
-            data = await asyncio.to_thread(b"".join, parts.cut(chunks))
-        await self._store.put_async(key, data, use_multipart=False, mode=mode)
+            pieces = await asyncio.to_thread(parts.whole, chunks)
+        await self._store.put_async(key, iter(pieces), use_multipart=False, mode=mode)
 
     async def _verified(self, key: str, parts: UploadParts) -> ObjectInfo:
         where = f"{self.url}/{key}"
