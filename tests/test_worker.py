@@ -26,6 +26,7 @@ from lipika.db.workers import Workers
 from lipika.errors import DatabaseError, DatabaseUnavailable, WorkerStop
 from lipika.lease import Lease, LeasedRoute
 from lipika.models import ClaimedVideo, ClipResult, NewVideo
+from lipika.packaging import clip_result_to_json
 from lipika.partials import Partials
 from lipika.routes import unlimited
 from lipika.sink import ResultSink, SinkLimits
@@ -394,6 +395,10 @@ def sink(database: Database, tmp_path: Path) -> ResultSink:
     return ResultSink(Away(database), Partials(lambda key: (store, key), tmp_path / "kept"), tmp_path, limits)
 
 
+async def keep(sink: ResultSink, claim: ClaimedVideo, one: ClipResult) -> None:
+    await sink.keep(claim, one, clip_result_to_json(one))
+
+
 async def test_a_clip_that_comes_twice_is_written_once_as_it_came_last(
     sink: ResultSink,
     claim: ClaimedVideo,
@@ -402,7 +407,7 @@ async def test_a_clip_that_comes_twice_is_written_once_as_it_came_last(
     with sink:
         sink._results.away = False  # type: ignore[attr-defined]
         for cost in (1.0, 2.0):
-            await sink.keep(claim, replace(result(0), cost_usd=cost))
+            await keep(sink, claim, replace(result(0), cost_usd=cost))
         assert await sink.flush()
         assert sink.waiting == 0
     (row,) = rows(database_url, "select * from transcription_results")
@@ -416,7 +421,7 @@ async def test_rows_go_to_disk_while_the_database_is_away_and_stop_the_flow_at_t
 ) -> None:
     async def bring() -> None:
         for number in range(150):
-            await sink.keep(claim, result(number))
+            await keep(sink, claim, result(number))
 
     with sink:
         task = asyncio.create_task(bring())
@@ -439,7 +444,7 @@ async def test_rows_go_to_disk_while_the_database_is_away_and_stop_the_flow_at_t
 async def test_what_waits_of_a_lost_video_is_dropped(sink: ResultSink, claim: ClaimedVideo) -> None:
     with sink:
         for number in range(30):
-            await sink.keep(claim, result(number))
+            await keep(sink, claim, result(number))
         sink.drop(claim.video_id)
         assert (sink.waiting, sink._spill.size, sink._unsaved) == (0, 0, 0)
 

@@ -74,8 +74,8 @@ class Partials:
             log.warning("result_unreadable", video=video.video_id, key=key, reason=str(error)[:200])
             return []
 
-    async def save(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> None:
-        """Store answers as one more object.
+    async def save(self, video: ClaimedVideo, documents: Sequence[bytes]) -> None:
+        """Store answers, as `clip_result_to_json` gives them, as one more object.
 
         Raises:
             Unavailable, StorageError: nothing was stored.
@@ -83,7 +83,7 @@ class Partials:
         store, folder = self._folder(video)
         key = f"{folder}/{video.claim_token}-{next(self._numbers):06}.jsonl"
         self._keys.setdefault(video.claim_token, []).append(key)
-        await store.put_bytes(key, b"".join(map(clip_result_to_json, results)))
+        await store.put_bytes(key, b"".join(documents))
 
     def keep_here(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> int:
         """Add answers to the video's file on this disk; returns how many. Never fails: it is the last resort."""

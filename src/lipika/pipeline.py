@@ -58,8 +58,8 @@ T = TypeVar("T")
 
 log = get_logger(__name__)
 
-Keep = Callable[[ClaimedVideo, ClipResult], Awaitable[None]]
-"""Makes one result durable, soon."""
+Keep = Callable[[ClaimedVideo, ClipResult, bytes], Awaitable[None]]
+"""Makes one result durable, soon; it is given as a document, too."""
 
 
 @dataclass(slots=True)
@@ -337,8 +337,8 @@ class _Job:
             if not isinstance(self.stopped, WorkerStop):
                 self.stopped = reason
             return
-        await self.tools.keep(self.video, result)
         stem, document = result.clip.name.stem, packaging.clip_result_to_json(result)
+        await self.tools.keep(self.video, result, document)
         if await self._spooled(lambda: self.spool.add_result(stem, document)):
             self._record(result)
             heard = self._offer(polished, result)
@@ -359,13 +359,14 @@ class _Job:
             return
         verdict = validation.with_alignment(result.verdict, alignment)
         new = replace(result, verdict=verdict, alignment=alignment)
+        document = packaging.clip_result_to_json(new)
         try:
-            self.spool.replace_result(result.clip.name.stem, packaging.clip_result_to_json(new))
+            self.spool.replace_result(result.clip.name.stem, document)
         except DiskFull:  # it is best effort; the answer itself has its place
             return
         self.summary.amend(result.verdict, verdict, result.clip.duration_ms)
         self.summary.align(alignment)
-        await self.tools.keep(self.video, new)
+        await self.tools.keep(self.video, new, document)
 
     async def _answer(self, polished: PolishedClip) -> Outcome:
         clip = polished.clip
@@ -507,8 +508,9 @@ class _Job:
             verdict = validation.with_findings(old.verdict, (finding,))
             new = replace(old, verdict=verdict)
             self.summary.amend(old.verdict, verdict, old.clip.duration_ms)
-            self.spool.replace_result(name.stem, packaging.clip_result_to_json(new))
-            await self.tools.keep(self.video, new)
+            document = packaging.clip_result_to_json(new)
+            self.spool.replace_result(name.stem, document)
+            await self.tools.keep(self.video, new, document)
 
     # ------------------------------------------------------------------------- pack
 

@@ -20,7 +20,7 @@ from lipika.db.results import Results
 from lipika.errors import LeaseLost, LipikaError, Unavailable
 from lipika.log import get_logger
 from lipika.models import BatchReport, ClaimedVideo, ClipResult
-from lipika.packaging import clip_result_from_json, clip_result_to_json
+from lipika.packaging import clip_result_from_json
 from lipika.partials import Partials
 
 log = get_logger(__name__)
@@ -47,7 +47,7 @@ class _Waiting:
 
     video: ClaimedVideo
     rows: dict[str, ClipResult | _Spilled] = field(default_factory=dict)
-    unsaved: list[ClipResult] = field(default_factory=list)
+    unsaved: list[bytes] = field(default_factory=list)  # documents of answers
 
 
 class ResultSink:
@@ -86,12 +86,15 @@ class ResultSink:
         """Rows that are not in the database yet."""
         return self._count
 
-    async def keep(self, video: ClaimedVideo, result: ClipResult) -> None:
-        """Take one result. Writes when enough have gathered; waits while neither memory nor disk has room."""
+    async def keep(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
+        """Take one result, and what `clip_result_to_json` makes of it.
+
+        Writes when enough have gathered; waits while neither memory nor disk has room.
+        """
         waiting = self._waiting.setdefault(video.video_id, _Waiting(video))
-        self._take(waiting, result)
+        self._take(waiting, result, document)
         if not result.reused and result.answer is not None and self._unsaved < self._limits.unsaved:
-            waiting.unsaved.append(result)
+            waiting.unsaved.append(document)
             self._unsaved += 1
         if not self._has_room():
             log.warning("results_hold", rows=self._count, reason="neither memory nor disk has room for more")
@@ -146,13 +149,13 @@ class ResultSink:
                 if waiting.rows.get(name) is row:  # else it came again meanwhile
                     self._let_go(waiting.rows.pop(name))
 
-    def _take(self, waiting: _Waiting, result: ClipResult) -> None:
+    def _take(self, waiting: _Waiting, result: ClipResult, document: bytes) -> None:
         former = waiting.rows.pop(result.segment_file, None)
         if former is not None:
             self._let_go(former)
         row: ClipResult | _Spilled = result
         if self._in_memory >= self._limits.memory_rows and self._spill.size < self._limits.disk_bytes:
-            row = self._spill.add(clip_result_to_json(result)) or result
+            row = self._spill.add(document) or result
         waiting.rows[result.segment_file] = row
         self._count += 1
         self._in_memory += row is result

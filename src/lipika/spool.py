@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Spool:
         """
         if stem in self._position:
             raise AccountingError(f"two clips are named {stem}")
-        self._write(self._clips, _member(segment_path(stem), flac))
+        self._write(self._clips, member_header(segment_path(stem), len(flac)), flac, padding(len(flac)))
         self._position[stem] = len(self._clip_sizes)
         self._clip_sizes.append(len(flac))
         self._result_at.append(_MISSING)
@@ -147,9 +147,9 @@ class Spool:
         if missing:
             raise AccountingError(f"{len(missing)} clips have no result, such as {missing[0]}")
 
-    def _write(self, file: _Append, data: bytes) -> int:
+    def _write(self, file: _Append, *pieces: bytes) -> int:
         try:
-            return file.write(data)
+            return file.write(pieces)
         except OSError as error:
             raise _trouble(self._folder, error) from error
 
@@ -170,12 +170,15 @@ class _Append:
         self._fd = owner.enter_context(file).fileno()
         self.size = 0
 
-    def write(self, data: bytes) -> int:
-        """Where `data` begins."""
-        start, done = self.size, 0
-        while done < len(data):
-            done += os.pwrite(self._fd, memoryview(data)[done:], start + done)
-        self.size += len(data)
+    def write(self, pieces: Iterable[bytes]) -> int:
+        """Where they begin."""
+        start = end = self.size
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                written = os.pwrite(self._fd, left, end)
+                left, end = left[written:], end + written
+        self.size = end
         return start
 
     def pieces(self, start: int, size: int) -> Iterator[bytes]:
