@@ -355,7 +355,7 @@ async def small(minutes: float) -> dict[str, object]:
 
 async def rates(minutes: float) -> dict[str, object]:
     """Quotas of 1,000, 5,000 and 20,000 a minute: how much of each is used?"""
-    minutes = min(minutes, 2.0)
+    minutes = min(minutes, 3.0)
     return {
         "minutes": minutes,
         "by_rpm": {f"{rpm}": await _rate(rpm, workers, minutes) for rpm, workers in RATES.items()},

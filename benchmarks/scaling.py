@@ -160,13 +160,20 @@ async def _filled(server: str, workers: int) -> AsyncIterator[str]:
 async def _fleet(
     url: str, folder: Path, postmaster: psutil.Process, workers: int, seconds: float, *, paced: bool
 ) -> Fleet:
-    before_s = _tree_cpu_s(postmaster)
     printed = await in_child(
-        *("benchmarks.simulated_fleet", url, workers, seconds, CLIPS_A_MINUTE if paced else 0),
+        *(
+            "benchmarks.simulated_fleet",
+            url,
+            postmaster.pid,
+            workers,
+            seconds,
+            CLIPS_A_MINUTE if paced else 0,
+        ),
         environment={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
         folder=folder,
     )
-    cpu_s, told = _tree_cpu_s(postmaster) - before_s, orjson.loads(printed)
+    told = orjson.loads(printed)
+    cpu_s = told["cpu_s"]
     return Fleet(
         workers=workers,
         paced=paced,
@@ -182,19 +189,6 @@ async def _fleet(
 def _postmaster(data_dir: Path) -> psutil.Process:
     (pid_file,) = data_dir.rglob("postmaster.pid")
     return psutil.Process(int(pid_file.read_text().split()[0]))
-
-
-def _tree_cpu_s(process: psutil.Process) -> float:
-    """Of a process, its children, and those of its children that have ended."""
-    own = process.cpu_times()
-    total = own.user + own.system + own.children_user + own.children_system
-    for child in process.children():
-        try:
-            times = child.cpu_times()
-        except psutil.NoSuchProcess:  # it has just ended, and is counted with its parent the next time
-            continue
-        total += times.user + times.system
-    return float(total)
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

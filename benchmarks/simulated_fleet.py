@@ -1,9 +1,11 @@
 """A fleet of simulated workers on one Postgres: what `scaling` measures, in a process of its own.
 
-    python -m benchmarks.simulated_fleet URL WORKERS SECONDS CLIPS_A_MINUTE
+    python -m benchmarks.simulated_fleet URL POSTMASTER WORKERS SECONDS CLIPS_A_MINUTE
 
 They do with Postgres what workers do, in their rhythm and by the product's own functions; only audio and answers are
-made up. With 0 clips a minute results are written as fast as can be. Prints rows and the times of all calls as JSON.
+made up. With 0 clips a minute results are written as fast as can be. Prints rows, the CPU of Postgres (the process
+POSTMASTER and its children) and the times of all calls as JSON, without those of the first seconds: two hundred new
+connections cost as much as a minute's rows.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import orjson
+import psutil
 import uvloop
 
 from lipika.db.connection import Database
@@ -42,7 +45,9 @@ from lipika.models import (
 from lipika.validation import validate
 
 CLIPS_A_VIDEO = 50
-_LEASE_S, _HEARTBEAT_S, _LIVE_S, _FLUSH_S, _SLOTS_S = 120.0, 10.0, 5.0, 4.0, 1.0
+WARM_UP_S = 5.0
+_LEASE_S, _HEARTBEAT_S, _LIVE_S, _FLUSH_S = 120.0, 10.0, 5.0, 4.0
+_SLOTS_S = 2.0  # a route settles as often, and its slots reach four seconds ahead
 
 T = TypeVar("T")
 
@@ -61,9 +66,10 @@ class SimulatedWorker:
         self._chance = random.Random(number)
         self.rows = 0
 
-    async def run(self, seconds: float) -> None:
+    async def register(self) -> None:
         await self._workers.register(WorkerInfo(self._name, self._name, "aistudio", None, {}))
-        until = time.monotonic() + seconds
+
+    async def run(self, until: float) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._videos(until))
             for every_s, work in (
@@ -75,8 +81,14 @@ class SimulatedWorker:
                 group.create_task(self._every(every_s, work, until))
 
     async def _videos(self, until: float) -> None:
-        """Claim, write a flush's worth at a time, finish; the next video follows without a pause."""
+        """Claim, write a flush's worth at a time, finish; the next video follows without a pause.
+
+        Whoever was held up catches up, as answers do not wait for Postgres either.
+        """
         rows = min(round(self._rows_per_s * _FLUSH_S), CLIPS_A_VIDEO) if self._rows_per_s else CLIPS_A_VIDEO
+        due = time.monotonic()
+        if self._rows_per_s:
+            due -= self._chance.uniform(0, rows / self._rows_per_s)  # not all at the same moment
         while time.monotonic() < until:
             for video in await self._timed("claim", self._queue.claim(self._name, _LEASE_S, 1)):
                 await self._timed("start", self._queue.start(video))
@@ -84,7 +96,8 @@ class SimulatedWorker:
                 for start in range(0, CLIPS_A_VIDEO, max(rows, 1)):
                     part = results[start : start + max(rows, 1)]
                     if self._rows_per_s:
-                        await asyncio.sleep(len(part) / self._rows_per_s * self._chance.uniform(0.8, 1.2))
+                        due += len(part) / self._rows_per_s * self._chance.uniform(0.8, 1.2)
+                        await asyncio.sleep(min(due, until) - time.monotonic())
                     if time.monotonic() > until:
                         return
                     await self._timed("results", self._results.write(video, part))
@@ -164,7 +177,14 @@ def _accounting(clips: int) -> Accounting:
     return Accounting(segments=clips, segments_polished=clips, clips=clips, transcribed=clips)
 
 
-async def simulate(url: str, count: int, seconds: float, clips_a_minute: float) -> dict[str, object]:
+async def simulate(
+    url: str,
+    postmaster: psutil.Process,
+    count: int,
+    seconds: float,
+    clips_a_minute: float,
+    warm_up_s: float = WARM_UP_S,
+) -> dict[str, object]:
     """All workers, each with a connection."""
     times: dict[str, list[float]] = defaultdict(list)
     rows_per_s = clips_a_minute / 60 / count
@@ -175,21 +195,51 @@ async def simulate(url: str, count: int, seconds: float, clips_a_minute: float) 
         workers = [
             SimulatedWorker(database, number, rows_per_s, times) for number, database in enumerate(databases)
         ]
-        started = time.monotonic()
-        await asyncio.gather(*(worker.run(seconds) for worker in workers))
-        took_s = time.monotonic() - started
-    return {"seconds": took_s, "rows": sum(worker.rows for worker in workers), "times": times}
+        for worker in workers:
+            await worker.register()
+        until = time.monotonic() + warm_up_s + seconds
+        at_work = asyncio.gather(*(worker.run(until) for worker in workers))
+        await asyncio.sleep(warm_up_s)
+        times.clear()
+        started, before_s = time.monotonic(), tree_cpu_s(postmaster)
+        rows = -sum(worker.rows for worker in workers)
+        await at_work
+        took_s, cpu_s = time.monotonic() - started, tree_cpu_s(postmaster) - before_s
+    rows += sum(worker.rows for worker in workers)
+    return {"seconds": took_s, "rows": rows, "cpu_s": cpu_s, "times": times}
+
+
+def tree_cpu_s(process: psutil.Process) -> float:
+    """Of a process, its children, and those of its children that have ended."""
+    own = process.cpu_times()
+    total = own.user + own.system + own.children_user + own.children_system
+    for child in process.children():
+        try:
+            times = child.cpu_times()
+        except psutil.NoSuchProcess:  # it has just ended, and is counted with its parent the next time
+            continue
+        total += times.user + times.system
+    return float(total)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulated_fleet", description=__doc__)
     parser.add_argument("url")
+    parser.add_argument("postmaster", type=int, help="process id")
     parser.add_argument("workers", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("clips_a_minute", type=float)
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        told = runner.run(simulate(options.url, options.workers, options.seconds, options.clips_a_minute))
+        told = runner.run(
+            simulate(
+                options.url,
+                psutil.Process(options.postmaster),
+                options.workers,
+                options.seconds,
+                options.clips_a_minute,
+            )
+        )
     sys.stdout.buffer.write(orjson.dumps(told))
 
 

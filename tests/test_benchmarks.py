@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks import polish, simulated_fleet, soak
@@ -72,7 +73,7 @@ async def test_simulated_workers_do_the_rounds_of_real_ones(database_url: str) -
 
     async with Database(database_url) as database:
         await Queue(database).add(NewVideo(f"v{number}", "in.tar", "out.tar") for number in range(500))
-        told = await simulated_fleet.simulate(database_url, 2, 1.5, 0)
+        told = await simulated_fleet.simulate(database_url, psutil.Process(), 2, 1.5, 0, warm_up_s=0)
         done = await Queue(database).list_videos(VideoStatus.DONE)
     rows, times = told["rows"], told["times"]
     assert isinstance(rows, int)

@@ -71,12 +71,15 @@ declare
   affordable integer;
   start_s double precision := at_s;
 begin
+  -- All workers wait for this one row, and none of them for a disk: a server that crashes forgets grants of half a
+  -- second at most, and what was spent is told again.
+  perform set_config('synchronous_commit', 'off', true);
   insert into provider_budgets (provider, project) values (p_provider, p_project) on conflict do nothing;
   select * into b from provider_budgets where provider = p_provider and project = p_project for update;
 
   select coalesce(sum(s.usd), 0), coalesce(sum(s.usd) filter (where s.day = today), 0),
     coalesce(sum(s.reserved_usd) filter (where s.asked_at > at_s - p_lease), 0),
-    count(distinct s.worker_id) filter (where s.asked_at > at_s - p_fresh)
+    1 + count(distinct s.worker_id) filter (where s.asked_at > at_s - p_fresh and s.worker_id <> p_worker)
   into spent_total, spent_today, reserved, live_workers
   from provider_spend s
   where s.provider = p_provider and s.project = p_project
@@ -84,13 +87,6 @@ begin
   spent_total := spent_total + p_usd_today;
   spent_today := spent_today + p_usd_today;
   reserved := reserved + p_reserved;
-  live_workers := (
-    select count(*) from (
-      select s.worker_id from provider_spend s
-      where s.provider = p_provider and s.project = p_project and s.asked_at > at_s - p_fresh
-      union select p_worker
-    ) fresh
-  );
 
   tpm_s := greatest(b.tokens_per_minute * p_safety, b.tokens_per_minute / 2.0) / 60;
   usd_s := greatest(b.spend_10min_usd * p_safety, b.spend_10min_usd / 2) / 600;
