@@ -118,6 +118,22 @@ def test_vocabularies_are_read_leniently(field: str, said: str, kept: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("detected_language", DETECTABLE),
+        ("speaker_emotion", EMOTIONS),
+        ("speaker_style", STYLES),
+        ("speaker_pace", PACES),
+    ],
+)
+def test_what_is_said_exactly_is_read_as_what_is_said_loosely(field: str, values: tuple[str, ...]) -> None:
+    for value in values:
+        exact, loose = (answer(written(**{field: said})) for said in (value, f" {value.upper()} "))
+        assert exact == loose
+        assert getattr(exact, field) == value
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("[1]", "dictionary"),
