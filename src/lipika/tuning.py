@@ -8,9 +8,7 @@ import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT_BYTES = 64 << 20  # at the top of a heap, rather than given back
-_FROM_HEAP_BYTES = (
-    16 << 20
-)  # a range of an archive, a part of an upload; what is larger goes back to the system
+_FROM_HEAP_BYTES = 16 << 20  # such as a range of an archive; what is larger goes back to the system
 _YOUNG_OBJECTS = 10_000  # before they are looked through for cycles
 
 
