@@ -338,9 +338,7 @@ def examine(
 ) -> None:
     """Hold archives, tables and log against each other; what does not fit becomes a problem."""
     videos = _rows(database_url, "select * from video_queue order by video_id")
-    rows = _rows(
-        database_url, "select video_id, segment_file, audio_digest, attempts from transcription_results"
-    )
+    rows = _rows(database_url, "select video_id, segment_file, audio_digest from transcription_results")
     strangers = _rows(
         database_url, "select * from chaos_writes where owner is null or owner not like worker || '-%'"
     )
@@ -374,12 +372,7 @@ def examine(
         for exit_ in fleet.exits
         if exit_.endswith(("term", "close", "end")) and not exit_.startswith("0 ")
     ]
-    doubted = {row.audio_digest for row in rows if row.attempts > 1}  # asked once more, on purpose
-    repeats = [
-        (first, second)
-        for first, second in repeated_answers(asked)
-        if first.worker != second.worker or first.digest not in doubted
-    ]
+    repeats = list(repeated_answers(asked))
     outcome.answers = sum(one.kind in _ANSWERED for one in asked)
     outcome.repeated = len(repeats)
     outcome.problems += list(unexplained(repeats, fleet.blows, plan.drain_s))
