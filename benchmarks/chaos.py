@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 import random
 import signal
@@ -49,6 +50,7 @@ FLUSH_S = 5.0
 """An answer is durable this long after its arrival (promise 2)."""
 _SLACK_S = 1.5  # of a busy machine, and between the simulator's clock and the arrival
 _ANSWERED = ("answer", "straggler")
+_DOUBTFUL = (*_ANSWERED, "malformed")  # what may be followed by the one varied question
 _BLOWS = ("kill", "term", "stop")
 _FAULTS = FaultPlan(
     (
@@ -89,13 +91,16 @@ class Blow:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One line of the simulator's request log."""
+    """One line of the simulator's request log. `varied`: without our temperature, as a doubted answer's clip is asked
+    once more. That is another question; asking either of them twice is paying twice.
+    """
 
     worker: str
     digest: str
     kind: str
     began: float
     ended: float
+    varied: bool = False
 
 
 @dataclass(slots=True)
@@ -327,9 +332,9 @@ def read_log(path: Path) -> list[Asked]:
     for line in path.read_bytes().splitlines():
         entry = orjson.loads(line)
         began = entry["time"]
-        asked.append(
-            Asked(entry["project"], entry["digest"], entry["kind"], began, began + entry["latency_s"])
-        )
+        ended = began + entry["latency_s"]
+        varied = entry["temperature"] is None
+        asked.append(Asked(entry["project"], entry["digest"], entry["kind"], began, ended, varied))
     return asked
 
 
@@ -338,7 +343,10 @@ def examine(
 ) -> None:
     """Hold archives, tables and log against each other; what does not fit becomes a problem."""
     videos = _rows(database_url, "select * from video_queue order by video_id")
-    rows = _rows(database_url, "select video_id, segment_file, audio_digest from transcription_results")
+    rows = _rows(
+        database_url,
+        "select video_id, segment_file, audio_digest, worker_id, attempts from transcription_results",
+    )
     strangers = _rows(
         database_url, "select * from chaos_writes where owner is null or owner not like worker || '-%'"
     )
@@ -376,6 +384,14 @@ def examine(
     outcome.answers = sum(one.kind in _ANSWERED for one in asked)
     outcome.repeated = len(repeats)
     outcome.problems += list(unexplained(repeats, fleet.blows, plan.drain_s))
+    outcome.problems += list(varied_without_cause(asked))
+    struck = {blow.worker for blow in fleet.blows}  # may have begun their clips anew
+    varied = {(one.worker, one.digest) for one in asked if one.varied and one.worker not in struck}
+    outcome.problems += [
+        f"clip {row.audio_digest[:12]} was asked in two ways by {row.worker_id}, and counts one attempt"
+        for row in rows
+        if row.attempts < 2 and (row.worker_id.rpartition("-")[0], row.audio_digest) in varied
+    ]
     outcome.partials_left = sum(path.is_file() for path in (folder / "out").rglob("*.jsonl"))
 
 
@@ -411,13 +427,24 @@ def compare(path: Path, video: Any, rows: dict[str, str]) -> Iterator[str]:
 
 
 def repeated_answers(asked: Sequence[Asked]) -> Iterator[tuple[Asked, Asked]]:
-    """Pairs of answers to the same audio, each with the one before it."""
-    by_digest: dict[str, list[Asked]] = defaultdict(list)
+    """Pairs of answers to the same question about the same audio, each with the one before it."""
+    by_question: dict[tuple[str, bool], list[Asked]] = defaultdict(list)
     for one in sorted(asked, key=lambda one: one.began):
         if one.kind in _ANSWERED:
-            by_digest[one.digest].append(one)
-    for answers in by_digest.values():
+            by_question[one.digest, one.varied].append(one)
+    for answers in by_question.values():
         yield from itertools.pairwise(answers)
+
+
+def varied_without_cause(asked: Sequence[Asked]) -> Iterator[str]:
+    """Varied questions of a worker that had got no answer before to the plain one, so had none to doubt."""
+    answered: dict[tuple[str, str], float] = {}
+    for one in sorted(asked, key=lambda one: one.ended):
+        if not one.varied and one.kind in _DOUBTFUL:
+            answered.setdefault((one.worker, one.digest), one.ended)
+    for one in asked:
+        if one.varied and one.began < answered.get((one.worker, one.digest), math.inf):
+            yield f"clip {one.digest[:12]} was asked by {one.worker} in the varied way with no answer to doubt"
 
 
 def unexplained(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.chaos import Plan, run_chaos
+import pytest
+
+from benchmarks.chaos import Asked, Blow, Plan, repeated_answers, run_chaos, unexplained, varied_without_cause
 
 
 async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
@@ -38,3 +41,51 @@ async def test_blows_that_did_not_fall_are_a_problem(
 ) -> None:
     outcome = await run_chaos(Plan(workers=1, videos=1, segments=1, limit_s=0.0), tmp_path, database_url)
     assert "only 0 of 40 blows fell within 0 s" in outcome.problems
+
+
+PLAIN = Asked("w1", "clip", "answer", 10.0, 11.0)
+VARIED = Asked("w1", "clip", "answer", 12.0, 13.0, varied=True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param([PLAIN, replace(PLAIN, began=12.0, ended=13.0)], id="the plain question"),
+        pytest.param([PLAIN, VARIED, replace(VARIED, began=14.0, ended=15.0)], id="the varied question"),
+        pytest.param(
+            [PLAIN, VARIED, replace(PLAIN, began=14.0, ended=15.0)], id="the plain one after the other"
+        ),
+        pytest.param([PLAIN, replace(PLAIN, worker="w2", began=12.0, ended=13.0)], id="by another worker"),
+    ],
+)
+def test_a_question_answered_twice_is_paid_twice(asked: list[Asked]) -> None:
+    assert len(list(unexplained(list(repeated_answers(asked)), [], drain_s=2.0))) == 1
+
+
+def test_an_answer_lost_to_a_blow_may_be_asked_for_again() -> None:
+    asked = [PLAIN, replace(PLAIN, worker="w2", began=12.0, ended=13.0)]
+    repeats = list(repeated_answers(asked))
+    assert list(unexplained(repeats, [Blow("kill", "w1", 11.5)], drain_s=2.0)) == []
+    assert (
+        len(list(unexplained(repeats, [Blow("kill", "w1", 30.0)], drain_s=2.0))) == 1
+    )  # it was safe by then
+
+
+def test_a_doubted_answer_is_followed_by_one_varied_question() -> None:
+    asked = [PLAIN, VARIED]
+    assert list(unexplained(list(repeated_answers(asked)), [], drain_s=2.0)) == []
+    assert list(varied_without_cause(asked)) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param([VARIED], id="no plain question"),
+        pytest.param([replace(PLAIN, kind="internal"), VARIED], id="no answer"),
+        pytest.param([replace(PLAIN, ended=12.5), VARIED], id="before the answer"),
+        pytest.param([replace(PLAIN, worker="w2"), VARIED], id="another's answer"),
+        pytest.param([replace(PLAIN, digest="other"), VARIED], id="another clip's answer"),
+    ],
+)
+def test_a_varied_question_needs_an_answer_to_doubt(asked: list[Asked]) -> None:
+    assert len(list(varied_without_cause(asked))) == 1

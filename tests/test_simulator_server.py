@@ -169,8 +169,8 @@ async def test_the_request_log_has_a_line_for_every_request(tmp_path: Path) -> N
     rules = (FaultRule(FaultKind.INTERNAL, count=1), FaultRule(FaultKind.LOOP, count=1))
     config = SimulatorConfig(latency=INSTANT, request_log=log, faults=FaultPlan(rules), quotas=Quotas(rpm=2))
     async with running(config) as sim:
-        for _ in range(4):
-            await ask_gemini(sim.url, gemini_body(CLIP))
+        for temperature in (0.0, 0.0, None, 0.0):
+            await ask_gemini(sim.url, gemini_body(CLIP, temperature=temperature))
         await ask_gemini(sim.url, {})
         await _get(f"{sim.url}/stats")  # flushes
         lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
@@ -184,6 +184,7 @@ async def test_the_request_log_has_a_line_for_every_request(tmp_path: Path) -> N
     assert len({line["digest"] for line in lines[:4]}) == 1
     assert len(lines[0]["digest"]) == 64
     assert lines[0]["model"] == MODEL
+    assert [line["temperature"] for line in lines] == [0.0, 0.0, None, 0.0, None]
 
 
 async def test_the_light_profile_answers_alike() -> None:

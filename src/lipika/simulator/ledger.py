@@ -133,6 +133,7 @@ class LogEntry:
     digest: bytes = b""
     project: str = ""
     model: str = ""
+    temperature: float | None = None  # as asked; None: the model's own
 
 
 class RequestLog:
@@ -159,6 +160,7 @@ class RequestLog:
             "digest": entry.digest.hex(),
             "project": entry.project,
             "model": entry.model,
+            "temperature": entry.temperature,
         }
         self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 

@@ -192,7 +192,7 @@ class _Server:
             entry.status, entry.kind = error.page.status, "invalid"
             return self._response(error.page)
         entry.digest, entry.project = question.digest, question.project
-        entry.model = question.model.model_id
+        entry.model, entry.temperature = question.model.model_id, question.temperature
         entry.kind = reply.fault or ("answer" if isinstance(reply.outcome, Answered) else reply.outcome.kind)
         page = page_sent(page, reply.delivery)
         # Thousands wait here at once: nothing in this frame holds on to a request's body.
