@@ -65,10 +65,9 @@ def test_a_question_answered_twice_is_paid_twice(asked: list[Asked]) -> None:
 def test_an_answer_lost_to_a_blow_may_be_asked_for_again() -> None:
     asked = [PLAIN, replace(PLAIN, worker="w2", began=12.0, ended=13.0)]
     repeats = list(repeated_answers(asked))
-    assert list(unexplained(repeats, [Blow("kill", "w1", 11.5)], drain_s=2.0)) == []
-    assert (
-        len(list(unexplained(repeats, [Blow("kill", "w1", 30.0)], drain_s=2.0))) == 1
-    )  # it was safe by then
+    at_once, when_it_was_safe = [Blow("kill", "w1", 11.5)], [Blow("kill", "w1", 30.0)]
+    assert list(unexplained(repeats, at_once, drain_s=2.0)) == []
+    assert len(list(unexplained(repeats, when_it_was_safe, drain_s=2.0))) == 1
 
 
 def test_a_doubted_answer_is_followed_by_one_varied_question() -> None:
