@@ -14,7 +14,7 @@ from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.db.results import StoredAnswer, _result_row
+from lipika.db.result_rows import StoredAnswer, result_row
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import LeaseLost, WorkerStop
 from lipika.models import (
@@ -164,7 +164,7 @@ async def test_every_field_reaches_its_column(
     assert row["token_usage_json"] == dataclasses.asdict(USAGE)
     assert (row["cache_hit"], row["cost_usd"], row["temperature"]) == (False, 0.0005, 0.0)
     assert str(row["id"])[14] == "7"  # time-ordered
-    written = {field.name for field in dataclasses.fields(_result_row(result(1)))}
+    written = {field.name for field in dataclasses.fields(result_row(result(1)))}
     assert set(row) - written == {"id", "video_id", "created_at"}
 
 
@@ -185,7 +185,7 @@ FLAGS = "select * from transcription_flags order by segment_file, flag_type, sta
 ROLLUP = "select * from quality_rollup order by hour, language, worker_id"
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(_result_row(result(0)))])
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(result_row(result(0)))])
 def test_the_upsert_names_every_column(field: str) -> None:
     """A column forgotten in one of the statement's lists would silently keep an old answer's value."""
     statement = load("results")["write"].sql.decode()
@@ -256,7 +256,7 @@ async def test_a_write_under_way_keeps_a_reclaim_out_but_not_the_heartbeat(
     statement = load("results")["write"].sql
     token = {"video_id": "v", "claim_token": claim.claim_token}
     with psycopg.connect(database_url) as slow:  # a write that has not committed yet
-        slow.execute(statement, {**token, "rows": to_json([_result_row(result(0))]), "flags": "[]"})
+        slow.execute(statement, {**token, "rows": to_json([result_row(result(0))]), "flags": "[]"})
         assert await queue.extend("w1", 0) == {"v"}  # would wait for ever if the lock were stronger
         assert await queue.claim("w2", 60, 1) == []
     assert len(await queue.claim("w2", 60, 1)) == 1

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lipika.db.queue import Queue
-from lipika.db.results import Results, StoredAnswer
+from lipika.db.result_rows import StoredAnswer
+from lipika.db.results import Results
 from lipika.db.workers import Workers
 from lipika.engine import Alert, Engine
 from lipika.errors import (

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from lipika.db.results import StoredAnswer
+from lipika.db.result_rows import StoredAnswer
 from lipika.errors import ArchiveError, LipikaError, ObjectMissing
 from lipika.log import get_logger
 from lipika.models import ClaimedVideo, ClipResult

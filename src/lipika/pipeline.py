@@ -18,7 +18,7 @@ from lipika import packaging, polish, prompt, tars, transcript, validation
 from lipika.alignment.listener import Task
 from lipika.alignment.stage import AlignmentStage
 from lipika.bounded import ByteBudget
-from lipika.db.results import StoredAnswer
+from lipika.db.result_rows import StoredAnswer
 from lipika.engine import Advice, Engine, Outcome, Review
 from lipika.errors import (
     AccountingError,

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-
-from pydantic import TypeAdapter
 
 from lipika.db.connection import Database, Params
 from lipika.db.payload import to_json
 from lipika.db.queries import load
+from lipika.db.result_rows import (
+    StoredAnswer,
+    StoredRow,
+    batch_params,
+    discard_flag,
+    distinct_flags,
+    result_flags,
+    result_row,
+)
 from lipika.errors import LeaseLost
 from lipika.models import (
-    Alignment,
-    Answer,
-    AudioFacts,
     BatchReport,
     ClaimedVideo,
     ClipResult,
-    ClipStatus,
     Discard,
-    Failure,
-    FailureKind,
-    Finding,
-    Lane,
-    Provenance,
-    Severity,
-    Usage,
 )
 
 _QUERIES = load("results")
 _ROWS_PER_STATEMENT = 1_000  # about 2 MB of JSON
 _PAGE_ROWS = 2_000
-_ALIGNMENT = TypeAdapter(Alignment)
-_NOT_ELIGIBLE = Lane(eligible=False)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """How an earlier attempt at a clip ended, as paid for. It belongs to the audio with this digest only."""
+class _VideoId:
+    video_id: str
 
-    segment_file: str
-    audio_digest: str
-    trimmer_version: str
-    language_hint: str
-    status: ClipStatus
-    answer: Answer | None
-    failure: Failure | None
-    usage: Usage
-    cost_usd: float
-    provenance: Provenance
-    alignment: Alignment | None = None
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    owned: bool
 
 
 class Results:
@@ -72,14 +59,14 @@ class Results:
         """
         for start in range(0, len(results), _ROWS_PER_STATEMENT):
             batch = results[start : start + _ROWS_PER_STATEMENT]
-            rows = to_json([_result_row(result) for result in batch])
-            flags = to_json(_distinct(flag for result in batch for flag in _result_flags(result)))
+            rows = to_json([result_row(result) for result in batch])
+            flags = to_json(distinct_flags(flag for result in batch for flag in result_flags(result)))
             await self._guarded("write", claim, {"rows": rows, "flags": flags})
 
     async def write_discards(self, claim: ClaimedVideo, discards: Sequence[Discard]) -> None:
         """Store what went no further, as flags `discard:<reason>`. Raises LeaseLost."""
         for start in range(0, len(discards), _ROWS_PER_STATEMENT):
-            flags = _distinct(map(_discard_flag, discards[start : start + _ROWS_PER_STATEMENT]))
+            flags = distinct_flags(map(discard_flag, discards[start : start + _ROWS_PER_STATEMENT]))
             await self._guarded("write_discards", claim, {"flags": to_json(flags)})
 
     async def remove(self, claim: ClaimedVideo, segment_files: Sequence[str]) -> None:
@@ -91,7 +78,7 @@ class Results:
         after = ""
         while True:
             params = {"video_id": video_id, "after": after, "limit": _PAGE_ROWS}
-            page = await self._database.rows(_QUERIES["stored_answers"], params, _StoredRow)
+            page = await self._database.rows(_QUERIES["stored_answers"], params, StoredRow)
             for row in page:
                 yield row.answer()
             if len(page) < _PAGE_ROWS:
@@ -105,318 +92,10 @@ class Results:
 
     async def write_batch(self, report: BatchReport) -> None:
         """Store one closed batch window."""
-        await self._database.execute(_QUERIES["write_batch"], _batch_params(report))
+        await self._database.execute(_QUERIES["write_batch"], batch_params(report))
 
     async def _guarded(self, name: str, claim: ClaimedVideo, params: Params) -> None:
         token = {"video_id": claim.video_id, "claim_token": claim.claim_token}
         outcome = await self._database.row(_QUERIES[name], {**token, **params}, _Outcome)
         if not outcome.owned:
             raise LeaseLost(f"{claim.video_id}: another worker owns it now; these results were not written")
-
-
-# ------------------------------------------------------------------------------------------ rows on the wire
-
-
-@dataclass(frozen=True, slots=True)
-class _VideoId:
-    video_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    owned: bool
-
-
-@dataclass(slots=True)  # not frozen: that takes three times as long to make, for each clip
-class _ResultRow:
-    """The columns that `write` reads, by name."""
-
-    segment_file: str
-    source_segment: str
-    speaker_id: str
-    status: str
-    original_start_ms: int
-    original_end_ms: int
-    trimmed_start_ms: int
-    trimmed_end_ms: int
-    leading_pad_ms: int
-    trailing_pad_ms: int
-    duration_ms: int
-    flags: tuple[str, ...]
-    boundary_score: float
-    audio_digest: str
-    audio_facts: AudioFacts
-    expected_language_hint: str
-    detected_language: str | None
-    lang_mismatch_flag: bool | None
-    transcription: str | None
-    tagged: str | None
-    speaker_emotion: str | None
-    speaker_style: str | None
-    speaker_pace: str | None
-    speaker_accent: str | None
-    num_unk: int | None
-    num_inaudible: int | None
-    num_event_tags: int | None
-    text_length_per_sec: float | None
-    overlap_suspected: bool | None
-    quality_score: float | None
-    score_parts: Mapping[str, float] | None
-    alignment_score: float | None
-    alignment: Alignment | None
-    asr_eligible: bool
-    tts_clean_eligible: bool
-    tts_expressive_eligible: bool
-    lane_reasons: Mapping[str, tuple[str, ...]]
-    findings: tuple[Finding, ...]
-    failure_kind: str | None
-    failure_code: str | None
-    failure_message: str | None
-    prompt_version: str
-    schema_version: str
-    trimmer_version: str
-    validator_version: str | None
-    provider: str
-    model_id: str
-    model_version: str
-    temperature: float | None
-    thinking_level: str
-    worker_id: str
-    batch_id: str
-    attempts: int
-    latency_ms: int
-    cache_hit: bool
-    token_usage_json: Usage
-    cost_usd: float
-
-
-def _result_row(result: ClipResult) -> _ResultRow:
-    clip, answer, verdict, failure = result.clip, result.answer, result.verdict, result.failure
-    asr, clean, expressive = (
-        (verdict.asr, verdict.tts_clean, verdict.tts_expressive) if verdict else (_NOT_ELIGIBLE,) * 3
-    )
-    source = result.provenance
-    return _ResultRow(
-        segment_file=result.segment_file,
-        source_segment=f"{clip.segment.stem}.flac",
-        speaker_id=clip.name.speaker,
-        status=result.status,
-        original_start_ms=clip.original_start_ms,
-        original_end_ms=clip.original_end_ms,
-        trimmed_start_ms=clip.trimmed_start_ms,
-        trimmed_end_ms=clip.trimmed_end_ms,
-        leading_pad_ms=clip.leading_pad_ms,
-        trailing_pad_ms=clip.trailing_pad_ms,
-        duration_ms=clip.duration_ms,
-        flags=clip.flags,
-        boundary_score=clip.boundary_score,
-        audio_digest=clip.audio_digest,
-        audio_facts=clip.audio,
-        expected_language_hint=result.language_hint,
-        detected_language=answer.detected_language if answer else None,
-        lang_mismatch_flag=verdict.lang_mismatch if verdict else None,
-        transcription=answer.transcription if answer else None,
-        tagged=answer.tagged if answer else None,
-        speaker_emotion=answer.speaker_emotion if answer else None,
-        speaker_style=answer.speaker_style if answer else None,
-        speaker_pace=answer.speaker_pace if answer else None,
-        speaker_accent=answer.speaker_accent if answer else None,
-        num_unk=verdict.num_unk if verdict else None,
-        num_inaudible=verdict.num_inaudible if verdict else None,
-        num_event_tags=verdict.num_event_tags if verdict else None,
-        text_length_per_sec=verdict.text_length_per_sec if verdict else None,
-        overlap_suspected=verdict.overlap_suspected if verdict else None,
-        quality_score=verdict.quality_score if verdict else None,
-        score_parts=verdict.score_parts if verdict else None,
-        alignment_score=result.alignment.score if result.alignment else None,
-        alignment=result.alignment,
-        asr_eligible=asr.eligible,
-        tts_clean_eligible=clean.eligible,
-        tts_expressive_eligible=expressive.eligible,
-        lane_reasons={"asr": asr.reasons, "tts_clean": clean.reasons, "tts_expressive": expressive.reasons},
-        findings=verdict.findings if verdict else (),
-        failure_kind=failure.kind if failure else None,
-        failure_code=failure.code if failure else None,
-        failure_message=failure.message if failure else None,
-        prompt_version=source.prompt_version,
-        schema_version=source.schema_version,
-        trimmer_version=clip.trimmer_version,
-        validator_version=verdict.validator_version if verdict else None,
-        provider=source.provider,
-        model_id=source.model_id,
-        model_version=source.model_version,
-        temperature=source.temperature,
-        thinking_level=source.thinking_level,
-        worker_id=source.worker_id,
-        batch_id=source.batch_id,
-        attempts=source.attempts,
-        latency_ms=source.latency_ms,
-        cache_hit=result.usage.cached > 0,
-        token_usage_json=result.usage,
-        cost_usd=result.cost_usd,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _FlagRow:
-    """The columns of a flag, by name."""
-
-    segment_file: str
-    flag_type: str
-    start_ms: int
-    end_ms: int | None
-    severity: Severity
-    details: str
-
-
-def _result_flags(result: ClipResult) -> list[_FlagRow]:
-    """What of a clip needs a person's attention."""
-    clip = result.clip
-    span = (result.segment_file, clip.original_start_ms, clip.original_end_ms)
-    flags = [
-        _flag(span, finding.code, finding.severity, finding.evidence)
-        for finding in (result.verdict.findings if result.verdict else ())
-        if finding.severity is Severity.FAIL
-    ]
-    if result.failure:
-        flags.append(_flag(span, f"failed:{result.failure.kind}", Severity.FAIL, result.failure.message))
-    return flags
-
-
-def _flag(span: tuple[str, int, int], flag_type: str, severity: Severity, details: str) -> _FlagRow:
-    segment_file, start_ms, end_ms = span
-    return _FlagRow(segment_file, flag_type, start_ms, end_ms, severity, details)
-
-
-def _discard_flag(discard: Discard) -> _FlagRow:
-    span = (discard.segment_file, discard.start_ms or 0, discard.end_ms or 0)
-    return _flag(span, f"discard:{discard.reason}", Severity.WARN, discard.message)
-
-
-def _distinct(flags: Iterable[_FlagRow]) -> list[_FlagRow]:
-    """One flag per key; the details of several of a kind are joined, a duplicate member's among them."""
-    merged: dict[tuple[str, str, int], _FlagRow] = {}
-    for flag in flags:
-        key = (flag.segment_file, flag.flag_type, flag.start_ms)
-        known = merged.setdefault(key, flag)
-        if known is not flag and flag.details not in known.details:
-            span = (flag.segment_file, flag.start_ms, known.end_ms or 0)
-            merged[key] = _flag(span, flag.flag_type, flag.severity, f"{known.details}; {flag.details}")
-    return list(merged.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredRow:
-    """The columns that `stored_answers` gives, by name."""
-
-    segment_file: str
-    audio_digest: str
-    status: str
-    trimmer_version: str
-    expected_language_hint: str | None
-    transcription: str | None
-    tagged: str | None
-    detected_language: str | None
-    speaker_emotion: str | None
-    speaker_style: str | None
-    speaker_pace: str | None
-    speaker_accent: str | None
-    failure_kind: str | None
-    failure_code: str | None
-    failure_message: str | None
-    prompt: int
-    prompt_text: int
-    prompt_audio: int
-    cached: int
-    output: int
-    thoughts: int
-    cost_usd: float
-    provider: str
-    model_id: str
-    model_version: str
-    prompt_version: str
-    schema_version: str
-    temperature: float | None
-    thinking_level: str
-    worker_id: str
-    batch_id: str
-    attempts: int
-    latency_ms: int
-    alignment: Mapping[str, object] | None
-
-    def answer(self) -> StoredAnswer:
-        return StoredAnswer(
-            segment_file=self.segment_file,
-            audio_digest=self.audio_digest,
-            trimmer_version=self.trimmer_version,
-            language_hint=self.expected_language_hint or "",
-            status=ClipStatus(self.status),
-            answer=self._transcript(),
-            failure=self._failure(),
-            usage=Usage(
-                self.prompt, self.prompt_text, self.prompt_audio, self.cached, self.output, self.thoughts
-            ),
-            cost_usd=self.cost_usd,
-            provenance=Provenance(
-                provider=self.provider,
-                model_id=self.model_id,
-                model_version=self.model_version,
-                prompt_version=self.prompt_version,
-                schema_version=self.schema_version,
-                temperature=self.temperature,
-                thinking_level=self.thinking_level,
-                worker_id=self.worker_id,
-                batch_id=self.batch_id,
-                attempts=self.attempts,
-                latency_ms=self.latency_ms,
-            ),
-            alignment=None if self.alignment is None else _ALIGNMENT.validate_python(self.alignment),
-        )
-
-    def _transcript(self) -> Answer | None:
-        if self.transcription is None:
-            return None
-        return Answer(
-            self.transcription,
-            self.tagged or "",
-            self.detected_language or "",
-            self.speaker_emotion or "",
-            self.speaker_style or "",
-            self.speaker_pace or "",
-            self.speaker_accent or "",
-        )
-
-    def _failure(self) -> Failure | None:
-        if self.failure_kind is None:
-            return None
-        return Failure(
-            FailureKind(self.failure_kind), self.failure_message or "", code=self.failure_code or ""
-        )
-
-
-def _batch_params(report: BatchReport) -> Params:
-    return {
-        "batch_id": report.batch_id,
-        "worker_id": report.worker_id,
-        "video_ids": list(report.video_ids),
-        "started_at": report.started_at,
-        "segments_sent": report.segments_sent,
-        "segments_returned": report.segments_returned,
-        "segments_429": report.segments_429,
-        "segments_error": report.segments_error,
-        "segments_retried": report.segments_retried,
-        "provider_used": report.provider_used,
-        "cache_hits": report.cache_hits,
-        "cached_tokens": report.usage.cached,
-        "prompt_tokens": report.usage.prompt,
-        "audio_tokens": report.usage.prompt_audio,
-        "output_tokens": report.usage.output,
-        "thought_tokens": report.usage.thoughts,
-        "cost_usd": report.cost_usd,
-        "avg_latency_ms": report.avg_latency_ms,
-        "p95_latency_ms": report.p95_latency_ms,
-        "batch_duration_ms": report.batch_duration_ms,
-        "failure_kinds": to_json(report.failure_kinds),
-        "validation_scores_summary": to_json(report.validation_scores),
-        "latency_counts": list(report.latency_counts),
-    }

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.db.results import _distinct, _flag, _FlagRow
+from lipika.db.result_rows import FlagRow, distinct_flags, flag_row
 from lipika.models import Alignment, Answer, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
 
 _QUERIES = load("stored")
@@ -196,7 +196,9 @@ class Stored:
                 "rows": to_json(
                     [_verdict_row(row, verdict, heard.get(row.segment_file)) for row, verdict in page]
                 ),
-                "flags": to_json(_distinct(flag for row, verdict in page for flag in _flags(row, verdict))),
+                "flags": to_json(
+                    distinct_flags(flag for row, verdict in page for flag in _flags(row, verdict))
+                ),
             }
             outcome = await self._database.row(_QUERIES["rewrite"], params, Rewritten)
             if outcome.busy:
@@ -286,11 +288,11 @@ def _verdict_row(row: StoredClip, verdict: Verdict, alignment: Alignment | None)
     )
 
 
-def _flags(row: StoredClip, verdict: Verdict) -> list[_FlagRow]:
+def _flags(row: StoredClip, verdict: Verdict) -> list[FlagRow]:
     """Failures need a person's attention, as when results are written first."""
     span = (row.segment_file, row.original_start_ms, row.original_end_ms)
     return [
-        _flag(span, found.code, found.severity, found.evidence)
+        flag_row(span, found.code, found.severity, found.evidence)
         for found in verdict.findings
         if found.severity is Severity.FAIL
     ]
