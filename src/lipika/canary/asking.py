@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lipika import prompt, transcript, validation
 from lipika.canary.arms import Arm
+from lipika.canary.purse import LOOK_S, Purse
 from lipika.canary.records import Asked, Stopped
 from lipika.canary.sample import SampledClip
 from lipika.capabilities import Capabilities
@@ -19,14 +19,13 @@ from lipika.errors import Draining, WorkerStop
 from lipika.log import get_logger
 from lipika.models import ClipStatus, Failure, FailureKind, Judged, Usage
 from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
-from lipika.routes import Need, Reserve, Route, Slots
+from lipika.routes import Reserve, Route
 from lipika.validation.bands import Bands
 
 log = get_logger(__name__)
 
 _CLIPS_AT_ONCE = 256
 """Their audio is in memory; of each, one request an arm is out or waits."""
-_LOOK_S = 0.25
 _EMPTY_FOR_S = 3.0
 """Slots that were reserved and not used come back within two seconds: only then is the purse known to be empty."""
 _RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
@@ -91,7 +90,7 @@ async def ask_all(
 
     Whatever ends it early (dollars, time, a refused key, a person), what has been answered is returned.
     """
-    purse = _Purse(options.max_usd)
+    purse = Purse(options.max_usd)
     async with AsyncExitStack() as stack:
         desks = [await _open(stack, way, purse, options) for way in ways]
         watch = _Watch(desks, purse, options, on_change, len(clips), told_to_stop or asyncio.Event())
@@ -148,7 +147,7 @@ class _Desk:
         self.ended.append(_Ended(number, _row(self.way.arm, sampled, outcome, view, attempts)))
 
 
-async def _open(stack: AsyncExitStack, way: Way, purse: _Purse, options: AskOptions) -> _Desk:
+async def _open(stack: AsyncExitStack, way: Way, purse: Purse, options: AskOptions) -> _Desk:
     recorder = _Recorder(await stack.enter_async_context(way.provider), way.capabilities)
     route = Route(
         recorder,
@@ -314,34 +313,7 @@ def _status(judged: Judged | None) -> str:
     return str(ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED)
 
 
-# ----------------------------------------------------------------------------- dollars and time
-
-
-class _Purse:
-    """The canary's own cap, before the fleet's ledger: no slot is reserved that it could not pay for."""
-
-    def __init__(self, cap_usd: float) -> None:
-        self._cap_usd = cap_usd
-        self._committed: dict[str, float] = {}  # by arm: metered, and reserved for what is on its way
-        self.refused_at = -math.inf
-
-    def guard(self, arm: str, inner: Reserve, spent_usd: Callable[[], float]) -> Reserve:
-        """The same ledger with this cap in front of it. Slots are counted even where the fleet has no limit."""
-
-        async def reserve(need: Need) -> Slots:
-            mine = spent_usd() + need.reserved_usd
-            self._committed[arm] = mine
-            left = self._cap_usd - sum(self._committed.values())
-            wanted = min(need.wanted, max(int(left / need.usd_each), 0) if need.usd_each > 0 else need.wanted)
-            self._committed[arm] = mine + wanted * need.usd_each  # before anybody else can look
-            slots = await inner(replace(need, wanted=wanted))
-            self._committed[arm] = mine + slots.granted * need.usd_each
-            if need.wanted and not wanted:
-                self.refused_at = time.monotonic()
-                return replace(slots, granted=0, binds="canary_cap", retry_in_s=_LOOK_S, unlimited=False)
-            return replace(slots, unlimited=False)
-
-        return reserve
+# ----------------------------------------------------------------------------- when it is over
 
 
 class _Watch:
@@ -350,7 +322,7 @@ class _Watch:
     def __init__(
         self,
         desks: Sequence[_Desk],
-        purse: _Purse,
+        purse: Purse,
         options: AskOptions,
         on_change: Callable[[Standing], object],
         clips: int,
@@ -382,13 +354,13 @@ class _Watch:
         idle_since = time.monotonic()
         while not self.reason:
             looked = time.monotonic()
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
             now = time.monotonic()
-            self._lags_s.append(max(now - looked - _LOOK_S, 0.0))
+            self._lags_s.append(max(now - looked - LOOK_S, 0.0))
             self._tell()
             if any(desk.engine.in_flight for desk in self._desks):
                 idle_since = now
-            refused = now - self._purse.refused_at < 2 * _LOOK_S + 1
+            refused = now - self._purse.refused_at < 2 * LOOK_S + 1
             if self._told_to_stop.is_set():
                 self.end("interrupted")
             elif refused and now - idle_since > _EMPTY_FOR_S:

@@ -1,0 +1,40 @@
+"""The canary's own dollars."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from lipika.routes import Need, Reserve, Slots
+
+LOOK_S = 0.25
+"""How often a canary looks whether it is over, and what it could not pay for is asked again."""
+
+
+class Purse:
+    """The canary's own cap, before the fleet's ledger: no slot is reserved that it could not pay for."""
+
+    def __init__(self, cap_usd: float) -> None:
+        self._cap_usd = cap_usd
+        self._committed: dict[str, float] = {}  # by arm: metered, and reserved for what is on its way
+        self.refused_at = -math.inf
+
+    def guard(self, arm: str, inner: Reserve, spent_usd: Callable[[], float]) -> Reserve:
+        """The same ledger with this cap in front of it. Slots are counted even where the fleet has no limit."""
+
+        async def reserve(need: Need) -> Slots:
+            mine = spent_usd() + need.reserved_usd
+            self._committed[arm] = mine
+            left = self._cap_usd - sum(self._committed.values())
+            wanted = min(need.wanted, max(int(left / need.usd_each), 0) if need.usd_each > 0 else need.wanted)
+            self._committed[arm] = mine + wanted * need.usd_each  # before anybody else can look
+            slots = await inner(replace(need, wanted=wanted))
+            self._committed[arm] = mine + slots.granted * need.usd_each
+            if need.wanted and not wanted:
+                self.refused_at = time.monotonic()
+                return replace(slots, granted=0, binds="canary_cap", retry_in_s=LOOK_S, unlimited=False)
+            return replace(slots, unlimited=False)
+
+        return reserve
