@@ -1,7 +1,7 @@
 """CPU per clip by step, beside the floor of the same run.
 
 Each round runs the floor, then the product's own functions one step after the other over the same clips, then the
-whole chain (`app.run_videos`, as `lipika run` calls it). Simulator and Postgres are other processes. Of several
+whole chain (what `lipika run` calls). Simulator and Postgres are other processes. Of several
 rounds the best is reported for each step: other people's load only ever adds.
 """
 
@@ -26,7 +26,7 @@ from rich.console import Console
 from benchmarks.floor import Floor
 from benchmarks.setting import Machine, corpus, in_child, machine, save, scratch_folder, setting
 from benchmarks.stopwatch import Stopwatch
-from lipika import app, log, packaging, polish, prompt, tars, transcript, validation
+from lipika import app, log, packaging, polish, prompt, tars, transcript, transcription_jobs, validation
 from lipika.capabilities import load_capabilities
 from lipika.config import Settings, load_settings
 from lipika.db.connection import Database
@@ -201,7 +201,7 @@ async def _chain_ms(
     ]
     quiet = Console(file=sys.stderr)
     before = _cpu_s()
-    summary = await app.run_videos(settings, database, videos, quiet, quiet=True)
+    summary = await transcription_jobs.run_videos(settings, database, videos, quiet, quiet=True)
     spent = _cpu_s() - before
     if summary.done != len(videos) or summary.failed:
         raise RuntimeError(f"the chain did not do its work: {summary}")

@@ -13,12 +13,12 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from fleet_kit import Stage, a_stage, rows, until
-from lipika.app import _around
 from lipika.db import Budgets, Database, Stats, Workers
 from lipika.db.budgets import Limits
 from lipika.demo import sample_folder
 from lipika.progress import Show, Snapshot, Watch, line, panel, shown
 from lipika.simulator.corpus import CorpusPlan, make_corpus
+from lipika.transcription_jobs import _around
 from lipika.vitals import RATE_KINDS
 from test_run import lipika
 

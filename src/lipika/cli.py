@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sys
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +24,7 @@ from lipika.cli_canary import add_to as add_canary_commands
 from lipika.cli_dashboard import add_to as add_dashboard_command
 from lipika.cli_deploy import deploy_commands
 from lipika.cli_fleet import add_to as add_fleet_commands
+from lipika.cli_parts import AsJson, DataDir, Provider, print_json
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.console import open_console
@@ -51,19 +49,6 @@ err = Console(stderr=True, highlight=False)
 out = open_console()
 
 
-class Provider(StrEnum):
-    """Who is asked."""
-
-    AISTUDIO = "aistudio"
-    OPENROUTER = "openrouter"
-    SIMULATOR = "simulator"
-
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display; of the log only warnings.")]
 JsonLogs = Annotated[
     bool, typer.Option("--json-logs", help="Log as JSON, a line an event, progress too; no panel.")
@@ -117,9 +102,10 @@ def run(
 
     Example: GEMINI_API_KEY=... lipika run my_tars/ --out out/
     """
-    from lipika.app import open_database, run_videos, store_settings
+    from lipika.app import open_database, store_settings
     from lipika.config import load_settings, require_key
     from lipika.sources import find_videos
+    from lipika.transcription_jobs import run_videos
 
     async def job() -> Any:
         settings = load_settings(
@@ -184,7 +170,7 @@ def doctor(
 
     findings = _run(lambda: examine(data_dir, provider.value if provider else None, gpu=gpu))
     if as_json:
-        _print_json([dataclasses.asdict(finding) for finding in findings])
+        print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         table = Table("", "check", "finding", "what to do", box=None)
         for finding in findings:
@@ -240,7 +226,7 @@ def db_check(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     report = _run(job)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         out.print(f"Postgres {report.server_version}; migrations applied: {len(report.applied)}")
         for table in report.video_tables:
@@ -272,9 +258,10 @@ def worker(
 
     SIGTERM or Ctrl-C drains: answers in flight are kept, videos go back to the queue. A second signal stops at once.
     """
-    from lipika.app import WORKER_WAIT_S, open_database, work
+    from lipika.app import WORKER_WAIT_S, open_database
     from lipika.config import load_settings
     from lipika.progress import Show
+    from lipika.transcription_jobs import work
 
     show = Show(err, quiet, json_logs, _WORKER_LINE_S)
 
@@ -326,15 +313,10 @@ def _die(code: int, reason: object) -> NoReturn:
     raise SystemExit(code)
 
 
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()
-
-
 def _report(summary: Any, as_json: bool, where: object) -> None:
     """The summary of a run, and the exit code it deserves."""
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         _print_summary(summary, where)
     if summary.interrupted:

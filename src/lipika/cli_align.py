@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lipika.cli_validation import AsJson, DataDir, Run, print_json
+from lipika.cli_parts import AsJson, DataDir, Run, print_json
 from lipika.console import open_console
 
 Sources = Annotated[

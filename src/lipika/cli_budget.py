@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
-import orjson
 import typer
 from rich.table import Table
 
+from lipika.cli_parts import AsJson, DataDir, Run, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
 
@@ -18,15 +17,7 @@ if TYPE_CHECKING:
     from lipika.db.budgets import Budget
     from lipika.db.reservations import Spent
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-Provider = Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)]
+ToWhom = Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)]
 
 
 def budget_commands(run: Run) -> typer.Typer:
@@ -50,11 +41,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
         """Limits of each provider, and what has been spent."""
         budgets, spent = run(lambda: _budgets(data_dir))
         if as_json:
-            told = {"budgets": budgets, "spent": spent}
-            sys.stdout.buffer.write(
-                orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            )
-            sys.stdout.flush()
+            print_json({"budgets": budgets, "spent": spent})
         else:
             _print_budgets(budgets, spent)
 
@@ -105,7 +92,7 @@ def _print_budgets(budgets: Sequence[Budget], spent: Sequence[Spent]) -> None:
 def _limits(app: typer.Typer, run: Run) -> None:
     @app.command("set")
     def change(
-        provider: Provider,
+        provider: ToWhom,
         rpm: Annotated[str | None, typer.Option(help="Requests a minute, or `none`.")] = None,
         tpm: Annotated[str | None, typer.Option(help="Prompt tokens a minute, or `none`.")] = None,
         usd_10min: Annotated[
@@ -171,7 +158,7 @@ def _known_provider(name: str) -> str:
 def _stopping(app: typer.Typer, run: Run) -> None:
     @app.command("pause")
     def pause(
-        provider: Provider,
+        provider: ToWhom,
         reason: Annotated[str, typer.Option(help="Shown wherever somebody asks why.")] = "paused by hand",
         data_dir: DataDir = None,
     ) -> None:
@@ -189,7 +176,7 @@ def _stopping(app: typer.Typer, run: Run) -> None:
 
     @app.command("resume")
     def resume(
-        provider: Provider,
+        provider: ToWhom,
         data_dir: DataDir = None,
     ) -> None:
         """Let the fleet send to a provider again."""

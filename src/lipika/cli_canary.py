@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lipika.cli_parts import AsJson, DataDir, Provider, Run, print_json
 from lipika.console import open_console
 
 if TYPE_CHECKING:
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
     from lipika.db.connection import Database
     from lipika.outlook import Outlook
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
-
-
-class Provider(StrEnum):
-    """Who is asked."""
-
-    AISTUDIO = "aistudio"
-    OPENROUTER = "openrouter"
-    SIMULATOR = "simulator"
-
 
 class Kind(StrEnum):
     """What may differ from the baseline."""
@@ -46,11 +34,6 @@ class Kind(StrEnum):
     THINKING = "thinking"
 
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Forecast for so many workers. Default: those that are live, or 1.")
 ]
@@ -155,7 +138,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
         )
         done = run(lambda: _asked(order, _settings_of(provider, data_dir), quiet=quiet or as_json))
         if as_json:
-            _print_json({"report": done.report, "files": done.files, "troubles": done.troubles})
+            print_json({"report": done.report, "files": done.files, "troubles": done.troubles})
         else:
             _print_canary(done)
         for trouble in done.troubles:
@@ -202,7 +185,7 @@ def _forecast(app: typer.Typer, run: Run) -> None:
 
         found = run(job)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             _print_outlook(found)
 
@@ -260,7 +243,7 @@ def _keep_house(run: Run, settings_of: Callable[[], Settings], run_ids: list[str
         return
     rows = run(lambda: on_database(lambda _settings, database: Canaries(database).list_runs()))
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         _print_runs(rows)
 
@@ -358,7 +341,7 @@ def _print_runs(rows: list[CanaryRow]) -> None:
 
 def _print_cleaned(done: Cleaned, *, as_json: bool) -> None:
     if as_json:
-        _print_json(done)
+        print_json(done)
     else:
         out.print(f"removed {done.runs} {'canary' if done.runs == 1 else 'canaries'} with {done.files} files")
         for one in done.away:
@@ -367,8 +350,3 @@ def _print_cleaned(done: Cleaned, *, as_json: bool) -> None:
             err.print(f"NOT REMOVED  {one}", markup=False, soft_wrap=True)
     if done.left:
         raise typer.Exit(1)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
+from lipika.cli_parts import Run
 
 err = Console(stderr=True, highlight=False)
 

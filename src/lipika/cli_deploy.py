@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from lipika.cli_parts import AsJson, Run, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
 
@@ -21,16 +20,12 @@ if TYPE_CHECKING:
     from lipika.vast import Instance, Vast, Wish
     from lipika.vast_fleet import Fleet, Outcome, Plan
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
-
 FleetName = Annotated[
     str,
     typer.Option("--fleet", help="Name of the fleet: its machines are labelled lipika-01, lipika-02, ..."),
 ]
 Program = Annotated[str, typer.Option("--vastai", help="The command line of vast.ai (pip install vastai).")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it this is a dry run.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 err = Console(stderr=True, highlight=False)
 
@@ -216,7 +211,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
 
         found = run(job)
         if as_json:
-            _print_json([asdict(one) for one in found])
+            print_json([asdict(one) for one in found])
         else:
             _print_instances(found)
 
@@ -327,8 +322,3 @@ def _print_instances(found: Sequence[Instance]) -> None:
     open_console().print(
         f"{len(found)} machines, ${sum(one.usd_hour for one in found):.2f} an hour without traffic"
     )
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()

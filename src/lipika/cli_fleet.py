@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from lipika.cli_parts import DataDir, Run, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
 from lipika.models import Severity
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from lipika.db.connection import Database
     from lipika.db.review import FlagCount, FlagRow
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
 
@@ -64,7 +56,10 @@ def _status(app: typer.Typer, run: Run) -> None:
             if as_json or not console.is_terminal:
                 while True:
                     report = await read_status(database)
-                    _print_line(as_document(report)) if as_json else console.print(shown(report))
+                    if as_json:
+                        print_json(as_document(report), on_one_line=True)
+                    else:
+                        console.print(shown(report))
                     await asyncio.sleep(_WATCH_S)
             with Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
                 while True:
@@ -76,7 +71,7 @@ def _status(app: typer.Typer, run: Run) -> None:
             return
         report = run(lambda: _with_database(data_dir, once))
         if as_json:
-            _print_json(as_document(report))
+            print_json(as_document(report))
         else:
             _console().print(shown(report))
 
@@ -95,7 +90,7 @@ def _workers(app: typer.Typer, run: Run) -> None:
 
         found = run(lambda: _with_database(data_dir, lambda database: Stats(database).fleet.workers()))
         if as_json:
-            _print_json(found)
+            print_json(found)
         elif found:
             _console().print(workers_table(found))
             _console().print(alignment_of(found))
@@ -160,7 +155,7 @@ def _errors(app: typer.Typer, run: Run) -> None:
 
         found = run(lambda: _with_database(data_dir, look))
         if as_json:
-            _print_json(found)
+            print_json(found)
         elif error_id is not None:
             _say(f"{error_line(found)}\n{found.traceback}")
         else:
@@ -210,7 +205,7 @@ def _flags(app: typer.Typer, run: Run) -> None:
 
         found = run(lambda: _with_database(data_dir, look))
         if as_json:
-            _print_json(found)
+            print_json(found)
         elif counts:
             _console().print(_counts_table(found))
         else:
@@ -292,13 +287,3 @@ def _say(text: str) -> None:
 
 def _console() -> Console:
     return open_console()
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()
-
-
-def _print_line(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 from rich.table import Table
 
+from lipika.cli_parts import AsJson, DataDir, Run, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
 from lipika.models import VideoStatus
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from lipika.config import Settings
     from lipika.db.queue import AddReport, Queue, QueuedVideo
 
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Videos = Annotated[
     list[str],
     typer.Argument(
@@ -98,7 +90,7 @@ def _filling(app: typer.Typer, run: Run) -> None:
 
         report, conflicts = run(job)
         if as_json:
-            _print_json(report)
+            print_json(report)
         else:
             open_console().print(
                 ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in _counts(report))
@@ -126,7 +118,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
                 {"video_id": row.video_id, "code": row.error_code, "message": row.error_message}
                 for row in failed
             ]
-            _print_json({**asdict(counts), "total": counts.total, "failed_videos": reasons})
+            print_json({**asdict(counts), "total": counts.total, "failed_videos": reasons})
             return
         names = ("pending", "held", "claimed", "processing", "done", "failed", "total")
         table = Table(box=None)
@@ -155,7 +147,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
             lambda: _on_queue(data_dir, lambda queue: queue.list_videos(wanted, limit=limit, after=after))
         )
         if as_json:
-            _print_json(page)
+            print_json(page)
         elif failed:
             _print_failures(page)
         else:
@@ -354,8 +346,3 @@ def _print_videos(page: Sequence[QueuedVideo]) -> None:
             row.claimed_by or "",
         )
     open_console().print(table)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 import typer
 
+from lipika.cli_parts import AsJson, DataDir, Run, print_json
 from lipika.console import open_console
 from lipika.languages import LANGUAGES, find_language
-
-Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
-"""Runs a command's coroutine; our own errors become a sentence and an exit code."""
 
 Sources = Annotated[
     list[str] | None,
@@ -27,11 +22,6 @@ Calibration = Annotated[
     typer.Option("--calibration", help="Limits to judge by, from `lipika calibrate` [CALIBRATION_FILE]."),
 ]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes at work. Default: one for each core.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def add_to(app: typer.Typer, run: Run) -> None:
@@ -104,8 +94,3 @@ def _code(name: str) -> str:
     if language is None:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(LANGUAGES)}", param_hint="--language")
     return language.code
-
-
-def print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.flush()

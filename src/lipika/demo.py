@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lipika.app import RunSummary, run_videos, store_settings
+from lipika.app import store_settings
 from lipika.config import Settings, load_settings
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
@@ -15,6 +15,7 @@ from lipika.db.migrate import migrate
 from lipika.embedded import EmbeddedPostgres
 from lipika.errors import UsageError
 from lipika.sources import OUTPUT_SUFFIX, find_videos
+from lipika.transcription_jobs import RunSummary, run_videos
 
 _DATABASE = "lipika_demo"
 _BATCH_SECONDS = 10.0
