@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ import soxr
 from numpy.typing import NDArray
 
 from lipika.errors import SegmentError
-from lipika.flac import Run, Stream, StreamInfo, joinable, joined
+from lipika.flac import Run, Stream, StreamInfo, joined
 
 try:
     from _miniaudio import ffi, lib
@@ -163,24 +163,39 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
     if kept.first == kept.last:
         return encode_flac(padded)
     first, last = (sample - start + pad for sample in kept.samples)
-    head = _stream_of(replace(padded, samples=padded.samples[:first]), pad)
-    tail = _stream_of(replace(padded, samples=padded.samples[last:]), pad)
-    if head is None or tail is None:
+    before, after = _edges(padded, pad, first, last)
+    if after is None:
         return encode_flac(padded)
-    runs = (Run.whole(head), kept, Run.whole(tail))
-    return joined(runs, _md5(padded)) if joinable(runs) else encode_flac(padded)
+    return joined((*before, kept, after), partial(_md5, padded)) or encode_flac(padded)
 
 
-def _stream_of(audio: Audio, pad: int) -> Stream | None:
-    if len(audio.samples) == pad:
-        return _silence(pad, audio.sample_rate_hz, audio.bit_depth)
-    return Stream.find(encode_flac(audio))
+def _edges(padded: Audio, pad: int, first: int, last: int) -> tuple[list[Run], Run | None]:
+    """Frames of the samples before `first`, and of those from `last` on; no last ones where it cannot be done.
+
+    Both are encoded together, as starting the encoder is most of what it costs; some of the silence goes ahead of them,
+    so that the first edge ends where a block does.
+    """
+    silence = partial(_silence, rate_hz=padded.sample_rate_hz, bit_depth=padded.bit_depth)
+    silent = silence(pad)
+    if silent is None or (first == pad and last + pad == len(padded.samples)):
+        return [silent] if silent else [], silent
+    ahead = first % silent.stream.info.max_block
+    both = np.concatenate((padded.samples[ahead:first], padded.samples[last:]))
+    stream = Stream.find(encode_flac(replace(padded, samples=both)))
+    if stream is None:
+        return [], None
+    head = Run.within(stream, 0, first - ahead)
+    before = [run for run in (silence(ahead), head) if run]
+    reached = ahead + head.samples[1] == first
+    return before, Run(stream, head.last, len(stream)) if reached else None
 
 
-@lru_cache(64)
-def _silence(frames: int, rate_hz: int, bit_depth: int) -> Stream | None:
-    dtype = np.int32 if bit_depth == 24 else np.int16
-    return Stream.find(encode_flac(Audio(np.zeros(frames, dtype), rate_hz, bit_depth)))
+@lru_cache(1 << 12)  # of lengths that are less than a block
+def _silence(frames: int, rate_hz: int, bit_depth: int) -> Run | None:
+    """Silent frames; None for none at all."""
+    silent = Audio(np.zeros(frames, np.int32 if bit_depth == 24 else np.int16), rate_hz, bit_depth)
+    stream = Stream.find(encode_flac(silent))
+    return Run.whole(stream) if stream else None
 
 
 def _md5(audio: Audio) -> bytes:

@@ -13,13 +13,14 @@ Format: RFC 9639.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, pairwise
 from typing import Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 _MARK = b"fLaC"
@@ -95,8 +96,7 @@ class Stream:
         bounds = (*starts.tolist(), len(data))
         numbers = range(len(starts)) if sync == _FIXED else samples
         if samples[-1] != info.frames or not all(
-            data.startswith(_number(number), start + 4)
-            for number, start in zip(numbers, bounds[:-1], strict=False)
+            map(data.startswith, map(_number, numbers), (starts + 4).tolist())
         ):
             return None
         bodies = starts + 5 + _NUMBER_BYTES[values[starts + 4]] + _MORE_BYTES[values[starts + 2]]
@@ -132,9 +132,11 @@ class Run:
         return self.stream.samples[self.first], self.stream.samples[self.last]
 
     @property
-    def bounds(self) -> tuple[int, ...]:
-        """Where each frame begins in the stream's bytes, and the end of the last."""
-        return self.stream.bounds[self.first : self.last + 1]
+    def places(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        """Where each frame begins in the stream's bytes, where its body does, and where its CRC-16 does."""
+        stream, frames = self.stream, slice(self.first, self.last)
+        ends = [end - 2 for end in stream.bounds[self.first + 1 : self.last + 1]]
+        return stream.bounds[frames], stream.bodies[frames], ends
 
     @property
     def blocks(self) -> list[int]:
@@ -142,45 +144,40 @@ class Run:
         return [there - here for here, there in pairwise(self.stream.samples[self.first : self.last + 1])]
 
 
-def joinable(runs: Sequence[Run]) -> bool:
-    """Whether no block but the last would be shorter than the format allows; strict decoders refuse such a file."""
-    blocks = [size for run in runs for size in run.blocks]
-    return min(blocks[:-1], default=_SHORTEST_BLOCK) >= _SHORTEST_BLOCK
+def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
+    """One FLAC of the frames of all runs, which are alike in rate and depth. `md5` gives that of all its samples.
 
-
-def joined(runs: Sequence[Run], md5: bytes) -> bytes:
-    """One FLAC of the frames of all runs, which are alike in rate and depth. `md5` is of all samples together.
-
-    Its blocks are of any size, which RFC 9639 asks of every decoder.
+    Its blocks are of any size, which RFC 9639 asks of every decoder. None where a block but the last would be shorter
+    than the format allows; strict decoders refuse such a file.
     """
+    blocks = [size for run in runs for size in run.blocks]
+    shortest = min(blocks[:-1], default=blocks[-1])
+    if len(blocks) > 1 and shortest < _SHORTEST_BLOCK:
+        return None
     info = runs[0].stream.info
     heads, bodies, changes = list[bytes](), list[bytes](), list[int]()
     sample = 0
     for run in runs:
-        stream = run.stream
-        data, moved = stream.data, sample - run.samples[0]
-        frames = slice(run.first, run.last)
-        for (start, end), body, before in zip(
-            pairwise(run.bounds), stream.bodies[frames], stream.samples[frames], strict=True
-        ):
-            head, change = _renumbered(data[start:body], before + moved)
-            heads.append(head)
-            changes.append(change)
-            bodies.append(data[body : end - 2])
-        sample = moved + run.samples[1]
-    blocks = [size for run in runs for size in run.blocks]
+        starts, inner, ends = run.places
+        data, (first, last) = run.stream.data, run.samples
+        numbers = [before + sample - first for before in run.stream.samples[run.first : run.last]]
+        renumbered = list(map(_renumbered, map(data.__getitem__, map(slice, starts, inner)), numbers))
+        heads += [head for head, _ in renumbered]
+        changes += [change for _, change in renumbered]
+        bodies += map(data.__getitem__, map(slice, inner, ends))
+        sample += last - first
     lengths = list(map(len, bodies))
+    sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
     old_crcs = np.concatenate([run.stream.crcs[run.first : run.last] for run in runs])
     crcs = (old_crcs ^ _carried(changes, lengths)).astype(">u2").tobytes()
-    sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
     stream_head = (
         _MARK + _LAST,
-        min(blocks[:-1], default=blocks[-1]).to_bytes(2),
+        shortest.to_bytes(2),
         max(blocks).to_bytes(2),
         min(sizes).to_bytes(3),
         max(sizes).to_bytes(3),
         (info.sample_rate_hz << 44 | info.bit_depth - 1 << 36 | sample).to_bytes(8),
-        md5,
+        md5(),
     )
     parts = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
     return b"".join((*stream_head, *chain.from_iterable(parts)))
@@ -276,14 +273,15 @@ def _powers() -> NDArray[np.uint16]:
 
 
 _PERIOD = 32_767
-_POWERS = _powers()
-_BITS = np.arange(16)
+_BITS = 16
+_POWERS_FROM = sliding_window_view(np.tile(_powers(), 2), _BITS)[:_PERIOD, ::-1]
+"""Row n: x**(n + 15), x**(n + 14) ... x**n."""
 
 
 def _carried(changes: Sequence[int], lengths: Sequence[int]) -> NDArray[np.uint16]:
     """What each change of a CRC-16 has become after so many more bytes: its product with x**(8 * length)."""
-    steps = np.array(lengths, np.int64)[:, None] * 8 + _BITS
-    chosen = np.array(changes, np.int64)[:, None] >> _BITS & 1
-    terms: NDArray[np.uint16] = _POWERS[steps % _PERIOD] * chosen.astype(np.uint16)
+    steps = np.array(lengths, np.intp) * 8 % _PERIOD
+    chosen = np.unpackbits(np.array(changes, ">u2").view(np.uint8)).reshape(-1, _BITS)
+    terms = _POWERS_FROM[steps] * chosen
     changed: NDArray[np.uint16] = np.bitwise_xor.reduce(terms, axis=1)
     return changed

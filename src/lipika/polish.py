@@ -42,7 +42,7 @@ from lipika.levels import (
 )
 from lipika.models import Clip, Discard, PolishedClip, SegmentName, SendFormat
 
-TRIMMER_VERSION = "2"  # raise it with every change that can alter a clip
+TRIMMER_VERSION = "3"  # raise it with every change that can alter a clip
 
 # Split
 SPLIT_OVER_MS = 10_000  # shorter audio is never split

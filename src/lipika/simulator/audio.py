@@ -174,10 +174,9 @@ def _bits_per_sample(data: bytes, info: StreamInfo) -> list[float]:
     stream = Stream.find(data)
     if stream is None:
         return [8 * len(data) / info.samples]
-    frames = Run.whole(stream)
+    blocks = Run.whole(stream).blocks
     return [
-        8 * (end - start) / size
-        for (start, end), size in zip(pairwise(frames.bounds), frames.blocks, strict=True)
+        8 * (end - start) / size for (start, end), size in zip(pairwise(stream.bounds), blocks, strict=True)
     ]
 
 
