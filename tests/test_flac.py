@@ -65,12 +65,12 @@ def outcome(read: Callable[[bytes], Audio], data: bytes) -> object:
 def test_any_piece_of_a_segment_decodes_to_its_samples(data: st.DataObject) -> None:
     depth, rate = (
         data.draw(st.sampled_from(DEPTHS)),
-        data.draw(st.sampled_from([8_000, 16_000, 44_100, 48_000])),
+        data.draw(st.sampled_from([4_000, 8_000, 16_000, 44_100, 48_000])),
     )
     frames = data.draw(st.integers(1, 40_000))
     start = data.draw(st.integers(0, frames - 1))
     end = data.draw(st.integers(start + 1, frames))
-    pad = data.draw(st.sampled_from([1_200, PAD, 7_200]))
+    pad = data.draw(st.sampled_from([600, 1_000, 1_152, 1_200, PAD, 7_200]))
     audio = speech_like(frames, depth, rate, seed=frames)
     source = encode_flac(audio)
 
@@ -120,6 +120,15 @@ def test_ffmpeg_reads_it_without_a_word_of_warning(depth: int) -> None:
     )
     assert done.stderr == b""
     assert done.stdout == piece.samples.tobytes()
+
+
+@pytest.mark.parametrize("start", [0, 552, 600, 608, 1_056, 1_152, 1_200])
+@pytest.mark.parametrize("pad", [600, 1_050, 1_152])
+def test_pads_shorter_than_a_block_stay_silent_and_nothing_else_does(start: int, pad: int) -> None:
+    audio = speech_like(20_000, rate=4_000)
+    piece = padded(audio, start, 20_000, pad)
+    flac = encode_padded(piece, pad, Stream.find(encode_flac(audio)), start)
+    np.testing.assert_array_equal(decode(flac).samples, piece.samples)
 
 
 def test_the_header_says_what_is_there() -> None:

@@ -172,8 +172,8 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
 def _edges(padded: Audio, pad: int, first: int, last: int) -> tuple[list[Run], Run | None]:
     """Frames of the samples before `first`, and of those from `last` on; no last ones where it cannot be done.
 
-    Both are encoded together, as starting the encoder is most of what it costs; some of the silence goes ahead of them,
-    so that the first edge ends where a block does.
+    Both are encoded together, as starting the encoder is most of what it costs. Some of the silence goes ahead, so that
+    the first edge ends where a block does; a pad that is shorter than a block may have too little of it.
     """
     silence = partial(_silence, rate_hz=padded.sample_rate_hz, bit_depth=padded.bit_depth)
     silent = silence(pad)
@@ -181,7 +181,7 @@ def _edges(padded: Audio, pad: int, first: int, last: int) -> tuple[list[Run], R
         return [silent] if silent else [], silent
     ahead = first % silent.stream.info.max_block
     both = np.concatenate((padded.samples[ahead:first], padded.samples[last:]))
-    stream = Stream.find(encode_flac(replace(padded, samples=both)))
+    stream = Stream.find(encode_flac(replace(padded, samples=both))) if ahead <= pad else None
     if stream is None:
         return [], None
     head = Run.within(stream, 0, first - ahead)
@@ -190,7 +190,7 @@ def _edges(padded: Audio, pad: int, first: int, last: int) -> tuple[list[Run], R
     return before, Run(stream, head.last, len(stream)) if reached else None
 
 
-@lru_cache(1 << 12)  # of lengths that are less than a block
+@lru_cache(1 << 12)  # a pad, or less than a block
 def _silence(frames: int, rate_hz: int, bit_depth: int) -> Run | None:
     """Silent frames; None for none at all."""
     silent = Audio(np.zeros(frames, np.int32 if bit_depth == 24 else np.int16), rate_hz, bit_depth)
