@@ -91,8 +91,8 @@ class Blow:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One line of the simulator's request log. `varied`: without our temperature, as a doubted answer's clip is asked
-    once more. That is another question; asking either of them twice is paying twice.
+    """One line of the simulator's request log. `varied`: without our temperature, as a clip is asked once more whose
+    answer is doubted.
     """
 
     worker: str
@@ -331,6 +331,8 @@ def read_log(path: Path) -> list[Asked]:
     asked = []
     for line in path.read_bytes().splitlines():
         entry = orjson.loads(line)
+        if not entry["digest"]:
+            continue
         began = entry["time"]
         ended = began + entry["latency_s"]
         varied = entry["temperature"] is None
@@ -387,10 +389,12 @@ def examine(
     outcome.problems += list(varied_without_cause(asked))
     struck = {blow.worker for blow in fleet.blows}  # may have begun their clips anew
     varied = {(one.worker, one.digest) for one in asked if one.varied and one.worker not in struck}
+    plainly = Counter((one.worker, one.digest) for one in asked if not one.varied and one.kind in _DOUBTFUL)
     outcome.problems += [
         f"clip {row.audio_digest[:12]} was asked in two ways by {row.worker_id}, and counts one attempt"
         for row in rows
-        if row.attempts < 2 and (row.worker_id.rpartition("-")[0], row.audio_digest) in varied
+        for asker in ((row.worker_id.rpartition("-")[0], row.audio_digest),)
+        if row.attempts < 2 and asker in varied and plainly[asker] == 1
     ]
     outcome.partials_left = sum(path.is_file() for path in (folder / "out").rglob("*.jsonl"))
 
@@ -427,13 +431,16 @@ def compare(path: Path, video: Any, rows: dict[str, str]) -> Iterator[str]:
 
 
 def repeated_answers(asked: Sequence[Asked]) -> Iterator[tuple[Asked, Asked]]:
-    """Pairs of answers to the same question about the same audio, each with the one before it."""
-    by_question: dict[tuple[str, bool], list[Asked]] = defaultdict(list)
+    """Pairs of answers to the same audio, each with the one before it; a worker's varied question after its plain one
+    is asked on purpose (`varied_without_cause`)."""
+    by_digest: dict[str, list[Asked]] = defaultdict(list)
     for one in sorted(asked, key=lambda one: one.began):
         if one.kind in _ANSWERED:
-            by_question[one.digest, one.varied].append(one)
-    for answers in by_question.values():
-        yield from itertools.pairwise(answers)
+            by_digest[one.digest].append(one)
+    for answers in by_digest.values():
+        for first, second in itertools.pairwise(answers):
+            if not (second.varied and not first.varied and first.worker == second.worker):
+                yield first, second
 
 
 def varied_without_cause(asked: Sequence[Asked]) -> Iterator[str]:

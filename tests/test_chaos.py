@@ -7,9 +7,19 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
-from benchmarks.chaos import Asked, Blow, Plan, repeated_answers, run_chaos, unexplained, varied_without_cause
+from benchmarks.chaos import (
+    Asked,
+    Blow,
+    Plan,
+    read_log,
+    repeated_answers,
+    run_chaos,
+    unexplained,
+    varied_without_cause,
+)
 
 
 async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
@@ -56,6 +66,18 @@ VARIED = Asked("w1", "clip", "answer", 12.0, 13.0, varied=True)
             [PLAIN, VARIED, replace(PLAIN, began=14.0, ended=15.0)], id="the plain one after the other"
         ),
         pytest.param([PLAIN, replace(PLAIN, worker="w2", began=12.0, ended=13.0)], id="by another worker"),
+        pytest.param(
+            [replace(PLAIN, kind="malformed"), VARIED, replace(PLAIN, began=14.0, ended=15.0)],
+            id="the plain one, answered only after the varied one",
+        ),
+        pytest.param(
+            [
+                PLAIN,
+                replace(PLAIN, worker="w2", kind="malformed", began=11.2, ended=11.5),
+                replace(VARIED, worker="w2"),
+            ],
+            id="the varied one of another worker",
+        ),
     ],
 )
 def test_a_question_answered_twice_is_paid_twice(asked: list[Asked]) -> None:
@@ -68,6 +90,26 @@ def test_an_answer_lost_to_a_blow_may_be_asked_for_again() -> None:
     at_once, when_it_was_safe = [Blow("kill", "w1", 11.5)], [Blow("kill", "w1", 30.0)]
     assert list(unexplained(repeats, at_once, drain_s=2.0)) == []
     assert len(list(unexplained(repeats, when_it_was_safe, drain_s=2.0))) == 1
+
+
+def test_a_better_answer_is_as_safe_as_a_first_one() -> None:
+    asked = [replace(PLAIN, kind="malformed"), VARIED, replace(PLAIN, worker="w2", began=80.0, ended=81.0)]
+    repeats = list(repeated_answers(asked))
+    assert len(list(unexplained(repeats, [Blow("kill", "w1", 70.0)], drain_s=2.0))) == 1
+
+
+def test_a_request_that_never_arrived_is_no_question(tmp_path: Path) -> None:
+    lost = {
+        "time": 1.0,
+        "latency_s": 1.0,
+        "kind": "abandoned",
+        "project": "",
+        "digest": "",
+        "temperature": None,
+    }
+    whole = lost | {"kind": "answer", "project": "w1", "digest": "clip", "temperature": 0.0}
+    (tmp_path / "log").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in (lost, whole)))
+    assert read_log(tmp_path / "log") == [Asked("w1", "clip", "answer", 1.0, 2.0)]
 
 
 def test_a_doubted_answer_is_followed_by_one_varied_question() -> None:
