@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from asking import a_request, accept, an_engine, digest, quick
+from fleet_kit import until
 from lipika.engine import Accept, Advice, Engine, Outcome, Review
 from lipika.errors import Draining, WorkerStop
 from lipika.models import BatchReport, Failure, FailureKind
@@ -227,6 +228,67 @@ async def test_a_paid_answer_survives_a_varied_retry_that_brings_none() -> None:
         outcome = await engine.transcribe(a_request(), doubtful(Advice.VARY))
     assert outcome.attempts == 2
     assert outcome.judged is not None
+
+
+async def test_a_doubted_answer_is_given_before_it_is_asked_for_again() -> None:
+    given: list[Outcome] = []
+    rule = FaultRule(FaultKind.STRAGGLER, skip=1, factor=20)
+    async with running(config(rule)) as sim, an_engine(sim.url) as engine:
+        asking = asyncio.create_task(engine.transcribe(a_request(), doubtful(Advice.VARY), given.append))
+        await until(lambda: bool(given))
+        assert engine.totals.returned == 0
+        last = await asking
+    (first,) = given
+    assert (first.attempts, last.attempts) == (1, 2)
+    assert first.judged is not None
+    assert 0 < first.cost_usd < last.cost_usd
+
+
+async def test_an_answer_that_no_clip_may_end_with_is_not_given() -> None:
+    given: list[Outcome] = []
+    async with running(config()) as sim, an_engine(sim.url) as engine:
+        await engine.transcribe(a_request(), doubtful(Advice.VARY, acceptable=False), given.append)
+    assert given == []
+
+
+@pytest.mark.parametrize("how", ["drained", "closed"])
+async def test_a_doubted_answer_ends_its_clip_when_no_better_one_can_come(how: str) -> None:
+    """Its second attempt waits for the next window, half a minute away, and will not be made."""
+    given: list[Outcome] = []
+    options = quick(batch_size=1, interval_s=30)
+    async with running(config()) as sim, an_engine(sim.url, options=options) as engine:
+        doubted = asyncio.create_task(engine.transcribe(a_request(0), doubtful(Advice.VARY), given.append))
+        fresh = asyncio.create_task(engine.transcribe(a_request(1), accept))
+        await until(lambda: bool(given))
+        if how == "drained":
+            engine.drain()
+    outcome, end = await asyncio.gather(doubted, fresh, return_exceptions=True)
+    assert isinstance(end, Draining)
+    assert isinstance(outcome, Outcome)
+    assert outcome.judged is not None
+    assert outcome.attempts == engine.totals.returned == 1
+
+
+async def test_a_doubted_answer_ends_its_clip_when_the_key_is_refused() -> None:
+    refusal = FaultRule(FaultKind.KEY_INVALID, skip=1)
+    async with running(config(refusal)) as sim, an_engine(sim.url) as engine:
+        outcome = await engine.transcribe(a_request(0), doubtful(Advice.VARY))
+        with pytest.raises(WorkerStop):
+            await engine.transcribe(a_request(1), accept)
+    assert outcome.judged is not None
+    assert outcome.attempts == 2
+
+
+async def test_a_doubted_answer_ends_its_clip_when_it_is_drained_on_its_second_attempt() -> None:
+    rules = (FaultRule(FaultKind.INTERNAL, skip=1), FaultRule(FaultKind.STRAGGLER, skip=1, factor=20))
+    given: list[Outcome] = []
+    async with running(config(*rules)) as sim, an_engine(sim.url) as engine:
+        asking = asyncio.create_task(engine.transcribe(a_request(0), doubtful(Advice.VARY), given.append))
+        await until(lambda: bool(given) and engine.in_flight == 1)
+        engine.drain()
+        outcome = await asking
+    assert outcome.judged is not None
+    assert outcome.attempts == 2
 
 
 async def test_a_window_is_reported_again_when_an_answer_is_taken_after_its_report() -> None:

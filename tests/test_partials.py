@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 from structlog.testing import capture_logs
 
-from fleet_kit import Stage, a_stage, change, results_of, rows
+from fleet_kit import Stage, a_stage, change, results_of, rows, until
 from lipika import prompt
+from lipika.app import Running
+from lipika.simulator import FaultKind, FaultPlan, FaultRule
 
 
 @pytest.fixture
@@ -25,9 +29,9 @@ async def stage(tmp_path: Path, database_url: str) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def finish(stage: Stage) -> None:
+async def finish(stage: Stage) -> Running:
     """Let another worker do the rest: everything is in the archive and in the table, once."""
-    await stage.work()
+    worker = await stage.work()
     (video,) = rows(stage.database_url, "select * from video_queue")
     assert (video.status, video.clip_count) == ("done", 12)
     (tar,) = stage.out.glob("*.tar")
@@ -35,6 +39,7 @@ async def finish(stage: Stage) -> None:
     table = rows(stage.database_url, "select segment_file from transcription_results order by 1")
     assert sorted(in_tar) == [row.segment_file for row in table]
     assert len(in_tar) == 12
+    return worker
 
 
 async def test_answers_to_ogg_are_known_again_though_its_bytes_never_are(
@@ -64,6 +69,48 @@ async def test_answers_are_saved_in_rows_and_objects_and_used_again(stage: Stage
     await finish(stage)
     assert await stage.repaid() == 0
     assert [path.name for path in stage.out.iterdir()] == ["as_00000_transcribed.tar"]
+
+
+DOUBTED = FaultPlan((FaultRule(FaultKind.TAG_MISMATCH, max_temperature=0.5),))
+"""Plain answers are worth a second attempt, which brings a better one."""
+
+
+async def test_a_doubted_answer_is_safe_while_its_second_attempt_waits(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with a_stage(tmp_path, database_url, faults=DOUBTED) as stage:
+        await stage.queue(1, 12)
+        async with stage.worker(
+            worker_batch_size=5, batch_interval_seconds=600.0, batch_launch="burst"
+        ) as first:
+            task = asyncio.create_task(first.worker.run())
+            await until(lambda: len(rows(database_url, "select 1 from transcription_results")) == 5)
+            assert sum(path.read_bytes().count(b"\n") for path in stage.parts()) == 5
+            assert first.engine.totals.returned == 0
+            first.worker.stop_now()
+            await task
+        await stage.control("faults", {})
+        second = await finish(stage)
+        assert second.worker.progress.reused == 5
+        assert await stage.repaid() == 0
+
+
+async def test_of_two_answers_to_a_clip_the_later_one_survives_the_loss_of_the_database(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with a_stage(tmp_path, database_url, faults=DOUBTED) as stage:
+        await stage.queue(1, 12)
+        first = await stage.work_until(3)
+        better = {row.audio_digest for row in rows(database_url, BETTER)}
+        assert len(better) >= 3
+        change(database_url, "truncate video_queue, transcription_results, quality_rollup")
+        await stage.queue(1, 12)
+        second = await finish(stage)
+        assert second.worker.progress.reused >= first.engine.totals.returned
+        assert better <= {row.audio_digest for row in rows(database_url, BETTER)}
+
+
+BETTER: LiteralString = "select audio_digest from transcription_results where findings = '[]'"
 
 
 async def test_they_survive_the_loss_of_the_database(stage: Stage) -> None:

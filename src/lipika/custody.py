@@ -184,7 +184,8 @@ class Custody:
 
         await patiently(read_rows, held)
         partials = self._ports.sink.partials
-        for stored in await partials.load(video) or (() if rows else await partials.load_result(video)):
+        saved = await partials.load(video) or ([] if rows else await partials.load_result(video))
+        for stored in reversed(saved):  # what was saved last for a clip counts
             if stored.answer is not None:
                 answers.setdefault(stored.audio_digest, stored)
         return _Earlier(answers, frozenset(rows))

@@ -80,6 +80,10 @@ class Outcome:
     latency_ms: float  # of the last attempt
 
 
+OnDoubt = Callable[[Outcome], object]
+"""Told of an answer that could end its clip, before the clip is asked once more; its figures are those so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """Something a person should know now. `code` is stable."""
@@ -123,6 +127,7 @@ class _Ticket:
 
     request: TranscriptionRequest
     accept: Accept
+    on_doubt: OnDoubt
     done: asyncio.Future[Outcome]
     attempts: int = 0
     counted: int = 0
@@ -216,8 +221,13 @@ class Engine:
 
     # ------------------------------------------------------------------------- asking
 
-    async def transcribe(self, request: TranscriptionRequest, accept: Accept) -> Outcome:
+    async def transcribe(
+        self, request: TranscriptionRequest, accept: Accept, on_doubt: OnDoubt = lambda _outcome: None
+    ) -> Outcome:
         """Bring one clip to its end.
+
+        An answer that could end it and is doubted is given to `on_doubt` at once: it is paid for, and the second
+        attempt may wait for a window.
 
         Raises:
             Draining: the engine stopped launching before this clip had an answer.
@@ -225,7 +235,7 @@ class Engine:
         """
         if self._stop is not None:
             raise _copy(self._stop)
-        ticket = _Ticket(request, accept, asyncio.get_running_loop().create_future())
+        ticket = _Ticket(request, accept, on_doubt, asyncio.get_running_loop().create_future())
         self._fresh.append(ticket)
         self._wake.set()
         return await ticket.done
@@ -471,6 +481,10 @@ class Engine:
         again = self._once_more(ticket, route, review.advice)
         if again is not None and self._stop is None:
             batch.doubted()
+            if ticket.best is not None:
+                ticket.on_doubt(
+                    _outcome(ticket, ticket.best.batch, ticket.best.response, ticket.best.judged, None)
+                )
             self._retry(ticket, route, again)
         elif ticket.best is not None:
             self._finish_well(ticket, ticket.best)
@@ -558,11 +572,11 @@ class Engine:
         match decision.step:
             case Step.STOP:
                 self._halt(WorkerStop(_stop_message(failure)))
-                _fail_future(ticket, self._stop)
+                self._end(ticket, self._stop)
             case Step.FINAL:
                 self._fail(ticket, batch, response, failure)
             case _ if self._stop is not None:
-                _fail_future(ticket, self._stop)
+                self._end(ticket, self._stop)
             case _:
                 self._retry(ticket, route, decision)
 
@@ -654,9 +668,18 @@ class Engine:
 
     def _end_waiting(self, reason: WorkerStop | Draining) -> None:
         for ticket in itertools.chain(self._fresh, (entry[2] for entry in self._retries)):
-            _fail_future(ticket, reason)
+            self._end(ticket, reason)
         self._fresh.clear()
         self._retries.clear()
+
+    def _end(self, ticket: _Ticket, reason: WorkerStop | Draining | None) -> None:
+        """Nothing more is asked for a clip: it ends with the answer that was doubted, or with the reason."""
+        if ticket.done.done():
+            return
+        if ticket.best is not None:
+            self._finish_well(ticket, ticket.best)
+        else:
+            ticket.done.set_exception(_copy(reason or Draining("the engine has been closed")))
 
     def close_batches(self) -> None:
         """Report every batch that has nothing in flight, its window over or not: the work has ended."""
@@ -702,26 +725,28 @@ def _finish(
     judged: Judged | None,
     failure: Failure | None,
 ) -> None:
-    if ticket.done.done():
-        return
-    ticket.done.set_result(
-        Outcome(
-            judged=judged,
-            failure=failure,
-            usage=ticket.usage,
-            cost_usd=ticket.cost_usd,
-            attempts=ticket.attempts,
-            provider=response.provider,
-            model_version=response.model_version,
-            batch_id=batch.batch_id,
-            latency_ms=response.latency_ms,
-        )
-    )
-
-
-def _fail_future(ticket: _Ticket, reason: WorkerStop | Draining | None) -> None:
     if not ticket.done.done():
-        ticket.done.set_exception(_copy(reason or Draining("the engine has been closed")))
+        ticket.done.set_result(_outcome(ticket, batch, response, judged, failure))
+
+
+def _outcome(
+    ticket: _Ticket,
+    batch: Batch,
+    response: TranscriptionResponse,
+    judged: Judged | None,
+    failure: Failure | None,
+) -> Outcome:
+    return Outcome(
+        judged=judged,
+        failure=failure,
+        usage=ticket.usage,
+        cost_usd=ticket.cost_usd,
+        attempts=ticket.attempts,
+        provider=response.provider,
+        model_version=response.model_version,
+        batch_id=batch.batch_id,
+        latency_ms=response.latency_ms,
+    )
 
 
 def _copy(reason: WorkerStop | Draining) -> WorkerStop | Draining:

@@ -331,7 +331,7 @@ class _Job:
         A second recogniser's word comes later, from a task of `group`: nothing waits for it but the packing.
         """
         try:
-            result = self._reuse(polished) or self._result(polished, await self._answer(polished))
+            result = self._reuse(polished) or self._result(polished, await self._answer(polished, group))
         except (Draining, WorkerStop) as reason:
             # Not raised here: the group would cancel the others, whose answers are on their way and paid for.
             if not isinstance(self.stopped, WorkerStop):
@@ -368,7 +368,7 @@ class _Job:
         self.summary.align(alignment)
         await self.tools.keep(self.video, new, document)
 
-    async def _answer(self, polished: PolishedClip) -> Outcome:
+    async def _answer(self, polished: PolishedClip, group: asyncio.TaskGroup) -> Outcome:
         clip = polished.clip
         request = TranscriptionRequest(
             clip_id=f"{self.video.video_id}/{clip.name.stem}",
@@ -382,7 +382,16 @@ class _Job:
             max_output_tokens=prompt.max_output_tokens(clip.duration_ms, self.language),
             varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
         )
-        return await self.tools.engine.transcribe(request, partial(self._review, polished))
+
+        def keep(doubted: Outcome) -> None:
+            group.create_task(self._keep_meanwhile(polished, doubted))
+
+        return await self.tools.engine.transcribe(request, partial(self._review, polished), keep)
+
+    async def _keep_meanwhile(self, polished: PolishedClip, doubted: Outcome) -> None:
+        """Make a paid answer durable though a better one may come: that may take a window, and a worker may die."""
+        result = self._result(polished, doubted)
+        await self.tools.keep(self.video, result, packaging.clip_result_to_json(result))
 
     def _review(self, polished: PolishedClip, text: str, varied: bool, switched: bool) -> Review | Failure:
         """Read and judge an answer, and say whether asking once more may bring a better one."""

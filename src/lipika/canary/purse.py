@@ -19,7 +19,7 @@ class Purse:
     def __init__(self, cap_usd: float) -> None:
         self._cap_usd = cap_usd
         self._committed: dict[str, float] = {}  # by arm: metered, and reserved for what is on its way
-        self.refused_at = -math.inf
+        self.refused_at = -math.inf  # by the monotonic clock, in seconds
 
     def guard(self, arm: str, inner: Reserve, spent_usd: Callable[[], float]) -> Reserve:
         """The same ledger with this cap in front of it. Slots are counted even where the fleet has no limit."""

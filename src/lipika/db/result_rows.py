@@ -111,6 +111,7 @@ class ResultRow:
 
 
 def result_row(result: ClipResult) -> ResultRow:
+    """How a clip's result is written; columns of what it lacks (answer, verdict, failure) are null."""
     clip, answer, verdict, failure = result.clip, result.answer, result.verdict, result.failure
     asr, clean, expressive = (
         (verdict.asr, verdict.tts_clean, verdict.tts_expressive) if verdict else (_NOT_ELIGIBLE,) * 3
@@ -204,11 +205,13 @@ def result_flags(result: ClipResult) -> list[FlagRow]:
 
 
 def flag_row(span: tuple[str, int, int], flag_type: str, severity: Severity, details: str) -> FlagRow:
+    """A flag on `span`: the file, and where it begins and ends in the video, in milliseconds."""
     segment_file, start_ms, end_ms = span
     return FlagRow(segment_file, flag_type, start_ms, end_ms, severity, details)
 
 
 def discard_flag(discard: Discard) -> FlagRow:
+    """The flag that tells why audio went no further."""
     span = (discard.segment_file, discard.start_ms or 0, discard.end_ms or 0)
     return flag_row(span, f"discard:{discard.reason}", Severity.WARN, discard.message)
 
@@ -315,6 +318,7 @@ class StoredRow:
 
 
 def batch_params(report: BatchReport) -> Params:
+    """A batch's row as parameters of `write_batch`."""
     return {
         "batch_id": report.batch_id,
         "worker_id": report.worker_id,
