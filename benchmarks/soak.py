@@ -34,6 +34,7 @@ from lipika.db.budgets import Budgets, Limits
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
 from lipika.models import NewVideo
+from lipika.tuning import settle_in
 
 CLIPS_A_MINUTE = 5000
 MINUTES = 30.0
@@ -241,6 +242,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.inside:
         log.configure(level="warning")
+        settle_in()  # as `lipika worker` does
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_inside())
         return
