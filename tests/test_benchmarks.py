@@ -91,11 +91,14 @@ def test_polishing_counts_audio_and_cpu(tmp_path: Path) -> None:
 
 def test_a_slope_is_told_from_noise() -> None:
     def look(second: int) -> soak.Look:
-        return soak.Look(second, 100 + second / 36, 50 + second % 2, 20, 10, 80 * second, 5)
+        return soak.Look(second, 100 + second / 36, 50, 20 + min(second, 1200), 10, 80 * second, 5)
 
     result = soak.result_of([look(second) for second in range(0, 1800, 2)], 600.0, 30, _MACHINE)
     assert result.rss_mb.per_hour == pytest.approx(100, abs=0.1)
+    assert result.rss_mb.last_per_hour == pytest.approx(100, abs=0.1)
     assert result.open_files.per_hour == 0
+    assert result.tasks.per_hour > 2000
+    assert result.tasks.last_per_hour == 0
     assert result.clips_per_minute == 4800
     assert "+100.0" in soak.table(result)
 
