@@ -62,7 +62,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How one figure went, after the start: its middle, its range, and how much it rose an hour, in all and at last."""
+    """How one figure went, after the start: its middle, its range, how much it rose an hour, in all and at last."""
 
     median: float
     least: float

@@ -172,8 +172,8 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
 def _edges(padded: Audio, pad: int, first: int, last: int) -> tuple[list[Run], Run | None]:
     """Frames of the samples before `first`, and of those from `last` on; no last ones where it cannot be done.
 
-    Both are encoded together, as starting the encoder is most of what it costs. Some of the silence goes ahead, so that
-    the first edge ends where a block does; a pad that is shorter than a block may have too little of it.
+    Both are encoded together, as starting the encoder is most of what it costs. Some of the silence goes ahead, so
+    that the first edge ends where a block does; a pad that is shorter than a block may have too little of it.
     """
     silence = partial(_silence, rate_hz=padded.sample_rate_hz, bit_depth=padded.bit_depth)
     silent = silence(pad)
