@@ -39,6 +39,12 @@ def test_pause_says_why_and_resume_says_whether(env: dict[str, str]) -> None:
         (("set", "aistudio", "--rpm", "many"), "many"),
         (("set", "aistudio", "--rpm", "-5"), "at least 0"),
         (("set", "aistudio", "--usd-total", "inf"), "inf"),
+        (("set", "aistudio", "--usd-total", "1,50"), "1.50"),
+        (("set", "aistudio", "--usd-total", "1,2345"), "commas"),
+        (("set", "aistudio", "--usd-total", "1e17"), "1,000,000,000"),
+        (("set", "aistudio", "--rpm", "3000000000"), "2,147,483,647"),
+        (("set", "aistudio", "--tpm", "99999999999999999999"), "9,223,372,036,854,775,807"),
+        (("set", "aistudio"), "--rpm"),
     ],
 )
 def test_wrong_limits_are_explained(arguments: tuple[str, ...], said: str, env: dict[str, str]) -> None:
@@ -46,6 +52,13 @@ def test_wrong_limits_are_explained(arguments: tuple[str, ...], said: str, env: 
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert "none set" in lipika("budget", "show", env=env).stdout
+
+
+def test_commas_group_thousands(env: dict[str, str]) -> None:
+    lipika("budget", "set", "aistudio", "--rpm", "18,000", "--usd-total", "90,000.50", env=env)
+    (budget,) = json.loads(lipika("budget", "show", "--json", env=env).stdout)["budgets"]
+    assert (budget["requests_per_minute"], budget["spend_total_usd"]) == (18_000, 90_000.5)
 
 
 def test_status_of_an_empty_fleet(env: dict[str, str]) -> None:

@@ -215,6 +215,17 @@ def test_it_never_falls_below_its_floor_and_comes_back() -> None:
     assert trips <= 8  # doubles with every round trip once the refusals are forgotten
 
 
+@pytest.mark.parametrize("ceiling", [1, 4, 8, 9])
+def test_it_never_rises_above_its_ceiling(ceiling: int) -> None:
+    flow = AdaptiveConcurrency(ceiling)
+    assert flow.limit == ceiling
+    flow.on_push_back(launched_at=0.5, now=1.0)
+    assert 1 <= flow.limit <= ceiling
+    for _ in range(100):
+        flow.on_success(100.0)
+    assert flow.limit == ceiling
+
+
 def test_it_creeps_near_the_level_that_was_refused() -> None:
     flow = AdaptiveConcurrency(1000, start=400)
     flow.on_push_back(launched_at=0, now=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -107,40 +108,53 @@ def _limits(app: typer.Typer, run: Run) -> None:
         from lipika.config import load_settings
         from lipika.db.budgets import Budgets
 
-        changes = {
-            "requests_per_minute": _limit("--rpm", rpm, int),
-            "tokens_per_minute": _limit("--tpm", tpm, int),
-            "spend_10min_usd": _limit("--usd-10min", usd_10min, float),
-            "spend_day_usd": _limit("--usd-day", usd_day, float),
-            "spend_total_usd": _limit("--usd-total", usd_total, float),
+        given = {
+            "requests_per_minute": _limit("--rpm", rpm, int, _MOST_REQUESTS),
+            "tokens_per_minute": _limit("--tpm", tpm, int, _MOST_TOKENS),
+            "spend_10min_usd": _limit("--usd-10min", usd_10min, float, _MOST_USD),
+            "spend_day_usd": _limit("--usd-day", usd_day, float, _MOST_USD),
+            "spend_total_usd": _limit("--usd-total", usd_total, float, _MOST_USD),
         }
+        changes = {key: value for key, value in given.items() if value is not _KEEP}
+        if not changes:
+            raise typer.BadParameter("name a limit: --rpm, --tpm, --usd-10min, --usd-day or --usd-total")
 
         async def job() -> None:
             async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-                await Budgets(database).change(
-                    _known_provider(provider),
-                    {key: value for key, value in changes.items() if value is not _KEEP},
-                )
+                await Budgets(database).change(_known_provider(provider), changes)
 
         run(job)
         _print_budgets(*run(lambda: _budgets(data_dir)))
 
 
 _KEEP = object()
+_MOST_REQUESTS, _MOST_TOKENS, _MOST_USD = (
+    2**31 - 1,
+    2**63 - 1,
+    10**9,
+)  # what the table's columns hold; a billion
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
 
 
-def _limit(name: str, text: str | None, kind: Callable[[str], float]) -> object:
+def _limit(name: str, text: str | None, kind: Callable[[str], float], most: float) -> object:
     """A limit as given: a number, None for `none`, _KEEP when it was not given."""
     if text is None:
         return _KEEP
-    if text.strip().lower() == "none":
+    plain = text.strip().lower()
+    if plain == "none":
         return None
+    if "," in plain and not _THOUSANDS.fullmatch(plain):
+        raise typer.BadParameter(
+            f"{text!r}: commas group thousands (18,000), decimals take a point (1.50)", param_hint=name
+        )
     try:
-        value = kind(text.replace("_", "").replace(",", ""))
+        value = kind(plain.replace("_", "").replace(",", ""))
     except ValueError:
         value = -1
-    if not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"{text!r} is neither a number of at least 0 nor `none`", param_hint=name)
+    if not 0 <= value <= most:
+        raise typer.BadParameter(
+            f"{text!r} is neither a number, at least 0 and at most {most:,}, nor `none`", param_hint=name
+        )
     return value
 
 

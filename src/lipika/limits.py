@@ -291,13 +291,13 @@ class AdaptiveConcurrency:
 
     Growth doubles a round trip up to nine tenths of the level that was last refused (its memory), and creeps
     from there; the memory fades after `forget_s` without push-back. Overload (503) pauses growth, and only
-    push-back (429) cuts. It never falls below `floor`, so it cannot stall.
+    push-back (429) cuts. It never falls below `floor`, so it cannot stall, nor rises above `ceiling`.
     """
 
     def __init__(self, ceiling: int, *, floor: int = 8, start: int | None = None, forget_s: float = 30.0):
-        self._ceiling = float(max(ceiling, floor))
-        self._floor = float(floor)
-        self._level = float(min(max(start or ceiling, floor), self._ceiling))
+        self._ceiling = float(ceiling)
+        self._floor = float(min(floor, ceiling))
+        self._level = min(max(float(start or ceiling), self._floor), self._ceiling)
         self._refused_at_level = self._ceiling / 0.9
         self._cut_at = -math.inf
         self._growth_from = -math.inf
