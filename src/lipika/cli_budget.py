@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from lipika.cli_parts import AsJson, DataDir, Run, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
+from lipika.wording import read_limit
 
 if TYPE_CHECKING:
     from lipika.db.budgets import Budget
@@ -106,14 +106,14 @@ def _limits(app: typer.Typer, run: Run) -> None:
         """Set some limits; the others stay. Example: lipika budget set aistudio --rpm 18000 --usd-total 90000"""
         from lipika.app import open_database
         from lipika.config import load_settings
-        from lipika.db.budgets import Budgets
+        from lipika.db.budgets import MOST_REQUESTS, MOST_TOKENS, MOST_USD, Budgets
 
         given = {
-            "requests_per_minute": _limit("--rpm", rpm, int, _MOST_REQUESTS),
-            "tokens_per_minute": _limit("--tpm", tpm, int, _MOST_TOKENS),
-            "spend_10min_usd": _limit("--usd-10min", usd_10min, float, _MOST_USD),
-            "spend_day_usd": _limit("--usd-day", usd_day, float, _MOST_USD),
-            "spend_total_usd": _limit("--usd-total", usd_total, float, _MOST_USD),
+            "requests_per_minute": _limit("--rpm", rpm, MOST_REQUESTS, whole=True),
+            "tokens_per_minute": _limit("--tpm", tpm, MOST_TOKENS, whole=True),
+            "spend_10min_usd": _limit("--usd-10min", usd_10min, MOST_USD),
+            "spend_day_usd": _limit("--usd-day", usd_day, MOST_USD),
+            "spend_total_usd": _limit("--usd-total", usd_total, MOST_USD),
         }
         changes = {key: value for key, value in given.items() if value is not _KEEP}
         if not changes:
@@ -128,34 +128,18 @@ def _limits(app: typer.Typer, run: Run) -> None:
 
 
 _KEEP = object()
-_MOST_REQUESTS, _MOST_TOKENS, _MOST_USD = (
-    2**31 - 1,
-    2**63 - 1,
-    10**9,
-)  # what the table's columns hold; a billion
-_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
 
 
-def _limit(name: str, text: str | None, kind: Callable[[str], float], most: float) -> object:
+def _limit(name: str, text: str | None, most: int, *, whole: bool = False) -> object:
     """A limit as given: a number, None for `none`, _KEEP when it was not given."""
     if text is None:
         return _KEEP
-    plain = text.strip().lower()
-    if plain == "none":
+    if text.strip().lower() == "none":
         return None
-    if "," in plain and not _THOUSANDS.fullmatch(plain):
-        raise typer.BadParameter(
-            f"{text!r}: commas group thousands (18,000), decimals take a point (1.50)", param_hint=name
-        )
     try:
-        value = kind(plain.replace("_", "").replace(",", ""))
-    except ValueError:
-        value = -1
-    if not 0 <= value <= most:
-        raise typer.BadParameter(
-            f"{text!r} is neither a number, at least 0 and at most {most:,}, nor `none`", param_hint=name
-        )
-    return value
+        return read_limit(text, whole=whole, most=most)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, or `none`", param_hint=name) from None
 
 
 def _known_provider(name: str) -> str:

@@ -1,6 +1,30 @@
-"""Figures as people read them."""
+"""Figures as people read and write them."""
 
 from __future__ import annotations
+
+import re
+
+_GROUPED = re.compile(r"\d{1,3}([, ]\d{3})+(\.\d*)?")
+
+
+def read_limit(text: str, *, whole: bool, most: int) -> float:
+    """A limit as a person writes it: 18000, 18_000, 18,000, 18 000, $1.50. An int where it is to be `whole`.
+
+    Raises:
+        ValueError: it is none from 0 to `most`, with the reason; a decimal comma would be a hundred times as much.
+    """
+    plain = text.strip().removeprefix("$")
+    if ("," in plain or " " in plain) and not _GROUPED.fullmatch(plain):
+        raise ValueError(f"{text!r}: commas group thousands (18,000), decimals take a point (1.50)")
+    plain = plain.replace(",", "").replace(" ", "")
+    try:
+        value = int(plain) if whole else float(plain)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= most:
+        kind = "whole number" if whole else "number"
+        raise ValueError(f"{text!r} will not do; a {kind}, at least 0 and at most {most:,}")
+    return value
 
 
 def money(usd: float | None) -> str:

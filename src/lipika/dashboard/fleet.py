@@ -13,22 +13,23 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from lipika.dashboard.board import Board, board_of, done, fragment, local_path, problem, render
-from lipika.db.budgets import Limits
+from lipika.db.budgets import MOST_REQUESTS, MOST_TOKENS, MOST_USD, Limits
 from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, Outlook
 from lipika.db.stats_spend import SpendSummary
 from lipika.errors import LipikaError
+from lipika.wording import read_limit
 
 HISTORY_MINUTES = 60
 MAX_WATCHERS = 64
 
 _LIMITS = (
-    # field, what it is called, whole number
-    ("requests_per_minute", "Requests a minute", True),
-    ("tokens_per_minute", "Prompt tokens a minute", True),
-    ("spend_10min_usd", "Dollars in ten minutes", False),
-    ("spend_day_usd", "Dollars a day (UTC)", False),
-    ("spend_total_usd", "Dollars in all", False),
+    # field, what it is called, whole number, the most
+    ("requests_per_minute", "Requests a minute", True, MOST_REQUESTS),
+    ("tokens_per_minute", "Prompt tokens a minute", True, MOST_TOKENS),
+    ("spend_10min_usd", "Dollars in ten minutes", False, MOST_USD),
+    ("spend_day_usd", "Dollars a day (UTC)", False, MOST_USD),
+    ("spend_total_usd", "Dollars in all", False, MOST_USD),
 )
 
 
@@ -228,13 +229,13 @@ async def budget(request: Request) -> Response:
         return _unknown(request)
     budgets = board_of(request).budgets
     held = next(iter(await budgets.show(provider)), None)
-    values = {name: getattr(held, name) if held else None for name, _, _ in _LIMITS}
+    values = {name: getattr(held, name) if held else None for name, *_ in _LIMITS}
     if request.method == "GET":
         return _budget_form(request, provider, values)
     form = await request.form(max_files=0, max_fields=20)
-    given = {name: str(form.get(name, "")).strip() for name, _, _ in _LIMITS}
+    given = {name: str(form.get(name, "")).strip() for name, *_ in _LIMITS}
     try:
-        limits = {name: _limit(given[name], title, whole) for name, title, whole in _LIMITS}
+        limits = {name: _limit(given[name], title, whole, most) for name, title, whole, most in _LIMITS}
     except ValueError as error:
         return _budget_form(request, provider, given, str(error), 422)
     await budgets.set_limits(
@@ -257,20 +258,14 @@ def _budget_form(
     return render(request, "budget.html", context, status=status)
 
 
-def _limit(text: str, title: str, whole: bool) -> float | None:
+def _limit(text: str, title: str, whole: bool, most: int) -> float | None:
     """A limit as typed; nothing means none. Raises ValueError with a sentence."""
-    plain = text.replace(",", "").replace("_", "").replace(" ", "").removeprefix("$")
-    if not plain:
+    if not text:
         return None
     try:
-        value = float(plain)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1e12 or (whole and value != int(value)):
-        raise ValueError(
-            f"{title}: {text!r} will not do; a {'whole ' if whole else ''}number from 0 up, or nothing"
-        )
-    return value
+        return read_limit(text, whole=whole, most=most)
+    except ValueError as error:
+        raise ValueError(f"{title}: {error}, or nothing") from None
 
 
 def _whole(value: float | None) -> int | None:
