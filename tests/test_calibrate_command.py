@@ -127,7 +127,9 @@ def test_too_few_clips_teach_nothing_and_no_file_is_written(folder: Path, tmp_pa
     learned = told("calibrate", one, "--jobs", "1", "--out", str(file))
     assert (learned["changes"], learned["too_few"]) == ([], {"hi": CLIPS // 4})
     assert not file.exists()
-    assert "300 are needed" in command("calibrate", one, "--jobs", "1").output
+    said = command("calibrate", one, "--jobs", "1", "--out", str(file)).output
+    assert "300 are needed" in said
+    assert "calibration.json was not written" in said
 
 
 def test_the_words_for_people(folder: Path, tmp_path: Path) -> None:

@@ -159,7 +159,10 @@ def _forecast(app: typer.Typer, run: Run) -> None:
         hours: Annotated[
             float | None, typer.Option(min=0.01, help="Also say what it takes to finish in this time.")
         ] = None,
-        provider: Annotated[Provider | None, typer.Option(help="Whose budget binds [PROVIDER].")] = None,
+        provider: Annotated[
+            Provider | None,
+            typer.Option(help="Whose budget binds; for the simulator, aistudio's [PROVIDER]."),
+        ] = None,
         window_hours: Annotated[
             float, typer.Option(min=0.1, help="Look at the fleet's last hours, so many.")
         ] = 6.0,

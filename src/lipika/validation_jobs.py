@@ -127,6 +127,8 @@ def print_learned(learned: Learned, file: Path | None, out: Console) -> None:
         out.print(f"Written to {file}. Set CALIBRATION_FILE to it, then `lipika revalidate`.", soft_wrap=True)
     elif learned.changes:
         out.print("Nothing was written: --out FILE does that.")
+    elif file is not None:
+        out.print(f"{file} was not written: no language has new limits.", soft_wrap=True)
 
 
 def _limits(learned: Sequence[Change]) -> Table:
