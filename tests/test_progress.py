@@ -160,11 +160,11 @@ async def test_lines_and_events_come_where_there_is_no_terminal(
         async with shown(watch, Show(console, line_every_s=0.05), look):
             await found.worker.run(until_empty=True)
             await until(lambda: watch.around.outlook is not None)
-            await asyncio.sleep(0.1)
-        assert "videos 1, 0 open  clips " in capsys.readouterr().err
+            await until(lambda: "videos 1, 0 open  clips " in capsys.readouterr().err)
         with capture_logs() as logs:
             async with shown(watch, Show(console, as_events=True, line_every_s=0.05), look):
-                await asyncio.sleep(0.2)
+                await until(lambda: any(log["event"] == "progress" for log in logs))
+        capsys.readouterr()
         event = next(log for log in logs if log["event"] == "progress")
         assert (event["videos_done"], event["clips_ended"]) == (1, found.worker.progress.clips)
         async with shown(watch, Show(console, quiet=True, line_every_s=0.01), look):
