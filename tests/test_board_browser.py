@@ -261,11 +261,16 @@ async def test_limits_and_pause_reach_the_budget(run: Run) -> None:
     await page.get_by_label("Dollars in all").fill("90000,5")
     await page.get_by_role("button", name="Set").click()
     await expect(page.get_by_role("alert")).to_contain_text("decimals take a point")
-    await page.get_by_label("Dollars in all").fill("90000.5")
+    await page.get_by_label("Dollars in all").fill("123456.75")
+    await page.get_by_role("button", name="Set").click()
+    await expect(page.locator("#said")).to_contain_text("Limits changed")
+    await page.goto(f"{run.url}/fleet/budget?provider=aistudio")  # what stands there is what is saved again
+    await expect(page.get_by_label("Requests a minute")).to_have_value("18,000")
+    await expect(page.get_by_label("Dollars in all")).to_have_value("123,456.75")
     await page.get_by_role("button", name="Set").click()
     await expect(page.locator("#said")).to_contain_text("Limits changed")
     query = "select requests_per_minute, spend_total_usd, paused from provider_budgets where provider = 'aistudio'"
-    assert rows(run.stage.database_url, query) == [(18_000, 90_000.5, False)]
+    assert rows(run.stage.database_url, query) == [(18_000, 123_456.75, False)]
     await page.get_by_role("button", name="Pause").click()
     await expect(page.get_by_text("AI Studio is paused.")).to_be_visible()
     assert rows(run.stage.database_url, query)[0].paused is True
