@@ -13,7 +13,7 @@ from lipika import prompt, transcript
 from lipika.audio import Audio, encode_flac
 from lipika.capabilities import load_capabilities
 from lipika.engine import Engine, EngineOptions, Events, Review
-from lipika.limits import Backoff
+from lipika.limits import Backoff, Probing
 from lipika.models import BatchReport, Failure, Judged, Lane, Verdict
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, TranscriptionRequest
@@ -95,4 +95,10 @@ async def an_engine(
 
 def a_route(provider: BaseProvider, reserve: Reserve = unlimited, *, probe_s: float = 0.1) -> Route:
     """A route that looks again after a tenth of a second."""
-    return Route(provider, load_capabilities(MODEL), max_in_flight=2000, reserve=reserve, probe_s=probe_s)
+    return Route(
+        provider,
+        load_capabilities(MODEL),
+        max_in_flight=2000,
+        reserve=reserve,
+        probing=Probing(probe_s, probe_s / 10),
+    )

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from lipika.app import engine_options, probing
 from lipika.config import Settings, load_settings, require_key
 from lipika.errors import SettingsError
+from lipika.limits import Backoff, Probing
 from lipika.log import hide, redact
+from lipika.retries import RetryPolicy
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,6 +25,23 @@ def test_defaults_are_the_plans() -> None:
     assert (settings.provider, settings.model_id) == ("aistudio", "gemini-3-flash-preview")
     assert (settings.worker_batch_size, settings.batch_interval_seconds) == (1000, 60)
     assert (settings.temperature, settings.thinking_level) == (0.0, "low")
+
+
+def test_the_engine_waits_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    assert engine_options(settings).retry == RetryPolicy()
+    assert probing(settings) == Probing()
+    for name, value in (
+        ("MAX_RETRIES", "2"),
+        ("RETRY_SECONDS", "0.1"),
+        ("PROBE_SECONDS", "0.2"),
+        ("LEAST_WAIT_SECONDS", "0.05"),
+    ):
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    retry = engine_options(settings).retry
+    assert (retry.max_retries, retry.backoff) == (2, Backoff(0.1, 30 * 0.1))
+    assert probing(settings) == Probing(0.2, 0.05, 60 * 0.05)
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_overload_pauses_growth_and_cuts_nothing() -> None:
 
 
 def test_the_gate_sends_one_probe_and_opens_on_its_success() -> None:
-    gate = Gate(probe_s=8)
+    gate = Gate()
     gate.shut(100, None, "rate_minute")
     assert gate.delay(100) == 8
     assert gate.delay(108) == 0
@@ -270,7 +270,7 @@ def test_an_answer_from_before_the_gate_was_shut_does_not_open_it() -> None:
 
 
 def test_the_servers_time_is_obeyed_and_a_failed_probe_shuts_again() -> None:
-    gate = Gate(probe_s=8)
+    gate = Gate()
     gate.shut(0, 38.0, "rate_minute")
     gate.shut(1, None, "rate_minute")  # a straggler of the same burst shortens nothing
     assert gate.delay(30) == 8

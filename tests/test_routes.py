@@ -40,7 +40,7 @@ class Book:
 
 
 def a_route(book: Book | None = None) -> Route:
-    return Route(Silent(), load_capabilities(MODEL), max_in_flight=100, reserve=book or Book(), probe_s=8)
+    return Route(Silent(), load_capabilities(MODEL), max_in_flight=100, reserve=book or Book())
 
 
 def response(

@@ -33,6 +33,7 @@ from lipika.embedded import EmbeddedPostgres
 from lipika.engine import Alert, Engine, EngineOptions, Events
 from lipika.errors import DatabaseUnavailable
 from lipika.lease import Lease, LeasedRoute
+from lipika.limits import Backoff, Probing
 from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
@@ -42,6 +43,7 @@ from lipika.polishers import Polishers, polished
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
+from lipika.retries import RetryPolicy
 from lipika.routes import Need, Reserve, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
@@ -53,6 +55,7 @@ from lipika.worker import Ports, Worker, WorkerOptions
 
 _LAST_FLUSH_S = 5.0
 _START_RETRY_S = 2.0
+_LONGEST_RETRY, _LONGEST_LEAST_WAIT = 30, 60  # times the first wait
 _MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 WORKER_WAIT_S = 300.0
 """A worker that is started while Postgres is away waits so long for it (`open_database`)."""
@@ -158,6 +161,7 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
                 max_in_flight=settings.max_in_flight,
                 reserve=reserve,
                 lease=lease,
+                probing=probing(settings),
             )
             for provider in providers
         ]
@@ -199,6 +203,23 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
         api_version=settings.gemini_api_version,
         name=name,
     )
+
+
+def engine_options(settings: Settings, *, shares: int = 1) -> EngineOptions:
+    """How clips are launched and asked again; `shares` engines side by side ask as much as one worker does."""
+    first_s = settings.retry_seconds
+    return EngineOptions(
+        batch_size=max(settings.worker_batch_size // shares, 1),
+        interval_s=settings.batch_interval_seconds,
+        burst=settings.batch_launch == "burst",
+        retry=RetryPolicy(settings.max_retries, Backoff(first_s, _LONGEST_RETRY * first_s)),
+    )
+
+
+def probing(settings: Settings) -> Probing:
+    """How often a service that cannot be asked is looked at again."""
+    least_s = settings.least_wait_seconds
+    return Probing(settings.probe_seconds, least_s, _LONGEST_LEAST_WAIT * least_s)
 
 
 def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
@@ -302,11 +323,7 @@ async def open_worker(
             Engine(
                 routes,
                 worker_id=info.worker_id,
-                options=EngineOptions(
-                    batch_size=settings.worker_batch_size,
-                    interval_s=settings.batch_interval_seconds,
-                    burst=settings.batch_launch == "burst",
-                ),
+                options=engine_options(settings),
                 events=Events(on_batch=sink.keep_batch, on_alert=alerts.append),
             )
         )

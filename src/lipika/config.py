@@ -82,6 +82,21 @@ class Settings(BaseSettings):
     thinking_level: ThinkingLevel = Field("low", description="How much the model may think.")
     request_timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Deadline of one request.")
 
+    # ---- when an answer does not come
+    max_retries: int = Field(3, ge=0, le=20, description="Retries of a clip after failures that may pass.")
+    retry_seconds: float = Field(
+        10.0, ge=0.01, le=600, description="Wait before the first of them; then doubled, up to thirtyfold."
+    )
+    probe_seconds: float = Field(
+        8.0, ge=0.01, le=600, description="Between probes of a service that pushes back or is away."
+    )
+    least_wait_seconds: float = Field(
+        1.0,
+        ge=0.01,
+        le=60,
+        description="Least wait, whatever the server says; doubled up to sixtyfold until an answer comes.",
+    )
+
     # ---- batches
     worker_batch_size: int = Field(1000, ge=1, le=100_000, description="First attempts per batch window.")
     batch_interval_seconds: float = Field(60.0, gt=0, le=3600, description="Length of a batch window.")

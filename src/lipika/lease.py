@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from lipika.capabilities import Capabilities
+from lipika.limits import Probing
 from lipika.providers.base import BaseProvider
 from lipika.routes import Reserve, Route
 
@@ -64,8 +65,11 @@ class LeasedRoute(Route):
         max_in_flight: int,
         reserve: Reserve,
         lease: Lease,
+        probing: Probing | None = None,
     ) -> None:
-        super().__init__(provider, capabilities, max_in_flight=max_in_flight, reserve=reserve)
+        super().__init__(
+            provider, capabilities, max_in_flight=max_in_flight, reserve=reserve, probing=probing
+        )
         self._lease = lease
 
     def delay(self, now: float) -> float:

@@ -332,6 +332,19 @@ class AdaptiveConcurrency:
 # ----------------------------------------------------------------------------- parking and probing
 
 
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """How often a provider that cannot be asked is looked at again; seconds.
+
+    `least_s` holds whatever the server says, and doubles with each probe that fails, up to `most_s`, until an answer
+    comes.
+    """
+
+    probe_s: float = 8.0  # where the server names no time
+    least_s: float = 1.0
+    most_s: float = 60.0
+
+
 class Gate:
     """Whether a provider may be asked at all: open, shut until a time, or ajar for one probe at a time.
 
@@ -339,8 +352,8 @@ class Gate:
     probes stays short (`probe_s`) unless the server names a time, so that the end of a storm is seen at once.
     """
 
-    def __init__(self, *, probe_s: float = 8.0):
-        self._probe_s = probe_s
+    def __init__(self, probing: Probing | None = None):
+        self._probe_s = (probing or Probing()).probe_s
         self._shut_until = -math.inf
         self._ajar = False
         self._probe_out = False

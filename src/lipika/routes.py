@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 
 from lipika.capabilities import Capabilities
 from lipika.errors import Unavailable
-from lipika.limits import GUESS_MARGIN, AdaptiveConcurrency, Gate, RateMeter
+from lipika.limits import GUESS_MARGIN, AdaptiveConcurrency, Gate, Probing, RateMeter
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
 
@@ -94,13 +94,13 @@ class Route:
         *,
         max_in_flight: int,
         reserve: Reserve = unlimited,
-        probe_s: float = 8.0,
+        probing: Probing | None = None,
     ):
         self.provider = provider
         self.name = provider.get_provider_name()
         self.capabilities = capabilities
         self.concurrency = AdaptiveConcurrency(max_in_flight)
-        self.gate = Gate(probe_s=probe_s)
+        self.gate = Gate(probing)
         self.storming = False  # a flood of 429s sent the rest of a window elsewhere
         self.closed = False  # no credit or no valid key: not asked again in this life
         self.parked_kind: FailureKind | None = None

@@ -16,6 +16,7 @@ from lipika.canary.sample import SampledClip
 from lipika.capabilities import Capabilities
 from lipika.engine import Advice, Engine, EngineOptions, Outcome, Review
 from lipika.errors import Draining, WorkerStop
+from lipika.limits import Probing
 from lipika.log import get_logger
 from lipika.models import ClipStatus, Failure, FailureKind, Judged, Usage
 from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
@@ -53,6 +54,7 @@ class AskOptions:
     max_usd: float
     max_seconds: float
     engine: EngineOptions
+    probing: Probing
     max_in_flight: int
     bands: Bands
 
@@ -154,6 +156,7 @@ async def _open(stack: AsyncExitStack, way: Way, purse: Purse, options: AskOptio
         way.capabilities,
         max_in_flight=options.max_in_flight,
         reserve=purse.guard(way.arm.name, way.reserve, lambda: recorder.usd),
+        probing=options.probing,
     )
     engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine)
     return _Desk(way, recorder, await stack.enter_async_context(engine), options.bands)

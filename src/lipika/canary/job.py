@@ -18,7 +18,14 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from lipika import __version__, prompt
-from lipika.app import Stores, fleet_ledger, make_provider, store_settings
+from lipika.app import (
+    Stores,
+    engine_options,
+    fleet_ledger,
+    make_provider,
+    probing,
+    store_settings,
+)
 from lipika.calibration import load_bands
 from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
@@ -33,7 +40,6 @@ from lipika.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.config import Settings, is_simulated, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
-from lipika.engine import EngineOptions
 from lipika.errors import LipikaError, UsageError
 from lipika.lease import Lease
 from lipika.models import SendFormat
@@ -204,12 +210,9 @@ async def _ask(
     options = AskOptions(
         max_usd=order.max_usd,
         max_seconds=order.max_minutes * 60,
-        engine=EngineOptions(
-            # All arms together ask as much as one worker does: more would measure this machine, not the service.
-            batch_size=max(settings.worker_batch_size // len(arms), 1),
-            interval_s=settings.batch_interval_seconds,
-            burst=settings.batch_launch == "burst",
-        ),
+        # All arms together ask as much as one worker does: more would measure this machine, not the service.
+        engine=engine_options(settings, shares=len(arms)),
+        probing=probing(settings),
         max_in_flight=settings.max_in_flight,
         bands=load_bands(settings.calibration_file),
     )
