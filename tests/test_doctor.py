@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from fleet_kit import change
 from lipika.db import Database
 from lipika.db.budgets import Budgets, Limits
 from lipika.doctor import Diagnosis, Level, examine, memory_mb
 from lipika.simulator import Listening, Quotas, running
+from recorder import Page, recording
 from simulator_kit import QUICK
 from strict_s3 import strict_s3
 from test_run import lipika
@@ -155,22 +155,38 @@ async def test_a_clock_that_is_wrong(env: Path, monkeypatch: pytest.MonkeyPatch)
     assert "ahead of" in one.message
 
 
-async def test_an_answer_that_is_no_json(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text="<html>sign in to the hotel's network</html>", status=403)
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (Page(403, b"<html>sign in to the hotel's network</html>"), "HTTP 403"),
+        (Page(200, b"<html>sign in to the hotel's network</html>"), "sign-in page"),
+        (
+            Page(302, b"", {"Location": "https://portal.example/?from=x"}),
+            "https://portal.example/. Redirects",
+        ),
+        (Page.of({"error": {"message": "Quota exceeded, limit: 0, model: x"}}, status=429), "limit: 0"),
+        (Page.of({"error": {"message": "long " * 90 + "end"}}, status=400), "long end"),
+    ],
+)
+async def test_an_answer_that_is_none(
+    env: Path, monkeypatch: pytest.MonkeyPatch, page: Page, says: str
+) -> None:
+    async with recording(page) as server:
+        monkeypatch.setenv("GEMINI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENROUTER_BASE_URL", server.url)
+        all_of_it = await found()
+    for check in ("key", "second provider"):
+        one = all_of_it[check]
+        assert (one.level, says in one.message) == (Level.FAIL, True), one
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", page)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        monkeypatch.setenv("GEMINI_BASE_URL", f"http://127.0.0.1:{runner.addresses[0][1]}")
-        one = (await found())["key"]
-    finally:
-        await runner.cleanup()
-    assert (one.level, "403" in one.message) == (Level.FAIL, True)
+
+async def test_a_name_and_a_protocol_that_are_wrong(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with recording(Page.of({})) as server:
+        monkeypatch.setenv("GEMINI_BASE_URL", "http://no-such-host.invalid")
+        monkeypatch.setenv("OPENROUTER_BASE_URL", server.url.replace("http:", "https:"))
+        all_of_it = await found()
+    assert "no-such-host.invalid cannot be resolved" in all_of_it["key"].message
+    assert "does not speak TLS" in all_of_it["second provider"].message
 
 
 async def test_a_bucket_is_written_read_and_deleted(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,21 @@ class FailureKind(StrEnum):
     EMPTY = "empty"
 
 
+class Trouble(StrEnum):
+    """`Failure.code` of what is in the way to a service, or of a quota that is zero; no clip is at fault.
+
+    As long as the service has never answered, waiting mends none of it. Once it has, each may be an outage.
+    """
+
+    REDIRECT = "redirect"
+    CERTIFICATE = "certificate"  # not trusted, expired, or made out to another name
+    NAME = "name"  # it cannot be resolved
+    TLS = "tls"  # not spoken, or refused
+    NOT_HTTP = "not_http"
+    PROXY = "proxy"  # it does not let us through
+    LIMIT_ZERO = "limit_zero"  # a 429 that names a limit of 0; its kind is that of the quota
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One failed attempt as a value. `retry_after_s` is what the server asked for, if it said."""
@@ -182,7 +197,17 @@ class Failure:
     message: str
     retry_after_s: float | None = None
     http_status: int | None = None
-    code: str = ""  # the provider's own: RESOURCE_EXHAUSTED, quota id, finish reason, error_type
+    code: str = (
+        ""  # the provider's own: RESOURCE_EXHAUSTED, quota id, finish reason, error_type; or a `Trouble`
+    )
+
+    @property
+    def stands(self) -> bool:
+        """Whether waiting mends nothing unless the service has answered before (`Trouble`)."""
+        return self.code in _TROUBLES
+
+
+_TROUBLES = frozenset(Trouble)
 
 
 @dataclass(frozen=True, slots=True)

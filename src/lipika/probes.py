@@ -17,8 +17,10 @@ import orjson
 
 from lipika.config import Settings
 from lipika.errors import LipikaError, SettingsError
+from lipika.providers.replies import Reply, names_zero, said, zero_quota
+from lipika.providers.transport import Address, failure_of, redirect
 
-_TIMEOUT = aiohttp.ClientTimeout(total=15)
+_TIMEOUT_S = 15.0
 _MAX_REPLY_BYTES = 16 << 20
 
 
@@ -56,6 +58,7 @@ async def _aistudio(settings: Settings) -> Served:
     reply = await _get(url, {"x-goog-api-key": key.get_secret_value().strip()}, "GEMINI_BASE_URL")
     if reply.status != 200:
         raise LipikaError(_refusal(reply, f"model {model}", "GEMINI_API_KEY", "GEMINI_BASE_URL"))
+    _must_be_object(reply, url, "GEMINI_BASE_URL")
     status = _object(_object(reply.body).get("modelStatus"))
     return Served(
         provider="aistudio",
@@ -79,6 +82,7 @@ async def _openrouter(settings: Settings) -> Served:
     reply = await _get(f"{base}/key", headers, "OPENROUTER_BASE_URL")
     if reply.status != 200:
         raise LipikaError(_refusal(reply, "the key", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL"))
+    _must_be_object(reply, f"{base}/key", "OPENROUTER_BASE_URL")
     left = _object(_object(reply.body).get("data")).get("limit_remaining")
     model = settings.model_id if "/" in settings.model_id else f"google/{settings.model_id}"
     listed = await _get(f"{base}/models", headers, "OPENROUTER_BASE_URL")
@@ -105,33 +109,47 @@ class _Got:
 
 
 async def _get(url: str, headers: Mapping[str, str], setting: str) -> _Got:
-    started = time.perf_counter()
+    started, address = time.perf_counter(), Address(url, setting)
     try:
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session,
             session.get(url, headers=headers, allow_redirects=False) as reply,
         ):
             content = await reply.content.read(_MAX_REPLY_BYTES)
+            away = redirect(Reply(reply.status, b"", location=reply.headers.get("Location")), address)
+            if away is not None:
+                raise LipikaError(away.message)
             return _Got(
                 reply.status,
                 _parsed(content),
                 _clock_ahead_s(reply.headers.get("Date")),
                 time.perf_counter() - started,
             )
-    except TimeoutError:
-        raise LipikaError(f"{url}: no answer within {_TIMEOUT.total:g} s: check {setting}") from None
-    except aiohttp.ClientError as error:
-        raise LipikaError(f"{url}: {type(error).__name__}: {error}: check {setting}") from None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        failure = failure_of(error, address, _TIMEOUT_S)
+        raise LipikaError(
+            f"{url}: {failure.message}{'' if failure.stands else f': check {setting}'}"
+        ) from None
 
 
 def _refusal(reply: _Got, what: str, key: str, base: str) -> str:
     error = _object(_object(reply.body).get("error"))
-    said = str(error.get("message") or "").strip().splitlines()
-    words = f" ({said[0][:200]})" if said else ""
+    message = said(error.get("message"))
+    if reply.status == 429 and names_zero(message):
+        return f"HTTP 429 for {what}: {zero_quota(message)}"
+    words = f" ({message})" if message else ""
     look_at = {401: key, 403: key, 404: f"MODEL_ID and {base}"}.get(
         reply.status, f"{key}, MODEL_ID and {base}"
     )
     return f"HTTP {reply.status} for {what}{words}: check {look_at}"
+
+
+def _must_be_object(reply: _Got, url: str, setting: str) -> None:
+    if not isinstance(reply.body, dict):
+        raise LipikaError(
+            f"{url}: HTTP 200 without JSON: another service answers there, such as a network's sign-in page:"
+            f" check {setting}, or sign in"
+        )
 
 
 def _parsed(content: bytes) -> object:

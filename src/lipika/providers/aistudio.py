@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lipika.capabilities import Capabilities
-from lipika.models import Failure, FailureKind, Usage
+from lipika.models import Failure, FailureKind, Trouble, Usage
 from lipika.providers.base import (
     AUDIO_MARK,
     HttpProvider,
@@ -25,6 +25,7 @@ from lipika.providers.replies import (
     Reply,
     as_count,
     as_list,
+    as_number,
     as_object,
     as_text,
     duration_s,
@@ -33,9 +34,11 @@ from lipika.providers.replies import (
     first_wait,
     header_wait_s,
     lasts_a_day,
+    names_zero,
     parse_json,
     said,
     worded_wait_s,
+    zero_quota,
 )
 
 _SAFETY_CATEGORIES = (
@@ -69,6 +72,7 @@ class AIStudioProvider(HttpProvider):
             name=name,
             url=f"{base_url.rstrip('/')}/{api_version}/models/{model}:generateContent",
             headers={"x-goog-api-key": header_key(name, api_key)},
+            setting="GEMINI_BASE_URL",
             options=options,
             capabilities=capabilities,
         )
@@ -201,6 +205,8 @@ def classify_error(reply: Reply) -> Failure:
     kind = _kind_by_reason(error, words)
     if kind is None and reply.status == 429:
         kind = _kind_of_429(" ".join(quota_ids) or words, wait_s)
+        if names_zero(words) or _grants_nothing(error):
+            return Failure(kind, zero_quota(words), wait_s, reply.status, Trouble.LIMIT_ZERO)
     return Failure(
         kind or _kind_by_status(reply.status, error), said(words), wait_s, reply.status, said(code)
     )
@@ -232,11 +238,19 @@ def _kind_of_429(named: str, wait_s: float | None) -> FailureKind:
 
 
 def _quota_ids(error: Mapping[str, Any]) -> list[str]:
-    violations = [
+    named = (as_text(one.get("quotaId")) or as_text(one.get("quotaMetric")) for one in _violations(error))
+    return [name for name in named if name]
+
+
+def _grants_nothing(error: Mapping[str, Any]) -> bool:
+    """Whether a quota that is named is zero; one whose value is left out is not known to be."""
+    return any(as_number(one.get("quotaValue")) == 0 for one in _violations(error))
+
+
+def _violations(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
         as_object(violation) for detail in _details(error) for violation in as_list(detail.get("violations"))
     ]
-    named = (as_text(one.get("quotaId")) or as_text(one.get("quotaMetric")) for one in violations)
-    return [name for name in named if name]
 
 
 def _wait_s(reply: Reply, error: Mapping[str, Any]) -> float | None:

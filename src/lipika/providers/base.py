@@ -22,6 +22,14 @@ from lipika.capabilities import Capabilities
 from lipika.errors import SettingsError
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.replies import Reply
+from lipika.providers.transport import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    NEVER_SENT,
+    Address,
+    failure_of,
+    redirect,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +169,11 @@ class HttpProvider(BaseProvider):
         headers: Mapping[str, str],
         options: ModelOptions,
         capabilities: Capabilities,
+        setting: str,
     ):
         self._name = name
         self._url = url
+        self._address = Address(url, setting)
         self._headers = {**headers, "Content-Type": "application/json"}
         self._options = options
         self._capabilities = capabilities
@@ -188,6 +198,9 @@ class HttpProvider(BaseProvider):
             # Keys travel in headers only, and no cookie or proxy of the environment may change a request.
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
         )
         return self
 
@@ -207,7 +220,10 @@ class HttpProvider(BaseProvider):
         started = time.perf_counter()
         reply = await self._send("POST", self._url, self.encode(request))
         latency_ms = (time.perf_counter() - started) * 1000
-        reading = Reading(failure=reply) if isinstance(reply, Failure) else self._read(reply)
+        failure = reply if isinstance(reply, Failure) else redirect(reply, self._address)
+        reading = (
+            self._read(reply) if isinstance(reply, Reply) and failure is None else Reading(failure=failure)
+        )
         usage = billed_usage(request, reading, self._capabilities.audio_tokens_per_second)
         return TranscriptionResponse(
             request, self._name, reading.text, reading.failure, usage, reading.model_version, latency_ms
@@ -227,22 +243,10 @@ class HttpProvider(BaseProvider):
                     headers.get("Retry-After"),
                     headers.get("X-RateLimit-Reset"),
                     time.time(),
+                    headers.get("Location"),
                 )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Failure(FailureKind.SERVER, f"no connection: {_named(error)}", code=UNREACHABLE)
-        except TimeoutError:
-            message = f"no answer within {self._options.timeout_s:g} s"
-            return Failure(FailureKind.TIMEOUT, message, code="deadline")
-        except (aiohttp.ClientError, OSError) as error:
-            return Failure(FailureKind.SERVER, f"connection lost: {_named(error)}", code="connection")
-
-
-UNREACHABLE = "unreachable"
-"""Code of a failure to connect at all: the request was never sent."""
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return failure_of(error, self._address, self._options.timeout_s)
 
 
 def header_key(provider: str, key: str) -> str:
@@ -324,7 +328,7 @@ def billed_usage(request: TranscriptionRequest, reading: Reading, audio_tokens_p
         return _with_audio(metered, guess)
     if failure is None:
         return guess
-    if failure.code == UNREACHABLE or failure.http_status not in (None, 200):
+    if failure.code in NEVER_SENT or failure.http_status not in (None, 200):
         return Usage()
     if failure.kind is FailureKind.TRUNCATED:
         return replace(guess, output=request.max_output_tokens)

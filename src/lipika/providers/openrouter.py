@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from lipika.capabilities import Capabilities
 from lipika.languages import find_language
-from lipika.models import Failure, FailureKind, Usage
+from lipika.models import Failure, FailureKind, Trouble, Usage
 from lipika.providers.base import (
     AUDIO_MARK,
     HttpProvider,
@@ -34,10 +34,12 @@ from lipika.providers.replies import (
     first_wait,
     header_wait_s,
     lasts_a_day,
+    names_zero,
     parse_json,
     reset_wait_s,
     said,
     worded_wait_s,
+    zero_quota,
 )
 
 _GOOGLE = "google/"
@@ -68,6 +70,7 @@ class OpenRouterProvider(HttpProvider):
             name=name,
             url=f"{base_url}/chat/completions",
             headers={"Authorization": f"Bearer {header_key(name, api_key)}"},
+            setting="OPENROUTER_BASE_URL",
             options=options,
             capabilities=capabilities,
         )
@@ -206,6 +209,7 @@ KIND_BY_STATUS = {
 }
 """By HTTP status, or the error's own code inside HTTP 200. Any other 4xx is `bad_request`, the rest `server`."""
 
+_RATES = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY}
 _NO_SUCH_MODEL = "is not a valid model ID"  # a 400
 _KEY_LIMIT = "key limit exceeded"  # a 403
 
@@ -228,6 +232,8 @@ def classify_error(reply: Reply, body: Mapping[str, Any]) -> Failure | None:
     kind = _kind_by_metadata(metadata) or KIND_BY_ERROR_TYPE.get(error_type) or _kind_by_status(status, words)
     if kind is FailureKind.RATE_MINUTE and lasts_a_day(words, wait_s):
         kind = FailureKind.RATE_DAY
+    if status == 429 and kind in _RATES and names_zero(words):
+        return Failure(kind, zero_quota(words), wait_s, status, Trouble.LIMIT_ZERO)
     code = as_text(metadata.get("limit_source")) or error_type or str(status)
     return Failure(kind, said(words), wait_s, status, said(code))
 

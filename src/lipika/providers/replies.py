@@ -25,6 +25,7 @@ class Reply:
     retry_after: str | None = None  # the header's text
     rate_reset: str | None = None  # X-RateLimit-Reset, likewise
     received_at: float = 0.0
+    location: str | None = None  # of a redirect
 
 
 # ----------------------------------------------------------------------------- values
@@ -142,6 +143,24 @@ def duration_s(value: object) -> float | None:
         return None if seconds is None and nanos is None else max((seconds or 0) + (nanos or 0) / 1e9, 0.0)
     pieces = list(_DURATION.finditer(as_text(value)))
     return sum(float(piece["value"]) * _UNIT_S[piece["unit"].lower()] for piece in pieces) if pieces else None
+
+
+# ----------------------------------------------------------------------------- a quota of nothing
+
+_LIMIT_ZERO = re.compile(r"\blimit(?:\s*[:=]\s*|\s+)[\"']?0(?![.,]?\d)", re.IGNORECASE)
+
+
+def names_zero(words: str) -> bool:
+    """Whether a refusal names a limit of 0, such as `Quota exceeded for metric: ..., limit: 0, model: ...`."""
+    return bool(_LIMIT_ZERO.search(words))
+
+
+def zero_quota(words: str) -> str:
+    """What to say of a limit of 0, before the service's own words."""
+    return said(
+        "the quota of this key for this model is zero (limit: 0), which no waiting changes: enable billing for its"
+        f" project, ask for quota, or set MODEL_ID to a model that the key may use. The service says: {words}"
+    )
 
 
 # ----------------------------------------------------------------------------- Gemini, on either wire
