@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lipika.capabilities import load_capabilities
-from lipika.models import Failure, FailureKind
+from lipika.models import Failure, FailureKind, Trouble
 from lipika.providers import aistudio, openrouter, replies
 from lipika.retries import History, RetryPolicy, Step, decide
 
@@ -79,6 +79,11 @@ def test_the_reaction_is_the_engines(kind: FailureKind) -> None:
     decision = decide(Failure(kind, "m"), fresh, RetryPolicy(), jitter=0.0)
     word = re.split(r"\W", FAILURES[kind][3])[0]
     assert FIRST_WORDS[word] == (decision.step, decision.counts, decision.varied)
+
+
+def test_what_is_in_the_way_is_listed_whole() -> None:
+    shown = set().union(*(marked(cells[0]) for cells in rows("What is in the way")))
+    assert shown == set(map(str, Trouble))
 
 
 def test_the_prices_are_those_of_the_list() -> None:
