@@ -9,11 +9,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
-
 from lipika import tars
 from lipika.db.stored import Stored, StoredClip
 from lipika.errors import ArchiveError, StorageError, UsageError
+from lipika.metadata import Metadata
 from lipika.models import Answer, AudioFacts, ClipResult, SegmentName
 from lipika.packaging import METADATA_NAME, VIDEO_FORMAT, read_results
 from lipika.sources import OUTPUT_SUFFIX, is_url, object_url
@@ -109,7 +108,7 @@ def peek(archive: Archive, settings: StoreSettings) -> Block:
         source = Source(reader)
         limits = tars.DEFAULT_LIMITS
         for entry in entries(source, limits.max_headers, limits.max_extension_bytes):
-            if entry.name != METADATA_NAME or entry.size > limits.max_metadata_bytes:
+            if entry.name != METADATA_NAME or entry.size > limits.max_member_bytes:
                 break
             return block_of(source.take())
     raise not_ours("it does not begin with metadata.json")
@@ -118,7 +117,7 @@ def peek(archive: Archive, settings: StoreSettings) -> Block:
 def block_of(metadata: bytes) -> Block:
     """The block of a `metadata.json`. Raises ArchiveError if there is none of ours."""
     try:
-        block = orjson.loads(metadata)["transcription"]
+        block = Metadata(metadata).fields()["transcription"]
         if block["format"] != VIDEO_FORMAT:
             raise not_ours(f"its format is {block['format']!r}, not {VIDEO_FORMAT!r}")
         return Block(

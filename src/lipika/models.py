@@ -37,7 +37,9 @@ class SegmentName:
         """
         match = _NAME.fullmatch(stem)
         if match is None:
-            raise ValueError(f"{stem!r} is not <speaker>_<start>_<end> with times in centiseconds")
+            raise ValueError(
+                f"{stem!r} is not <speaker>_<start>_<end> with times in centiseconds, of five digits or more"
+            )
         name = cls(match["speaker"], int(match["start"]), int(match["end"]))
         if name.end_cs <= name.start_cs:
             raise ValueError(f"{stem!r} ends at or before its start")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lipika import __version__, tars
 from lipika.languages import find_language
+from lipika.metadata import Metadata, joined
 from lipika.models import (
     Accounting,
     Alignment,
@@ -311,15 +312,16 @@ class Summary:
                 for name, lane in self._lanes.items()
             },
             **{key: _sorted(counts) for key, counts in self._counts.items()},
-            "versions": {
-                "lipika": __version__,
-                **{key: _sorted(counts) for key, counts in self._versions.items()},
-            },
+            "versions": {"lipika": __version__, **self.versions()},
         }
+
+    def versions(self) -> dict[str, dict[str, int]]:
+        """Clips by what they were made with."""
+        return {key: _sorted(counts) for key, counts in self._versions.items()}
 
 
 def result_metadata(
-    original: JsonObject,
+    original: Metadata | JsonObject,
     video_id: str,
     language_hint: str | None,
     accounting: Accounting,
@@ -327,7 +329,8 @@ def result_metadata(
     summary: Summary,
     digests: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The result archive's `metadata.json`: the video's own metadata, untouched, plus `transcription`.
+    """The result archive's `metadata.json`: the video's own metadata, its values as they were written, plus
+    `transcription`.
 
     `digests` are SHA-256 by name, of the archive's folders. Where the original already has a `transcription`,
     as an archive that is transcribed again, it is kept as `transcription.previous`.
@@ -347,10 +350,42 @@ def result_metadata(
         **summary.document(),
         "digests": dict(digests or {}),
     }
-    if "transcription" in original:
-        block["previous"] = original["transcription"]
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    return _dump({**original, "transcription": block}, METADATA_NAME, options)
+    members = (original if isinstance(original, Metadata) else Metadata.of(original)).members()
+    own = {key: _text(value, 2) for key, value in block.items()}
+    if "transcription" in members:
+        own["previous"] = members["transcription"]
+    return _with_block(members, own)
+
+
+def amended_metadata(
+    metadata: bytes,
+    summary: Summary,
+    keys: Iterable[str],
+    version: str,
+    digests: Callable[[], dict[str, str]],
+) -> bytes:
+    """A result's `metadata.json` with a new summary's values under `keys`, and its versions of one tier.
+
+    All others stay as they were written. `digests` are asked for where the metadata hold those of transcriptions.
+    """
+    members = Metadata(metadata).members()
+    block = Metadata(members["transcription"].encode()).members()
+    old, fresh = orjson.loads(f"[{block['versions']},{block['digests']}]"), summary.document()
+    changes = {key: fresh[key] for key in keys}
+    changes["versions"] = old[0] | {version: summary.versions()[version]}
+    if "transcriptions_sha256" in old[1]:
+        changes["digests"] = old[1] | digests()
+    return _with_block(members, block | {key: _text(value, 2) for key, value in changes.items()})
+
+
+def _with_block(members: Mapping[str, str], block: Mapping[str, str]) -> bytes:
+    return joined({**members, "transcription": joined(block, 1)}).encode() + b"\n"
+
+
+def _text(value: object, level: int) -> str:
+    """JSON as people read it, so many levels deep in a document."""
+    lines = _dump(value, METADATA_NAME, orjson.OPT_INDENT_2).decode()
+    return lines.replace("\n", "\n" + level * "  ")
 
 
 def _finding_name(finding: Finding) -> str:

@@ -32,6 +32,7 @@ from lipika.errors import (
 )
 from lipika.languages import find_language
 from lipika.log import get_logger
+from lipika.metadata import Metadata
 from lipika.models import (
     Accounting,
     Alignment,
@@ -40,7 +41,6 @@ from lipika.models import (
     ClipStatus,
     Discard,
     Failure,
-    JsonObject,
     Judged,
     PolishedClip,
     Provenance,
@@ -174,7 +174,9 @@ class _Job:
     earlier: Mapping[str, StoredAnswer]
     accounting: Accounting
     language: str | None = None
-    metadata: JsonObject | None = None
+    metadata: Metadata = Metadata()  # its own, as it came
+    passed_over: int = 0  # members that are no part of a video
+    too_long_names: int = 0  # segments whose names say ten times their length
     discards: list[Discard] = field(default_factory=list)
     summary: packaging.Summary = field(default_factory=packaging.Summary)
     names: set[SegmentName] = field(default_factory=set)  # of clips
@@ -192,8 +194,7 @@ class _Job:
         """The queue's language, else the metadata's. Only when it comes late is the archive read twice."""
         hint = find_language(self.video.language)
         if hint is None:
-            self.metadata = await self._in_thread(lambda: _read_metadata(source))
-            hint = find_language(packaging.language_of(self.metadata or {}))
+            hint = find_language(await self._in_thread(lambda: _told_language(source)))
         self.language = hint.code if hint else None
 
     async def read_and_polish(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
@@ -263,14 +264,22 @@ class _Job:
                 self.segments.add(member.segment)
             return True
         if isinstance(member, tars.BadMember):
-            if member.code != "ignored":
-                self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
-        elif member.kind is tars.MemberKind.METADATA:
-            self.metadata = tars.parse_metadata(member.data)
+            self._note(member)
+        elif member.metadata is not None:
+            self.metadata = member.metadata
         return False
+
+    def _note(self, member: tars.BadMember) -> None:
+        """What costs no segment, and what a person should know of the archive."""
+        if member.code == "ignored":
+            self.passed_over += 1
+            return
+        log.warning("archive_note", video=self.video.video_id, code=member.code, reason=member.message)
+        self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
 
     def _count(self, polished: PolishedSegment) -> Iterator[PolishedClip]:
         self.discards.extend(polished.discards)
+        self.too_long_names += _named_in_ms(polished)
         self.accounting.polished(len(polished.clips), polished.discards)
         self.tools.progress.discarded += not polished.clips
         return map(self._named_once, polished.clips)
@@ -503,9 +512,20 @@ class _Job:
         """Nothing may be packed unless every segment and every clip has been accounted for."""
         if self.stopped is not None:
             raise self.stopped
+        self._say_what_names_mean()
         problem = self.accounting.problem()
         if problem is not None:
             raise AccountingError(f"video {self.video.video_id}: {problem}")
+
+    def _say_what_names_mean(self) -> None:
+        """Names in milliseconds read as centiseconds shift everything that rests on a video's clock."""
+        if self.too_long_names * 2 <= len(self.segments) or self.too_long_names < 2:
+            return
+        told = (
+            f"{self.too_long_names} of {len(self.segments)} segments are a tenth as long as their names say: the"
+            " times look like milliseconds, and centiseconds are expected; if so, drop the last digit of both"
+        )
+        self._note(tars.BadMember("(names of segments)", "times_in_ms", told, tars.MemberKind.OTHER))
 
     async def look_at_the_whole(self) -> None:
         """What no single clip can show: clips that lie under another speaker's voice."""
@@ -525,14 +545,16 @@ class _Job:
 
     async def pack(self, target: Place) -> VideoReport:
         """Stream the result tar into the store; it is read back by size and digest before this returns."""
-        metadata = packaging.result_metadata(
-            self.metadata or {},
-            self.video.video_id,
-            self.language,
-            self.accounting,
-            self.discards,
-            self.summary,
-            {"clips_audio_sha256": self.content.hexdigest()},
+        metadata = await self._in_thread(
+            lambda: packaging.result_metadata(
+                self.metadata,
+                self.video.video_id,
+                self.language,
+                self.accounting,
+                self.discards,
+                self.summary,
+                {"clips_audio_sha256": self.content.hexdigest()},
+            )
         )
         return VideoReport(
             await self._stored(target, self.spool.compose(metadata)),
@@ -601,12 +623,22 @@ def _handfuls(
         raise error
 
 
-def _read_metadata(source: Place) -> JsonObject | None:
-    """The archive's metadata, wherever it stands; usually it is the first member."""
+def _named_in_ms(polished: PolishedSegment) -> bool:
+    """Whether a segment lasts about a tenth of what its name says."""
+    ends = [clip.clip.original_end_ms for clip in polished.clips]
+    if not ends:
+        return False
+    name = polished.clips[0].clip.segment
+    ends += [discard.end_ms for discard in polished.discards if discard.end_ms is not None]
+    return 0.09 <= (max(ends) - name.start_ms) / (name.end_ms - name.start_ms) <= 0.11
+
+
+def _told_language(source: Place) -> str | None:
+    """What the archive's metadata say, wherever they stand; usually they are the first member."""
     with closing(source.store.open_read(source.key)) as reader:
         for member in tars.read_members(reader):
-            if isinstance(member, tars.Member) and member.kind is tars.MemberKind.METADATA:
-                return tars.parse_metadata(member.data)
+            if isinstance(member, tars.Member) and member.metadata is not None:
+                return packaging.language_of(member.metadata.fields())
     return None
 
 

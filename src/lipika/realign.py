@@ -17,8 +17,15 @@ import orjson
 
 from lipika.alignment.listener import Task
 from lipika.holdings import Archive, Block, not_ours
+from lipika.metadata import Metadata
 from lipika.models import Alignment, ClipResult
-from lipika.packaging import METADATA_NAME, Summary, clip_result_from_json, clip_result_to_json
+from lipika.packaging import (
+    METADATA_NAME,
+    Summary,
+    amended_metadata,
+    clip_result_from_json,
+    clip_result_to_json,
+)
 from lipika.spool import Spool
 from lipika.storage import ObjectInfo, Store, StoreSettings
 from lipika.tarformat import Source, entries
@@ -157,7 +164,7 @@ async def write_back(
         metadata, results, aligned = _rewrite(store, archive.key, alignments, spool)
         tar = spool.compose(_with_summary(metadata, results, spool))
         stored = await store.replace_stream(before, tar.chunks(), tar.size)
-    video_id = str(orjson.loads(metadata)["transcription"]["video_id"])
+    video_id = str(Metadata(metadata).fields()["transcription"]["video_id"])
     return Realigned(video_id, stored.size, stored.sha256, tuple(results), aligned)
 
 
@@ -205,11 +212,4 @@ def _with_summary(metadata: bytes, results: Sequence[ClipResult], spool: Spool) 
     summary = Summary()
     for result in results:
         summary.add(result)
-    fresh = orjson.loads(orjson.dumps(summary.document()))
-    document = orjson.loads(metadata)
-    block = document["transcription"]
-    block |= {key: fresh[key] for key in _SUMMARY_KEYS}
-    block["versions"]["aligner"] = fresh["versions"]["aligner"]
-    if "transcriptions_sha256" in block["digests"]:
-        block["digests"] |= spool.digests()
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return amended_metadata(metadata, summary, _SUMMARY_KEYS, "aligner", spool.digests)

@@ -32,7 +32,13 @@ from lipika.holdings import (
     segments_of,
 )
 from lipika.models import ClipResult
-from lipika.packaging import METADATA_NAME, Summary, clip_result_from_json, clip_result_to_json
+from lipika.packaging import (
+    METADATA_NAME,
+    Summary,
+    amended_metadata,
+    clip_result_from_json,
+    clip_result_to_json,
+)
 from lipika.spool import Spool
 from lipika.spread import in_groups, spread
 from lipika.storage import Store, StoreSettings
@@ -221,14 +227,7 @@ def _with_summary(metadata: bytes, results: Sequence[ClipResult], spool: Spool) 
     summary = Summary()
     for result in results:
         summary.add(result)
-    fresh = orjson.loads(orjson.dumps(summary.document()))
-    document = orjson.loads(metadata)
-    block = document["transcription"]
-    block |= {key: fresh[key] for key in _SUMMARY_KEYS}
-    block["versions"]["validator"] = fresh["versions"]["validator"]
-    if "transcriptions_sha256" in block["digests"]:
-        block["digests"] |= spool.digests()
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return amended_metadata(metadata, summary, _SUMMARY_KEYS, "validator", spool.digests)
 
 
 # ----------------------------------------------------------------------------- rows

@@ -22,6 +22,9 @@ _SKIP_BYTES = 1 << 20
 _USTAR_MAX_SIZE = 8**11
 _MAX_SIZE = 1 << 43  # more than the 5 TiB an object may have in S3 and R2, less than any seek refuses
 _SHOWN_NAME = 200  # characters of a hostile name that a message repeats
+_LOOK_AFTER_END = (
+    1 << 20
+)  # bytes after the end of an archive that are looked at: tars are filled up with zeros
 
 _COMPRESSED = (
     (b"\x1f\x8b", "gzip", "gunzip"),
@@ -55,12 +58,16 @@ class SeekableReader(Protocol):
 
 
 class Source:
-    """A stream with a position, and one member's content waiting in it."""
+    """A stream with a position, and one member's content waiting in it.
+
+    `odd_end` is what is worth knowing of the way the archive ended, once its last member has been read.
+    """
 
     def __init__(self, stream: BinaryReader) -> None:
         self.position = 0
+        self.odd_end: Problem | None = None
         self._stream = stream
-        self._content = 0  # bytes of the current member not read yet
+        self._content = self._padding = 0  # bytes of the current member not read yet
         self._seeker = stream if isinstance(stream, SeekableReader) and stream.seekable() else None
 
     def block(self) -> bytes:
@@ -74,19 +81,40 @@ class Source:
         return data
 
     def begin(self, size: int) -> None:
-        self._content = size
+        self._content, self._padding = size, -size % BLOCK
 
     def take(self) -> bytes:
         """All content of the current member. The caller has checked its size."""
         size, self._content = self._content, 0
         data = self.exactly(size)
-        self._skip(-size % BLOCK)
+        self._pass_padding()
         return data
+
+    def pieces(self, size: int = _SKIP_BYTES) -> Iterator[bytes]:
+        """What is left of the current member's content, so much at a time; one need not take it all."""
+        while self._content:
+            piece = self.exactly(min(self._content, size))
+            self._content -= len(piece)
+            yield piece
 
     def finish(self) -> None:
         """Leave the current member, whatever of it has been read."""
         size, self._content = self._content, 0
-        self._skip(size + -size % BLOCK)
+        self._skip(size)
+        self._pass_padding()
+
+    def restart(self) -> bool:
+        """Go back to the start; False where the stream cannot."""
+        if self._seeker is None:
+            return False
+        self._seeker.seek(-self.position, 1)
+        self.position = 0
+        return True
+
+    def _pass_padding(self) -> None:
+        """Pass over what fills the last block; where the stream ends there, the content was whole all the same."""
+        size, self._padding = self._padding, 0
+        self._read(size)
 
     def _skip(self, size: int) -> None:
         if self._seeker is not None and size > _SKIP_BYTES:
@@ -145,6 +173,8 @@ _FILES = (b"0", b"\0", b"7")
 _WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", _FOLDER, b"6")
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_SUN, _PAX_GLOBAL, _GNU_SPARSE = b"L", b"K", b"x", b"X", b"g", b"S"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_SUN, _PAX_GLOBAL)
+_GNU_FOLDER = b"D"  # of an incremental backup; its content is a list of names
+_VOLUME_LABEL = b"V"
 
 
 _TYPES: Mapping[bytes, Problem] = {
@@ -180,7 +210,7 @@ def entries(source: Source, max_headers: int, max_extension_bytes: int) -> Itera
         source.begin(0 if kind in _WITHOUT_CONTENT else size)
         if kind in _EXTENSIONS:
             overrides.read(kind, size, source, max_extension_bytes)
-        else:
+        elif kind != _VOLUME_LABEL:
             if kind == _GNU_SPARSE:
                 _skip_sparse_map(block, source)
             entry = overrides.apply(block, kind, size)
@@ -192,27 +222,58 @@ def entries(source: Source, max_headers: int, max_extension_bytes: int) -> Itera
 
 
 def _next_header(source: Source) -> bytes | None:
-    """The next header block; None after the two zero blocks that end an archive, or one and the end."""
+    """The next header block; None after the zero blocks that end an archive, or where it ends after a member.
+
+    Not every writer ends an archive with zero blocks; one that was cut between two members looks just the same.
+    """
     zeros = 0
     while True:
         start = source.position
         block = source.block()
-        if not block and zeros:
-            return None
         if start == 0:
             _check_first_block(block)
         if len(block) < BLOCK:
-            raise _truncated(source.position)
+            if block.strip(b"\0"):
+                raise _truncated(source.position)
+            if not zeros:
+                source.odd_end = _no_end_marker(source.position)
+            return None
         if block != _ZERO_BLOCK:
             break
         zeros += 1
         if zeros == 2:
+            source.odd_end = _after_the_end(source)
             return None
     if not _checksum_fits(block):
         code = "not_tar" if start == 0 else "bad_header"
         what = "this is not a tar archive" if start == 0 else "the archive is damaged"
         raise ArchiveError(code, f"{what}: no valid tar header at byte {start:,}")
     return block
+
+
+def _no_end_marker(position: int) -> Problem:
+    told = (
+        f"the archive ends at byte {position:,} without the two zero blocks that mark the end of a tar. Some tools"
+        " leave them out; but if it was cut there, what came after is missing: compare its size with the original's"
+    )
+    return "no_end_marker", told
+
+
+def _after_the_end(source: Source) -> Problem | None:
+    """What follows the end of the archive, if it is anything but zeros; tar itself passes over it, too."""
+    end, looked_at = source.position, 0
+    while looked_at < _LOOK_AFTER_END and (block := source.block()):
+        looked_at += len(block)
+        if not block.strip(b"\0"):
+            continue
+        if len(block) < BLOCK or not _checksum_fits(block):
+            return "after_the_end", f"what follows the end, at byte {end:,}, is no tar and is passed over"
+        told = (
+            f"another tar follows the end of this one, at byte {source.position - BLOCK:,}, and is passed over, as"
+            " tar does: give each video a tar of its own; what belongs together is joined by tar -A, not by cat"
+        )
+        return "after_the_end", told
+    return None
 
 
 def _check_first_block(block: bytes) -> None:
@@ -293,12 +354,10 @@ class _Overrides:
         """The member described by `block` and these records."""
         raw = self._name if self._name is not None else _header_name(block)
         problem = self._problem
-        try:
-            name = raw.decode()
-        except UnicodeDecodeError:
-            name = raw.decode(errors="backslashreplace")
+        name = raw.decode(errors="backslashreplace")
+        if not _is_utf8(raw.rpartition(b"/")[2]):  # a folder may be named as it likes
             problem = problem or ("bad_name", "the name is not UTF-8")
-        if kind == b"\0" and name.endswith("/"):
+        if kind == _GNU_FOLDER or (kind in _FILES and name.endswith("/")):
             kind = _FOLDER  # v7 archives mark folders by the slash alone
         if self._sparse:
             kind = _GNU_SPARSE
@@ -318,6 +377,14 @@ class _Overrides:
         elif key == b"size":
             self._size = _pax_size(value)
         self._sparse |= key.startswith(b"GNU.sparse.")
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _pax_size(value: bytes) -> int:

@@ -119,8 +119,8 @@ async def _told_language(candidate: Candidate, desk: Desk) -> str | None:
         place = desk.place(candidate.source_key)
         with closing(place.store.open_read(place.key)) as reader:
             for member in tars.read_members(reader):
-                if isinstance(member, tars.Member) and member.kind is tars.MemberKind.METADATA:
-                    return packaging.language_of(tars.parse_metadata(member.data))
+                if isinstance(member, tars.Member) and member.metadata is not None:
+                    return packaging.language_of(member.metadata.fields())
         return None
 
     try:
