@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -94,10 +95,70 @@ def test_the_schema_and_the_reader_agree() -> None:
         "\n\t " + written() + " \r\n",
         "```json\n" + written() + "\n```",
         "```\r\n" + json.dumps(GOOD, indent=2) + "\r\n```\n",
+        "```json\n" + written() + "```",
+        "```JSON\n" + written() + "\n```",
+        "```json" + written() + "```",
+        "```json5 " + written() + " ```",
+        "````\n" + written() + "\n````",
+        "~~~json\n" + written() + "\n~~~",
+        "Here is the JSON requested:\n```json\n" + written() + "\n```\nLet me know.",
+        "json\n" + written(),
+        "```json\n" + written(),
+        written() + "\n```",
+        written() + '."\n}',
+        written() + "}",
+        written() + "]",
+        written() + ",",
+        written() + "\n\nNote: {unclear} in places.",
+        written() + " \n" * 5_000,
+        "\n" * 5_000 + written(),
+        written() + "\x00\u200b",
+        written() + written(),
+        written() + "\n" + json.dumps(dict(reversed(GOOD.items())), indent=2),
+        written() + "\n" + written()[:70],
+        written() + "\n```json\n" + written() + "\n```",
+        json.dumps([GOOD]),
+        json.dumps([GOOD, GOOD]),
+        json.dumps([GOOD]) + json.dumps(GOOD),
+        "[" + written(),
+        "```\n[\n" + written() + "\n]\n```",
+        json.dumps(written()),
+        json.dumps(json.dumps(written())),
+        json.dumps([written()]),
+        json.dumps("```json\n" + written() + "\n```"),
     ],
 )
 def test_wrapping_is_tolerated(wrapped: str) -> None:
     assert answer(wrapped) == answer(written())
+
+
+WRAPPINGS: list[Callable[[str], str]] = [
+    lambda text: f"```json\n{text}\n```",
+    lambda text: f"[{text}]",
+    json.dumps,
+    lambda text: f"{text}\n{text}",
+    lambda text: f"{text}\n```",
+    lambda text: f"\n {text} \t\n",
+]
+
+
+@given(
+    st.lists(st.sampled_from(WRAPPINGS), max_size=2),
+    st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1),
+)
+def test_whatever_wraps_an_answer_its_words_stay(wrappings: list[Callable[[str], str]], words: str) -> None:
+    text = written(transcription=words, tagged=words)
+    plain = parse_answer(text)
+    for wrap in wrappings:
+        text = wrap(text)
+    assert parse_answer(text) == plain
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_two_different_answers_are_none(first: str, second: str) -> None:
+    both = [written(transcription=words) for words in (first, second)]
+    parsed = parse_answer("\n".join(both))
+    assert isinstance(parsed, Failure) or first == second
 
 
 @pytest.mark.parametrize(
@@ -141,7 +202,16 @@ def test_what_is_said_exactly_is_read_as_what_is_said_loosely(field: str, values
         ("{}", "transcription"),
         (written()[:-20], "JSON"),
         ("Here you are: " + written(), "JSON"),
-        (written() + written(), "JSON"),
+        (written() + written(tagged="other"), "two different objects"),
+        (written() + "\n" + json.dumps([{**GOOD, "tagged": "other"}]), "two different objects"),
+        (json.dumps([GOOD, {**GOOD, "speaker_pace": "fast"}]), "dictionary"),
+        (written() + written(tagged="other")[:60], "the beginning of another object"),
+        (written() + written()[:-1] + ', "extra": 1}', "two different objects"),
+        (written() + "{}", "two different objects"),
+        (written() + "{" * 100, "too many objects"),
+        (json.dumps(json.dumps(json.dumps(json.dumps(json.dumps(written()))))), "dictionary"),
+        ("[]", "dictionary"),
+        ("```json\n" + written()[:-20], "JSON"),
         (written(extra="x"), "extra"),
         (written(tagged=None), "tagged"),
         (written(transcription=["a"]), "transcription"),

@@ -1,7 +1,7 @@
 """The answer a model must give: its fields, their closed vocabularies, the schema on the wire, the reader.
 
-The reader is tolerant of wrapping (whitespace, a byte order mark, a code fence) and strict on structure.
-It never repairs or invents text: what is odd inside a transcript is for `validation` to see.
+The reader is tolerant of wrapping (white space, a code fence, a stray ending, the same object twice) and strict on
+structure: two different objects are no answer. It invents no text; what is odd inside is for `validation` to see.
 """
 
 from __future__ import annotations
@@ -137,7 +137,6 @@ def response_schema() -> dict[str, Any]:
     }
 
 
-_FENCE = re.compile(r"\A```(?:json)?[ \t]*\r?\n(.*)\n[ \t]*```\Z", re.DOTALL)
 _NO_SPEECH_SPELT = re.compile(r"\W*(?:(?i:no_speech)|NO[ -]SPEECH)\W*|\s*\[(?i:no[ -]speech)\]\s*")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # Postgres text and UTF-8 files refuse these
 
@@ -149,13 +148,12 @@ def parse_answer(text: str) -> Answer | Failure:
     not the object asked for. Unknown values of a vocabulary with `other` in it become `other`; spellings of
     NO_SPEECH become NO_SPEECH.
     """
-    body = text.strip("\ufeff \t\r\n")
+    body = text.strip(_AROUND)
     if not body:
         return Failure(FailureKind.EMPTY, "the model answered with no text")
-    fenced = _FENCE.match(body)
     try:
-        held = json.loads(fenced[1], **_READING) if fenced else _DECODER.decode(body)
-        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(held)))
+        held = _value(body)
+        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(_unwrapped(held))))
     except ValidationError as error:
         return _malformed(_first_problem(error))
     except (ValueError, RecursionError) as error:
@@ -169,6 +167,83 @@ def parse_answer(text: str) -> Answer | Failure:
     if _NO_SPEECH_SPELT.fullmatch(transcription):
         fields["transcription"] = NO_SPEECH
     return Answer(**fields)
+
+
+_AROUND = "\ufeff\u200b\x00 \t\r\n\v\f\u00a0\u2028\u2029"
+
+
+def _value(body: str) -> object:
+    """The JSON value of a body, alone or wrapped; the wrapping is looked at only where it does not read as it is."""
+    try:
+        return _DECODER.decode(body)
+    except json.JSONDecodeError:
+        opened = _OPENING.match(body)
+        return _first_of(body[opened.end() :] if opened else body)
+
+
+# A fence, perhaps after some words, with or without the name of a language and a line break; or that name alone.
+_OPENING = re.compile(
+    r"[^{}\[\]\"`~]{0,200}(?:(?:`{3,}+|~{3,}+)[ \t]*+\w{0,12}+\s*+)++|(?i:json)\s*(?=[{\[])"
+)
+
+
+def _first_of(text: str) -> object:
+    """The first value, where what follows it is no second, different answer: a stray ending, or the same again.
+
+    Raises:
+        ValueError: there is no complete value at the start, or another one comes after it.
+    """
+    try:
+        first, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
+        if not text.startswith("["):
+            raise
+        text = text.lstrip("[" + _AROUND)  # a list that was never closed
+        first, end = _DECODER.raw_decode(text)
+    rest = text[end:]
+    for count, found in enumerate(_OPENED.finditer(rest)):
+        if count == _MOST_OBJECTS:
+            raise ValueError("too many objects after the first")
+        fragment = rest[found.start() :]
+        try:
+            other, _ = _DECODER.raw_decode(fragment)
+        except ValueError:
+            if _HOLDS_A_FIELD.search(fragment) and not _begins(text[:end], fragment):
+                raise ValueError("the beginning of another object after the first") from None
+            continue
+        if isinstance(other, dict) and other != first and not _is_part(other, first):
+            raise ValueError("two different objects")
+    return first
+
+
+_OPENED = re.compile(r"\{")
+_MOST_OBJECTS = 32
+_HOLDS_A_FIELD = re.compile("|".join(f'"{name}"' for name in FIELDS))
+
+
+def _begins(whole: str, fragment: str) -> bool:
+    """Whether `fragment` is how `whole` begins, white space aside: the same object again, cut off."""
+    return "".join(whole.split()).startswith("".join(fragment.split()))
+
+
+def _is_part(other: object, whole: object) -> bool:
+    """Whether an object stands in a list of the same ones, which has been compared already."""
+    return isinstance(whole, list) and other in whole
+
+
+def _unwrapped(value: object) -> object:
+    """What a list of one, or of the same again and again, or a JSON string around the answer holds."""
+    for _ in range(_MOST_WRAPPINGS):
+        if isinstance(value, list) and value and all(other == value[0] for other in value):
+            value = value[0]
+        elif isinstance(value, str) and value.lstrip(_AROUND)[:1] in {"{", "[", '"', "`"}:
+            value = _value(value.strip(_AROUND))
+        else:
+            break
+    return value
+
+
+_MOST_WRAPPINGS = 4
 
 
 def _is_exact(held: object) -> TypeGuard[dict[str, str]]:

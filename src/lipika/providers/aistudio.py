@@ -28,14 +28,15 @@ from lipika.providers.replies import (
     as_number,
     as_object,
     as_text,
+    body_object,
     duration_s,
     excerpt,
     first_object,
     first_wait,
     header_wait_s,
+    is_whole,
     lasts_a_day,
     names_zero,
-    parse_json,
     said,
     worded_wait_s,
     zero_quota,
@@ -103,7 +104,7 @@ class AIStudioProvider(HttpProvider):
     def _read(self, reply: Reply) -> Reading:
         if reply.status != 200:
             return Reading(failure=classify_error(reply))
-        body = as_object(parse_json(reply.body))
+        body = body_object(reply.body)
         if not body:
             message = f"HTTP 200 with {excerpt(reply.body)}"
             return Reading(failure=Failure(FailureKind.SERVER, message, None, 200, "not_json"))
@@ -128,12 +129,13 @@ def read_candidate(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
         return "", Failure(FailureKind.EMPTY, "no candidates in the reply", None, 200, "no_candidates")
     candidate = first_object(body.get("candidates"))
     finish = said(candidate.get("finishReason")) or "absent"
+    text, kind = _answer_text(candidate), GEMINI_KIND_BY_FINISH.get(finish, FailureKind.MALFORMED)
+    if kind is FailureKind.TRUNCATED and is_whole(text):
+        return text, None
     if finish == "STOP":
-        text = _answer_text(candidate)
         if text.strip():
             return text, None
         return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, finish)
-    kind = GEMINI_KIND_BY_FINISH.get(finish, FailureKind.MALFORMED)
     message = said(candidate.get("finishMessage")) or f"finish reason {finish}"
     return "", Failure(kind, message, None, 200, finish)
 
@@ -263,9 +265,7 @@ def _wait_s(reply: Reply, error: Mapping[str, Any]) -> float | None:
 
 
 def _error_object(body: bytes) -> Mapping[str, Any]:
-    parsed = parse_json(body)
-    holder = first_object(parsed) if isinstance(parsed, list) else as_object(parsed)
-    return as_object(holder.get("error"))
+    return as_object(body_object(body).get("error"))
 
 
 def _status_within(body: Mapping[str, Any]) -> int:

@@ -29,10 +29,12 @@ from lipika.providers.replies import (
     as_number,
     as_object,
     as_text,
+    body_object,
     excerpt,
     first_object,
     first_wait,
     header_wait_s,
+    is_whole,
     lasts_a_day,
     names_zero,
     parse_json,
@@ -137,7 +139,7 @@ class OpenRouterProvider(HttpProvider):
     # ------------------------------------------------------------------------- reading
 
     def _read(self, reply: Reply) -> Reading:
-        body = as_object(parse_json(reply.body))
+        body = body_object(reply.body)
         usage, version = read_usage(body.get("usage")), said(body.get("model"))
         failure = classify_error(reply, body)
         if failure is not None:
@@ -303,13 +305,14 @@ def read_choice(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
     native = said(choice.get("native_finish_reason"))
     code = f"{finish}/{native}" if native else finish
     kind = _kind_by_finish(finish, native.upper())
+    text = _text(as_object(choice.get("message")).get("content"))
+    if kind is FailureKind.TRUNCATED and is_whole(text):
+        return text, None
     if kind is not None:
         return "", Failure(kind, f"finish reason {code}", None, 200, code)
-    message = as_object(choice.get("message"))
-    text = _text(message.get("content"))
     if text.strip():
         return text, None
-    refusal = said(message.get("refusal"))
+    refusal = said(as_object(choice.get("message")).get("refusal"))
     if refusal:
         return "", Failure(FailureKind.BLOCKED, refusal, None, 200, "refusal")
     return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, code)

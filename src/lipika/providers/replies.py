@@ -5,6 +5,7 @@ A field of a reply may be absent, of another type or absurd; nothing here raises
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from lipika.models import FailureKind
+from lipika.models import Answer, FailureKind
+from lipika.transcript import parse_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,49 @@ class Reply:
 
 
 def parse_json(body: bytes) -> object:
-    """What a body holds; None when that is not JSON."""
+    """What a body holds; None when that is not JSON. What orjson refuses is read a second time, with tolerance."""
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None
+        return _tolerant(body)
     return value
+
+
+def _tolerant(body: bytes) -> object:
+    """JSON that strict readers refuse and others take, so that an answer which was paid for is not thrown away.
+
+    Half of a surrogate pair, NaN, raw control characters, bytes that are no UTF-8 (each becomes U+FFFD), UTF-16, a
+    byte order mark, and whatever stands around the first value: a guard against scripts before it, padding behind.
+    """
+    text = body.decode(json.detect_encoding(body), "replace")
+    start = _FIRST_VALUE.match(text)
+    if start is None:
+        return None
+    try:
+        value, end = _READER.raw_decode(text, start.end())
+    except (ValueError, RecursionError):
+        return None
+    return value if _PADDING.fullmatch(text, end) else None
+
+
+def _whole_number(digits: str) -> float:
+    """A JSON integer; one of thousands of digits, which Python will not read, is beyond any number."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
+
+
+_MOST_DIGITS = 400
+_READER = json.JSONDecoder(strict=False, parse_int=_whole_number)
+_FIRST_VALUE = re.compile(r"[\s\ufeff\x00]*+(?:\)\]\}',?)?[\s\x00]*+(?=[{\[])")
+_PADDING = re.compile(r"[\s\ufeff\x00\x1a]*+")
+
+
+def body_object(body: bytes) -> Mapping[str, Any]:
+    """The object that a body holds, be it in a list of one, as some gateways wrap it; empty when there is none."""
+    value = parse_json(body)
+    if isinstance(value, list) and len(value) == 1:
+        held = first_object(value)
+        return held if any(held.values()) else {}
+    return as_object(value)
 
 
 def as_object(value: object) -> Mapping[str, Any]:
@@ -81,8 +120,8 @@ _LONGEST_SAID = 500  # characters: Google repeats a bad value, audio included, i
 
 
 def said(value: object) -> str:
-    """A server's words on one line, cut to what a log or a row should hold; Postgres takes no NUL."""
-    text = as_text(value)[: 4 * _LONGEST_SAID].replace("\x00", "")
+    """A server's words on one line, cut to what a log or a row should hold: no NUL, no half of a surrogate pair."""
+    text = as_text(value)[: 4 * _LONGEST_SAID].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     return " ".join(text.split())[:_LONGEST_SAID]
 
 
@@ -161,6 +200,14 @@ def zero_quota(words: str) -> str:
         "the quota of this key for this model is zero (limit: 0), which no waiting changes: enable billing for its"
         f" project, ask for quota, or set MODEL_ID to a model that the key may use. The service says: {words}"
     )
+
+
+# ----------------------------------------------------------------------------- cut at the limit
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text that ran into its limit holds a complete answer all the same: white space came after it."""
+    return isinstance(parse_answer(text), Answer)
 
 
 # ----------------------------------------------------------------------------- Gemini, on either wire
