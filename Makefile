@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A lock is complete: nothing is left to resolve or to build, so nothing depends on what else the index has by now.
+LOCKED := $(PIP) install -q --no-deps --require-hashes --only-binary :all:
+WHOLE := $(PIP) check || { echo 'The packages in $(VENV) do not fit together. Anew: make clean $(MAKECMDGOALS)'; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint check bench bench-peers bench-validation chaos lock clean
@@ -43,6 +46,8 @@ lock: ## pin again what pyproject.toml allows (needs uv)
 	  pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	printf '%s\n' hatchling editables | uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate -c requirements-dev.lock - -o deploy/image/build.lock
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist out demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -51,13 +56,16 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"lipika needs Python 3.11 or newer; $(PYTHON) is {v.major}.{v.minor}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@$(PYTHON) -m venv $(VENV) || { echo 'The venv module is missing; on Debian and Ubuntu: apt install python3-venv'; rm -rf $(VENV); exit 1; }
 
-$(VENV)/.runtime: $(BIN)/python requirements.lock pyproject.toml
+$(VENV)/.runtime: $(BIN)/python requirements.lock deploy/image/build.lock pyproject.toml
 	@echo 'Installing lipika and its dependencies (once) ...'
-	@$(PIP) install -q --require-hashes -r requirements.lock
-	@$(PIP) install -q --no-deps -e .
+	@$(LOCKED) -r requirements.lock -r deploy/image/build.lock
+	@$(PIP) uninstall -q -y lipika 2>/dev/null || true # what the distribution was called before
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@$(WHOLE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo 'Installing test tools (once) ...'
-	@$(PIP) install -q --require-hashes -r requirements-dev.lock
+	@$(LOCKED) -r requirements-dev.lock
+	@$(WHOLE)
 	@touch $@

@@ -91,7 +91,9 @@ def _open_ray(actors: Actors) -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise UsageError("listening with several actors takes Ray: pip install 'lipika[ray]'") from None
+        raise UsageError(
+            "listening with several actors takes Ray: pip install 'lipika-speech[ray]'"
+        ) from None
     if actors.address:
         ray.init(address=actors.address, log_to_driver=False)
         return ray

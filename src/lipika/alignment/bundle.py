@@ -113,7 +113,7 @@ def download(revision: str, token: str | None, *, model: str = MODEL) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise UsageError(
-            "downloading IndicConformer takes huggingface_hub: pip install 'lipika[hub]', or set"
+            "downloading IndicConformer takes huggingface_hub: pip install 'lipika-speech[hub]', or set"
             " INDICCONFORMER_PATH to a folder with the bundle"
         ) from None
     try:

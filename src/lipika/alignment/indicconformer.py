@@ -143,7 +143,7 @@ def _providers(device: Device) -> list[tuple[str, dict[str, str]]]:
         import onnxruntime
     except ImportError:
         raise UsageError(
-            "listening with IndicConformer takes onnxruntime: pip install 'lipika[align]', and for a GPU"
+            "listening with IndicConformer takes onnxruntime: pip install 'lipika-speech[align]', and for a GPU"
             " onnxruntime-gpu in its place"
         ) from None
     has_cuda = _CUDA in onnxruntime.get_available_providers()

@@ -74,5 +74,7 @@ def _library() -> Any:
     try:
         from indic_numtowords import num2words
     except ImportError:
-        raise UsageError("comparing numbers takes indic-numtowords: pip install 'lipika[align]'") from None
+        raise UsageError(
+            "comparing numbers takes indic-numtowords: pip install 'lipika-speech[align]'"
+        ) from None
     return num2words

@@ -50,7 +50,7 @@ def open_romaniser(name: RomaniserName) -> Romaniser:
         if name == "aksharamukha":
             raise UsageError(
                 "ALIGN_ROMANISER: 'aksharamukha' will not do: it is not installed; pip install"
-                " 'lipika[aksharamukha]' (AGPL-3.0), or set it to builtin"
+                " 'lipika-speech[aksharamukha]' (AGPL-3.0), or set it to builtin"
             ) from None
         return Romaniser("builtin", _by_names)
     if name == "builtin":
