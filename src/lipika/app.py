@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from lipika.alignment.stage import AlignmentStage
 from lipika.bounded import ByteBudget
 from lipika.calibration import load_bands
 from lipika.capabilities import cache_note, load_capabilities
-from lipika.config import Settings, is_simulated, require_key
+from lipika.config import Settings, require_key
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
@@ -59,6 +59,9 @@ _LONGEST_RETRY, _LONGEST_LEAST_WAIT = 30, 60  # times the first wait
 _MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 WORKER_WAIT_S = 300.0
 """A worker that is started while Postgres is away waits so long for it (`open_database`)."""
+
+Said = Mapping[str, bool | None]
+"""Of each provider, whether its model says that it makes answers up; None: it says nothing of itself."""
 
 log = get_logger(__name__)
 
@@ -174,6 +177,21 @@ def _configured(settings: Settings) -> list[BaseProvider]:
     return [make_provider(settings, name) for name in names if keys[name] is not None]
 
 
+async def ask_who_answers(settings: Settings) -> Said:
+    """One free question to each provider that may be asked: does its model say that it makes answers up?
+
+    It comes before the first decision about earlier answers. Where a provider listens tells nothing: a gateway on
+    this machine gives real answers, and those were paid for.
+    """
+    if settings.provider == "simulator":
+        return {"simulator": True}
+    said: dict[str, bool | None] = {}
+    for provider in _configured(settings):
+        async with provider:
+            said[provider.get_provider_name()] = await provider.says_simulated()
+    return said
+
+
 def make_provider(settings: Settings, name: str, *, routed: bool | None = None) -> BaseProvider:
     """`aistudio` or `openrouter` as the settings have it, its key among them. `routed` is OpenRouterProvider's."""
     if name == "aistudio":
@@ -254,7 +272,9 @@ def model_options(settings: Settings) -> ModelOptions:
     )
 
 
-def worker_info(settings: Settings, bands: validation.Bands = DEFAULT_BANDS) -> WorkerInfo:
+def worker_info(
+    settings: Settings, bands: validation.Bands = DEFAULT_BANDS, said: Said | None = None
+) -> WorkerInfo:
     """Who this process life is: the machine's name and a random suffix, so that a restart revives nobody."""
     instance = instance_name(settings.worker_instance_id)
     return WorkerInfo(
@@ -275,6 +295,7 @@ def worker_info(settings: Settings, bands: validation.Bands = DEFAULT_BANDS) -> 
             "batch_interval_seconds": settings.batch_interval_seconds,
             "batch_launch": settings.batch_launch,
             "live_seconds": settings.live_seconds,
+            "made_up_by": " ".join(sorted(name for name, made_up in (said or {}).items() if made_up)),
         },
     )
 
@@ -291,14 +312,20 @@ class Running:
 
 @asynccontextmanager
 async def open_worker(
-    settings: Settings, database: Database, *, aligner: AlignmentStage | None = None
+    settings: Settings,
+    database: Database,
+    *,
+    aligner: AlignmentStage | None = None,
+    said: Said | None = None,
 ) -> AsyncIterator[Running]:
     """A worker with everything it needs; all of it is gone when the block ends.
 
-    `aligner` listens in place of the one that the settings ask for.
+    `aligner` listens in place of the one that the settings ask for. `said` is what the models say of themselves,
+    where that has been asked already.
     """
     bands = load_bands(settings.calibration_file)
-    info = await asyncio.to_thread(worker_info, settings, bands)
+    said = await ask_who_answers(settings) if said is None else said
+    info = await asyncio.to_thread(worker_info, settings, bands, said)
     lease = Lease(settings.lease_seconds)
     stores = Stores(store_settings(settings))
     results = Results(database)
@@ -337,7 +364,10 @@ async def open_worker(
             polishers=polishers,
             spool_dir=spool_dir,
             asked_as=AskedAs(
-                settings.model_id, settings.temperature, settings.thinking_level, is_simulated(settings)
+                settings.model_id,
+                settings.temperature,
+                settings.thinking_level,
+                said.get(settings.provider),
             ),
             bands=bands,
             progress=Progress(),

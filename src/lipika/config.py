@@ -186,12 +186,6 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings
 
 
-def is_simulated(settings: Settings) -> bool:
-    """Whether answers will be made up, as far as the settings tell: a simulator listens on this machine only."""
-    host = urlsplit(settings.gemini_base_url).hostname or ""
-    return settings.provider == "simulator" or host in {"127.0.0.1", "localhost", "::1"}
-
-
 def load_settings(**overrides: Any) -> Settings:
     """Read environment and `.env`; `overrides` (from the command line) win.
 

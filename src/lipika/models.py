@@ -316,6 +316,11 @@ class ClipStatus(StrEnum):
     FAILED = "failed"
 
 
+def is_made_up(model_version: str) -> bool:
+    """Whether a model says of itself that it is a simulator: nothing else tells, least of all where it is."""
+    return model_version.startswith("simulated")
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """How an answer came to be: enough to tell two runs apart."""

@@ -46,6 +46,7 @@ from lipika.models import (
     Provenance,
     SegmentName,
     Usage,
+    is_made_up,
 )
 from lipika.polish import PolishedSegment
 from lipika.polishers import Polishers
@@ -85,7 +86,9 @@ class AskedAs:
     model_id: str
     temperature: float | None
     thinking_level: str
-    simulated: bool = False  # only then may made-up answers be used again
+    simulated: bool | None = (
+        None  # whether answers are made up: only like is used for like; None: nobody knows
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,9 +447,8 @@ class _Job:
     def _asked_otherwise(self, former: StoredAnswer) -> str:
         """What was different when an earlier answer was asked for; empty when it may be used again."""
         asked, how = self.tools.asked_as, former.provenance
-        made_up = how.model_version == "simulated"
         same = {
-            "simulated": made_up == asked.simulated,
+            "simulated": asked.simulated in (None, is_made_up(how.model_version)),
             "language hint": former.language_hint == (self.language or ""),
             "model": how.model_id == asked.model_id,
             "temperature": how.temperature == asked.temperature,

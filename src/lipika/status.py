@@ -38,6 +38,7 @@ class StatusReport:
     eta_basis: str
     usd_total: float
     usd_simulated: float  # of the total: of made-up answers, which nobody charges
+    usd_canary: float  # of the total: of canaries, which no clip of the queue has cost
     usd_per_clip: float | None
     usd_projected: float | None
     open_flags: int
@@ -68,6 +69,7 @@ async def read_status(database: Database) -> StatusReport:
         eta_basis=outlook.basis,
         usd_total=spend.usd_total,
         usd_simulated=spend.usd_simulated,
+        usd_canary=spend.usd_canary,
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
         open_flags=sum(count.open for count in flags),
@@ -106,11 +108,12 @@ def _lines(report: StatusReport) -> list[str]:
     ready = f"Ready in {duration(report.eta_s)}" if report.eta_s else "Ready"
     each, in_the_end = money(report.usd_per_clip), money(report.usd_projected)
     made_up = f" ({money(report.usd_simulated)} of it SIMULATED: not charged)" if report.usd_simulated else ""
+    canary = f" ({money(report.usd_canary)} of it for canaries)" if report.usd_canary else ""
     lines = [
         f"Queue: {counts.pending:,} pending, {counts.held:,} held, {at_work:,} at work, {counts.done:,} done",
         f"Fleet: {totals.live:,} live, {totals.draining:,} draining, {totals.stale:,} stale",
         f"{ready}: {report.eta_basis}",
-        f"Spent: {money(report.usd_total)}{made_up}, {each} a clip, {in_the_end} in the end at that rate",
+        f"Spent: {money(report.usd_total)}{made_up}{canary}, {each} a clip, {in_the_end} in the end at that rate",
     ]
     lines[0] += f", {counts.failed:,} failed"
     lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"

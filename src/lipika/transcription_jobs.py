@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from lipika.app import Running, Stores, open_worker, store_settings
-from lipika.config import Settings, is_simulated
+from lipika.app import Running, Stores, ask_who_answers, open_worker, store_settings
+from lipika.config import Settings
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
@@ -23,7 +23,7 @@ from lipika.db.stats import Stats, Totals
 from lipika.errors import ObjectMissing, UsageError
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
-from lipika.models import NewVideo
+from lipika.models import NewVideo, is_made_up
 from lipika.pipeline import Place
 from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.pulse import pulse
@@ -86,9 +86,10 @@ async def run_videos(
     """
     started = time.monotonic()
     settings = _shorter_lease(settings)
-    todo = await _enqueue(settings, database, videos, again=again)
+    said = await ask_who_answers(settings)
+    todo = await _enqueue(settings, database, videos, said.get(settings.provider), again=again)
     ids = [video.video_id for video in videos]
-    async with open_worker(settings, database) as running:
+    async with open_worker(settings, database, said=said) as running:
         watch = Watch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
         with _Signals(running.worker):
@@ -97,7 +98,8 @@ async def run_videos(
                     await running.worker.run(only=todo, until_empty=True)
         seconds = time.monotonic() - started
     totals = await Stats(database).totals(ids)
-    return _summary(running, totals, videos, len(videos) - len(todo), seconds, settings)
+    made_up = bool(await Results(database).made_up(ids))
+    return _summary(running, totals, videos, len(videos) - len(todo), seconds, made_up=made_up)
 
 
 async def work(settings: Settings, database: Database, show: Show, *, until_empty: bool = False) -> Tally:
@@ -130,7 +132,12 @@ def _shorter_lease(settings: Settings) -> Settings:
 
 
 async def _enqueue(
-    settings: Settings, database: Database, videos: Sequence[NewVideo], *, again: bool
+    settings: Settings,
+    database: Database,
+    videos: Sequence[NewVideo],
+    simulated: bool | None,
+    *,
+    again: bool,
 ) -> list[str]:
     """Add videos; returns the ids of those that have work left."""
     queue = Queue(database)
@@ -151,7 +158,7 @@ async def _enqueue(
         row = known[video.video_id]
         if again or row.status != "done" or row.output_key != video.output_key:
             continue
-        if (video.video_id in made_up) != is_simulated(settings):
+        if simulated not in (None, video.video_id in made_up):
             continue  # made-up transcripts are no results, and real ones are not replaced by them unasked
         if await _exists(stores.place(video.output_key, settings.output_url, create=True)):
             finished.add(video.video_id)
@@ -174,8 +181,10 @@ def _summary(
     videos: Sequence[NewVideo],
     already_done: int,
     seconds: float,
-    settings: Settings,
+    *,
+    made_up: bool,
 ) -> RunSummary:
+    """`made_up`: results of these videos are; it tells where nothing was answered in this run."""
     counted, progress = running.engine.totals, running.worker.progress
     ended = progress.transcribed + progress.no_speech + progress.failed
     return RunSummary(
@@ -202,7 +211,7 @@ def _summary(
         clips_per_minute=ended / seconds * 60,
         audio_hours=progress.audio_ms / 3_600_000,
         model_versions=tuple(sorted(counted.model_versions)),
-        simulated=is_simulated(settings) or "simulated" in counted.model_versions,
+        simulated=any(map(is_made_up, counted.model_versions)) if counted.model_versions else made_up,
         interrupted=running.worker.draining,
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from lipika import __version__, prompt
 from lipika.app import (
     Stores,
+    ask_who_answers,
     engine_options,
     fleet_ledger,
     make_provider,
@@ -37,12 +38,12 @@ from lipika.canary.report import Report
 from lipika.canary.sample import Candidate, Desk, take_sample
 from lipika.canary.sample import Sample as Clips
 from lipika.capabilities import Capabilities, cache_note, load_capabilities
-from lipika.config import Settings, is_simulated, require_key
+from lipika.config import Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.errors import LipikaError, UsageError
 from lipika.lease import Lease
-from lipika.models import SendFormat
+from lipika.models import SendFormat, is_made_up
 from lipika.outlook import Outlook, Question, Sample, outlook, sample_to_json
 from lipika.providers.base import text_tokens
 from lipika.routes import Reserve, unlimited
@@ -110,7 +111,7 @@ async def run_canary(
         started_at=started_at,
         seconds=time.monotonic() - started,
         model_id=settings.model_id,
-        simulated=is_simulated(settings) or _made_up(asked.asked),
+        simulated=settings.provider == "simulator" or _made_up(asked.asked),
         seed=order.seed,
         clips_wanted=order.clips,
         max_usd=order.max_usd,
@@ -162,7 +163,7 @@ def _scratch(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 
 def _made_up(asked: Sequence[Asked]) -> bool:
-    return any(one.model_version == "simulated" for one in asked)
+    return any(is_made_up(one.model_version) for one in asked)
 
 
 # ----------------------------------------------------------------------------- choose
@@ -216,8 +217,9 @@ async def _ask(
         max_in_flight=settings.max_in_flight,
         bands=load_bands(settings.calibration_file),
     )
-    routed = True if is_simulated(settings) else None  # the simulator understands all of OpenRouter's fields
     async with _reachable(settings) as reachable:
+        # The simulator understands all of OpenRouter's fields.
+        routed = True if any((await ask_who_answers(reachable)).values()) else None
         ways = [
             Way(
                 arm,

@@ -57,15 +57,17 @@ async def page(request: Request) -> Response:
     days, summary, outlook, hours = await asyncio.gather(
         stats.spend.days(DAYS), stats.spend.summary(), stats.queue.outlook(), stats.spend.hours(HOURS)
     )
+    now = datetime.now(UTC)
     context = {
         "title": "Spend",
+        "now": now,
         "summary": summary,
         "projected": summary.projected_usd(outlook.clips_left),
         "outlook": outlook,
         "days": days,
         "tokens": Tokens.of(days),
         "tokens_of": lambda row: Tokens.of([row]),
-        "hours": by_hour(hours, datetime.now(UTC)),
+        "hours": by_hour(hours, now),
     }
     return render(request, "spend.html", context)
 

@@ -47,17 +47,25 @@ class SpendSummary:
     usd_total: float
     usd_today: float
     usd_simulated: float  # of the total: of made-up answers, which nobody charges
+    usd_canary: float  # of the total: of canaries, whose clips are none of the queue's
+    usd_charged: float  # for clips of the queue, and not made up
+    usd_rehearsed: float  # for clips of the queue, made up
     transcribed: int
     clips: int  # ended: transcribed, without speech, failed
     accepted: int  # eligible for ASR
 
     @property
     def usd_per_clip(self) -> float | None:
-        return self.usd_total / self.clips if self.clips else None
+        return self._usd_of_the_queue / self.clips if self.clips else None
 
     @property
     def usd_per_accepted_clip(self) -> float | None:
-        return self.usd_total / self.accepted if self.accepted else None
+        return self._usd_of_the_queue / self.accepted if self.accepted else None
+
+    @property
+    def _usd_of_the_queue(self) -> float:
+        """What bought its clips: real dollars where there are any, else those of a rehearsal."""
+        return self.usd_charged or self.usd_rehearsed
 
     def projected_usd(self, clips_left: float | None) -> float | None:
         """Dollars in all when the queue is empty, at what a clip has cost so far."""

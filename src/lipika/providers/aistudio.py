@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lipika.capabilities import Capabilities
-from lipika.models import Failure, FailureKind, Trouble, Usage
+from lipika.models import Failure, FailureKind, Trouble, Usage, is_made_up
 from lipika.providers.base import (
     AUDIO_MARK,
     HttpProvider,
@@ -78,6 +78,13 @@ class AIStudioProvider(HttpProvider):
             capabilities=capabilities,
         )
         self._response_schema = response_schema
+
+    async def says_simulated(self) -> bool | None:
+        """By `models.get`: the version that its replies carry as `modelVersion`, too."""
+        entry = await self._describes(self._url.removesuffix(":generateContent"))
+        if entry is None or "name" not in entry:
+            return None
+        return any(is_made_up(as_text(entry.get(name))) for name in ("version", "modelVersion"))
 
     def _payload(self, request: TranscriptionRequest) -> dict[str, Any]:
         audio = {"mimeType": f"audio/{request.audio_format}", "data": AUDIO_MARK}

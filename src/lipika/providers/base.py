@@ -21,7 +21,7 @@ import pybase64
 from lipika.capabilities import Capabilities
 from lipika.errors import SettingsError
 from lipika.models import Failure, FailureKind, Usage
-from lipika.providers.replies import Reply
+from lipika.providers.replies import Reply, as_object, parse_json
 from lipika.providers.transport import (
     MAX_HEADER_BYTES,
     MAX_HEADERS,
@@ -97,6 +97,10 @@ class BaseProvider(ABC):
     @abstractmethod
     def get_provider_name(self) -> str:
         """`aistudio`, `openrouter`, ...: the key of budgets, rows and metrics."""
+
+    async def says_simulated(self) -> bool | None:
+        """Whether the model says of itself that its answers are made up. Free; None where it says nothing."""
+        return None
 
     def verify_cache_hit(self, response: TranscriptionResponse) -> bool:
         """Whether any prompt token of this response was served from the provider's cache."""
@@ -229,6 +233,17 @@ class HttpProvider(BaseProvider):
             request, self._name, reading.text, reading.failure, usage, reading.model_version, latency_ms
         )
 
+    async def _describes(self, url: str) -> Mapping[str, Any] | None:
+        """A free call for what the service says of itself; None where that is nothing, or comes too late."""
+        try:
+            async with asyncio.timeout(_DESCRIBE_S):
+                reply = await self._send("GET", url)
+        except TimeoutError:
+            return None
+        if isinstance(reply, Failure) or reply.status != 200:
+            return None
+        return as_object(parse_json(reply.body)) or None
+
     async def _send(self, method: str, url: str, body: bytes | None = None) -> Reply | Failure:
         """One request; whatever goes wrong below HTTP becomes a failure."""
         if self._session is None:
@@ -247,6 +262,10 @@ class HttpProvider(BaseProvider):
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return failure_of(error, self._address, self._options.timeout_s)
+
+
+_DESCRIBE_S = 10.0
+"""For what a service says of itself; nobody waits longer for that."""
 
 
 def header_key(provider: str, key: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from lipika.capabilities import Capabilities
 from lipika.languages import find_language
-from lipika.models import Failure, FailureKind, Trouble, Usage
+from lipika.models import Failure, FailureKind, Trouble, Usage, is_made_up
 from lipika.providers.base import (
     AUDIO_MARK,
     HttpProvider,
@@ -76,10 +76,18 @@ class OpenRouterProvider(HttpProvider):
             options=options,
             capabilities=capabilities,
         )
-        self._key_url = f"{base_url}/key"
+        self._key_url, self._models_url = f"{base_url}/key", f"{base_url}/models"
         self._response_schema = response_schema
         self._prompt_version = prompt_version
         self._routed = _is_openrouter(base_url) if routed is None else routed
+
+    async def says_simulated(self) -> bool | None:
+        """By the list of models: a simulator gives the version there that its replies carry as `model`, too."""
+        listed = await self._describes(self._models_url)
+        for entry in map(as_object, as_list((listed or {}).get("data"))):
+            if as_text(entry.get("id")).removeprefix(_GOOGLE) == self._options.model_id.removeprefix(_GOOGLE):
+                return is_made_up(as_text(entry.get("version")))
+        return None
 
     async def daily_spend_usd(self) -> float | None:
         """What OpenRouter says this key has used today (UTC day), dollars; None where nobody says."""

@@ -245,8 +245,8 @@ class _Server:
     async def _gemini_models(self, request: web.Request) -> web.Response:
         def page() -> Page:
             self._gemini_project(request)
-            retires = self._config.retirement_time
-            entries = [gemini.model_entry(model, retires) for model in self._models.values()]
+            version, retires = self._config.model_version, self._config.retirement_time
+            entries = [gemini.model_entry(model, version, retires) for model in self._models.values()]
             return _json_page({"models": entries})
 
         return self._free(page)
@@ -257,14 +257,15 @@ class _Server:
             model = self._models.get(request.match_info["model"])
             if model is None:
                 raise gemini.unknown_model(request.match_info["model"])
-            return _json_page(gemini.model_entry(model, self._config.retirement_time))
+            config = self._config
+            return _json_page(gemini.model_entry(model, config.model_version, config.retirement_time))
 
         return self._free(page)
 
     async def _openrouter_models(self, _: web.Request) -> web.Response:
-        return self._free(
-            lambda: _json_page({"data": [openrouter.model_entry(model) for model in self._models.values()]})
-        )
+        version = self._config.model_version
+        entries = [openrouter.model_entry(model, version) for model in self._models.values()]
+        return self._free(lambda: _json_page({"data": entries}))
 
     async def _openrouter_key(self, request: web.Request) -> web.Response:
         def page() -> Page:

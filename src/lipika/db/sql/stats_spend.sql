@@ -20,14 +20,26 @@ order by 1
 
 -- name: summary
 -- Dollars are those that workers say of themselves, the same that caps are held against; clips come from the counters.
-select
-  coalesce((select sum(usd) from provider_spend), 0)::double precision as usd_total,
-  coalesce((
-    select sum(usd) from provider_spend where day = (now() at time zone 'utc')::date
-  ), 0)::double precision as usd_today,
-  coalesce((
-    select sum(usd) from provider_spend where provider = 'simulator'
-  ), 0)::double precision as usd_simulated,
+-- A canary's dollars bought no clip of the queue, and answers that their model calls made up cost nothing: what a clip
+-- costs is told without them.
+with dollars as (
+  select s.usd, s.day, s.worker_id ~ '^canary-[0-9]{8}-[0-9]{6}-[0-9a-f]{4}-[0-9]+$' as canary,
+    s.provider = 'simulator' or coalesce(s.provider = any(string_to_array(w.config_json ->> 'made_up_by', ' ')), false)
+      or coalesce((r.report ->> 'simulated')::boolean, false) as made_up
+  from provider_spend s
+  left join workers w on w.worker_id = s.worker_id
+  left join canary_runs r on r.run_id = substring(s.worker_id from '^canary-([0-9]{8}-[0-9]{6}-[0-9a-f]{4})-[0-9]+$')
+), sums as (
+  select coalesce(sum(usd), 0)::double precision as usd_total,
+    coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0)::double precision as usd_today,
+    coalesce(sum(usd) filter (where made_up), 0)::double precision as usd_simulated,
+    coalesce(sum(usd) filter (where canary), 0)::double precision as usd_canary,
+    coalesce(sum(usd) filter (where not canary and not made_up), 0)::double precision as usd_charged,
+    coalesce(sum(usd) filter (where not canary and made_up), 0)::double precision as usd_rehearsed
+  from dollars
+)
+select sums.*,
   coalesce((select sum(clips) from clip_counts where kind = 'status' and key = 'transcribed'), 0)::bigint as transcribed,
   coalesce((select sum(clips) from clip_counts where kind = 'status'), 0)::bigint as clips,
   coalesce((select sum(clips) from clip_counts where kind = 'lane' and key = 'asr'), 0)::bigint as accepted
+from sums

@@ -74,13 +74,13 @@ def _usage(tokens: Tokens, *, thoughts: bool) -> dict[str, object]:
     return usage
 
 
-def model_entry(model: Capabilities, retirement_time: str = "") -> dict[str, object]:
-    """One model as `models.get` and `models.list` describe it."""
+def model_entry(model: Capabilities, version: str, retirement_time: str = "") -> dict[str, object]:
+    """One model as `models.get` and `models.list` describe it; `version` is what its replies say, too."""
     retiring = {"modelStage": "DEPRECATED", "retirementTime": retirement_time}
     return {
         **({"modelStatus": retiring} if retirement_time else {}),
         "name": f"models/{model.model_id}",
-        "version": "simulated",
+        "version": version,
         "displayName": model.model_id,
         "description": "Answered by a simulator: transcripts are made up.",
         "inputTokenLimit": 1_048_576,

@@ -103,11 +103,15 @@ def key_entry(key: str, *, used_usd: float, limit_usd: float | None) -> dict[str
     }
 
 
-def model_entry(model: Capabilities) -> dict[str, object]:
-    """One model as `GET /models` lists it; prices are USD per token, as text."""
+def model_entry(model: Capabilities, version: str) -> dict[str, object]:
+    """One model as `GET /models` lists it; prices are USD per token, as text.
+
+    `version` is what its replies say, too.
+    """
     return {
         "id": f"google/{model.model_id}",
         "name": model.model_id,
+        "version": version,
         "description": "Answered by a simulator: transcripts are made up.",
         "context_length": 1_048_576,
         "architecture": {"input_modalities": ["text", "audio"], "output_modalities": ["text"]},

@@ -1,0 +1,110 @@
+"""A server on this machine that passes real answers on, as gateways do (LiteLLM, one-api, a sidecar)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+TEXTS = {"hi": "आज मौसम बहुत अच्छा है", "ta": "இன்று வானிலை மிகவும் நன்றாக உள்ளது", "en": "the weather is fine today"}
+
+Describe = Callable[[web.Request], web.Response]
+"""What it answers to a GET of the model."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What it was asked; `heard` says in which language the clip of a digest is."""
+
+    heard: Callable[[str], str] = lambda _digest: "hi"
+    url: str = ""
+    described: int = 0
+    asked: Counter[str] = field(default_factory=Counter)  # by digest of the audio
+    model_version: str = "gemini-3-flash-preview"
+
+    @property
+    def requests(self) -> int:
+        return self.asked.total()
+
+    def settings(self, folder: Path, database_url: str, **more: str) -> dict[str, str]:
+        """The environment of a `lipika` that asks it."""
+        return {
+            "DATABASE_URL": database_url,
+            "GEMINI_BASE_URL": self.url,
+            "GEMINI_API_KEY": "k" * 20,
+            "BATCH_INTERVAL_SECONDS": "2",
+            "LIVE_SECONDS": "0.3",
+            "WORKER_PROCESSES": "0",
+            "SPOOL_DIR": str(folder),
+            **more,
+        }
+
+
+def not_there(_request: web.Request) -> web.Response:
+    return web.Response(status=404, text="no such path")
+
+
+@asynccontextmanager
+async def a_gateway(describe: Describe = not_there, **given: Any) -> AsyncIterator[Gateway]:
+    gateway = Gateway(**given)
+
+    async def generate(request: web.Request) -> web.Response:
+        sent = orjson.loads(await request.read())
+        parts = sent["contents"][0]["parts"]
+        data = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
+        digest = hashlib.sha256(data.encode()).hexdigest()
+        gateway.asked[digest] += 1
+        return web.Response(body=_answer(gateway, gateway.heard(digest)), content_type="application/json")
+
+    async def get(request: web.Request) -> web.Response:
+        gateway.described += 1
+        return describe(request)
+
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_post("/{path:.*}", generate)
+    app.router.add_get("/{path:.*}", get, allow_head=False)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield gateway
+    finally:
+        await runner.cleanup()
+
+
+def _answer(gateway: Gateway, language: str) -> bytes:
+    answer = {
+        "transcription": TEXTS[language],
+        "tagged": TEXTS[language],
+        "detected_language": language,
+        "speaker_emotion": "neutral",
+        "speaker_style": "conversational",
+        "speaker_pace": "moderate",
+        "speaker_accent": "unknown",
+    }
+    usage = {
+        "promptTokenCount": 700,
+        "candidatesTokenCount": 120,
+        "totalTokenCount": 820,
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 450},
+            {"modality": "AUDIO", "tokenCount": 250},
+        ],
+    }
+    content = {"role": "model", "parts": [{"text": orjson.dumps(answer).decode()}]}
+    return orjson.dumps(
+        {
+            "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
+            "usageMetadata": usage,
+            "modelVersion": gateway.model_version,
+        }
+    )
