@@ -132,10 +132,10 @@ def test_wrapping_is_tolerated(wrapped: str) -> None:
     assert answer(wrapped) == answer(written())
 
 
-WRAPPINGS: list[Callable[[str], str]] = [
+Wrap = Callable[[str], str]
+AS_JSON: list[Wrap] = [json.dumps, lambda text: f"[{text}]", lambda text: f"[{text}, {text}]"]
+AS_TEXT: list[Wrap] = [
     lambda text: f"```json\n{text}\n```",
-    lambda text: f"[{text}]",
-    json.dumps,
     lambda text: f"{text}\n{text}",
     lambda text: f"{text}\n```",
     lambda text: f"\n {text} \t\n",
@@ -143,13 +143,16 @@ WRAPPINGS: list[Callable[[str], str]] = [
 
 
 @given(
-    st.lists(st.sampled_from(WRAPPINGS), max_size=2),
+    st.lists(st.sampled_from(AS_JSON), max_size=2),
+    st.lists(st.sampled_from(AS_TEXT), max_size=2),
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1),
 )
-def test_whatever_wraps_an_answer_its_words_stay(wrappings: list[Callable[[str], str]], words: str) -> None:
+def test_whatever_wraps_an_answer_its_words_stay(
+    as_json: list[Wrap], as_text: list[Wrap], words: str
+) -> None:
     text = written(transcription=words, tagged=words)
     plain = parse_answer(text)
-    for wrap in wrappings:
+    for wrap in (*as_json, *as_text):
         text = wrap(text)
     assert parse_answer(text) == plain
 
@@ -211,6 +214,7 @@ def test_what_is_said_exactly_is_read_as_what_is_said_loosely(field: str, values
         (written() + "{" * 100, "too many objects"),
         (json.dumps(json.dumps(json.dumps(json.dumps(json.dumps(written()))))), "dictionary"),
         ("[]", "dictionary"),
+        (json.dumps(written()) + json.dumps(written(tagged="other")), "another object"),
         ("```json\n" + written()[:-20], "JSON"),
         (written(extra="x"), "extra"),
         (written(tagged=None), "tagged"),

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
 
-_SECRETS = re.compile(
-    r"(?P<head>AIza|hf_|sk-or-(?:v1-)?|Bearer\s+|(?:key|token|password|secret)=)[A-Za-z0-9_\-]{6,}",
-    re.IGNORECASE,
-)
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+]*://[^/\s:@]+:)[^@\s]+@")
+from lipika.redaction import hide, redact
 
-
-_known: set[str] = set()
-_SHORTEST = 6
-"""Characters: a shorter secret would blot out ordinary words."""
-
-
-def hide(*secrets: str) -> None:
-    """From now on `redact` knows these secrets of this process by heart, whatever they look like."""
-    _known.update(secret for secret in secrets if len(secret) >= _SHORTEST)
-
-
-def redact(text: str) -> str:
-    """`text` without the secrets of this process, and without anything that looks like a key or a URL's password."""
-    for secret in _known:
-        text = text.replace(secret, "***")
-    return _URL_PASSWORD.sub(r"\g<head>***@", _SECRETS.sub(r"\g<head>***", text))
-
-
-def _redact_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redact(value)
-    return event
+__all__ = ["configure", "get_logger", "hide", "redact"]
 
 
 class _Stderr:
@@ -51,12 +24,27 @@ class _Stderr:
         sys.stderr.flush()
 
 
+def _redacting(render: Callable[[Any, str, MutableMapping[str, Any]], str | bytes]) -> Any:
+    """Redacts the finished line: whatever an event holds, a traceback or a nested value, goes through."""
+
+    def line(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        text = render(logger, name, event)
+        return redact(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+
+    return line
+
+
 def configure(*, json_logs: bool = False, level: str = "info") -> None:
     """Set structlog up for this process; call once, at the edge."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if json_logs
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=28,
+            # The default shows the local variables of every frame: requests, headers, keys.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     # The pool's own lines about each attempt to connect: the errors that reach us say it once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -66,8 +54,7 @@ def configure(*, json_logs: bool = False, level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info if json_logs else structlog.processors.StackInfoRenderer(),
-            _redact_event,
-            renderer,
+            _redacting(renderer),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Stderr())),

@@ -1,4 +1,4 @@
-"""The vocabulary: frozen, typed nouns that every other module speaks in. Imports nothing of ours."""
+"""The vocabulary: frozen, typed nouns that every other module speaks in. Imports nothing of ours but `redaction`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType, Self
+
+from lipika.redaction import redact
 
 WorkerId = NewType("WorkerId", str)
 VideoId = NewType("VideoId", str)
@@ -193,7 +195,10 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt as a value. `retry_after_s` is what the server asked for, if it said."""
+    """One failed attempt as a value. `retry_after_s` is what the server asked for, if it said.
+
+    It goes into rows, flags, boards and result tars: secrets are taken out as it is made, wherever that is.
+    """
 
     kind: FailureKind
     message: str
@@ -202,6 +207,10 @@ class Failure:
     code: str = (
         ""  # the provider's own: RESOURCE_EXHAUSTED, quota id, finish reason, error_type; or a `Trouble`
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", redact(self.message))
+        object.__setattr__(self, "code", redact(self.code))
 
     @property
     def stands(self) -> bool:

@@ -218,12 +218,12 @@ def _first_of(text: str) -> object:
 
 _OPENED = re.compile(r"\{")
 _MOST_OBJECTS = 32
-_HOLDS_A_FIELD = re.compile("|".join(f'"{name}"' for name in FIELDS))
+_HOLDS_A_FIELD = re.compile(rf'"(?:{"|".join(FIELDS)})\\*"')  # inside a JSON string its quotes are escaped
 
 
 def _begins(whole: str, fragment: str) -> bool:
-    """Whether `fragment` is how `whole` begins, white space aside: the same object again, cut off."""
-    return "".join(whole.split()).startswith("".join(fragment.split()))
+    """Whether `fragment` is how `whole` begins, but for white space and wrapping: the same object again, cut off."""
+    return "".join(whole.split()).lstrip('"[\\').startswith("".join(fragment.split()))
 
 
 def _is_part(other: object, whole: object) -> bool:
@@ -271,7 +271,7 @@ _DECODER = json.JSONDecoder(**_READING)  # `json.loads` makes one for each text
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the answer"
-    return f"{where}: {first['msg']}"
+    return f"{where[:100]}: {first['msg']}"
 
 
 def _malformed(problem: str) -> Failure:

@@ -30,6 +30,7 @@ from lipika.providers.transport import (
     failure_of,
     redirect,
 )
+from lipika.redaction import hide
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,7 @@ def header_key(provider: str, key: str) -> str:
             f"the key of {provider} is empty or holds a blank, a line break or a letter outside ASCII:"
             " copy it again, without quotes"
         )
+    hide(trimmed)
     return trimmed
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from lipika.models import Answer, FailureKind
+from lipika.redaction import redacted_start
 from lipika.transcript import parse_answer
 
 
@@ -119,15 +120,22 @@ def as_number(value: object) -> float | None:
 _LONGEST_SAID = 500  # characters: Google repeats a bad value, audio included, in its message
 
 
+_LOOKED_AT = 20 * _LONGEST_SAID  # of a text with much white space
+
+
 def said(value: object) -> str:
-    """A server's words on one line, cut to what a log or a row should hold: no NUL, no half of a surrogate pair."""
-    text = as_text(value)[: 4 * _LONGEST_SAID].replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    """A server's words on one line, cut to what a log or a row should hold.
+
+    Without secrets, of which none is cut in half; no NUL, no half of a surrogate pair.
+    """
+    text = redacted_start(as_text(value).replace("\x00", ""), _LOOKED_AT)
+    text = text.encode("utf-8", "replace").decode("utf-8")
     return " ".join(text.split())[:_LONGEST_SAID]
 
 
 def excerpt(body: bytes) -> str:
     """The start of a body that is not what it should be, on one line."""
-    return said(body[:300].decode("utf-8", "replace"))[:200] or "an empty body"
+    return said(body[:_LOOKED_AT].decode("utf-8", "replace"))[:200] or "an empty body"
 
 
 # ----------------------------------------------------------------------------- waits, in seconds
