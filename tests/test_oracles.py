@@ -562,7 +562,7 @@ async def test_every_kind_of_failure_comes_up() -> None:
     tables = (REFUSALS, TRANSPORT, IN_200, UNFINISHED)
     seen = {kind for table in tables for kinds in table.values() for kind in kinds}
     # The simulator's 429 for money names none; `malformed` is an answer that stopped oddly (finish reasons, above).
-    assert seen | {"spend", "malformed"} == set(FailureKind)
+    assert seen | {"spend", "malformed", "defect"} == set(FailureKind)
 
 
 async def test_cached_tokens_are_read_as_the_sdks_read_them(lab: Lab) -> None:

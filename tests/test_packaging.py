@@ -147,8 +147,8 @@ def of(cls: type[T]) -> st.SearchStrategy[T]:
 
 @st.composite
 def segment_names(draw: st.DrawFn) -> SegmentName:
-    start = draw(st.integers(0, 10**9))
-    return SegmentName(draw(SPEAKER), start, start + draw(st.integers(1, 10**9)))
+    start = draw(st.integers(0, 10**8))
+    return SegmentName(draw(SPEAKER), start, start + draw(st.integers(1, 10**8)))
 
 
 BY_TYPE[SegmentName] = segment_names()

@@ -445,7 +445,7 @@ async def test_what_waits_of_a_lost_video_is_dropped(sink: ResultSink, claim: Cl
     with sink:
         for number in range(30):
             await keep(sink, claim, result(number))
-        sink.drop(claim.video_id)
+        sink.drop(claim)
         assert (sink.waiting, sink._spill.size, sink._unsaved) == (0, 0, 0)
 
 

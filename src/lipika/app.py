@@ -50,6 +50,7 @@ from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
 from lipika.sources import is_url, object_url
 from lipika.storage import Store, StoreSettings, split_url
+from lipika.troubles import Troubles
 from lipika.validation.bands import DEFAULT_BANDS
 from lipika.worker import Ports, Worker, WorkerOptions
 
@@ -331,6 +332,7 @@ async def open_worker(
     results = Results(database)
     room = ByteBudget(settings.max_buffer_mb << 20)
     alerts: list[Alert] = []
+    troubles = Troubles()
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
             open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
@@ -343,7 +345,12 @@ async def open_worker(
             return stores.place(key, settings.output_url, create=True)
 
         sink = stack.enter_context(
-            ResultSink(results, Partials(lambda key: _parts(target(key)), kept_here(settings)), spool_dir)
+            ResultSink(
+                results,
+                Partials(lambda key: _parts(target(key)), kept_here(settings)),
+                spool_dir,
+                troubles=troubles,
+            )
         )
         stack.push_async_callback(_flush_last, sink)
         engine = await stack.enter_async_context(
@@ -358,7 +365,8 @@ async def open_worker(
         tools = Tools(
             worker_id=info.worker_id,
             engine=engine,
-            keep=sink.keep,
+            keeper=sink,
+            troubles=troubles,
             room=room,
             threads=executor,
             polishers=polishers,

@@ -134,8 +134,9 @@ class Custody:
         except Exception as error:  # one video's trouble is never the worker's
             await self._fail(held, error)
         finally:
-            self._ports.sink.drop(video.video_id)
+            self._ports.sink.drop(video)
             self._ports.sink.partials.forget(video)
+            self._ports.tools.troubles.forget(video.video_id)
             self.tally.lost += held.lost
 
     async def _transcribe(self, held: Held) -> None:
@@ -193,7 +194,7 @@ class Custody:
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
         """Rows first, then `done` in the one statement that checks the claim. May be repeated as a whole."""
         ports, video = self._ports, held.video
-        if not await ports.sink.flush_video(video.video_id):
+        if not await ports.sink.flush_video(video):
             raise DatabaseUnavailable(f"{video.video_id}: its last rows are not written yet")
         await ports.results.write_discards(video, report.discards)
         stale = earlier.rows - report.segment_files

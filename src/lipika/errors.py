@@ -14,6 +14,7 @@
     |   |-- StorageUnavailable
     |   `-- DiskFull            ... until somebody makes room
     |-- DatabaseError           the database refused: a defect or a missing migration
+    |   `-- RowRefused          ... what one row holds
     |-- StorageError            the store refused
     |   `-- ObjectMissing
     `-- WorkerStop              stop this worker (bad key, no credit, too many bad requests)
@@ -92,6 +93,10 @@ class DiskFull(Unavailable):
 
 class DatabaseError(LipikaError):
     """Postgres refused a statement."""
+
+
+class RowRefused(DatabaseError):
+    """Postgres refused a statement for what a row of it holds; with other rows it would have passed."""
 
 
 class StorageError(LipikaError):

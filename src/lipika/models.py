@@ -20,6 +20,8 @@ JsonObject = Mapping[str, Any]
 # ----------------------------------------------------------------------------- segments and clips
 
 _NAME = re.compile(r"(?P<speaker>[^/\x00-\x1f]+?)_(?P<start>[0-9]{5,10})_(?P<end>[0-9]{5,10})")
+_LATEST_MS = 2**31 - 1
+_LONGEST_STEM = 240  # bytes; with an ending it is a file's name
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,6 +47,12 @@ class SegmentName:
         name = cls(match["speaker"], int(match["start"]), int(match["end"]))
         if name.end_cs <= name.start_cs:
             raise ValueError(f"{stem!r} ends at or before its start")
+        if name.end_ms > _LATEST_MS:
+            raise ValueError(f"{stem!r} ends over {_LATEST_MS // 86_400_000} days after the video's start")
+        if len(stem.encode("utf-8", "replace")) > _LONGEST_STEM:
+            raise ValueError(
+                f"{stem[:60]!r}... is longer than the {_LONGEST_STEM} bytes that file names hold"
+            )
         return name
 
     @property
@@ -127,6 +135,15 @@ class Discard:
     end_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """An exception as texts, so that it can come from another process. Secrets have been taken out."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
 # ----------------------------------------------------------------------------- answers and attempts
 
 
@@ -176,6 +193,7 @@ class FailureKind(StrEnum):
     TRUNCATED = "truncated"
     MALFORMED = "malformed"
     EMPTY = "empty"
+    DEFECT = "defect"  # nobody refused anything: what came cannot be judged, written or stored
 
 
 class Trouble(StrEnum):
@@ -404,6 +422,21 @@ class Accounting:
             self.no_speech += 1
         else:
             self.failed += 1
+
+    def end_again(self, former: ClipStatus, status: ClipStatus) -> None:
+        """Count another end of a clip instead of the one that it had."""
+        if former is ClipStatus.TRANSCRIBED:
+            self.transcribed -= 1
+        elif former is ClipStatus.NO_SPEECH:
+            self.no_speech -= 1
+        else:
+            self.failed -= 1
+        self.end(status)
+
+    def left_out(self, discard: Discard) -> None:
+        """Count a clip that went no further after its segment had been counted."""
+        self.parts_discarded += 1
+        self.discard_reasons[discard.reason] = self.discard_reasons.get(discard.reason, 0) + 1
 
     def problem(self) -> str | None:
         """What does not add up, in words; None when the identity holds."""

@@ -10,7 +10,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import orjson
@@ -22,8 +22,13 @@ from lipika.metadata import Metadata, joined
 from lipika.models import (
     Accounting,
     Alignment,
+    AudioFacts,
+    Clip,
     ClipResult,
+    ClipStatus,
     Discard,
+    Failure,
+    FailureKind,
     Finding,
     JsonObject,
     Lane,
@@ -35,6 +40,7 @@ from lipika.models import (
 CLIP_FORMAT = "lipika-clip/1"
 VIDEO_FORMAT = "lipika-video/1"
 METADATA_NAME = "metadata.json"
+_LARGEST = 2**31 - 1
 LANES = ("asr", "tts_clean", "tts_expressive")
 
 
@@ -107,6 +113,69 @@ def clip_result_to_json(result: ClipResult) -> bytes:
     if not all(map(math.isfinite, _floats(result))):
         raise ValueError(f"the result of {result.segment_file} holds a number that is not finite")
     return _dump(document, result.segment_file, orjson.OPT_APPEND_NEWLINE)
+
+
+def failed_result(result: ClipResult, code: str, reason: str) -> ClipResult:
+    """The same clip as one that has failed: what it cost stays, what it said does not.
+
+    Whatever could not be written of it is made such that it can be: numbers finite and Python's own, texts Unicode.
+    """
+    return replace(
+        result,
+        clip=_plain_clip(result.clip),
+        status=ClipStatus.FAILED,
+        answer=None,
+        verdict=None,
+        alignment=None,
+        failure=Failure(FailureKind.DEFECT, _unicode(reason)[:1000], code=code),
+        usage=Usage(*(_whole(getattr(result.usage, item.name)) for item in fields(Usage))),
+        cost_usd=_finite(result.cost_usd),
+        provenance=replace(result.provenance, model_version=_unicode(result.provenance.model_version)),
+    )
+
+
+def _plain_clip(clip: Clip) -> Clip:
+    audio = clip.audio
+    return Clip(
+        name=clip.name,
+        segment=clip.segment,
+        original_start_ms=_whole(clip.original_start_ms),
+        original_end_ms=_whole(clip.original_end_ms),
+        trimmed_start_ms=_whole(clip.trimmed_start_ms),
+        trimmed_end_ms=_whole(clip.trimmed_end_ms),
+        leading_pad_ms=_whole(clip.leading_pad_ms),
+        trailing_pad_ms=_whole(clip.trailing_pad_ms),
+        duration_ms=_whole(clip.duration_ms),
+        sample_rate_hz=_whole(clip.sample_rate_hz),
+        bit_depth=_whole(clip.bit_depth),
+        boundary_score=_finite(clip.boundary_score),
+        flags=tuple(map(_unicode, clip.flags)),
+        audio=AudioFacts(
+            speech_ms=_whole(audio.speech_ms),
+            rms_dbfs=_finite(audio.rms_dbfs),
+            peak_dbfs=_finite(audio.peak_dbfs),
+            snr_db=_finite(audio.snr_db),
+            clipped_share=_finite(audio.clipped_share),
+            bandwidth_hz=_whole(audio.bandwidth_hz),
+        ),
+        audio_digest=clip.audio_digest,
+        trimmer_version=clip.trimmer_version,
+    )
+
+
+def _finite(number: float) -> float:
+    """Python's own number, 0 where it is none."""
+    value = float(number)
+    return value if math.isfinite(value) else 0.0
+
+
+def _whole(number: float) -> int:
+    """One that a column of the database holds."""
+    return max(min(int(_finite(number)), _LARGEST), -_LARGEST)
+
+
+def _unicode(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def clip_result_from_json(data: bytes) -> ClipResult:
@@ -253,6 +322,23 @@ class Summary:
     def cost_usd(self) -> float:
         return math.fsum(self._costs)
 
+    def replace_failed(self, old: ClipResult, new: ClipResult) -> None:
+        """Count `new`, which has failed, instead of `old` for one clip that has been added before."""
+        self._counts["statuses"][old.status.value] -= 1
+        self._counts["statuses"][new.status.value] += 1
+        self._counts["failures"][new.failure.kind.value if new.failure else ""] += 1
+        if old.failure is not None:
+            self._counts["failures"][old.failure.kind.value] -= 1
+        if old.answer is not None:
+            self._counts["detected_languages"][old.answer.detected_language] -= 1
+        if old.alignment is not None:
+            self._counts["agreements"][old.alignment.agreement.value] -= 1
+            self._versions["aligner"][old.alignment.version] -= 1
+        if old.verdict is not None:
+            self._remove_verdict(old.verdict, old.clip.duration_ms)
+        for counts in (*self._counts.values(), *self._versions.values()):
+            counts += Counter()  # drops what came to nothing
+
     def add(self, result: ClipResult) -> None:
         """Count one clip's end."""
         clip, asked = result.clip, result.provenance
@@ -290,13 +376,16 @@ class Summary:
 
     def amend(self, old: Verdict, new: Verdict, duration_ms: int) -> None:
         """Count `new` instead of `old` for one clip that has been added before."""
+        self._remove_verdict(old, duration_ms)
+        self._add_verdict(new, duration_ms)
+
+    def _remove_verdict(self, old: Verdict, duration_ms: int) -> None:
         self._scores.remove(old.quality_score)
         self._counts["findings"].subtract(map(_finding_name, old.findings))
         self._counts["findings"] += Counter()  # drops what came to nothing
         self._versions["validator"][old.validator_version] -= 1
         for name, count in self._lanes.items():
             count.remove(getattr(old, name), duration_ms)
-        self._add_verdict(new, duration_ms)
 
     def document(self) -> dict[str, object]:
         """The figures, for `metadata.json`: counts by name, scores, tokens, dollars, versions."""

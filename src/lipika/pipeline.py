@@ -12,7 +12,7 @@ from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lipika import packaging, polish, prompt, tars, transcript, validation
 from lipika.alignment.listener import Task
@@ -23,25 +23,26 @@ from lipika.engine import Advice, Engine, Outcome, Review
 from lipika.errors import (
     AccountingError,
     DiskFull,
-    Draining,
     LipikaError,
-    StorageError,
     Unavailable,
-    VideoError,
     WorkerStop,
 )
 from lipika.languages import find_language
-from lipika.log import get_logger
+from lipika.log import get_logger, redact
 from lipika.metadata import Metadata
 from lipika.models import (
     Accounting,
     Alignment,
     ClaimedVideo,
+    Clip,
     ClipResult,
     ClipStatus,
     Discard,
     Failure,
+    FailureKind,
+    Finding,
     Judged,
+    Mishap,
     PolishedClip,
     Provenance,
     SegmentName,
@@ -49,18 +50,29 @@ from lipika.models import (
     is_made_up,
 )
 from lipika.polish import PolishedSegment
-from lipika.polishers import Polishers
+from lipika.polishers import DEFECT, Polishers
 from lipika.providers.base import TranscriptionRequest
 from lipika.spool import ComposedTar, Spool
 from lipika.storage import ObjectInfo, Store
+from lipika.troubles import Troubles
 from lipika.validation.bands import DEFAULT_BANDS
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
 
-Keep = Callable[[ClaimedVideo, ClipResult, bytes], Awaitable[None]]
-"""Makes one result durable, soon; it is given as a document, too."""
+
+class Keeper(Protocol):
+    """Makes results durable, soon. Each is given as a document, too."""
+
+    async def keep(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
+        """Take one result; wait while there is no room for more."""
+
+    def take(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
+        """The same at once, wherever the video is by now; never fails."""
+
+    async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
+        """Write all rows of the video; returns by file those that were refused, as they were written instead."""
 
 
 @dataclass(slots=True)
@@ -97,7 +109,7 @@ class Tools:
 
     worker_id: str
     engine: Engine
-    keep: Keep
+    keeper: Keeper
     room: ByteBudget  # polished audio in memory
     threads: Executor  # for blocking reads
     polishers: Polishers
@@ -107,6 +119,7 @@ class Tools:
     bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
+    troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +165,12 @@ async def transcribe_video(
     with Spool(tools.spool_dir) as spool, _counted(spool, tools.progress):
         job = _Job(video, tools, spool, earlier, accounting)
         await job.find_language(source)
-        try:
-            async with asyncio.TaskGroup() as asking, aclosing(job.read_and_polish(source)) as clips:
-                async for clip in clips:
-                    if not await job.admit(clip):
-                        break
-                    task = asking.create_task(job.ask(clip, asking))
-                    task.add_done_callback(job.leave(clip))
-        except BaseExceptionGroup as group:
-            raise _first(group) from group
+        async with asyncio.TaskGroup() as asking:
+            await job.read_and_ask(source, asking)
         job.say_what_is_outdated()
         job.check()
         await job.look_at_the_whole()
+        await job.settle()
         return await job.pack(target)
 
 
@@ -185,7 +192,7 @@ class _Job:
     names: set[SegmentName] = field(default_factory=set)  # of clips
     segments: set[SegmentName] = field(default_factory=set)
     content: hashlib._Hash = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
-    stopped: LipikaError | None = None
+    stopped: Exception | None = None  # what ends the video, once its answers are in
     reused: int = 0
     outdated: Counter[str] = field(
         default_factory=Counter
@@ -200,20 +207,36 @@ class _Job:
             hint = find_language(await self._in_thread(lambda: _told_language(source)))
         self.language = hint.code if hint else None
 
-    async def read_and_polish(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
-        """Polished clips in the archive's order, until its end or until something stops the video.
+    async def read_and_ask(self, source: Place, asking: asyncio.TaskGroup) -> None:
+        """Read on and ask for each clip, until something stops the video.
 
-        What stops it is remembered, not raised: answers that are on their way have been paid for.
+        What stops it is remembered, not raised, whatever it is: the group would cancel the others, whose answers are
+        on their way and paid for.
         """
         try:
-            async with self.tools.polishers.readers, aclosing(self._polished_segments(source)) as segments:
-                async for polished in segments:
-                    for clip in self._count(polished):
-                        yield clip
+            async with aclosing(self.read_and_polish(source)) as clips:
+                async for clip in clips:
+                    if await self.admit(clip):
+                        task = asking.create_task(self.ask(clip, asking))
+                        task.add_done_callback(self.leave(clip))
                     if self.stopped is not None:
                         return
-        except (VideoError, Unavailable) as reason:
-            self.stopped = self.stopped or reason
+        except Exception as reason:
+            self.stop(reason)
+
+    def stop(self, reason: Exception) -> None:
+        """Remember why this video ends: the first reason, save that one which stops the worker outranks all."""
+        if self.stopped is None or (
+            isinstance(reason, WorkerStop) and not isinstance(self.stopped, WorkerStop)
+        ):
+            self.stopped = reason
+
+    async def read_and_polish(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
+        """Polished clips in the archive's order."""
+        async with self.tools.polishers.readers, aclosing(self._polished_segments(source)) as segments:
+            async for polished in segments:
+                for clip in self._count(polished):
+                    yield clip
 
     async def _polished_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
         """Handfuls of segments are polished beside this event loop: a few at a time, over all videos together."""
@@ -281,6 +304,8 @@ class _Job:
         self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
 
     def _count(self, polished: PolishedSegment) -> Iterator[PolishedClip]:
+        if polished.trouble is not None:
+            self._trouble(polished.discards[0].segment_file, polished.trouble)
         self.discards.extend(polished.discards)
         self.too_long_names += _named_in_ms(polished)
         self.accounting.polished(len(polished.clips), polished.discards)
@@ -301,19 +326,41 @@ class _Job:
     # ------------------------------------------------------------------------- ask, check
 
     async def admit(self, polished: PolishedClip) -> bool:
-        """Count the clip, put its packed form on disk, and wait until its sent form fits into memory.
+        """Put the clip's packed form on disk, count it, and wait until its sent form fits into memory.
 
-        False when the disk stays full: then this video stops, so that what it has there makes room for others.
+        False when it cannot be packed, or when the disk stays full: then this video stops, so that what it has there
+        makes room for others.
         """
+        stem = polished.clip.name.stem
+        try:
+            digest = bytes.fromhex(polished.clip.audio_digest)
+            if not await self._spooled(lambda: self.spool.add_clip(stem, polished.packed)):
+                return False
+        except LipikaError:
+            raise
+        except Exception as error:  # a clip that no archive takes is that clip's trouble
+            self._leave_out(polished.clip, error)
+            return False
         self.accounting.clips += 1
         self.tools.progress.clips += 1
-        self.content.update(bytes.fromhex(polished.clip.audio_digest))
-        stem = polished.clip.name.stem
-        if not await self._spooled(lambda: self.spool.add_clip(stem, polished.packed)):
-            return False
+        self.content.update(digest)
         self.tools.progress.spooled_bytes += len(polished.packed)
         await self.tools.room.acquire(len(polished.sent))
         return True
+
+    def _leave_out(self, clip: Clip, error: Exception) -> None:
+        self._trouble(f"{clip.name.stem}.flac", error)
+        self.names.discard(clip.name)
+        discard = Discard(
+            f"{clip.name.stem}.flac",
+            DEFECT,
+            f"{type(error).__name__}: {error}",
+            whole_segment=False,
+            start_ms=clip.original_start_ms,
+            end_ms=clip.original_end_ms,
+        )
+        self.discards.append(discard)
+        self.accounting.left_out(discard)
 
     async def _spooled(self, write: Callable[[], None]) -> bool:
         """Write to the spool; while the disk is full, say so and wait. False when that takes too long."""
@@ -326,7 +373,7 @@ class _Job:
                     log.warning("disk_full", video=self.video.video_id, reason=str(reason))
                 progress.waits_for = str(reason)
                 if time.monotonic() > deadline:
-                    self.stopped = self.stopped or reason
+                    self.stop(reason)
                     return False
                 await asyncio.sleep(0.5)
             else:
@@ -338,24 +385,46 @@ class _Job:
         return lambda _task: self.tools.room.release(len(polished.sent))
 
     async def ask(self, polished: PolishedClip, group: asyncio.TaskGroup) -> None:
-        """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason.
+        """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason. Never fails itself.
 
         A second recogniser's word comes later, from a task of `group`: nothing waits for it but the packing.
         """
         try:
-            result = self._reuse(polished) or self._result(polished, await self._answer(polished, group))
-        except (Draining, WorkerStop) as reason:
-            # Not raised here: the group would cancel the others, whose answers are on their way and paid for.
-            if not isinstance(self.stopped, WorkerStop):
-                self.stopped = reason
-            return
-        stem, document = result.clip.name.stem, packaging.clip_result_to_json(result)
-        await self.tools.keep(self.video, result, document)
-        if await self._spooled(lambda: self.spool.add_result(stem, document)):
+            result, document = self._documented(await self._ended(polished))
+            await self.tools.keeper.keep(self.video, result, document)
+            stem = result.clip.name.stem
+            if not await self._spooled(lambda: self.spool.add_result(stem, document)):
+                return
             self._record(result)
-            heard = self._offer(polished, result)
-            if heard is not None:
-                group.create_task(self._amend(result, heard))
+        except Exception as reason:
+            self.stop(reason)
+            return
+        heard = self._offer(polished, result)
+        if heard is not None:
+            group.create_task(self._amend(result, heard))
+
+    async def _ended(self, polished: PolishedClip) -> ClipResult:
+        """How the clip ended. What is wrong with it alone is its failure; what concerns more than it is raised."""
+        try:
+            return self._reuse(polished) or self._result(polished, await self._answer(polished))
+        except LipikaError:
+            raise
+        except Exception as error:  # the boundary of a clip
+            self._trouble(f"{polished.clip.name.stem}.flac", error)
+            nothing = Outcome(None, None, Usage(), 0.0, 0, "", "", "", 0.0)
+            return packaging.failed_result(self._result(polished, nothing), *_why(error))
+
+    def _documented(self, result: ClipResult) -> tuple[ClipResult, bytes]:
+        """The result with its document; a failure where no document can be made of it."""
+        try:
+            return result, packaging.clip_result_to_json(result)
+        except Exception as error:  # the boundary of a clip
+            self._trouble(result.segment_file, error)
+            failed = packaging.failed_result(result, *_why(error))
+            return failed, packaging.clip_result_to_json(failed)
+
+    def _trouble(self, what: str, error: Exception | Mishap) -> None:
+        self.tools.troubles.note(self.video.video_id, what, error)
 
     def _offer(self, polished: PolishedClip, result: ClipResult) -> Awaitable[Alignment | None] | None:
         """Let a second recogniser listen, where there is one and it is this clip's turn."""
@@ -365,22 +434,27 @@ class _Job:
         return aligner.offer(Task(polished.sent, result.answer, polished.clip, result.language_hint))
 
     async def _amend(self, result: ClipResult, heard: Awaitable[Alignment | None]) -> None:
-        """Put what was heard into the result; it comes within the stage's deadline, or not at all."""
-        alignment = await heard
-        if alignment is None or result.verdict is None:
-            return
-        verdict = validation.with_alignment(result.verdict, alignment)
-        new = replace(result, verdict=verdict, alignment=alignment)
-        document = packaging.clip_result_to_json(new)
-        try:
-            self.spool.replace_result(result.clip.name.stem, document)
-        except DiskFull:  # it is best effort; the answer itself has its place
-            return
-        self.summary.amend(result.verdict, verdict, result.clip.duration_ms)
-        self.summary.align(alignment)
-        await self.tools.keep(self.video, new, document)
+        """Put what was heard into the result; it comes within the stage's deadline, or not at all.
 
-    async def _answer(self, polished: PolishedClip, group: asyncio.TaskGroup) -> Outcome:
+        It is best effort: the answer itself has its place, whatever becomes of this.
+        """
+        try:
+            alignment = await heard
+            if alignment is None or result.verdict is None:
+                return
+            verdict = validation.with_alignment(result.verdict, alignment)
+            new = replace(result, verdict=verdict, alignment=alignment)
+            document = packaging.clip_result_to_json(new)
+            self.spool.replace_result(result.clip.name.stem, document)
+            self.summary.amend(result.verdict, verdict, result.clip.duration_ms)
+            self.summary.align(alignment)
+            await self.tools.keeper.keep(self.video, new, document)
+        except DiskFull:
+            return
+        except Exception as error:
+            self._trouble(result.segment_file, error)
+
+    async def _answer(self, polished: PolishedClip) -> Outcome:
         clip = polished.clip
         request = TranscriptionRequest(
             clip_id=f"{self.video.video_id}/{clip.name.stem}",
@@ -395,24 +469,36 @@ class _Job:
             varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
         )
 
-        def keep(doubted: Outcome) -> None:
-            group.create_task(self._keep_meanwhile(polished, doubted))
+        return await self.tools.engine.transcribe(
+            request, partial(self._review, polished), partial(self._keep_meanwhile, polished)
+        )
 
-        return await self.tools.engine.transcribe(request, partial(self._review, polished), keep)
-
-    async def _keep_meanwhile(self, polished: PolishedClip, doubted: Outcome) -> None:
-        """Make a paid answer durable though a better one may come: that may take a window, and a worker may die."""
-        result = self._result(polished, doubted)
-        await self.tools.keep(self.video, result, packaging.clip_result_to_json(result))
+    def _keep_meanwhile(self, polished: PolishedClip, paid: Outcome) -> None:
+        """Make a paid answer durable though a better one may come, or nobody waits for it any more: the first may
+        take a window, in which a worker may die. Called by the engine, which must hear of no trouble of ours.
+        """
+        try:
+            result = self._result(polished, paid)
+            self.tools.keeper.take(self.video, result, packaging.clip_result_to_json(result))
+        except Exception as error:
+            self._trouble(f"{polished.clip.name.stem}.flac", error)
 
     def _review(self, polished: PolishedClip, text: str, varied: bool, switched: bool) -> Review | Failure:
-        """Read and judge an answer, and say whether asking once more may bring a better one."""
-        answer = transcript.parse_answer(text)
-        if isinstance(answer, Failure):
-            return answer
-        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
-        advice = validation.retry_advice(verdict, varied=varied, switched=switched)
-        return Review(Judged(answer, verdict), _ADVICE[advice], validation.acceptable(verdict))
+        """Read and judge an answer, and say whether asking once more may bring a better one.
+
+        Called by the engine: what cannot be judged is a failure of the clip, never an exception.
+        """
+        try:
+            answer = transcript.parse_answer(text)
+            if isinstance(answer, Failure):
+                return answer
+            verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
+            advice = validation.retry_advice(verdict, varied=varied, switched=switched)
+            return Review(Judged(answer, verdict), _ADVICE[advice], validation.acceptable(verdict))
+        except Exception as error:
+            self._trouble(f"{polished.clip.name.stem}.flac", error)
+            code, reason = _why(error)
+            return Failure(FailureKind.DEFECT, reason, code=code)
 
     def _reuse(self, polished: PolishedClip) -> ClipResult | None:
         """An earlier attempt's answer to the very same audio, prompt and model; judged anew, not paid again."""
@@ -533,15 +619,36 @@ class _Job:
         """What no single clip can show: clips that lie under another speaker's voice."""
         shared = validation.overlaps(self.names, self.segments)
         for name, finding in validation.overlap_findings(shared).items():
-            old = packaging.clip_result_from_json(self.spool.result(name.stem))
-            if old.verdict is None:
-                continue
-            verdict = validation.with_findings(old.verdict, (finding,))
-            new = replace(old, verdict=verdict)
-            self.summary.amend(old.verdict, verdict, old.clip.duration_ms)
-            document = packaging.clip_result_to_json(new)
-            self.spool.replace_result(name.stem, document)
-            await self.tools.keep(self.video, new, document)
+            try:
+                await self._add_finding(name, finding)
+            except LipikaError:
+                raise
+            except Exception as error:  # its answer stands without the finding
+                self._trouble(f"{name.stem}.flac", error)
+
+    async def _add_finding(self, name: SegmentName, finding: Finding) -> None:
+        old = packaging.clip_result_from_json(self.spool.result(name.stem))
+        if old.verdict is None:
+            return
+        verdict = validation.with_findings(old.verdict, (finding,))
+        new = replace(old, verdict=verdict)
+        document = packaging.clip_result_to_json(new)
+        self.spool.replace_result(name.stem, document)
+        self.summary.amend(old.verdict, verdict, old.clip.duration_ms)
+        await self.tools.keeper.keep(self.video, new, document)
+
+    async def settle(self) -> None:
+        """Write the last rows before the archive is made: a clip whose row was refused has failed there, too."""
+        for segment_file, failed in (await self.tools.keeper.settle(self.video)).items():
+            stem = segment_file.removesuffix(".flac")
+            old = packaging.clip_result_from_json(self.spool.result(stem))
+            self.spool.replace_result(stem, packaging.clip_result_to_json(failed))
+            self.summary.replace_failed(old, failed)
+            self.accounting.end_again(old.status, failed.status)
+            progress = self.tools.progress
+            progress.transcribed -= old.status is ClipStatus.TRANSCRIBED
+            progress.no_speech -= old.status is ClipStatus.NO_SPEECH
+            progress.failed += old.status is not ClipStatus.FAILED
 
     # ------------------------------------------------------------------------- pack
 
@@ -617,7 +724,7 @@ def _handfuls(
             if size >= _HANDFUL_BYTES or len(group) >= _HANDFUL:
                 yield group
                 group, size = [], 0
-    except (VideoError, Unavailable, StorageError) as reason:
+    except Exception as reason:
         error = reason
     if group:
         yield group
@@ -644,12 +751,9 @@ def _told_language(source: Place) -> str | None:
     return None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first single exception of a group: the one that made the others end."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _why(error: Exception) -> tuple[str, str]:
+    """Code and reason of a clip that an exception of our own has failed."""
+    return type(error).__name__, redact(str(error)) or type(error).__name__
 
 
 def _status(judged: Judged | None) -> ClipStatus:

@@ -40,7 +40,7 @@ from lipika.levels import (
     power_of,
     top16,
 )
-from lipika.models import Clip, Discard, PolishedClip, SegmentName, SendFormat
+from lipika.models import Clip, Discard, Mishap, PolishedClip, SegmentName, SendFormat
 
 TRIMMER_VERSION = "3"  # raise it with every change that can alter a clip
 
@@ -101,6 +101,7 @@ class PolishedSegment:
 
     clips: tuple[PolishedClip, ...]
     discards: tuple[Discard, ...]
+    trouble: Mishap | None = None  # an exception of our own that it was discarded for
 
 
 # ----------------------------------------------------------------------------- segment -> clips

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -22,10 +23,12 @@ from lipika.polish import PolishedSegment, polish_segment
 from lipika.shared import SharedPlaces, Side, answered, keep_here
 from lipika.spread import executor
 from lipika.tars import BadMember, Member
+from lipika.troubles import mishap_of
 
 log = get_logger(__name__)
 
 KILLED = "kills_polishing"
+DEFECT = "defect"
 
 
 def polished(members: Members, send_format: SendFormat = SendFormat.FLAC) -> list[PolishedSegment]:
@@ -40,6 +43,9 @@ def _polished(member: Member | BadMember, send_format: SendFormat) -> PolishedSe
         return polish_segment(member.segment, member.data, send_format)
     except SegmentError as error:
         return _discarded(member, error.code, error.message)
+    except Exception as error:  # the boundary of a segment: what is wrong with it is wrong with no other
+        trouble = mishap_of(error)
+        return replace(_discarded(member, DEFECT, f"{trouble.kind}: {trouble.message}"), trouble=trouble)
 
 
 def _discarded(member: Member | BadMember, code: str, message: str) -> PolishedSegment:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,13 +17,16 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from lipika.db.results import Results
-from lipika.errors import LeaseLost, LipikaError, Unavailable
-from lipika.log import get_logger
+from lipika.errors import LeaseLost, LipikaError, RowRefused, Unavailable
+from lipika.log import get_logger, redact
 from lipika.models import BatchReport, ClaimedVideo, ClipResult
-from lipika.packaging import clip_result_from_json
+from lipika.packaging import clip_result_from_json, failed_result
 from lipika.partials import Partials
+from lipika.troubles import Troubles
 
 log = get_logger(__name__)
+
+_SETTLE_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,15 @@ _Spilled: TypeAlias = tuple[int, int]
 
 @dataclass(slots=True)
 class _Waiting:
-    """What waits for its write, of one video. A clip that comes again replaces its row."""
+    """What waits for its write, of one claim of a video. A clip that comes again replaces its row."""
 
     video: ClaimedVideo
     rows: dict[str, ClipResult | _Spilled] = field(default_factory=dict)
     unsaved: list[bytes] = field(default_factory=list)  # documents of answers
+    refused: dict[str, ClipResult] = field(
+        default_factory=dict
+    )  # rows that failed, as they were written instead
+    lost: bool = False  # no row of it will be taken any more; its answers can still be saved
 
 
 class ResultSink:
@@ -57,15 +64,21 @@ class ResultSink:
     """
 
     def __init__(
-        self, results: Results, partials: Partials, folder: Path, limits: SinkLimits | None = None
+        self,
+        results: Results,
+        partials: Partials,
+        folder: Path,
+        limits: SinkLimits | None = None,
+        troubles: Troubles | None = None,
     ) -> None:
         self.on_lost: Callable[[ClaimedVideo], None] = lambda video: log.warning(
             "lease_lost", video=video.video_id
         )
         self.partials = partials
+        self._troubles = troubles or Troubles()
         self._results = results
         self._limits = limits or SinkLimits()
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, _Waiting] = {}  # by claim token: a video may have been claimed again
         self._batches: list[BatchReport] = []
         self._spill = _Spill(folder)
         self._count = self._in_memory = self._unsaved = 0
@@ -91,17 +104,22 @@ class ResultSink:
 
         Writes when enough have gathered; waits while neither memory nor disk has room.
         """
-        waiting = self._waiting.setdefault(video.video_id, _Waiting(video))
-        self._take(waiting, result, document)
-        if not result.reused and result.answer is not None and self._unsaved < self._limits.unsaved:
-            waiting.unsaved.append(document)
-            self._unsaved += 1
+        self.take(video, result, document)
         if not self._has_room():
             log.warning("results_hold", rows=self._count, reason="neither memory nor disk has room for more")
             self._room.clear()
             await self._room.wait()
         elif self._count >= self._limits.write_at and self._count % self._limits.write_at == 0:
             await self.flush()
+
+    def take(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
+        """The same at once. A claim that has been lost takes no row, but an answer to be saved."""
+        waiting = self._waiting.setdefault(video.claim_token, _Waiting(video))
+        if not waiting.lost:
+            self._take(waiting, result, document)
+        if not result.reused and result.answer is not None and self._unsaved < self._limits.unsaved:
+            waiting.unsaved.append(document)
+            self._unsaved += 1
 
     def keep_batch(self, report: BatchReport) -> None:
         """Take one batch report, to be written with the next flush."""
@@ -113,15 +131,23 @@ class ResultSink:
         """Write all rows there are; False when Postgres is away and it must be tried again."""
         return await self._flush(list(self._waiting), batches=True)
 
-    async def flush_video(self, video_id: str) -> bool:
+    async def flush_video(self, video: ClaimedVideo) -> bool:
         """The same for the rows of one video alone: the others gather until they are worth a statement."""
-        return await self._flush([video_id], batches=False)
+        return await self._flush([video.claim_token], batches=False)
 
-    async def _flush(self, video_ids: Sequence[str], *, batches: bool) -> bool:
+    async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
+        """Write the rows of one video, however long Postgres is away; returns by file those that were refused, as
+        they were written instead."""
+        while not await self.flush_video(video):  # noqa: ASYNC110 - a server that comes back tells nobody
+            await asyncio.sleep(_SETTLE_RETRY_S)
+        waiting = self._waiting.get(video.claim_token)
+        return dict(waiting.refused) if waiting is not None else {}
+
+    async def _flush(self, tokens: Sequence[str], *, batches: bool) -> bool:
         async with self._writing:
             try:
-                for video_id in video_ids:
-                    await self._write(video_id)
+                for token in tokens:
+                    await self._write(token)
                 while batches and self._batches:
                     await self._results.write_batch(self._batches[0])
                     self._batches.pop(0)
@@ -135,19 +161,64 @@ class ResultSink:
         while not await self.flush():  # noqa: ASYNC110 - neither does a server that comes back
             await asyncio.sleep(retry_s)
 
-    async def _write(self, video_id: str) -> None:
-        waiting = self._waiting.get(video_id)
+    async def _write(self, token: str) -> None:
+        waiting = self._waiting.get(token)
         while waiting is not None and waiting.rows:
             part = dict(islice(waiting.rows.items(), self._limits.write_rows))
             try:
-                await self._results.write(waiting.video, [self._loaded(row) for row in part.values()])
+                await self._write_rows(waiting, self._all_loaded(waiting, part))
             except LeaseLost:
-                self.drop(video_id)
+                self.lose(waiting.video)
                 self.on_lost(waiting.video)
                 return
             for name, row in part.items():
                 if waiting.rows.get(name) is row:  # else it came again meanwhile
                     self._let_go(waiting.rows.pop(name))
+
+    async def _write_rows(self, waiting: _Waiting, rows: Sequence[ClipResult]) -> None:
+        """Write rows of one claim. Where they are refused for what they hold, those at fault are looked for by
+        halves, and written as failures; the others are written as they are.
+
+        Raises:
+            LeaseLost, DatabaseUnavailable: nothing of a part, or all of it, was written.
+            DatabaseError: it is not the rows that are refused.
+        """
+        if not rows:
+            return
+        try:
+            await self._results.write(waiting.video, rows)
+        except RowRefused as error:
+            reason: Exception = error
+        except LipikaError:
+            raise
+        except Exception as error:  # a row that cannot even be written down
+            reason = error
+        else:
+            return
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            await self._write_rows(waiting, rows[:middle])
+            await self._write_rows(waiting, rows[middle:])
+        elif rows[0].segment_file not in waiting.refused:
+            await self._write_refused(waiting, rows[0], reason)
+        else:  # the failure is refused as well: the archive alone will tell of this clip
+            log.error("row_left_out", video=waiting.video.video_id, row=rows[0].segment_file)
+
+    async def _write_refused(self, waiting: _Waiting, row: ClipResult, reason: Exception) -> None:
+        self._troubles.note(waiting.video.video_id, row.segment_file, reason)
+        failed = failed_result(row, type(reason).__name__, f"its row was refused: {redact(str(reason))}")
+        waiting.refused[row.segment_file] = failed
+        await self._write_rows(waiting, [failed])
+
+    def _all_loaded(self, waiting: _Waiting, rows: Mapping[str, ClipResult | _Spilled]) -> list[ClipResult]:
+        """The rows of a part; one that cannot be read back from disk is left out, with a note."""
+        loaded = []
+        for name, row in rows.items():
+            try:
+                loaded.append(self._loaded(row))
+            except Exception as error:
+                self._troubles.note(waiting.video.video_id, name, error)
+        return loaded
 
     def _take(self, waiting: _Waiting, result: ClipResult, document: bytes) -> None:
         former = waiting.rows.pop(result.segment_file, None)
@@ -182,24 +253,32 @@ class ResultSink:
     async def save(self) -> bool:
         """Save all answers there are as partial objects; False when the store is away and it must be tried again."""
         async with self._saving:
-            for video_id in list(self._waiting):
-                if not await self._save(video_id):
+            for token in list(self._waiting):
+                if not await self._save(token):
                     return False
         return True
 
-    async def _save(self, video_id: str) -> bool:
-        waiting = self._waiting.get(video_id)
+    async def save_video(self, video: ClaimedVideo) -> bool:
+        """The same for one claim."""
+        async with self._saving:
+            return await self._save(video.claim_token)
+
+    async def _save(self, token: str) -> bool:
+        waiting = self._waiting.get(token)
         if waiting is None or not waiting.unsaved:
             return True
         part = list(waiting.unsaved)
         try:
             await self.partials.save(waiting.video, part)
         except LipikaError as error:
+            video_id = waiting.video.video_id
             log.warning("answers_wait", video=video_id, answers=self._unsaved, reason=str(error))
             return False
-        if self._waiting.get(video_id) is waiting:
+        if self._waiting.get(token) is waiting:
             del waiting.unsaved[: len(part)]
             self._unsaved -= len(part)
+            if waiting.lost and not waiting.unsaved:
+                self._waiting.pop(token)
         return True
 
     def keep_here(self, video: ClaimedVideo) -> int:
@@ -207,22 +286,29 @@ class ResultSink:
 
         The next worker on this machine that holds the video finds the answers.
         """
-        waiting = self._waiting.get(video.video_id)
-        rows = [self._loaded(row) for row in waiting.rows.values()] if waiting is not None else []
+        waiting = self._waiting.get(video.claim_token)
+        rows = self._all_loaded(waiting, waiting.rows) if waiting is not None else []
         answers = [row for row in rows if row.answer is not None and not row.reused]
         return self.partials.keep_here(video, answers)
 
     async def leave_unsaved(self, video: ClaimedVideo) -> None:
         """The result stands: no partial object of this video will be written any more, nor is one on its way."""
         async with self._saving:
-            waiting = self._waiting.get(video.video_id)
+            waiting = self._waiting.get(video.claim_token)
             if waiting is not None:
                 self._unsaved -= len(waiting.unsaved)
                 waiting.unsaved.clear()
 
-    def drop(self, video_id: str) -> None:
-        """Forget what waits of a video that is no longer ours."""
-        waiting = self._waiting.pop(video_id, None)
+    def lose(self, video: ClaimedVideo) -> None:
+        """The claim is another's: no row of it can be written any more. Answers are saved yet, for whoever has it."""
+        waiting = self._waiting.setdefault(video.claim_token, _Waiting(video))
+        waiting.lost = True
+        while waiting.rows:
+            self._let_go(waiting.rows.popitem()[1])
+
+    def drop(self, video: ClaimedVideo) -> None:
+        """Forget what waits of a claim that has ended."""
+        waiting = self._waiting.pop(video.claim_token, None)
         if waiting is None:
             return
         self._unsaved -= len(waiting.unsaved)

@@ -353,6 +353,17 @@ class Worker:
                 self._info.worker_id, None, f"Alert:{alerts[0].code}", alerts[0].message, ""
             )
             alerts.pop(0)
+        await self._write_troubles()
+
+    async def _write_troubles(self) -> None:
+        notes = self._ports.tools.troubles.waiting
+        while notes:
+            note = notes[0]
+            await self._ports.workers.record_error(
+                self._info.worker_id, note.video_id, note.trouble.kind, note.message, note.trouble.traceback
+            )
+            if notes and notes[0] is note:  # else it made room for others meanwhile
+                notes.popleft()
 
     def _stats(self) -> WorkerStats:
         totals, progress = self._ports.engine.totals, self.progress

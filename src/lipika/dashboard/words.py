@@ -46,6 +46,7 @@ _FAILURES: Mapping[str, str] = {
     FailureKind.TRUNCATED: "answer cut off",
     FailureKind.MALFORMED: "answer not readable",
     FailureKind.EMPTY: "answer empty",
+    FailureKind.DEFECT: "a defect in lipika",
 }
 _LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
 _PROVIDERS = {"aistudio": "AI Studio", "openrouter": "OpenRouter", "simulator": "Simulator"}

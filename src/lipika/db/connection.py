@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool
 
 from lipika.db.queries import Query
-from lipika.errors import DatabaseError, DatabaseUnavailable, LipikaError, SettingsError
+from lipika.errors import DatabaseError, DatabaseUnavailable, LipikaError, RowRefused, SettingsError
 
 Row = TypeVar("Row")
 Params: TypeAlias = Mapping[str, object]
@@ -52,6 +52,7 @@ _AWAY_STATES = {
     "57P03",  # starting up or shutting down
     "57P05",  # idle session timeout
 }
+_ROW_CLASSES = ("22", "23", "54")  # data exception; a constraint; beyond a limit
 _HINTS = {
     "42P01": "run `lipika db migrate`",
     "42703": "run `lipika db migrate`",
@@ -181,7 +182,9 @@ def _translate(error: psycopg.Error, what: str) -> LipikaError:
     if lost or state in _AWAY_STATES or state.startswith(_AWAY_CLASSES):
         return DatabaseUnavailable(f"Postgres is away: {reason}")
     hint = f"; {_HINTS[state]}" if state in _HINTS else ""
-    return DatabaseError(f"Postgres refused {reason} ({state or type(error).__name__}){hint}")
+    of_a_row = state.startswith(_ROW_CLASSES) or (not state and isinstance(error, psycopg.DataError))
+    kind = RowRefused if of_a_row else DatabaseError
+    return kind(f"Postgres refused {reason} ({state or type(error).__name__}){hint}")
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lipika.db.connection import Database, Params
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.db.result_rows import (
+    FlagRow,
     StoredAnswer,
     StoredRow,
     batch_params,
@@ -17,7 +18,7 @@ from lipika.db.result_rows import (
     result_flags,
     result_row,
 )
-from lipika.errors import LeaseLost
+from lipika.errors import LeaseLost, RowRefused
 from lipika.models import (
     BatchReport,
     ClaimedVideo,
@@ -28,6 +29,7 @@ from lipika.models import (
 _QUERIES = load("results")
 _ROWS_PER_STATEMENT = 1_000  # about 2 MB of JSON
 _PAGE_ROWS = 2_000
+_NAME_KEPT = 400  # letters of a name that no index takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,22 @@ class Results:
         """Store what went no further, as flags `discard:<reason>`. Raises LeaseLost."""
         for start in range(0, len(discards), _ROWS_PER_STATEMENT):
             flags = distinct_flags(map(discard_flag, discards[start : start + _ROWS_PER_STATEMENT]))
+            await self._write_discards(claim, flags)
+
+    async def _write_discards(self, claim: ClaimedVideo, flags: Sequence[FlagRow]) -> None:
+        """One that is refused for what it holds, such as a name of thousands of letters, keeps no other out."""
+        try:
             await self._guarded("write_discards", claim, {"flags": to_json(flags)})
+        except RowRefused:
+            middle = len(flags) // 2
+            if middle:
+                await self._write_discards(claim, flags[:middle])
+                await self._write_discards(claim, flags[middle:])
+            elif len(flags[0].segment_file) > _NAME_KEPT:
+                name = f"{flags[0].segment_file[: _NAME_KEPT - 1]}…"
+                await self._write_discards(claim, [replace(flags[0], segment_file=name)])
+            else:
+                raise
 
     async def remove(self, claim: ClaimedVideo, segment_files: Sequence[str]) -> None:
         """Delete rows of clips that the video no longer has, with their flags and sums. Raises LeaseLost."""
