@@ -200,35 +200,37 @@ def _first_of(text: str) -> object:
             raise
         text = text.lstrip("[" + _AROUND)  # a list that was never closed
         first, end = _DECODER.raw_decode(text)
-    rest = text[end:]
-    for count, found in enumerate(_OPENED.finditer(rest)):
-        if count == _MOST_OBJECTS:
-            raise ValueError("too many objects after the first")
-        fragment = rest[found.start() :]
-        try:
-            other, _ = _DECODER.raw_decode(fragment)
-        except ValueError:
-            if _HOLDS_A_FIELD.search(fragment) and not _begins(text[:end], fragment):
-                raise ValueError("the beginning of another object after the first") from None
-            continue
-        if isinstance(other, dict) and other != first and not _is_part(other, first):
-            raise ValueError("two different objects")
+    _must_end(text, end, _unwrapped(first))
     return first
 
 
-_OPENED = re.compile(r"\{")
-_MOST_OBJECTS = 32
+def _must_end(text: str, end: int, answer: object) -> None:
+    """Refuse a second answer behind the first one, which ends at `end`, unless it is the same or its beginning."""
+    tries = 0
+    while opened := _OPENED.search(text, end):
+        tries, start = tries + 1, opened.start()
+        if tries > _MOST_TRIES:
+            raise ValueError("too much after the first object")
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except ValueError:
+            if _HOLDS_A_FIELD.search(text, start) and not _is_beginning(text[start:], of=text[:start]):
+                raise ValueError("the beginning of another object after the first") from None
+            end = start + 1
+            continue
+        other = _unwrapped(value)
+        if isinstance(other, dict | list) and other != answer:
+            raise ValueError("two different objects")
+
+
+_OPENED = re.compile(r"[{\[\"]")
+_MOST_TRIES = 64
 _HOLDS_A_FIELD = re.compile(rf'"(?:{"|".join(FIELDS)})\\*"')  # inside a JSON string its quotes are escaped
 
 
-def _begins(whole: str, fragment: str) -> bool:
-    """Whether `fragment` is how `whole` begins, but for white space and wrapping: the same object again, cut off."""
-    return "".join(whole.split()).lstrip('"[\\').startswith("".join(fragment.split()))
-
-
-def _is_part(other: object, whole: object) -> bool:
-    """Whether an object stands in a list of the same ones, which has been compared already."""
-    return isinstance(whole, list) and other in whole
+def _is_beginning(fragment: str, *, of: str) -> bool:
+    """Whether a text that was cut says what came before it once more, white space and wrapping aside."""
+    return "".join(of.split()).lstrip('"[\\').startswith("".join(fragment.split()).lstrip('"[\\'))
 
 
 def _unwrapped(value: object) -> object:
