@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -98,6 +99,20 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def on_database(url: str, name: str) -> str:
     """The same server, another database."""
     return url.rpartition("/")[0] + "/" + name
+
+
+def body_of(url: str, function: LiteralString) -> str:
+    """The text of a function of the database, with its parameters as the driver's: `p_name` is `%(name)s`."""
+    query = """
+        select prosrc, array(select format_type(t, null) from unnest(proargtypes) t), proargnames
+        from pg_proc where proname = %s
+    """
+    with psycopg.connect(url) as connection:
+        source, types, names = connection.execute(query, [function]).fetchone() or ("", [], [])
+    text: str = source.replace("%", "%%")
+    for name, kind in zip(names, types, strict=False):  # what it returns has names, too
+        text = re.sub(rf"\b{name}\b", f"%({name.removeprefix('p_')})s::{kind}", text)
+    return text
 
 
 def needs_root() -> None:

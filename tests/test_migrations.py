@@ -38,6 +38,7 @@ TABLES = {
         "canary_clips",
     ),
     *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "batch_minutes", "worker_minutes"),
+    "worker_keys",
 }
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
 
@@ -49,7 +50,7 @@ async def empty(empty_database_url: str) -> AsyncIterator[Database]:
 
 
 def shape(url: str) -> list[tuple[object, ...]]:
-    """Columns, indexes, constraints, comments and rights: all that a migration can change."""
+    """Columns, indexes, views, functions, triggers, constraints, comments and rights: all a migration can change."""
     query = """
         select 'column', table_name, column_name, data_type, column_default, is_nullable
         from information_schema.columns where table_schema = 'public'
@@ -58,6 +59,13 @@ def shape(url: str) -> list[tuple[object, ...]]:
         from pg_constraint where connamespace = 'public'::regnamespace
         union all select 'rights', relname, relkind::text, relrowsecurity::text, relacl::text, reloptions::text
         from pg_class where relnamespace = 'public'::regnamespace
+        union all select 'definition', relname, pg_get_viewdef(oid), '', '', ''
+        from pg_class where relnamespace = 'public'::regnamespace and relkind = 'v'
+        union all select 'function', oid::regprocedure::text, pg_get_functiondef(oid), proacl::text, '', ''
+        from pg_proc where pronamespace = 'public'::regnamespace
+        union all select 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', ''
+        from pg_trigger where not tgisinternal
+        union all select 'policy', tablename, policyname, cmd, qual, with_check from pg_policies
         union all select 'comment', classoid::regclass::text, objoid::regclass::text, objsubid::text, description, ''
         from pg_description where objoid in (select oid from pg_class where relnamespace = 'public'::regnamespace)
         order by 1, 2, 3, 4
@@ -78,6 +86,41 @@ async def test_migrating_twice_changes_nothing(empty: Database, empty_database_u
             connection.execute(migration.sql)
     assert shape(empty_database_url) == before
     assert {row[1] for row in before if row[0] == "rights" and row[2] in {"r", "v"}} == TABLES | VIEWS
+
+
+async def test_running_any_one_again_changes_nothing(database_url: str) -> None:
+    """What a later file has put in an earlier one's place stays, even if the oldest is run again alone."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into video_queue (video_id, source_key, output_key, language) values ('v', 'a', 'b', 'hi')"
+        )
+        connection.execute(
+            "insert into transcription_flags (video_id, segment_file, flag_type, severity)"
+            " values ('v', 'c', 'd', 'fail')"
+        )
+        connection.execute("update transcription_flags set language = 'unknown'")
+    before, held = shape(database_url), content(database_url)
+    for migration in migrations():
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(migration.sql)
+        changed = set(shape(database_url)) ^ set(before)
+        assert not changed, migration.title
+        assert content(database_url) == held, migration.title
+
+
+def content(url: str) -> list[tuple[object, ...]]:
+    """All rows of all tables, as text."""
+    with psycopg.connect(url) as connection:
+        names = connection.execute(
+            "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1"
+        ).fetchall()
+        return [
+            (name, *row)
+            for (name,) in names
+            for row in connection.execute(
+                sql.SQL("select t::text from {} t order by 1").format(sql.Identifier(name))
+            )
+        ]
 
 
 async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: str) -> None:
@@ -222,13 +265,33 @@ class _Role:
                 connection.execute(sql.SQL(part).format(self._name))
 
 
+REACHED: LiteralString = """
+    select c.relname::text from pg_class c
+    where c.relnamespace = 'public'::regnamespace and case c.relkind
+      when 'S' then has_sequence_privilege(c.oid, 'usage, select, update')
+      when 'i' then false
+      else has_table_privilege(c.oid, 'select, insert, update, delete, truncate, references, trigger')
+        or has_any_column_privilege(c.oid, 'select, insert, update, references')
+    end
+    union all
+    select p.oid::regprocedure::text from pg_proc p
+    where p.pronamespace = 'public'::regnamespace and has_function_privilege(p.oid, 'execute')
+"""
+"""What the role that asks can reach: tables, views, columns, sequences, functions."""
+
+
 async def test_the_public_role_has_no_rights_even_where_the_platform_gives_them(
     empty: Database, empty_database_url: str
 ) -> None:
     """Supabase grants all rights on new tables to `anon`; the migration takes them away again."""
     with as_role(empty_database_url, "anon") as role:
         async with empty.connection() as connection:
-            await connection.execute("alter default privileges in schema public grant all on tables to anon")
+            for kind in ("tables", "sequences", "functions"):
+                await connection.execute(
+                    sql.SQL("alter default privileges in schema public grant all on {} to anon").format(
+                        sql.SQL(kind)
+                    )
+                )
         await migrate(empty)
         with psycopg.connect(role.url, autocommit=True) as connection:
             for name in sorted(TABLES | VIEWS):
@@ -236,10 +299,14 @@ async def test_the_public_role_has_no_rights_even_where_the_platform_gives_them(
                     connection.execute(sql.SQL("select * from {}").format(sql.Identifier(name)))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("select lipika_shard()")
+            assert connection.execute(REACHED).fetchall() == []
         async with empty.connection() as connection:
-            await connection.execute(
-                "alter default privileges in schema public revoke all on tables from anon"
-            )
+            for kind in ("tables", "sequences", "functions"):
+                await connection.execute(
+                    sql.SQL("alter default privileges in schema public revoke all on {} from anon").format(
+                        sql.SQL(kind)
+                    )
+                )
 
 
 async def test_a_role_with_rights_but_no_policy_sees_and_writes_nothing(
@@ -250,6 +317,7 @@ async def test_a_role_with_rights_but_no_policy_sees_and_writes_nothing(
     with as_role(database_url, "visitor") as role:
         async with database.connection() as connection:
             await connection.execute("grant all on all tables in schema public to visitor")
+            await connection.execute("grant execute on all functions in schema public to visitor")
         with psycopg.connect(role.url, autocommit=True) as connection:
             for name in sorted(TABLES | VIEWS):
                 rows = connection.execute(sql.SQL("select * from {}").format(sql.Identifier(name))).fetchall()

@@ -10,6 +10,7 @@ from collections import Counter
 import psycopg
 import pytest
 
+from conftest import body_of
 from lipika.db import Database, Queue
 from lipika.db.queries import load
 from lipika.errors import DatabaseError, LeaseLost
@@ -314,8 +315,11 @@ async def test_the_plan_of_a_claim_uses_the_narrow_indexes(database_url: str, qu
             " where video_id between 'v000100' and 'v045000'"
         )
         connection.execute("analyze video_queue")
-        explain = b"explain (analyze, costs off, timing off, summary off) " + load("queue")["claim"].sql
-        plan = "\n".join(line for (line,) in connection.execute(explain, parameters))
+        statement = (
+            body_of(database_url, "lipika_claim").partition("return query\n")[2].rpartition(";\nend")[0]
+        )
+        explain = "explain (analyze, costs off, timing off, summary off) " + statement
+        plan = "\n".join(line for (line,) in connection.execute(explain.encode(), parameters))
     assert "using video_queue_claim" in plan
     assert "using video_queue_active" in plan
     assert "Seq Scan on video_queue" not in plan

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from conftest import body_of
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
 from lipika.db.payload import to_json
@@ -186,11 +187,13 @@ ROLLUP = "select * from quality_rollup order by hour, language, worker_id"
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(result_row(result(0)))])
-def test_the_upsert_names_every_column(field: str) -> None:
+def test_the_upsert_names_every_column(field: str, database_url: str) -> None:
     """A column forgotten in one of the statement's lists would silently keep an old answer's value."""
-    statement = load("results")["write"].sql.decode()
+    statement = body_of(database_url, "lipika_write_results")
     insert = statement[
-        statement.index("insert into transcription_results") : statement.index("select %(video_id)s")
+        statement.index("insert into transcription_results") : statement.index(
+            "select %(video_id)s::text, i.*"
+        )
     ]
     assert f" {field}" in insert
     assert field == "segment_file" or f"{field} = excluded.{field}" in statement

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
@@ -14,11 +18,14 @@ from psycopg import sql
 
 from conftest import on_database
 from fleet_kit import a_stage, rows
-from lipika.db import Budgets, Database, Queue
+from lipika import latency
+from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
 from lipika.db.migrate import check, migrate
-from lipika.errors import SettingsError
-from lipika.models import NewVideo
+from lipika.db.reservations import Demand, Reservations
+from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.errors import DatabaseError, LeaseLost, SettingsError, WorkerStop
+from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
 
 ROLES = (Path(__file__).resolve().parent.parent / "deploy" / "supabase" / "roles.sql").read_bytes()
 OWNER, PASSWORD = "lipika_owner", "roles-of-the-test"
@@ -118,28 +125,197 @@ async def test_a_worker_finishes_a_queue_with_its_own_rights(url: str, tmp_path:
     assert report.online == 0
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "update provider_budgets set spend_total_usd = 1e9",
-        "update provider_budgets set paused = false",
-        "insert into provider_budgets (provider, spend_total_usd) values ('x', 1e9)",
-        "insert into video_queue (video_id, source_key, output_key) values ('x', 'x', 'x')",
-        "delete from video_queue",
-        "truncate transcription_results",
-        "delete from worker_errors",
-        "delete from lipika_migrations",
-        "select from videos",
-        "create table mine (id int)",
-        "drop table video_queue",
-        "alter table video_queue disable row level security",
-        "create role friend",
-        "alter role lipika_worker bypassrls",
-    ],
+NOTHING = "00000000-0000-0000-0000-000000000000"
+HOSTILE: tuple[LiteralString, ...] = (
+    # to void the cap
+    "update provider_budgets set spend_total_usd = 1e9",
+    "update provider_budgets set paused = false",
+    "update provider_budgets set requests_until = 0, tokens_until = 0, usd_until = 0",
+    "insert into provider_budgets (provider, spend_total_usd) values ('x', 1e9)",
+    "insert into provider_budgets (provider) values ('x')",
+    "delete from provider_budgets",
+    "update provider_spend set usd = 0, reserved_usd = 0",
+    "insert into provider_spend (provider, worker_id, day, usd, asked_at) values ('aistudio', 'x', now(), -1e9, 0)",
+    "delete from provider_spend",
+    # to fill or empty the queue, or to take what others hold
+    "insert into video_queue (video_id, source_key, output_key) values ('x', 'x', 'y')",
+    "update video_queue set status = 'pending', attempts = 0",
+    "update video_queue set source_key = 's3://elsewhere/x.tar'",
+    "update video_queue set claim_token = null, lease_expires_at = now() - interval '1 day'",
+    "update video_queue set held = true",
+    "select claim_token from video_queue",
+    "select * from video_queue",
+    "select from video_queue for update",
+    "delete from video_queue",
+    # to spoil or delete what is stored
+    "delete from transcription_results",
+    "update transcription_results set transcription = 'nothing of the kind'",
+    "truncate transcription_results",
+    "insert into transcription_flags (video_id, segment_file, flag_type, severity) values ('x', 'x', 'x', 'fail')",
+    "delete from transcription_flags",
+    "update transcription_flags set resolved = true",
+    "update quality_rollup set cost_usd = -1e9",
+    "update transcription_batches set cost_usd = -1e9",
+    "delete from worker_minutes",
+    "delete from worker_errors",
+    "update queue_counts set videos = 0",
+    # to stop the fleet
+    "update workers set status = 'offline'",
+    "update workers set drain_requested_at = now()",
+    "update workers set last_heartbeat_at = now() - interval '1 day'",
+    "delete from workers",
+    "select from workers for update",
+    "select from provider_budgets for update",
+    "lock table video_queue",
+    "select * from worker_keys",
+    "insert into worker_keys (worker_id, key_digest) values ('x', 'x')",
+    "select lipika_is_worker('x', 'a-key-of-some-length')",
+    # to get more rights
+    "delete from lipika_migrations",
+    "select from videos",
+    "create table mine (id int)",
+    "create function mine() returns int language sql as 'select 1'",
+    """
+    create temp table bait (id int);
+    create trigger t after insert on bait referencing new table as rows_in
+      for each statement execute function lipika_count_queue('(select 1)')
+    """,
+    "drop table video_queue",
+    "alter table video_queue disable row level security",
+    "alter function lipika_claim security invoker",
+    "create role friend",
+    "alter role lipika_worker bypassrls",
+    "set role lipika_owner",
+    "grant lipika_dashboard to lipika_worker",
 )
+
+
+@pytest.mark.parametrize("statement", HOSTILE)
 async def test_a_worker_may_not(url: str, statement: LiteralString) -> None:
     assert refused(as_role(url, "lipika_worker"), statement)
-    assert not refused(as_role(url, "lipika_worker"), "update video_queue set error_message = 'x'")
+    assert not refused(as_role(url, "lipika_worker"), "select video_id, status from video_queue")
+
+
+async def test_a_worker_speaks_for_itself_only(url: str) -> None:
+    """Two machines under one role: neither knows the other's key, which the database holds as a digest only."""
+    worker = as_role(url, "lipika_worker")
+    async with Database(worker) as one, Database(worker) as other:
+        mine, theirs = Workers(one), Workers(other)
+        await mine.register(WorkerInfo("w-one", "host", "aistudio", None, {}))
+        with pytest.raises(WorkerStop, match="another process"):
+            await theirs.register(WorkerInfo("w-one", "host", "aistudio", None, {}))
+        for hostile in (
+            theirs.heartbeat("w-one", WorkerStats("aistudio")),
+            theirs.live("w-one", active_rpm=1, active_tpm=1, requests_in_flight=1),
+        ):
+            with pytest.raises(WorkerStop):
+                await hostile
+        await theirs.offline("w-one")
+        await theirs.record_error("w-one", None, "Lie", "not so", "")
+        await mine.heartbeat("w-one", WorkerStats("aistudio"))
+        await Results(one).write_batch(_window("w-one", 1.5))
+        for window in (_window("w-one", 0.0), _window("w-two", -5.0)):
+            with pytest.raises(DatabaseError):
+                await Results(other).write_batch(window)
+        await mine.offline("w-one")
+    assert rows(url, "select from worker_errors where worker_id = 'w-one'") == []
+    (window,) = rows(url, "select cost_usd from transcription_batches where worker_id = 'w-one'")
+    assert window.cost_usd == 1.5
+
+
+def _window(worker: str, usd: float) -> BatchReport:
+    counts = tuple(latency.count([1000.0]))
+    return BatchReport(
+        f"window of {worker}", worker, ("v",), time.time(), 1, 1, 0, 0, 0, "aistudio", 0, Usage(), usd,
+        900.0, 900.0, 60_000, {}, {}, counts,
+    )  # fmt: skip
+
+
+async def test_a_worker_cannot_talk_the_ledger_out_of_its_cap(url: str) -> None:
+    async with Database(url) as owner:
+        await Budgets(owner).set_limits("capped", Limits(spend_total_usd=1.0, spend_day_usd=1.0))
+    worker = as_role(url, "lipika_worker")
+    asking = Demand("capped", 100, 600.0, 0.01, 0.0, 0.0, 0.0, 0.0)
+    async with Database(worker) as one, Database(worker) as other:
+        honest, liar = Reservations(one), Reservations(other)
+        assert (await honest.reserve("spender", replace(asking, wanted=0, usd_metered=0.95))).granted == 0
+        assert 4 <= (await liar.reserve("liar", asking)).granted <= 5
+        lies: tuple[dict[str, float], ...] = (
+            {"usd_metered": -1e9},
+            {"reserved_usd": -1e9},
+            {"usd_each": -1.0},
+            {"usd_metered": math.nan},
+            {"reserved_usd": math.nan},
+            {"usd_each": math.nan},
+            {"usd_over": -math.inf},
+            {"tokens_over": math.nan},
+        )
+        for lie in lies:
+            with contextlib.suppress(DatabaseError):
+                await liar.reserve("liar", replace(asking, **lie))  # type: ignore[arg-type]
+        with pytest.raises(DatabaseError):  # tomorrow's cap
+            await liar.reserve("liar", asking, at=time.time() + 86_400)
+        with pytest.raises(DatabaseError):  # as if the other had given back what it was granted
+            await liar.reserve("spender", replace(asking, usd_metered=0.0))
+        await honest.reserve(
+            "spender", replace(asking, wanted=0, usd_metered=0.0)
+        )  # nor can it take it back itself
+        got = await honest.reserve("spender", replace(asking, usd_metered=0.0))
+        assert (got.granted, got.binds) == (0, "spend_total")
+    (sum_,) = rows(
+        url, "select sum(usd) as usd, min(usd) as least from provider_spend where provider = 'capped'"
+    )
+    assert sum_.usd == 0.95
+    assert sum_.least >= 0
+
+
+async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(url: str, a_video: str) -> None:
+    """Neither for what another holds, nor for what is done: no token, no word."""
+    async with Database(url) as owner:
+        await Queue(owner).add([NewVideo("theirs", "in/theirs.tar", "out/theirs.tar")])
+        (claim,) = await Queue(owner).claim("somebody", 600, 1, only=["theirs"])
+    async with Database(as_role(url, "lipika_worker")) as database:
+        queue, results = Queue(database), Results(database)
+        guess = replace(claim, claim_token=NOTHING)
+        for hostile in (
+            queue.start(guess),
+            queue.finish(guess, Accounting(), output_bytes=1, output_digest="x"),
+            queue.fail(guess, "x", "x", retry=False),
+            queue.release(guess),
+            queue.progress(guess, Accounting(segments=9)),
+            results.write_discards(guess, [Discard("x.flac", "too_short", "", True)]),
+            results.remove(guess, ["x.flac"]),
+        ):
+            with pytest.raises(LeaseLost):
+                await hostile
+        (written,) = rows(
+            as_role(url, "lipika_worker"),
+            "select lipika_write_results('theirs', %s::uuid, '[]', '[]') as owned",
+            NOTHING,
+        )
+        assert not written.owned
+        assert await queue.claim("greedy", 600, 1, only=["theirs", a_video]) == []
+        for limit, lease in ((100_000, 60.0), (1, 1e9), (-1, 60.0), (1, math.nan)):
+            with pytest.raises(DatabaseError):
+                await queue.claim("greedy", lease, limit, only=[a_video])
+    (video,) = rows(url, "select status, segment_count from video_queue where video_id = 'theirs'")
+    assert video == ("claimed", None)
+    async with Database(url) as owner:
+        await Queue(owner).release(claim)
+        await Queue(owner).remove(["theirs"])
+
+
+async def test_locks_of_a_worker_keep_no_other_from_counting(url: str) -> None:
+    """Anybody who may connect may take advisory locks: who finds all counters taken has some of its own."""
+    with psycopg.connect(as_role(url, "lipika_worker"), autocommit=True) as hostile:
+        hostile.execute("select pg_advisory_lock(780963642, n) from generate_series(0, 31) n")
+        async with Database(url) as owner:
+            added = Queue(owner).add([NewVideo("counted", "in/counted.tar", "out/counted.tar")])
+            assert (await asyncio.wait_for(added, 20)).added == 1
+            assert (await Queue(owner).counts()).total == rows(url, "select count(*) as n from video_queue")[
+                0
+            ].n
+            await Queue(owner).remove(["counted"])
 
 
 async def test_the_check_of_a_workers_database_finds_nothing(url: str) -> None:
@@ -210,7 +386,7 @@ def _relations(url: str) -> list[str]:
     found = rows(
         url,
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
-        " and relname <> 'videos' order by 1",
+        " and relname not in ('videos', 'worker_keys') order by 1",
     )
     return [row.relname for row in found]
 

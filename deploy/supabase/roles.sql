@@ -1,7 +1,7 @@
 -- Three roles with no more rights than their work takes. Run it as the owner of the tables (on Supabase: `postgres`, in
 -- the SQL editor), after each `lipika db migrate`. Running it again changes nothing.
 --
---   lipika_worker      works on the queue; may not fill it, nor raise a budget
+--   lipika_worker      works on the queue, by functions that check; writes no table by itself
 --   lipika_dashboard   reads everything; may requeue, hold, pause, set budgets and resolve flags
 --   lipika_reader      reads everything
 --
@@ -14,6 +14,7 @@ declare
   wanted record;
   grantee text;
   function regprocedure;
+  writes boolean;
 begin
   foreach grantee in array array['lipika_reader', 'lipika_dashboard', 'lipika_worker'] loop
     if not exists (select from pg_roles where rolname = grantee) then
@@ -22,29 +23,36 @@ begin
     execute format('grant usage on schema public to %I', grantee);
   end loop;
 
+  -- A database from before Postgres 15 lets everybody make things beside ours.
+  begin
+    revoke create on schema public from public;
+  exception when insufficient_privilege then
+    raise notice 'the schema public is not ours: see that others may create nothing in it';
+  end;
+
   for wanted in
     select to_regclass('public.' || name) as relation, name, role, rights
     from (values
-      -- What a worker writes. Attempts, leases and sums of the queue, but no new videos.
-      ('video_queue', 'lipika_worker', 'select, update'),
-      ('workers', 'lipika_worker', 'select, insert, update'),
-      ('worker_errors', 'lipika_worker', 'select, insert'),
-      ('worker_minutes', 'lipika_worker', 'select, insert, update, delete'),
-      ('transcription_results', 'lipika_worker', 'select, insert, update, delete'),
-      ('transcription_flags', 'lipika_worker', 'select, insert, update, delete'),
-      ('transcription_batches', 'lipika_worker', 'select, insert, update'),
-      ('quality_rollup', 'lipika_worker', 'select, insert, update'),
-      ('provider_spend', 'lipika_worker', 'select, insert, update'),
-      -- Of the budgets only the cursors that reserving moves: the limits are not a worker's to change.
-      ('provider_budgets', 'lipika_worker',
-        'select, insert (provider, project), update (requests_until, tokens_until, usd_until)'),
+      -- What a worker reads. It writes by way of functions that check (below), and by nothing else.
+      ('video_queue', 'lipika_worker', ''), -- column by column, below
+      ('workers', 'lipika_worker', 'select'),
+      ('worker_errors', 'lipika_worker', ''),
+      ('worker_minutes', 'lipika_worker', ''),
+      ('transcription_results', 'lipika_worker', 'select'),
+      ('transcription_flags', 'lipika_worker', ''),
+      ('transcription_batches', 'lipika_worker', ''),
+      ('quality_rollup', 'lipika_worker', ''),
+      ('provider_spend', 'lipika_worker', 'select'),
+      ('provider_budgets', 'lipika_worker', 'select'),
       ('lipika_migrations', 'lipika_worker', 'select'),
       -- What people do from the board.
-      ('video_queue', 'lipika_dashboard', 'select, update'),
-      ('workers', 'lipika_dashboard', 'select, update'),
+      ('video_queue', 'lipika_dashboard',
+        'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
+        'error_message)'),
+      ('workers', 'lipika_dashboard', 'select, update (drain_requested_at)'),
       ('provider_budgets', 'lipika_dashboard', 'select, insert, update'),
-      ('transcription_flags', 'lipika_dashboard', 'select, update'),
-      -- Sums are kept by triggers with the owner's rights; a worker's panel reads how far the queue is.
+      ('transcription_flags', 'lipika_dashboard', 'select, update (resolved, resolved_at, resolved_by, note)'),
+      -- A worker's panel reads how far the queue is.
       ('queue_counts', 'lipika_worker', 'select'),
       -- Everything, to be read. The dashboard is a reader, too.
       ('video_queue', 'lipika_reader', 'select'),
@@ -73,25 +81,46 @@ begin
     ) as w (name, role, rights)
     where to_regclass('public.' || name) is not null -- of a later migration
   loop
+    writes := wanted.rights like '%update%';
     execute format('revoke all on %s from %I', wanted.relation, wanted.role);
-    execute format('grant %s on %s to %I', wanted.rights, wanted.relation, wanted.role);
+    if wanted.relation = 'video_queue'::regclass and wanted.role = 'lipika_worker' then
+      -- All but the tokens: whoever knows one may write for its video.
+      select format('select (%s)', string_agg(quote_ident(attname), ', ' order by attnum)) into wanted.rights
+      from pg_attribute
+      where attrelid = wanted.relation and attnum > 0 and not attisdropped and attname <> 'claim_token';
+    end if;
+    if wanted.rights <> '' then
+      execute format('grant %s on %s to %I', wanted.rights, wanted.relation, wanted.role);
+    end if;
     if (select relkind from pg_class where oid = wanted.relation) in ('r', 'p') then
       execute format('alter table %s enable row level security', wanted.relation);
       execute format('drop policy if exists %I on %s', wanted.role, wanted.relation);
+      continue when wanted.rights = '';
       execute format(
-        'create policy %I on %s for %s to %I using (true)%s',
-        wanted.role, wanted.relation, case wanted.rights when 'select' then 'select' else 'all' end, wanted.role,
-        case wanted.rights when 'select' then '' else ' with check (true)' end
+        'create policy %I on %s for %s to %I using (true)%s', wanted.role, wanted.relation,
+        case when writes then 'all' else 'select' end, wanted.role, case when writes then ' with check (true)' else '' end
       );
     end if;
   end loop;
 
-  -- Public has been refused these; reserving takes a worker's rights.
+  -- Functions are nobody's but their owner's, save these. Those that count would count, and run, what they are given.
   for function in
     select oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace and proname like 'lipika\_%'
   loop
-    execute format('grant execute on function %s to lipika_worker, lipika_dashboard, lipika_reader', function);
+    execute format('revoke all on function %s from public, lipika_worker, lipika_dashboard, lipika_reader', function);
   end loop;
+  for function in
+    select oid::regprocedure from pg_proc
+    where pronamespace = 'public'::regnamespace and proname = any(array[
+      'lipika_claim', 'lipika_extend', 'lipika_renew', 'lipika_start', 'lipika_progress', 'lipika_finish', 'lipika_fail',
+      'lipika_release', 'lipika_write_results', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
+      'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve'
+    ])
+  loop
+    execute format('grant execute on function %s to lipika_worker', function);
+  end loop;
+  -- A view calls it for whoever may read the view.
+  grant execute on function lipika_worker_state(workers) to lipika_worker, lipika_reader;
 
   grant lipika_reader to lipika_dashboard;
 

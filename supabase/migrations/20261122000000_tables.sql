@@ -91,8 +91,17 @@ create index if not exists video_queue_claim on video_queue (priority desc, arri
 -- lease_expires_at is left out of every index on purpose: renewing leases stays a heap-only update.
 create index if not exists video_queue_active on video_queue (claimed_by)
   where status in ('claimed', 'processing');
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261122000000') then
+    return;
+  end if;
+
 create index if not exists video_queue_failed on video_queue (video_id)
   where status = 'failed';
+end
+$once$;
 
 alter table video_queue enable row level security;
 
@@ -150,7 +159,16 @@ create table if not exists worker_errors (
   traceback      text not null
 );
 comment on table worker_errors is 'Every exception of every worker, with its traceback, secrets removed.';
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261122000000') then
+    return;
+  end if;
+
 create index if not exists worker_errors_by_worker on worker_errors (worker_id, occurred_at);
+end
+$once$;
 alter table worker_errors enable row level security;
 
 create table if not exists provider_budgets (

@@ -1,5 +1,12 @@
 -- Views for the Supabase dashboard and plain SQL. Idempotent. None of them reads transcription_results.
 
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261122000100') then
+    return;
+  end if;
+
 create or replace view fleet_live with (security_invoker = true) as
 select
   worker_id,
@@ -109,6 +116,8 @@ from transcription_batches
 group by 1, 2
 order by 1 desc, 2;
 comment on view spend_by_day is 'US dollars and tokens by day (UTC) and provider; mixed: windows that used both.';
+end
+$once$;
 
 do $$
 declare

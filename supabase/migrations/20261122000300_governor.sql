@@ -28,6 +28,15 @@ revoke all on table provider_spend from public;
 alter table workers add column if not exists limited_by text;
 comment on column workers.limited_by is 'Which limit holds the worker back now, in words; null: none.';
 
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+declare
+  grantee text;
+begin
+  if exists (select from lipika_migrations where version = '20261122000300') then
+    return;
+  end if;
+
 -- The same arithmetic as lipika.limits.grant, which a test holds against it. One statement for the caller, so that
 -- the row is locked for one round trip's work on the server only, however far away the worker is.
 create or replace function lipika_reserve(
@@ -191,6 +200,17 @@ begin
 end
 $$;
 
+revoke all on function lipika_reserve(
+  text, text, text, integer, double precision, double precision, double precision, double precision,
+  double precision, double precision, double precision, double precision, double precision, double precision,
+  double precision
+) from public;
+  for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+    execute format('revoke all on function lipika_reserve from %I', grantee);
+  end loop;
+end
+$once$;
+
 create or replace function lipika_affordable(p_left double precision, p_each double precision)
 returns integer language sql immutable as $$
   select case
@@ -219,19 +239,12 @@ create or replace function lipika_room(
   from (select (p_at + p_horizon - greatest(p_until, p_at)) * p_per_s / p_each) as r (fit)
 $$;
 
-revoke all on function lipika_reserve(
-  text, text, text, integer, double precision, double precision, double precision, double precision,
-  double precision, double precision, double precision, double precision, double precision, double precision,
-  double precision
-) from public;
-
 do $$
 declare
   grantee text;
 begin
   for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
     execute format('revoke all on table provider_spend from %I', grantee);
-    execute format('revoke all on function lipika_reserve from %I', grantee);
   end loop;
 end
 $$;

@@ -152,6 +152,13 @@ create index if not exists worker_errors_by_video on worker_errors (video_id, id
 
 -- ------------------------------------------------------------------------------------------------ keeping count
 
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261122000500') then
+    return;
+  end if;
+
 create or replace function lipika_shard() returns smallint
 language plpgsql volatile set search_path = public, pg_temp as $$
 -- A row of counters that is ours until the transaction ends: nobody waits for anybody, and nothing can deadlock.
@@ -168,6 +175,8 @@ begin
   return shard;
 end
 $$;
+end
+$once$;
 
 -- The triggers below share one form, and count with their owner's rights, whoever may write the rows. `changes` lists
 -- rows that came with sign 1 and rows that went with sign -1; which of the two there are depends on the operation.
@@ -372,9 +381,18 @@ end
 $$;
 create or replace trigger set_language before insert on transcription_flags
   for each row execute function lipika_flag_language();
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261122000500') then
+    return;
+  end if;
+
 update transcription_flags f set language = q.language
 from video_queue q
 where q.video_id = f.video_id and f.language = 'unknown' and q.language is not null;
+end
+$once$;
 
 -- Triggers, and once the count of what is there already, by way of a table beside it that has the same trigger. Nobody
 -- writes in between: the block is one transaction.
@@ -439,6 +457,13 @@ language sql stable as $$
 $$;
 comment on function lipika_worker_state is
   'live | draining | stale (online, but silent for 12 s, or two and a half LIVE_SECONDS) | offline | error';
+
+-- Only where this file has not been run before: a later one has put others in their place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261122000500') then
+    return;
+  end if;
 
 create or replace view fleet_live with (security_invoker = true) as
 select
@@ -511,6 +536,8 @@ select
 from batch_hours
 group by 1, 2
 order by 1 desc, 2;
+end
+$once$;
 
 do $$
 declare

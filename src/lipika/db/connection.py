@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
@@ -75,6 +76,8 @@ class Database:
 
     def __init__(self, url: str, *, max_size: int = 2, wait_seconds: float = 10.0) -> None:
         self._conninfo = _checked(url)
+        self.key = secrets.token_hex(16)
+        """What this process life shows to speak for its worker; no other role of the database can read it."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
             kwargs={"autocommit": True, "prepare_threshold": None},

@@ -67,6 +67,7 @@ class Reservations:
     ) -> Reservation:
         """Settle what has ended and reserve what may be launched next. `at` moves the clock, for tests."""
         params = {
+            "key": self._database.key,
             "worker_id": worker_id,
             "provider": demand.provider,
             "project": demand.project,

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from lipika.db.connection import Params
-from lipika.db.payload import to_json
 from lipika.models import (
     Alignment,
     Answer,
@@ -317,8 +315,8 @@ class StoredRow:
         )
 
 
-def batch_params(report: BatchReport) -> Params:
-    """A batch's row as parameters of `write_batch`."""
+def batch_params(report: BatchReport) -> Mapping[str, object]:
+    """A batch as a row of its table."""
     return {
         "batch_id": report.batch_id,
         "worker_id": report.worker_id,
@@ -340,7 +338,7 @@ def batch_params(report: BatchReport) -> Params:
         "avg_latency_ms": report.avg_latency_ms,
         "p95_latency_ms": report.p95_latency_ms,
         "batch_duration_ms": report.batch_duration_ms,
-        "failure_kinds": to_json(report.failure_kinds),
-        "validation_scores_summary": to_json(report.validation_scores),
+        "failure_kinds": report.failure_kinds,
+        "validation_scores_summary": report.validation_scores,
         "latency_counts": list(report.latency_counts),
     }

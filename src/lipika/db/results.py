@@ -109,7 +109,8 @@ class Results:
 
     async def write_batch(self, report: BatchReport) -> None:
         """Store one closed batch window."""
-        await self._database.execute(_QUERIES["write_batch"], batch_params(report))
+        params = {"key": self._database.key, "batch": to_json(batch_params(report))}
+        await self._database.execute(_QUERIES["write_batch"], params)
 
     async def _guarded(self, name: str, claim: ClaimedVideo, params: Params) -> None:
         token = {"video_id": claim.video_id, "claim_token": claim.claim_token}

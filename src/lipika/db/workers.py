@@ -64,6 +64,11 @@ _NOTHING = Sums()
 
 
 @dataclass(frozen=True, slots=True)
+class _Ours:
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Count:
     workers: int
 
@@ -75,15 +80,21 @@ class Workers:
         self._database = database
 
     async def register(self, info: WorkerInfo) -> None:
-        """Enter a worker as online. May be repeated."""
+        """Enter a worker as online. May be repeated.
+
+        Raises:
+            WorkerStop: another process has entered itself under this id.
+        """
         params = {
             "worker_id": info.worker_id,
+            "key": self._database.key,
             "instance_id": info.instance_id,
             "provider": info.provider,
             "gpu_type": info.gpu_type,
             "config_json": to_json(info.config),
         }
-        await self._database.execute(_QUERIES["register"], params)
+        if not (await self._database.row(_QUERIES["register"], params, _Ours)).ours:
+            raise WorkerStop(f"worker {info.worker_id} is another process already")
 
     async def heartbeat(self, worker_id: str, stats: WorkerStats) -> None:
         """Say that the worker lives.
@@ -91,9 +102,8 @@ class Workers:
         Raises:
             WorkerStop: its row is gone or was set offline: somebody has given the worker up.
         """
-        params = {**asdict(stats), "worker_id": worker_id, "failures": to_json(stats.failures)}
-        params["alignment"] = None if stats.alignment is None else to_json(stats.alignment)
-        if await self._database.execute(_QUERIES["heartbeat"], params) != 1:
+        params = {**self._speaking(worker_id), "told": to_json(asdict(stats))}
+        if not (await self._database.row(_QUERIES["heartbeat"], params, _Ours)).ours:
             raise _given_up(worker_id)
 
     async def live(
@@ -113,8 +123,7 @@ class Workers:
         Raises:
             WorkerStop: as for `heartbeat`.
         """
-        params = {
-            "worker_id": worker_id,
+        told = {
             "active_rpm": active_rpm,
             "active_tpm": active_tpm,
             "requests_in_flight": requests_in_flight,
@@ -124,10 +133,14 @@ class Workers:
             "clips": minute.clips,
             "prompt_tokens": minute.prompt_tokens,
             "cached_tokens": minute.cached_tokens,
-            "failures": to_json(minute.failures),
+            "failures": minute.failures,
             "latency_counts": list(minute.latency_counts),
             "rate_limited": minute.rate_limited,
             "errors": minute.errors,
+        }
+        params = {
+            **self._speaking(worker_id),
+            "told": to_json(told),
             "within_seconds": within_seconds,
         }
         fleet = await self._database.row(_QUERIES["live"], params, Fleet)
@@ -143,7 +156,7 @@ class Workers:
     async def offline(self, worker_id: str, *, failed: bool = False) -> None:
         """The worker ends, by itself or because of an error."""
         status = "error" if failed else "offline"
-        await self._database.execute(_QUERIES["offline"], {"worker_id": worker_id, "status": status})
+        await self._database.execute(_QUERIES["offline"], {**self._speaking(worker_id), "status": status})
 
     async def drain(self, worker_ids: Sequence[str] | None = None) -> int:
         """Ask workers (None: all online ones) to finish what is in flight and end; returns how many were asked."""
@@ -155,7 +168,7 @@ class Workers:
     ) -> None:
         """Keep an exception. Texts must have had their secrets removed."""
         params = {
-            "worker_id": worker_id,
+            **self._speaking(worker_id),
             "video_id": video_id,
             "exception_type": exception_type,
             "message": clean_text(message),
@@ -163,6 +176,9 @@ class Workers:
             "summary": clean_text(f"{exception_type}: {message}")[:1000],
         }
         await self._database.execute(_QUERIES["record_error"], params)
+
+    def _speaking(self, worker_id: str) -> dict[str, object]:
+        return {"worker_id": worker_id, "key": self._database.key}
 
 
 def _given_up(worker_id: str) -> WorkerStop:

@@ -17,18 +17,18 @@ select
   to_regclass('lipika_migrations') is not null as recorded
 
 -- name: rights
--- Rights of the public roles are read as the union over those that exist: a plain Postgres has none of them. A worker's
--- role may write no more than some columns of the budgets, and nothing of the record of migrations.
+-- Rights of the public roles are read as the union over those that exist: a plain Postgres has none of them. Who may claim
+-- may do all that a worker does, by functions; it writes no table by itself.
 select
   c.relname::text as table_name,
   c.relrowsecurity as row_security,
-  has_table_privilege(c.oid, 'select') and (
-    c.relname = 'lipika_migrations'
-    or has_any_column_privilege(c.oid, 'insert') or has_any_column_privilege(c.oid, 'update')
+  has_table_privilege(c.oid, 'insert, update')
+  or c.relname in ('lipika_migrations', 'worker_keys') and has_any_column_privilege(
+    to_regclass('video_queue'), 'select'
   )
-  -- Triggers count in these, with the owner's rights; a canary is the owner's to run.
-  or c.relname in (
-    'queue_counts', 'clip_counts', 'flag_counts', 'batch_hours', 'batch_minutes', 'canary_runs', 'canary_clips'
+  or exists (
+    select from pg_proc p
+    where p.pronamespace = c.relnamespace and p.proname = 'lipika_claim' and has_function_privilege(p.oid, 'execute')
   ) as writable,
   coalesce(bool_or(
     has_table_privilege(r.oid, c.oid, 'select')
@@ -42,7 +42,7 @@ where c.oid in (
   select to_regclass(name) from unnest(array[
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
-    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips'
+    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity

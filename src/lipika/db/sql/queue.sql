@@ -31,110 +31,41 @@ cross join lateral (
 where a.video_id is null and (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
 
 -- name: claim
--- One statement, so that no two workers meet: expired leases and the front of the queue are locked with SKIP LOCKED,
--- an attempt is charged before any work is done, and what has none left is failed by whoever comes across it.
--- A crash charges all videos of its worker. So that the guilty one does not take the others along, a video's last
--- attempt after a crash is made alone: by a worker with empty hands, one at a time.
-with expired as materialized (
-  select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
-  where status in ('claimed', 'processing') and lease_expires_at < now() and not held
-    and (%(only)s::text[] is null or video_id = any(%(only)s))
-    and (%(alone)s or attempts = 0 or attempts <> max_attempts - 1)
-  limit %(limit)s
-  for update skip locked
-), waiting as materialized (
-  select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
-  where status = 'pending' and not held
-    and (%(only)s::text[] is null or video_id = any(%(only)s))
-    and (%(alone)s or attempts = 0 or attempts <> max_attempts - 1)
-  order by priority desc, arrival
-  limit %(limit)s
-  for update skip locked
-), candidate as (
-  select video_id, attempts >= max_attempts as exhausted, last_chance,
-    row_number() over front as place,
-    first_value(last_chance) over front as led_by_last_chance,
-    sum(coalesce(source_bytes, 0)) over front as bytes_so_far
-  from (
-    select *, attempts > 0 and attempts = max_attempts - 1 as last_chance
-    from (select * from expired union all select * from waiting) locked
-  ) known
-  window front as (partition by attempts >= max_attempts order by last_chance, priority desc, arrival)
-), given_up as (
-  update video_queue q
-  set status = 'failed', claim_token = null, lease_expires_at = null, error_code = 'attempts_exhausted',
-    error_message = concat(
-      'gave up after ', q.attempts, ' attempts',
-      '; worker ' || q.claimed_by || ' had it last and stopped renewing its lease',
-      '; error before that: ' || q.error_message
-    )
-  from candidate c
-  where q.video_id = c.video_id and c.exhausted
-), claimed as (
-  update video_queue q
-  set status = 'claimed', claimed_by = %(worker_id)s, claim_token = gen_random_uuid(), claimed_at = now(),
-    lease_expires_at = now() + make_interval(secs => %(lease_seconds)s), attempts = q.attempts + 1
-  from candidate c
-  where q.video_id = c.video_id and not c.exhausted and c.place <= %(limit)s
-    and (c.place = 1 or not c.last_chance and not c.led_by_last_chance)
-    and (c.place = 1 or %(max_bytes)s::bigint is null or c.bytes_so_far <= %(max_bytes)s)
-  returning q.*, c.last_chance
+-- The verbs of a worker are functions of the database (the migration worker_functions says what each does and why): its
+-- role may write nothing by itself.
+select video_id, claim_token, source_key, output_key, language, attempt, source_bytes, alone
+from lipika_claim(
+  %(worker_id)s::text, %(lease_seconds)s::float8, %(limit)s::int, %(max_bytes)s::bigint, %(only)s::text[],
+  %(alone)s::boolean
 )
-select video_id, claim_token::text, source_key, output_key, language, attempts as attempt, source_bytes,
-  last_chance as alone
-from claimed
-order by priority desc, arrival
 
 -- name: extend
--- All leases of a worker at once; what does not come back has been lost to another.
-update video_queue
-set lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
-where claimed_by = %(worker_id)s and status in ('claimed', 'processing')
-returning video_id
+select video_id from lipika_extend(%(worker_id)s::text, %(lease_seconds)s::float8) as ours (video_id)
 
 -- name: start
-update video_queue set status = 'processing'
-where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+-- Each of these gives the video's id, or no row where the token is no longer the claim's.
+select video_id from lipika_start(%(video_id)s::text, %(claim_token)s::uuid) as ours (video_id)
 
 -- name: progress
--- The counters of any number of videos; those that are no longer the caller's are passed over. Touches no indexed
--- column: a heap-only update, as often as one likes.
-update video_queue q
-set segment_count = n.segments, segments_polished = n.segments_polished,
-  segments_discarded = n.segments_discarded, parts_discarded = n.parts_discarded, clip_count = n.clips,
-  segments_transcribed = n.transcribed, segments_no_speech = n.no_speech, segments_failed = n.failed,
-  discard_reasons = n.discard_reasons
-from jsonb_to_recordset(%(videos)s::jsonb) as n (
-  video_id text, claim_token uuid, segments int, segments_polished int, segments_discarded int, parts_discarded int,
-  clips int, transcribed int, no_speech int, failed int, discard_reasons jsonb
-)
-where q.video_id = n.video_id and q.claim_token = n.claim_token and q.status in ('claimed', 'processing')
+select video_id from lipika_progress(%(videos)s::jsonb) as ours (video_id)
 
 -- name: finish
--- The token outlives the claim, so that a repeat after a lost reply finds its own work and not a lost lease.
-update video_queue
-set status = 'done', lease_expires_at = null, completed_at = coalesce(completed_at, now()),
-  error_code = null, error_message = null,
-  output_bytes = %(output_bytes)s, output_digest = %(output_digest)s,
-  segment_count = %(segments)s, segments_polished = %(segments_polished)s,
-  segments_discarded = %(segments_discarded)s, parts_discarded = %(parts_discarded)s, clip_count = %(clips)s,
-  segments_transcribed = %(transcribed)s, segments_no_speech = %(no_speech)s, segments_failed = %(failed)s,
-  discard_reasons = %(discard_reasons)s::jsonb
-where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing', 'done')
+select video_id
+from lipika_finish(
+  %(video_id)s::text, %(claim_token)s::uuid, %(output_bytes)s::bigint, %(output_digest)s::text, %(segments)s::int,
+  %(segments_polished)s::int, %(segments_discarded)s::int, %(parts_discarded)s::int, %(clips)s::int,
+  %(transcribed)s::int, %(no_speech)s::int, %(failed)s::int, %(discard_reasons)s::jsonb
+) as ours (video_id)
 
 -- name: fail
--- The attempt stays charged; with attempts left and a cause that may pass, the video waits for the next claim.
-update video_queue
-set status = case when %(retry)s and attempts < max_attempts then 'pending' else 'failed' end,
-  claim_token = null, lease_expires_at = null, error_code = %(error_code)s, error_message = %(error_message)s
-where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
-returning status
+-- Gives the video's new status.
+select status
+from lipika_fail(
+  %(video_id)s::text, %(claim_token)s::uuid, %(retry)s::boolean, %(error_code)s::text, %(error_message)s::text
+) as ours (status)
 
 -- name: release
--- A graceful end is no failed attempt: it is given back.
-update video_queue
-set status = 'pending', claim_token = null, lease_expires_at = null, attempts = greatest(attempts - 1, 0)
-where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+select video_id from lipika_release(%(video_id)s::text, %(claim_token)s::uuid) as ours (video_id)
 
 -- name: take_back
 -- For a person who knows that the worker is gone; whatever it may still send is refused, since its token is.
