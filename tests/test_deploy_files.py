@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,109 @@ def test_the_image_runs_without_rights_from_pinned_parts() -> None:
     installs = re.findall(r"pip\b.* install (.+?)(?: \\|$)", text, re.MULTILINE)
     assert len(installs) == 4
     assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
+
+
+LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/image/build.lock", "deploy/image/cuda.lock")
+
+
+def test_every_lock_is_installed_without_a_resolver_and_without_builds() -> None:
+    """A complete lock needs neither, and with one of them it breaks by the passing of time."""
+    installs = [
+        (path, command)
+        for path in _files()
+        for command in re.findall(r"(?m)^.*\binstall\b.*-r \S+\.lock.*$", _joined(path))
+        if path.parts[0] != "tests"
+    ]
+    assert {path.name for path, _ in installs} >= {"Dockerfile", "onstart.sh", "lipika.yaml"}
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    installs.append((Path("Makefile"), re.findall(r"(?m)^LOCKED := (.*)$", makefile)[0]))
+    for path, command in installs:
+        assert {"--no-deps", "--require-hashes", "--only-binary"} <= set(command.split()), (path, command)
+    assert not re.findall(r"install .* -r ", makefile)
+    for name in LOCKS:
+        assert all("--hash=sha256:" in pin for pin in _pins(ROOT / name)), name
+
+
+def test_the_build_back_end_is_locked_with_the_rest() -> None:
+    build = dict(_versions(ROOT / "deploy" / "image" / "build.lock"))
+    assert {"hatchling", "editables"} <= build.keys()
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        assert {name: build[name] for name, _ in _versions(ROOT / lock) if name in build}.items() <= dict(
+            _versions(ROOT / lock)
+        ).items()
+    for path in ("Makefile", "Dockerfile", "deploy/vast/onstart.sh", "deploy/skypilot/lipika.yaml"):
+        text = _joined(Path(path))
+        builds = re.findall(r"(?m)^.*\b(?:install|wheel)\b.* (?:\.|-e \.)(?: .*)?$", text)
+        assert builds, path
+        assert all("--no-build-isolation" in command for command in builds), path
+
+
+_INSTALLERS = re.compile(
+    r"\b(?:pip[\d.]*|pipx|uv|uvx|poetry|pdm|conda|mamba|easy_install)\b[^`|;&]{0,80}?"
+    r"\b(?:install|add|run|wheel|download|inject)\b(?P<named>[^`|;&]{0,200})"
+)
+
+
+def _bare(text: str) -> bool:
+    """Whether somebody is told to install what the index has under our import's name."""
+    return any(
+        re.search(
+            r"(?:(?<![\w./@-])|(?<=:-))lipika(?:\[[^\]]*\])?(?=$|[\s'\"}=<>~!),.](?![\w/]))", found["named"]
+        )
+        for found in _INSTALLERS.finditer(text)
+    )
+
+
+def _files() -> list[Path]:
+    """Every file of the repository, relative to it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0:
+        found = [Path(name) for name in listed.stdout.split("\0") if name]
+    else:  # an unpacked archive of it
+        found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file()]
+        found = [path for path in found if not path.parts[0].startswith(".venv")]
+    return [path for path in found if (ROOT / path).is_file()]
+
+
+def _joined(path: Path) -> str:
+    """A file's text with continued lines, and strings that are split over lines, in one."""
+    text = (ROOT / path).read_bytes().decode("utf-8", "replace")
+    text = re.sub(r"\\\n\s*", " ", text)
+    return re.sub(r"([\"'])\s*\n\s*[rbf]?\1", "", text)
+
+
+def test_nobody_is_told_to_install_a_bare_lipika() -> None:
+    """`lipika` on the package index is somebody else's project."""
+    for path in _files():
+        if path.suffix in {".lock", ".tar", ".flac", ".png", ".npz", ".parquet"} or path == Path(
+            "tests/test_deploy_files.py"
+        ):
+            continue
+        text = _joined(path)
+        lines = text.splitlines() if path.suffix in {".sh", ".yaml", ".yml", ""} else [" ".join(text.split())]
+        assert not any(_bare(line) for line in lines), path
+    assert 'name = "lipika-speech"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("pip install lipika", True),
+        ("pip install 'lipika[hub]'", True),
+        ("not installed; pip install 'lipika[aksharamukha]' (AGPL-3.0)", True),
+        ('"$venv/bin/pip" install --quiet "${LIPIKA_PACKAGE:-lipika}"', True),
+        ("uv pip install -q lipika==0.1", True),
+        ("pipx install --force lipika.", True),
+        ("uv tool install lipika", True),
+        ("pip install lipika-speech", False),
+        ("pip install 'lipika-speech[hub]'", False),
+        ("pip install /src/lipika/dist/lipika-1.whl", False),
+        ("uv pip install --python ~/lipika --no-deps .", False),
+        ("`pip install vastai`, then `lipika deploy vast`", False),
+    ],
+)
+def test_what_counts_as_telling_somebody_to_install(text: str, bare: bool) -> None:
+    assert _bare(text) == bare
 
 
 def test_the_images_pins_agree_with_the_project() -> None:
@@ -165,26 +270,120 @@ def test_skypilot_takes_secrets_from_the_environment_and_names_settings_that_exi
     assert not any(re.search("KEY|TOKEN|DATABASE", name) for name in task["envs"])
 
 
+START = DEPLOY / "vast" / "onstart.sh"
+
+
+class _Rented:
+    """A rented machine as its start script sees it: the environment of PID 1, its output, and vast.ai's API."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.venv, self.log = folder / "venv", folder / "lipika.log"
+        self.asked: list[tuple[str, str | None, bytes]] = []
+        self._pid1, self._tools, self._environ = folder / "pid1", folder / "tools", environ
+        (self._pid1 / "fd").mkdir(parents=True)
+        self._tools.mkdir()
+        self._tool("sleep", "exit 0")
+        self._tool("setpriv", 'shift 3; exec "$@"')
+
+    def _tool(self, name: str, line: str) -> None:
+        (self._tools / name).write_text(f"#!/bin/bash\n{line}\n")
+        (self._tools / name).chmod(0o755)
+
+    def install(self, worker: str) -> None:
+        """lipika is here already; its worker is this line of shell."""
+        (self.venv / "bin").mkdir(parents=True)
+        (self.venv / "whole").touch()
+        (self.venv / "bin" / "python").symlink_to(sys.executable)
+        (self.venv / "bin" / "lipika").write_text(f"#!/bin/bash\n{worker}\n")
+        (self.venv / "bin" / "lipika").chmod(0o755)
+
+    def start(self) -> subprocess.CompletedProcess[bytes]:
+        """Runs the script to its end."""
+        rented = self
+
+        class Vast(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                rented.asked.append((self.path, self.headers["Authorization"], body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_args: object) -> None: ...
+
+        lines = {"CONTAINER_ID": "1234567", "CONTAINER_API_KEY": "its-own", **self._environ}
+        environ = b"".join(f"{name}={value}\0".encode() for name, value in lines.items())
+        (self._pid1 / "environ").write_bytes(environ)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Vast)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ours = {
+            "PATH": f"{self._tools}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "src"),  # for the python of `install`
+            "PIP_NO_INDEX": "1",
+            "LIPIKA_LOG": str(self.log),
+            "LIPIKA_PID1": str(self._pid1),
+            "LIPIKA_VENV": str(self.venv),
+            "LIPIKA_VAST": f"http://127.0.0.1:{server.server_port}",
+        }
+        try:
+            return subprocess.run(["bash", START], env=ours, timeout=120)
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    def gave_up(self, reason: str) -> None:
+        """It ended, said why where a person looks, and stopped the machine."""
+        assert self.start().returncode == 1
+        for file in (self.log, self._pid1 / "fd" / "1"):
+            assert re.search(f"lipika: .*{reason}.* This machine stops", file.read_text()), file.read_text()
+        assert self.asked == [("/api/v0/instances/1234567/", "Bearer its-own", b'{"state": "stopped"}')]
+
+
 def test_the_start_script_takes_over_every_setting_and_nothing_else(tmp_path: Path) -> None:
-    """Its loop, on an environment of ours in place of the container's."""
-    script = (DEPLOY / "vast" / "onstart.sh").read_text("utf-8")
-    (loop,) = re.findall(r"(?ms)^while IFS=.*?^done </proc/1/environ$", script)
-    taken = SETTINGS | {"VAST_CONTAINERLABEL", "CONTAINER_ID", "LIPIKA_PACKAGE"}
     value = "two words\nand a line; $(id)"
-    environ = tmp_path / "environ"
-    environ.write_bytes(
-        b"".join(f"{name}={value}\0".encode() for name in [*taken, "HOME", "SSH_KEY", "XMODEL_ID"])
-    )
-    done = subprocess.run(
-        ["bash", "-euc", loop.replace("/proc/1/environ", str(environ)) + "\nenv -0"],
-        capture_output=True,
-        env={"PATH": os.environ["PATH"]},
-        check=True,
-    )
-    found = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
-    assert {name: found[name] for name in found.keys() - {"PATH", "PWD", "SHLVL", "_"}} == dict.fromkeys(
-        taken, value
-    )
+    taken = SETTINGS | {"VAST_CONTAINERLABEL", "HTTPS_PROXY", "SSL_CERT_FILE"}
+    left = dict.fromkeys(["HOME", "SSH_KEY", "XMODEL_ID", "LD_PRELOAD"], "nothing")
+    machine = _Rented(tmp_path, **dict.fromkeys(taken, value), **left, LIPIKA_PACKAGE="/nowhere")
+    seen = tmp_path / "seen"
+    machine.install(f"env -0 >{seen}; exit 2")
+    machine.gave_up("a setting is wrong")
+    found = dict(line.split("=", 1) for line in seen.read_bytes().decode().split("\0") if line)
+    assert {name for name, text in found.items() if text == value} == taken
+    assert found["CONTAINER_ID"] == "1234567"
+    assert not found.keys() & (left.keys() | {"CONTAINER_API_KEY"})
+
+
+def test_a_rented_machine_whose_install_fails_says_so_and_stops(tmp_path: Path) -> None:
+    archive = tmp_path / "lipika.tar.gz"
+    archive.write_bytes(b"somebody else's")
+    checkout = tmp_path / "checkout"
+    (checkout / "deploy" / "image").mkdir(parents=True)
+    (checkout / "deploy" / "image" / "build.lock").write_text("")
+    (checkout / "requirements.lock").write_text(f"nothing==1 --hash=sha256:{'0' * 64}\n")
+    for name, package, reason in (
+        ("none", None, "LIPIKA_PACKAGE does not say"),
+        ("bare", "lipika", "installation failed"),
+        ("unhashed", archive.as_uri(), "installation failed"),
+        ("replaced", f"{archive.as_uri()}#sha256={'0' * 64}", "installation failed"),
+        ("broken", str(checkout), "installation failed"),
+    ):
+        machine = _Rented(tmp_path / name, **({"LIPIKA_PACKAGE": package} if package else {}))
+        machine.gave_up(reason)
+        assert not (machine.venv / "whole").exists()
+
+
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [("exit 127", "ended five times"), ("exit 3", "ended five times"), ("exit 0", "told to end")],
+)
+def test_a_rented_machine_whose_worker_cannot_work_stops(tmp_path: Path, worker: str, reason: str) -> None:
+    machine = _Rented(tmp_path, LIPIKA_PACKAGE="/nowhere")
+    machine.install(f"echo started; {worker}")
+    machine.gave_up(reason)
+    assert machine.log.read_text().count("started") == (5 if "five" in reason else 1)
+
+
+def test_the_start_script_is_no_longer_than_vast_takes() -> None:
+    assert len(START.read_text("utf-8")) <= 4048
 
 
 def test_containers_are_started_with_commands_that_exist(compose: dict[str, Any]) -> None:

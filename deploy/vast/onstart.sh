@@ -1,39 +1,77 @@
 #!/bin/bash
-# For machines that are rented with SSH (`vastai create instance … --ssh --onstart deploy/vast/onstart.sh`) from any
-# image with Python 3.11: installs lipika once, then keeps one worker running. The environment comes from the account.
-# `lipika deploy vast` does not need it: it runs the lipika image as it is.
-set -euo pipefail
-exec >>/var/log/lipika.log 2>&1
+# For machines rented with SSH, from any image with Python 3.11: docs/deploy.md. Installs what LIPIKA_PACKAGE names, once,
+# then keeps one worker running. If that cannot be, it says so here and in `vastai logs`, and stops the machine.
+# vast.ai takes no more than 4048 characters.
+set -eEuo pipefail
+exec >>"${LIPIKA_LOG:-/var/log/lipika.log}" 2>&1
+pid1=${LIPIKA_PID1:-/proc/1}
 
-# SSH images hand the container's environment to PID 1 only. All settings of lipika are taken over from it, and the
-# container's label, which is the worker's name.
-while IFS= read -r -d '' line; do
-  case "$line" in
-    ALIGN_DEVICE=* | ALIGN_ROMANISER=* | ALIGN_SECONDS=* | ALIGN_THREADS=* | BATCH_INTERVAL_SECONDS=* | \
-    BATCH_LAUNCH=* | CALIBRATION_FILE=* | DASHBOARD_TOKEN=* | DATABASE_URL=* | DRAIN_SECONDS=* | \
-    ENABLE_GPU_VALIDATION=* | GEMINI_API_KEY=* | GEMINI_API_VERSION=* | GEMINI_BASE_URL=* | HEALTH_FILE=* | \
-    HEARTBEAT_SECONDS=* | HF_TOKEN=* | INDICCONFORMER_PATH=* | INDICCONFORMER_REVISION=* | LEASE_SECONDS=* | \
-    LIPIKA_DATA_DIR=* | LIVE_SECONDS=* | MAX_ATTEMPTS=* | MAX_BUFFER_MB=* | MAX_IN_FLIGHT=* | MAX_VIDEOS=* | \
-    METRICS_HOST=* | METRICS_PORT=* | MODELS_FILE=* | MODEL_ID=* | OPENROUTER_API_KEY=* | \
-    OPENROUTER_BASE_URL=* | OUTPUT_URL=* | PROVIDER=* | R2_ACCESS_KEY_ID=* | R2_ACCOUNT_ID=* | R2_BUCKET=* | \
-    R2_SECRET_ACCESS_KEY=* | REQUEST_TIMEOUT_SECONDS=* | S3_ENDPOINT_URL=* | SEND_FORMAT=* | SPOOL_DIR=* | \
-    STORE_URL=* | TEMPERATURE=* | THINKING_LEVEL=* | WORKER_BATCH_SIZE=* | WORKER_INSTANCE_ID=* | \
-    WORKER_PROCESSES=* | VAST_CONTAINERLABEL=* | CONTAINER_ID=* | LIPIKA_PACKAGE=*)
-      export "${line?}"
-      ;;
-  esac
-done </proc/1/environ
-
-venv=/opt/lipika
-[ -x "$venv/bin/lipika" ] || {
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet "${LIPIKA_PACKAGE:-lipika}"
+say() { echo "lipika: $1" | tee -a "$pid1/fd/1" || true; }
+give_up() {
+  trap - ERR
+  say "$1. This machine stops."
+  for wait in 0 20 60 300; do
+    sleep "$wait"
+    python3 - "$pid1" "${LIPIKA_VAST:-https://console.vast.ai}" <<'END' && exit 1
+import sys, urllib.request as web
+env = dict(x.split("=", 1) for x in open(sys.argv[1] + "/environ").read().split("\0") if "=" in x)
+url = f"{sys.argv[2]}/api/v0/instances/{env['CONTAINER_ID']}/"
+head = {"Authorization": "Bearer " + env["CONTAINER_API_KEY"], "Content-Type": "application/json"}
+web.urlopen(web.Request(url, b'{"state": "stopped"}', head, method="PUT"), timeout=60)
+END
+  done
+  say "vast.ai did not stop it. Stop it by hand."
+  exit 1
 }
+trap 'give_up "the installation failed (line $LINENO), see /var/log/lipika.log"' ERR
 
-id lipika >/dev/null 2>&1 || useradd --create-home lipika
+# SSH images hand the environment to PID 1 only.
+declare -A given
+while IFS= read -r -d '' line; do
+  case "$line" in [A-Za-z_]*=*) given[${line%%=*}]=${line#*=} ;; esac
+done <"$pid1/environ"
+package=${given[LIPIKA_PACKAGE]:-}
+
+venv=${LIPIKA_VENV:-/opt/lipika}
+[ -n "$package" ] || give_up "LIPIKA_PACKAGE does not say what to install"
+if [ ! -e "$venv/whole" ]; then
+  rm -rf "$venv"
+  mkdir -p "$venv"
+  if [ -d "$package" ]; then cp -r "$package" "$venv/checkout"; else
+    python3 - "$package" "$venv/checkout" <<'END'
+import hashlib, io, sys, tarfile, urllib.request as web
+url, _, digest = sys.argv[1].partition("#sha256=")
+packed = web.urlopen(url, timeout=60).read()
+if hashlib.sha256(packed).hexdigest() != digest:
+    sys.exit(f"LIPIKA_PACKAGE: what lies at {url} is not what #sha256={digest} stands for")
+tarfile.open(fileobj=io.BytesIO(packed)).extractall(sys.argv[2])
+END
+    mv "$venv"/checkout/*/* "$venv/checkout"
+  fi
+  python3 -m venv "$venv"
+  cd "$venv/checkout"
+  "$venv/bin/pip" install -q --no-deps --require-hashes --only-binary :all: -r requirements.lock -r deploy/image/build.lock
+  "$venv/bin/pip" install -q --no-deps --no-build-isolation .
+  "$venv/bin/pip" check
+  "$venv/bin/lipika" version
+  id lipika >/dev/null 2>&1 || useradd --create-home lipika
+  touch "$venv/whole"
+fi
+
+# All settings are taken over, whatever it takes to reach others, and the label, which is the worker's name.
+names=$("$venv/bin/python" -c 'from lipika.config import Settings; print(*Settings.model_fields)')
+for name in ${names^^} VAST_CONTAINERLABEL CONTAINER_ID {HTTPS,HTTP,NO}_PROXY SSL_CERT_FILE REQUESTS_CA_BUNDLE; do
+  [ -z "${given[$name]+x}" ] || export "$name=${given[$name]}"
+done
+
+cd /
+short=0
 while true; do
-  code=0
+  code=0 began=$SECONDS
   setpriv --reuid=lipika --regid=lipika --init-groups "$venv/bin/lipika" worker --json-logs || code=$?
-  [ "$code" -eq 2 ] && exit 2 # a setting is wrong: starting again changes nothing
+  [ "$code" -ne 0 ] || give_up "the worker was told to end"
+  [ "$code" -ne 2 ] || give_up "a setting is wrong, see above"
+  [ $((SECONDS - began)) -lt 300 ] && short=$((short + 1)) || short=0
+  [ "$short" -lt 5 ] || give_up "the worker ended five times within minutes, see above"
   sleep 15
 done
