@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import platformdirs
+from pydantic import SecretStr
 
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.alignment.listener import ListenerOptions
@@ -49,7 +50,7 @@ from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
 from lipika.sources import is_url, object_url
-from lipika.storage import Store, StoreSettings, split_url
+from lipika.storage import Store, StoreSettings, amazon_endpoint, split_url
 from lipika.troubles import Troubles
 from lipika.validation.bands import DEFAULT_BANDS
 from lipika.worker import Ports, Worker, WorkerOptions
@@ -116,14 +117,33 @@ async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIter
 def store_settings(settings: Settings) -> StoreSettings:
     """How object stores are reached."""
     hide(*settings.secrets())
-    secret = settings.r2_secret_access_key
+    if settings.has_aws_keys:
+        region = settings.aws_region or settings.aws_default_region
+        endpoint = settings.s3_endpoint_url
+        if not endpoint and not settings.r2_account_id:
+            endpoint = settings.aws_endpoint_url_s3 or settings.aws_endpoint_url or amazon_endpoint(region)
+        return StoreSettings(
+            access_key_id=settings.aws_access_key_id,
+            secret_access_key=_shown(settings.aws_secret_access_key),
+            session_token=_shown(settings.aws_session_token),
+            variables="AWS",
+            endpoint_url=endpoint,
+            r2_account_id=settings.r2_account_id,
+            region=region or "auto",
+            bucket=settings.r2_bucket,
+        )
     return StoreSettings(
         access_key_id=settings.r2_access_key_id,
-        secret_access_key=secret.get_secret_value() if secret else "",
+        secret_access_key=_shown(settings.r2_secret_access_key),
+        session_token=_shown(settings.r2_session_token),
         endpoint_url=settings.s3_endpoint_url,
         r2_account_id=settings.r2_account_id,
         bucket=settings.r2_bucket,
     )
+
+
+def _shown(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
 
 
 class Stores:
