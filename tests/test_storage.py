@@ -532,7 +532,7 @@ async def test_parts_are_equal_and_two_at_a_time(line: Line, bucket: str) -> Non
 @pytest.fixture
 def guarded(s3_url: str, bucket: str) -> Iterator[dict[str, tuple[str, str]]]:
     """The S3 server checking signatures and permissions; keys of a user who may and of one who may not."""
-    import boto3  # type: ignore[import-untyped]  # comes with moto
+    import boto3  # comes with moto
 
     iam = boto3.client(
         "iam", endpoint_url=s3_url, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
