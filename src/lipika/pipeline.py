@@ -489,7 +489,7 @@ class _Job:
         Called by the engine: what cannot be judged is a failure of the clip, never an exception.
         """
         try:
-            answer = transcript.parse_answer(text)
+            answer = transcript.read_answer(text)
             if isinstance(answer, Failure):
                 return answer
             verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
@@ -511,16 +511,17 @@ class _Job:
             return None
         self.reused += 1
         self.tools.progress.reused += 1
-        verdict = validation.validate(former.answer, polished.clip, self.language, bands=self.tools.bands)
+        answer = transcript.tidied_answer(former.answer)
+        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
         if former.alignment is not None:
             verdict = validation.with_alignment(verdict, former.alignment)
-        judged = Judged(former.answer, verdict)
+        judged = Judged(answer, verdict)
         return ClipResult(
             video_id=self.video.video_id,
             clip=polished.clip,
             language_hint=former.language_hint,
             status=_status(judged),
-            answer=former.answer,
+            answer=answer,
             verdict=verdict,
             failure=None,
             usage=former.usage,
