@@ -308,7 +308,8 @@ class _Rented:
                 self.send_response(200)
                 self.end_headers()
 
-            def log_message(self, *_args: object) -> None: ...
+            def log_message(self, *_args: object) -> None:
+                return
 
         lines = {"CONTAINER_ID": "1234567", "CONTAINER_API_KEY": "its-own", **self._environ}
         environ = b"".join(f"{name}={value}\0".encode() for name, value in lines.items())
