@@ -39,12 +39,13 @@ from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
 from lipika.partials import Partials
-from lipika.pipeline import AskedAs, Place, Progress, Tools
+from lipika.pipeline import Place, Progress, Tools
 from lipika.polishers import Polishers, polished
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
 from lipika.retries import RetryPolicy
+from lipika.reuse import AskedAs
 from lipika.routes import Need, Reserve, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
@@ -286,6 +287,11 @@ def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
     return reserve
 
 
+def asked_as(settings: Settings, simulated: bool | None) -> AskedAs:
+    """What an earlier answer must share to be used again; `simulated` is the model's own word."""
+    return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
+
+
 def model_options(settings: Settings) -> ModelOptions:
     """How the model is asked."""
     return ModelOptions(
@@ -391,15 +397,11 @@ async def open_worker(
             threads=executor,
             polishers=polishers,
             spool_dir=spool_dir,
-            asked_as=AskedAs(
-                settings.model_id,
-                settings.temperature,
-                settings.thinking_level,
-                said.get(settings.provider),
-            ),
+            asked_as=asked_as(settings, said.get(settings.provider)),
             bands=bands,
             progress=Progress(),
             aligner=aligner,
+            pay_again=settings.pay_again,
         )
         worker = Worker(
             info,

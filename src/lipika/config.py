@@ -152,6 +152,10 @@ class Settings(BaseSettings):
     )
 
     # ---- the fleet
+    pay_again: bool = Field(
+        False,
+        description="Ask again what was paid for under other settings; else a worker holds such videos.",
+    )
     worker_instance_id: str = Field(
         "", description="Name of this machine; empty: container label or hostname."
     )

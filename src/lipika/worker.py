@@ -17,6 +17,7 @@ from typing import Any
 from lipika.alignment.stage import AlignmentStage
 from lipika.custody import Custody, Held, Ports, Tally, patiently
 from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.engine import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
 from lipika.lease import Lease
 from lipika.log import get_logger
@@ -104,6 +105,7 @@ class Worker:
             DatabaseError: Postgres refuses what a worker needs; recorded where it could be.
         """
         await patiently(lambda: self._ports.workers.register(self._info))
+        await patiently(lambda: self._compare(whole_queue=only is None))
         self._lease.renewed(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:
@@ -117,6 +119,23 @@ class Worker:
         if self._stop is not None:
             raise self._stop
         return self.tally
+
+    async def _compare(self, *, whole_queue: bool) -> None:
+        """An alert where two models or two trimmers work on one queue: transcripts of two kinds are mixed."""
+        mine = self._info.config
+        for other in await self._ports.workers.other_ways(self._info.worker_id):
+            if not (other.live or whole_queue):
+                continue  # a run of some archives is none of the queue's
+            who = f"{other.workers} other worker{'' if other.workers == 1 else 's'} of this queue"
+            for code, what, theirs, ours in (
+                ("two_models", "MODEL_ID", other.model_id, mine.get("model_id")),
+                ("two_trimmers", "trimmer version", other.trimmer_version, mine.get("trimmer_version")),
+            ):
+                if ours is not None and theirs is not None and str(theirs) != str(ours):
+                    verb = "have" if other.live else "had"
+                    message = f"{what} is {ours} here, and {who} {verb} {theirs}: one corpus of two kinds"
+                    log.warning(code, reason=message)
+                    self._ports.alerts.append(Alert(code, message))
 
     def drain(self) -> None:
         """Claim and launch nothing more; answers in flight are awaited for `drain_s`, then videos go back."""
