@@ -122,20 +122,22 @@ class Worker:
 
     async def _compare(self, *, whole_queue: bool) -> None:
         """An alert where two models or two trimmers work on one queue: transcripts of two kinds are mixed."""
-        mine = self._info.config
+        model_id, trimmer = self._info.config.get("model_id"), self._info.config.get("trimmer_version")
         for other in await self._ports.workers.other_ways(self._info.worker_id):
             if not (other.live or whole_queue):
                 continue  # a run of some archives is none of the queue's
             who = f"{other.workers} other worker{'' if other.workers == 1 else 's'} of this queue"
-            for code, what, theirs, ours in (
-                ("two_models", "MODEL_ID", other.model_id, mine.get("model_id")),
-                ("two_trimmers", "trimmer version", other.trimmer_version, mine.get("trimmer_version")),
-            ):
-                if ours is not None and theirs is not None and str(theirs) != str(ours):
-                    verb = "have" if other.live else "had"
-                    message = f"{what} is {ours} here, and {who} {verb} {theirs}: one corpus of two kinds"
-                    log.warning(code, reason=message)
-                    self._ports.alerts.append(Alert(code, message))
+            they = f"and {who} {'have' if other.live else 'had'}"
+            if model_id is not None and other.model_id != model_id:
+                self._alert("two_models", f"MODEL_ID is {model_id} here, {they} {other.model_id}")
+            if trimmer is not None and other.trimmer_version not in (None, trimmer):
+                self._alert(
+                    "two_trimmers", f"this worker's trimmer is {trimmer}, {they} {other.trimmer_version}"
+                )
+
+    def _alert(self, code: str, message: str) -> None:
+        log.warning(code, reason=message)
+        self._ports.alerts.append(Alert(code, message))
 
     def drain(self) -> None:
         """Claim and launch nothing more; answers in flight are awaited for `drain_s`, then videos go back."""

@@ -68,11 +68,10 @@ from lipika_fail(
 select video_id from lipika_release(%(video_id)s::text, %(claim_token)s::uuid) as ours (video_id)
 
 -- name: put_aside
--- Nothing is wrong with the video, and nothing is done with it until a person has decided.
-update video_queue
-set status = 'pending', held = true, claim_token = null, lease_expires_at = null, attempts = greatest(attempts - 1, 0),
-  error_code = %(error_code)s, error_message = %(error_message)s
-where video_id = %(video_id)s and claim_token = %(claim_token)s::uuid and status in ('claimed', 'processing')
+select video_id
+from lipika_put_aside(
+  %(video_id)s::text, %(claim_token)s::uuid, %(error_code)s::text, %(error_message)s::text
+) as ours (video_id)
 
 -- name: take_back
 -- For a person who knows that the worker is gone; whatever it may still send is refused, since its token is.
