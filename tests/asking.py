@@ -71,7 +71,7 @@ def aistudio(url: str, *, key: str = "test-key", timeout_s: float = 30.0) -> AIS
 
 def quick(batch_size: int = 1000, interval_s: float = 1.0, **options: object) -> EngineOptions:
     """Windows of a second and waits of hundredths, so that an hour's policy fits into a test."""
-    policy = RetryPolicy(backoff=Backoff(0.05, 0.2))
+    policy = RetryPolicy(backoff=Backoff(0.05, 0.2), least=Backoff(0.01, 0.2))
     return EngineOptions(batch_size=batch_size, interval_s=interval_s, retry=policy, **options)  # type: ignore[arg-type]
 
 
@@ -100,5 +100,5 @@ def a_route(provider: BaseProvider, reserve: Reserve = unlimited, *, probe_s: fl
         load_capabilities(MODEL),
         max_in_flight=2000,
         reserve=reserve,
-        probing=Probing(probe_s, probe_s / 10),
+        probing=Probing(probe_s, probe_s / 10, probe_s),
     )

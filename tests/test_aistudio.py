@@ -66,6 +66,9 @@ METRIC_ONLY = [{"violations": [{"quotaMetric": "x.googleapis.com/generate_reques
         ([], "* Quota exceeded for metric: generate_requests_per_model_per_day, limit: 0", "rate_day", None),
         ([], "x " * 400 + "generate_requests_per_model_per_day", "rate_day", None),
         ([{"reason": "MODEL_CAPACITY_EXHAUSTED"}], "No capacity available for model", "overloaded", None),
+        (quota(PER_DAY, delay="0s"), "Please retry in 8.386476ms.", "rate_day", 0.008386476),
+        (quota(PER_MINUTE, delay="0s"), "Please retry in 42.5s.", "rate_minute", 42.5),
+        (quota(PER_MINUTE, delay="0s"), "m", "rate_minute", 0.0),
         (quota(PER_MINUTE, delay="soon"), "Please retry in 2s.", "rate_minute", 2.0),
         (quota(PER_MINUTE, delay=7), "m", "rate_minute", None),
         (quota(PER_DAY, delay="9999999s"), "m", "rate_day", 86_400.0),
@@ -74,7 +77,7 @@ METRIC_ONLY = [{"violations": [{"quotaMetric": "x.googleapis.com/generate_reques
 def test_429_kinds(details: list[dict[str, Any]], message: str, kind: str, wait: float | None) -> None:
     failure = classify_error(reply(429, error(429, "RESOURCE_EXHAUSTED", message, details)))
     assert failure.kind == kind
-    assert failure.retry_after_s == (pytest.approx(wait) if wait else None)
+    assert failure.retry_after_s == (None if wait is None else pytest.approx(wait))
 
 
 def test_429_without_a_body_obeys_the_header() -> None:

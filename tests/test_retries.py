@@ -6,6 +6,27 @@ from lipika.retries import History, RetryPolicy, Step, decide
 NEW = History(counted=0, waits=0, varied=False)
 
 
+@pytest.mark.parametrize("kind", ["rate_minute", "overloaded", "server"])
+def test_no_wait_is_shorter_than_a_second_then_two_up_to_a_minute_whatever_the_server_says(kind: str) -> None:
+    policy = RetryPolicy(max_retries=100)
+    waits = [
+        decide(failure(FailureKind(kind), 0.0), History(n, n, False), policy, 0.0).wait_s for n in range(9)
+    ]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("kind", ["server", "timeout", "blocked", "malformed", "overloaded"])
+def test_what_has_failed_here_is_tried_elsewhere_once(kind: str) -> None:
+    spent = History(3, 0, varied=True, given_up=True, elsewhere=True)
+    assert decide(failure(FailureKind(kind)), spent, RetryPolicy(), 0.5).step is Step.ELSEWHERE
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "defect"])
+def test_what_is_wrong_everywhere_is_not(kind: str) -> None:
+    spent = History(3, 0, varied=True, elsewhere=True)
+    assert decide(failure(FailureKind(kind)), spent, RetryPolicy(), 0.5).step is Step.FINAL
+
+
 def failure(kind: FailureKind, retry_after_s: float | None = None) -> Failure:
     return Failure(kind, "message", retry_after_s)
 

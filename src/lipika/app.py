@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import platformdirs
-from pydantic import SecretStr
 
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.alignment.listener import ListenerOptions
@@ -39,19 +38,18 @@ from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
 from lipika.partials import Partials
-from lipika.pipeline import Place, Progress, Tools
+from lipika.pipeline import AskedAs, Place, Progress, Tools
 from lipika.polishers import Polishers, polished
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
 from lipika.retries import RetryPolicy
-from lipika.reuse import AskedAs
 from lipika.routes import Need, Reserve, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
 from lipika.sources import is_url, object_url
-from lipika.storage import Store, StoreSettings, amazon_endpoint, split_url
+from lipika.storage import Store, StoreSettings, split_url
 from lipika.troubles import Troubles
 from lipika.validation.bands import DEFAULT_BANDS
 from lipika.worker import Ports, Worker, WorkerOptions
@@ -118,33 +116,14 @@ async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIter
 def store_settings(settings: Settings) -> StoreSettings:
     """How object stores are reached."""
     hide(*settings.secrets())
-    if settings.has_aws_keys:
-        region = settings.aws_region or settings.aws_default_region
-        endpoint = settings.s3_endpoint_url
-        if not endpoint and not settings.r2_account_id:
-            endpoint = settings.aws_endpoint_url_s3 or settings.aws_endpoint_url or amazon_endpoint(region)
-        return StoreSettings(
-            access_key_id=settings.aws_access_key_id,
-            secret_access_key=_shown(settings.aws_secret_access_key),
-            session_token=_shown(settings.aws_session_token),
-            variables="AWS",
-            endpoint_url=endpoint,
-            r2_account_id=settings.r2_account_id,
-            region=region or "auto",
-            bucket=settings.r2_bucket,
-        )
+    secret = settings.r2_secret_access_key
     return StoreSettings(
         access_key_id=settings.r2_access_key_id,
-        secret_access_key=_shown(settings.r2_secret_access_key),
-        session_token=_shown(settings.r2_session_token),
+        secret_access_key=secret.get_secret_value() if secret else "",
         endpoint_url=settings.s3_endpoint_url,
         r2_account_id=settings.r2_account_id,
         bucket=settings.r2_bucket,
     )
-
-
-def _shown(secret: SecretStr | None) -> str:
-    return secret.get_secret_value() if secret else ""
 
 
 class Stores:
@@ -247,12 +226,16 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
 
 def engine_options(settings: Settings, *, shares: int = 1) -> EngineOptions:
     """How clips are launched and asked again; `shares` engines side by side ask as much as one worker does."""
-    first_s = settings.retry_seconds
+    first_s, least_s = settings.retry_seconds, settings.least_wait_seconds
     return EngineOptions(
         batch_size=max(settings.worker_batch_size // shares, 1),
         interval_s=settings.batch_interval_seconds,
         burst=settings.batch_launch == "burst",
-        retry=RetryPolicy(settings.max_retries, Backoff(first_s, _LONGEST_RETRY * first_s)),
+        retry=RetryPolicy(
+            settings.max_retries,
+            Backoff(first_s, _LONGEST_RETRY * first_s),
+            Backoff(least_s, _LONGEST_LEAST_WAIT * least_s),
+        ),
     )
 
 
@@ -285,11 +268,6 @@ def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
         return Slots(got.granted, got.start_in_s, got.step_s, got.binds, got.retry_in_s, got.unlimited)
 
     return reserve
-
-
-def asked_as(settings: Settings, simulated: bool | None) -> AskedAs:
-    """What an earlier answer must share to be used again; `simulated` is the model's own word."""
-    return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
 
 
 def model_options(settings: Settings) -> ModelOptions:
@@ -397,11 +375,15 @@ async def open_worker(
             threads=executor,
             polishers=polishers,
             spool_dir=spool_dir,
-            asked_as=asked_as(settings, said.get(settings.provider)),
+            asked_as=AskedAs(
+                settings.model_id,
+                settings.temperature,
+                settings.thinking_level,
+                said.get(settings.provider),
+            ),
             bands=bands,
             progress=Progress(),
             aligner=aligner,
-            pay_again=settings.pay_again,
         )
         worker = Worker(
             info,

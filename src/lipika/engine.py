@@ -14,20 +14,24 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from lipika.batches import Batch
 from lipika.errors import Draining, LipikaError, Unavailable, WorkerStop
+from lipika.evidence import Refused
 from lipika.latency import PLACES, place
 from lipika.limits import Pacer
 from lipika.log import get_logger, redact
 from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
 from lipika.providers.base import TranscriptionRequest, TranscriptionResponse
-from lipika.retries import Decision, History, RetryPolicy, Step, decide
+from lipika.providers.transport import NEVER_SENT
+from lipika.retries import Decision, History, RetryPolicy, Step, decide, wait_s
 from lipika.routes import Permit, Route
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -130,21 +134,84 @@ class _Ticket:
     on_doubt: OnDoubt
     done: asyncio.Future[Outcome]
     attempts: int = 0
+    failures: int = 0  # of any kind
     counted: int = 0
     waits: int = 0
+    in_vain: int = 0  # refused as a probe of a service that is down
     varied: bool = False
-    refused_by: set[str] = field(
-        default_factory=set
-    )  # providers that would not or could not answer this clip
+    refused_by: frozenset[str] = frozenset()  # providers that would not or could not answer this clip
+    first_asked_at: float | None = None  # of the provider that is asked now
+    refused: Refused | None = None  # likewise
+    elsewhere_since: float | None = None
+    refusal: Failure | None = None  # why it was sent elsewhere
+    last_response: TranscriptionResponse | None = None
     last_batch: Batch | None = None
     best: _Answered | None = None  # paid for already, kept unless a better one comes
     usage: Usage = Usage()
     cost_usd: float = 0.0
 
+    def sent_elsewhere(self, refused_by: str, failure: Failure | None, now: float) -> None:
+        """From now on another provider is asked, whose patience is its own."""
+        self.refused_by |= {refused_by}
+        self.refusal, self.elsewhere_since = failure, now
+        self.first_asked_at = self.refused = None
+        self.counted = self.waits = self.in_vain = 0
+
     def remember(self, answered: _Answered) -> None:
         """Keep the better of two acceptable answers."""
         if self.best is None or answered.score > self.best.score:
             self.best = answered
+
+
+class _Queue:
+    """Tickets that wait for another attempt, those that are due first."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, _Ticket]] = []
+        self._sequence = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def __iter__(self) -> Iterator[_Ticket]:
+        return (ticket for _, _, ticket in self._heap)
+
+    @property
+    def first(self) -> tuple[float, _Ticket]:
+        """When it is due, and the ticket."""
+        due, _, ticket = self._heap[0]
+        return due, ticket
+
+    def push(self, due: float, ticket: _Ticket) -> None:
+        heapq.heappush(self._heap, (due, next(self._sequence), ticket))
+
+    def pop(self) -> None:
+        heapq.heappop(self._heap)
+
+    def due_by(self, when: float) -> int:
+        """How many are due by then; of a long queue, as far as it is looked at."""
+        return sum(due <= when for due, _, _ in self._heap[:1000])
+
+    def least_failed(self, now: float) -> _Ticket:
+        """Of those that are due, the one with the least failures: the best probe."""
+        due = (entry for entry in self._heap if entry[0] <= now and not entry[2].done.done())
+        return min(due, key=lambda entry: (entry[2].failures, entry[:2]), default=self._heap[0])[2]
+
+    def remove(self, ticket: _Ticket) -> None:
+        if self._heap[0][2] is ticket:
+            heapq.heappop(self._heap)
+            return
+        self._heap = [entry for entry in self._heap if entry[2] is not ticket]
+        heapq.heapify(self._heap)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A ticket that may go now, where to, and the queue that it waits in; None: with those that were never asked."""
+
+    ticket: _Ticket
+    route: Route
+    queue: _Queue | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +253,7 @@ class Engine:
             self._options.batch_size, self._options.interval_s, burst=self._options.burst, now=now
         )
         self._fresh: deque[_Ticket] = deque()
-        self._retries: list[tuple[float, int, _Ticket]] = []
-        self._sequence = itertools.count()
+        self._retries: dict[frozenset[str], _Queue] = {}  # by the providers that have refused them
         self._wake = asyncio.Event()
         self._batches: list[Batch] = []
         self._bad_requests = 0
@@ -243,7 +309,7 @@ class Engine:
     @property
     def queued(self) -> int:
         """Clips that wait for a slot or a retry."""
-        return len(self._fresh) + len(self._retries)
+        return len(self._fresh) + sum(map(len, self._retries.values()))
 
     @property
     def in_flight(self) -> int:
@@ -296,43 +362,75 @@ class Engine:
 
     def _launch_due(self, now: float) -> float:
         """Launch everything that may go now; returns the seconds until the next look."""
+        wait_s = _IDLE_S
         while self._stop is None:
-            retry_s, ticket = self._next_retry(now)
-            if ticket is not None:
-                wait_s, route = self._route_for(ticket, now)
-                if route is not None:
-                    heapq.heappop(self._retries)
-                    self._launch(ticket, route, now)
-                    continue
-                retry_s = wait_s
-            if not self._fresh:
-                return retry_s
-            wait_s, route = self._route_for(self._fresh[0], now)
-            wait_s = max(wait_s, self._slot_delay(now))
-            if route is None or wait_s > 0:
-                return min(wait_s, retry_s)
-            self._pacer.launched(now)
-            self._launch(self._fresh.popleft(), route, now)
-        return _IDLE_S
+            wait_s, turn = self._next_retry(now)
+            if turn is None or not turn.route.gate.is_open:  # a probe is a fresh clip where there is one
+                fresh_s, fresh = self._next_fresh(now)
+                turn, wait_s = fresh or turn, min(wait_s, fresh_s)
+            if turn is None:
+                break
+            self._take(turn, now)
+            self._launch(turn.ticket, turn.route, now)
+        return wait_s
 
-    def _next_retry(self, now: float) -> tuple[float, _Ticket | None]:
-        """The retry that is due, if any, else the seconds until one is. A retry goes to a later window than its
-        last attempt; with no first attempts waiting, the window is ended early for it."""
-        while self._retries:
-            due, _, ticket = self._retries[0]
+    def _next_retry(self, now: float) -> tuple[float, _Turn | None]:
+        """A retry that may go now, else the seconds until one may."""
+        wait_s = _IDLE_S
+        for refused_by, queue in list(self._retries.items()):
+            due_s, ticket = self._due(queue, now)
+            if ticket is not None:
+                due_s, route = self._route_for(ticket, now)
+                if route is not None:
+                    if not route.gate.is_open:
+                        ticket = queue.least_failed(now)
+                    return 0.0, _Turn(ticket, route, queue)
+                if refused_by:
+                    due_s = min(due_s, self._give_up_elsewhere(queue, ticket, now))
+            if not queue:
+                del self._retries[refused_by]
+            wait_s = min(wait_s, due_s)
+        return wait_s, None
+
+    def _due(self, queue: _Queue, now: float) -> tuple[float, _Ticket | None]:
+        """The queue's first ticket if it is due, else the seconds until it is. A retry goes to a later window than
+        its last attempt; with no first attempts waiting, the window is ended early for it."""
+        while queue:
+            due, ticket = queue.first
             if ticket.done.done():  # the video was given up meanwhile
-                heapq.heappop(self._retries)
+                queue.pop()
                 continue
             if due > now:
                 return due - now, None
             current = self._current_batch(now)
-            if ticket.last_batch is not None and ticket.last_batch is current:
+            if current is not None and ticket.last_batch is current:
                 if self._fresh:
-                    heapq.heapreplace(self._retries, (current.window_end, next(self._sequence), ticket))
+                    queue.pop()
+                    queue.push(current.window_end, ticket)
                     continue
                 current.window_end = now
             return 0.0, ticket
         return _IDLE_S, None
+
+    def _next_fresh(self, now: float) -> tuple[float, _Turn | None]:
+        """A first attempt that may go now, else the seconds until one may."""
+        while self._fresh and self._fresh[0].done.done():
+            self._fresh.popleft()
+        if not self._fresh:
+            return _IDLE_S, None
+        wait_s, route = self._route_for(self._fresh[0], now)
+        wait_s = max(wait_s, self._slot_delay(now))
+        if route is None or wait_s > 0:
+            return wait_s, None
+        return 0.0, _Turn(self._fresh[0], route, None)
+
+    def _take(self, turn: _Turn, now: float) -> None:
+        """Take a ticket out of the queue that it waits in."""
+        if turn.queue is None:
+            self._fresh.popleft()
+            self._pacer.launched(now)
+        else:
+            turn.queue.remove(turn.ticket)
 
     def _route_for(self, ticket: _Ticket, now: float) -> tuple[float, Route | None]:
         """The route to send this clip to now; else how long to wait for one."""
@@ -343,6 +441,16 @@ class Engine:
                 return 0.0, route
             wait_s = min(wait_s, delay)
         return wait_s, None
+
+    def _give_up_elsewhere(self, queue: _Queue, ticket: _Ticket, now: float) -> float:
+        """Nobody waits for ever for another provider's one try: then the first one's word stands. Returns the seconds
+        until then."""
+        left_s = (ticket.elsewhere_since or 0.0) + _ELSEWHERE_WITHIN_S - now
+        if left_s > 0 and any(route.answers_soon(now) for route in self._order(ticket, now)):
+            return left_s
+        queue.remove(ticket)
+        self._end_as_it_stands(ticket)
+        return 0.0
 
     def _order(self, ticket: _Ticket, now: float) -> list[Route]:
         """Routes that this clip may go to, preferred first. The second is there when the first cannot be asked:
@@ -377,11 +485,15 @@ class Engine:
         batch = self._batch(now)
         batch.launched(ticket.request.video_id, route.name, first=ticket.attempts == 0)
         ticket.last_batch = batch
+        if ticket.first_asked_at is None:
+            ticket.first_asked_at = now
+            ticket.refused = Refused(route.answers, route.put_off)
         self.totals.requests += 1
         self.totals.retries += ticket.attempts > 0
         self.totals.providers[route.name] += 1
         ticket.attempts += 1
-        self._own(self._attempt(ticket, route, route.launch(ticket.request, now), batch))
+        permit = route.launch(ticket.request, now, first_asked_at=ticket.first_asked_at)
+        self._own(self._attempt(ticket, route, permit, batch))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
@@ -416,7 +528,7 @@ class Engine:
     def _is_needed(self, route: Route) -> bool:
         """The second route reserves nothing while the first does the work: its slots would be wasted."""
         first = self.routes[0]
-        wanted_for_content = any(first.name in entry[2].refused_by for entry in self._retries)
+        wanted_for_content = any(first.name in refused_by for refused_by in self._retries)
         return route is first or not first.usable or first.storming or first.closed or wanted_for_content
 
     def _demand(self, now: float) -> int:
@@ -426,7 +538,7 @@ class Engine:
         waiting = min(
             len(self._fresh), self._options.batch_size if self._options.burst else math.ceil(pace * 4)
         )
-        due = sum(entry[0] <= now + 4 for entry in self._retries[:1000])
+        due = sum(queue.due_by(now + 4) for queue in self._retries.values())
         return waiting + due + flow
 
     async def _ask(self, route: Route, demand: int) -> None:
@@ -451,10 +563,12 @@ class Engine:
     # ------------------------------------------------------------------------- one attempt
 
     async def _attempt(self, ticket: _Ticket, route: Route, permit: Permit, batch: Batch) -> None:
+        """Ask once, and see to what comes of it. Nothing that a caller does, or a defect in a provider or in reading
+        its answer, goes further than its clip."""
         try:
             response = await route.provider.transcribe(ticket.request)
         except asyncio.CancelledError:
-            batch.cancelled(route.lost(permit))
+            batch.cancelled(route.lost(permit, self._clock()))
             raise
         except Exception as error:  # the one broad net: a defect in a provider costs one clip, not the worker
             log.exception("attempt_crashed", clip=ticket.request.clip_id)
@@ -463,13 +577,36 @@ class Engine:
         self._wake.set()
         was_parked = route.parked_kind
         self._account(ticket, route, permit, batch, response)
-        review = response.failure or ticket.accept(response.text, ticket.varied, bool(ticket.refused_by))
+        ticket.last_response = response
+        review = response.failure or self._review(ticket, response)
         if isinstance(review, Failure):
             self._on_failure(ticket, route, batch, response, review)
         else:
             self._bad_requests = 0
             self._on_answer(ticket, route, batch, response, review)
         self._alert_parked(route, was_parked, response.failure)
+
+    def _review(self, ticket: _Ticket, response: TranscriptionResponse) -> Review | Failure:
+        """What the caller says of an answer. An exception is the clip's trouble, and no reason to buy it again."""
+        try:
+            return ticket.accept(response.text, ticket.varied, bool(ticket.refused_by))
+        except Exception as error:  # the caller's trouble is the clip's, not the engine's
+            log.exception("review_crashed", clip=ticket.request.clip_id)
+            return Failure(
+                FailureKind.DEFECT,
+                f"the answer could not be judged: {type(error).__name__}: {error}",
+                code=type(error).__name__,
+            )
+
+    def _doubted(self, ticket: _Ticket) -> None:
+        """Give an answer that is paid for to its caller, who may have ended meanwhile."""
+        if ticket.best is None:
+            return
+        best = ticket.best
+        try:
+            ticket.on_doubt(_outcome(ticket, best.batch, best.response, best.judged, None))
+        except Exception:  # as above
+            log.exception("doubted_answer_not_kept", clip=ticket.request.clip_id)
 
     def _on_answer(
         self, ticket: _Ticket, route: Route, batch: Batch, response: TranscriptionResponse, review: Review
@@ -478,13 +615,13 @@ class Engine:
         answered = _Answered(review.judged, response, batch)
         if review.acceptable:
             ticket.remember(answered)
+        if ticket.done.done():  # its video was given up: what is paid for is kept, and nothing more is asked
+            self._doubted(ticket)
+            return
         again = self._once_more(ticket, route, review.advice)
         if again is not None and self._stop is None:
             batch.doubted()
-            if ticket.best is not None:
-                ticket.on_doubt(
-                    _outcome(ticket, ticket.best.batch, ticket.best.response, ticket.best.judged, None)
-                )
+            self._doubted(ticket)
             self._retry(ticket, route, again)
         elif ticket.best is not None:
             self._finish_well(ticket, ticket.best)
@@ -506,7 +643,7 @@ class Engine:
         if (
             answered.batch not in self._batches
         ):  # its row is there already, from before a later attempt failed
-            self._events.on_batch(answered.batch.report())
+            self._tell(self._events.on_batch, answered.batch.report())
         self.totals.returned += 1
         _finish(ticket, answered.batch, answered.response, answered.judged, None)
 
@@ -518,12 +655,20 @@ class Engine:
         self.totals.failed += 1
         _finish(ticket, batch, response, None, failure)
 
+    def _end_as_it_stands(self, ticket: _Ticket) -> None:
+        """The end of a clip that nobody will be asked about any more."""
+        if ticket.last_batch is not None and ticket.last_response is not None:
+            failure = ticket.refusal or ticket.last_response.failure or _NOWHERE
+            self._fail(ticket, ticket.last_batch, ticket.last_response, failure)
+
     def _others(self, ticket: _Ticket, route: Route) -> list[Route]:
         """Providers that this clip could still be sent to."""
         return [
             other
             for other in self.routes
-            if other is not route and not other.closed and other.name not in ticket.refused_by
+            if other is not route
+            and other.answers_soon(self._clock())
+            and other.name not in ticket.refused_by
         ]
 
     def _account(
@@ -568,34 +713,67 @@ class Engine:
         self.totals.failure_kinds[failure.kind] += 1
         self._count_bad_requests(failure)
         self._note_flood(route, batch)
+        if ticket.done.done() and not route.closed:  # its video was given up: nobody is asked for it any more
+            return
         decision = self._decide(ticket, route, failure)
         match decision.step:
             case Step.STOP:
-                self._halt(WorkerStop(_stop_message(failure)))
+                self._halt(WorkerStop(_stop_message(route.name, failure)))
                 self._end(ticket, self._stop)
             case Step.FINAL:
-                self._fail(ticket, batch, response, failure)
+                self._fail(ticket, batch, response, _reason(ticket, failure))
             case _ if self._stop is not None:
                 self._end(ticket, self._stop)
             case _:
-                self._retry(ticket, route, decision)
+                self._retry(ticket, route, decision, failure)
 
     def _decide(self, ticket: _Ticket, route: Route, failure: Failure) -> Decision:
-        """The pure table's word, save that a closed second provider, or a first one without credit, stops nobody."""
-        open_routes = [other for other in self.routes if other is not route and not other.closed]
-        stops_route_only = route is not self.routes[0] or failure.kind is FailureKind.PAYMENT
-        if failure.kind in _CLOSING and open_routes and stops_route_only:
-            return Decision(Step.RETRY, counts=False)
-        if failure.kind in _TRANSPORT and not route.usable:  # an outage is nobody's third attempt
-            return Decision(Step.RETRY, counts=False)
-        elsewhere = bool(self._others(ticket, route))
-        history = History(ticket.counted, ticket.waits, ticket.varied, elsewhere)
-        return decide(failure, history, self._options.retry, random.random())
+        """The pure table's word, told what speaks for and against this clip."""
+        ticket.failures += 1
+        if route.closed:
+            # A closed second provider stops nobody, nor does a first one without credit or with a wrong address.
+            open_routes = [other for other in self.routes if other is not route and not other.closed]
+            if open_routes and (route is not self.routes[0] or failure.kind is not FailureKind.AUTH):
+                return Decision(Step.RETRY, counts=False)
+            return Decision(Step.STOP) if failure.kind in _CLOSING or failure.stands else _AGAIN
+        if failure.kind in _CLOSING and ticket.best is not None:
+            return Decision(Step.FINAL)
+        if ticket.refused_by and not route.answers_soon(
+            self._clock()
+        ):  # one try elsewhere, not a wait of hours
+            return Decision(Step.FINAL)
+        given_up = self._given_up(ticket, route, failure)
+        policy, jitter = self._options.retry, random.random()
+        if not given_up and failure.kind in _TRANSPORT and (route.is_down or failure.code in NEVER_SENT):
+            wait = wait_s(failure, ticket.waits + 1, policy, jitter)  # an outage is nobody's third attempt
+            return Decision(Step.RETRY, wait, counts=False)
+        history = History(
+            ticket.counted,
+            ticket.waits,
+            ticket.varied,
+            given_up=given_up,
+            doubted=failure.kind is FailureKind.AUTH,
+            elsewhere=bool(self._others(ticket, route)),
+        )
+        return decide(failure, history, policy, jitter)
 
-    def _retry(self, ticket: _Ticket, route: Route, decision: Decision) -> None:
-        wait_s = decision.wait_s
+    def _given_up(self, ticket: _Ticket, route: Route, failure: Failure) -> bool:
+        """Whether it has been shown that this clip waits in vain, however long it waits."""
+        if failure.kind in _TRANSPORT and failure.code not in NEVER_SENT and route.is_down:
+            ticket.in_vain += failure.http_status is not None or failure.kind is FailureKind.TIMEOUT
+            return ticket.in_vain > self._options.retry.probes_in_vain
+        if failure.kind not in _PUT_OFF or ticket.refused is None:
+            return False
+        ticket.refused.again(route.answers, route.put_off, for_everybody=route.fails_for_everybody)
+        alone = failure.kind is FailureKind.OVERLOADED and ticket.refused.in_vain_alone
+        return alone or ticket.refused.is_the_clips
+
+    def _retry(
+        self, ticket: _Ticket, route: Route, decision: Decision, failure: Failure | None = None
+    ) -> None:
+        wait_s, now = decision.wait_s, self._clock()
         if decision.step is Step.ELSEWHERE:
-            ticket.refused_by.add(route.name)
+            ticket.sent_elsewhere(route.name, failure, now)
         elif decision.counts:
             ticket.counted += 1
         else:
@@ -609,7 +787,7 @@ class Engine:
                 varied=True,
                 clip_prompt=ticket.request.varied_prompt or ticket.request.clip_prompt,
             )
-        heapq.heappush(self._retries, (self._clock() + wait_s, next(self._sequence), ticket))
+        self._retries.setdefault(ticket.refused_by, _Queue()).push(now + wait_s, ticket)
 
     def _note_flood(self, route: Route, batch: Batch) -> None:
         """Over a tenth of the window answered 429: its rest goes to the other provider, if there is one."""
@@ -645,7 +823,14 @@ class Engine:
     def _alert(self, code: str, message: str) -> None:
         message = redact(message)
         log.warning(code, reason=message)
-        self._events.on_alert(Alert(code, message))
+        self._tell(self._events.on_alert, Alert(code, message))
+
+    def _tell(self, whom: Callable[[T], object], what: T) -> None:
+        """Who listens may fail; the engine goes on."""
+        try:
+            whom(what)
+        except Exception:  # as above
+            log.exception("event_not_taken", what=type(what).__name__)
 
     def _say_why(self, now: float) -> None:
         """Log once what the queue waits for, when it changes."""
@@ -667,10 +852,11 @@ class Engine:
         self._end_waiting(reason)
 
     def _end_waiting(self, reason: WorkerStop | Draining) -> None:
-        for ticket in itertools.chain(self._fresh, (entry[2] for entry in self._retries)):
-            self._end(ticket, reason)
+        waiting = [*self._fresh, *(ticket for queue in self._retries.values() for ticket in queue)]
         self._fresh.clear()
         self._retries.clear()
+        for ticket in waiting:
+            self._end(ticket, reason)
 
     def _end(self, ticket: _Ticket, reason: WorkerStop | Draining | None) -> None:
         """Nothing more is asked for a clip: it ends with the answer that was doubted, or with the reason."""
@@ -690,7 +876,7 @@ class Engine:
             self._batches.remove(batch)
             self.totals.batches += 1
             report = batch.report()
-            self._events.on_batch(report)
+            self._tell(self._events.on_batch, report)
             log.info(
                 "batch",
                 batch=report.batch_id,
@@ -716,6 +902,20 @@ _IDLE_S = 0.5
 _RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
 _CLOSING = {FailureKind.AUTH, FailureKind.PAYMENT}
 _TRANSPORT = {FailureKind.SERVER, FailureKind.TIMEOUT}
+_PUT_OFF = {FailureKind.RATE_MINUTE, FailureKind.OVERLOADED}
+_OWN_WORD = {
+    FailureKind.BLOCKED,
+    FailureKind.TRUNCATED,
+    FailureKind.MALFORMED,
+    FailureKind.EMPTY,
+    FailureKind.BAD_REQUEST,
+    FailureKind.DEFECT,
+}
+"""What a provider says of a clip itself, rather than of its own state."""
+_AGAIN = Decision(Step.RETRY, counts=False)
+_ELSEWHERE_WITHIN_S = 600.0
+"""A clip that is sent to another provider is asked there within this time, or not at all."""
+_NOWHERE = Failure(FailureKind.SERVER, "no provider can be asked any more", code="nowhere")
 
 
 def _finish(
@@ -754,7 +954,14 @@ def _copy(reason: WorkerStop | Draining) -> WorkerStop | Draining:
     return type(reason)(*reason.args)
 
 
-def _stop_message(failure: Failure) -> str:
+def _reason(ticket: _Ticket, failure: Failure) -> Failure:
+    """Why a clip has failed: the first provider's word, where the other one spoke of itself and not of the clip."""
+    return failure if ticket.refusal is None or failure.kind in _OWN_WORD else ticket.refusal
+
+
+def _stop_message(provider: str, failure: Failure) -> str:
+    if failure.stands:  # says itself what to do
+        return f"{provider}: {redact(failure.message)}"
     status = f"HTTP {failure.http_status}" if failure.http_status else "the provider"
     if failure.kind is FailureKind.PAYMENT:
         return f"out of credit ({status}): {redact(failure.message)}. Add credit, then start again"

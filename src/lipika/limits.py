@@ -349,43 +349,64 @@ class Gate:
     """Whether a provider may be asked at all: open, shut until a time, or ajar for one probe at a time.
 
     After a shut time only one probe goes; its success opens the gate, its failure shuts it again. The wait between
-    probes stays short (`probe_s`) unless the server names a time, so that the end of a storm is seen at once.
+    probes stays short unless the server names a time, so that the end of a storm is seen soon; and it is never
+    shorter than the least wait, whatever the server says.
     """
 
     def __init__(self, probing: Probing | None = None):
-        self._probe_s = (probing or Probing()).probe_s
+        self._probing = probing or Probing()
+        self._least_s = self._probing.least_s
         self._shut_until = -math.inf
         self._ajar = False
-        self._probe_out = False
+        self._probe_at: float | None = None  # when the probe that is out was launched
         self.reason = ""
 
-    def shut(self, now: float, wait_s: float | None, reason: str) -> None:
-        """Refuse everything until the server's time, or for one probe interval."""
-        self._shut_until = max(self._shut_until, now + (self._probe_s if wait_s is None else wait_s))
-        self._ajar, self._probe_out, self.reason = True, False, reason
+    def shut(self, now: float, wait_s: float | None, reason: str, launched_at: float = math.inf) -> None:
+        """Refuse everything until the server's time, or for one probe interval, because of what came of a request.
+
+        One that was launched before the probe that is out says nothing about that.
+        """
+        if self._is_probe(launched_at):
+            self._probe_at = None
+            self._least_s = min(2 * self._least_s, self._probing.most_s)
+        wait_s = self._probing.probe_s if wait_s is None else wait_s
+        self._shut_until = max(self._shut_until, now + max(wait_s, self._least_s))
+        self._ajar, self.reason = True, reason
 
     def delay(self, now: float) -> float:
         """Seconds until a request may go; infinite while a probe is out."""
-        if now < self._shut_until:
-            return self._shut_until - now
-        return math.inf if self._ajar and self._probe_out else 0.0
+        if not self._ajar:
+            return 0.0
+        return math.inf if self._probe_at is not None else max(self._shut_until - now, 0.0)
 
-    def launched(self) -> None:
-        self._probe_out = self._ajar
+    def launched(self, now: float) -> None:
+        """A request goes: while the gate is ajar, that is the probe."""
+        if self._ajar:
+            self._probe_at = now
 
     def opened(self, launched_at: float) -> bool:
         """A request came back without push-back. Returns whether that opened the gate.
 
-        One that was launched before the gate was shut tells of the time before.
+        One that was launched before the probe, or before the gate was shut, tells of the time before.
         """
-        if launched_at < self._shut_until:
+        if not self._ajar:
+            self._least_s = self._probing.least_s
             return False
-        was_ajar, self._ajar, self._probe_out, self.reason = self._ajar, False, False, ""
-        return was_ajar
+        if not self._is_probe(launched_at):
+            return False
+        self._ajar, self._probe_at, self.reason = False, None, ""
+        self._least_s = self._probing.least_s
+        return True
 
-    def probe_lost(self) -> None:
-        """The probe ended without telling either way (a reset, a time-out): let another one go."""
-        self._probe_out = False
+    def probe_lost(self, now: float, launched_at: float = math.inf) -> None:
+        """A request ended without telling either way (a reset, a time-out): if it was the probe, another may go."""
+        if self._is_probe(launched_at):
+            self._probe_at = None
+            self._shut_until = max(self._shut_until, now + self._least_s)
+            self._least_s = min(2 * self._least_s, self._probing.most_s)
+
+    def _is_probe(self, launched_at: float) -> bool:
+        return self._probe_at is not None and launched_at >= self._probe_at
 
     @property
     def is_open(self) -> bool:

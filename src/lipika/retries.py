@@ -35,42 +35,52 @@ class History:
     counted: int  # failures that used up a retry
     waits: int  # failures that were only a wait for quota or capacity
     varied: bool  # the varied retry has been spent
+    given_up: bool = False  # waiting has been shown to be in vain for this clip
+    doubted: bool = False  # the refusal may be the clip's own: it is looked at again
     elsewhere: bool = False  # another provider is there that this clip has not been sent to
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds of the one retry loop. Waiting for quota is not an attempt and never fails a clip."""
+    """Bounds of the one retry loop. Waiting for quota is not an attempt and fails no clip.
+
+    `least` holds whatever the server says: a wait of 0 is asked for by the thousand.
+    """
 
     max_retries: int = 3
     backoff: Backoff = Backoff()
+    least: Backoff = Backoff(1.0, 60.0)
+    probes_in_vain: int = 10  # of one clip in an outage in which there are replies; then it has failed
 
 
 _WAITS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND, FailureKind.OVERLOADED}
 _TRANSIENT = {FailureKind.SERVER, FailureKind.TIMEOUT}
 _VARIED = {FailureKind.MALFORMED, FailureKind.EMPTY, FailureKind.TRUNCATED}
-_CONTENT = _VARIED | {FailureKind.BLOCKED}
-"""Another provider filters and samples differently: worth one try there."""
 _STOPS = {FailureKind.AUTH, FailureKind.PAYMENT}
+_HERE_ONLY = {FailureKind.BAD_REQUEST, FailureKind.DEFECT}
+"""The request, or our own reading, is wrong whoever is asked. For anything else another provider is worth one try:
+it filters, samples and fails differently."""
 
 
 def decide(failure: Failure, history: History, policy: RetryPolicy, jitter: float) -> Decision:
     """The reaction to `failure`; `jitter` in 0..1 is the caller's randomness."""
-    if failure.kind in _STOPS:
+    kind = failure.kind
+    if kind in _STOPS and not history.doubted:
         return Decision(Step.STOP)
-    if failure.kind in _WAITS:
-        return Decision(Step.RETRY, _wait_s(failure, history.waits + 1, policy, jitter), counts=False)
-    if failure.kind in _TRANSIENT and history.counted < policy.max_retries:
-        return Decision(Step.RETRY, _wait_s(failure, history.counted + 1, policy, jitter))
-    if failure.kind in _VARIED and not history.varied:
+    if kind in _WAITS and not history.given_up:
+        return Decision(Step.RETRY, wait_s(failure, history.waits + 1, policy, jitter), counts=False)
+    if kind in _TRANSIENT | _STOPS and not history.given_up and history.counted < policy.max_retries:
+        return Decision(Step.RETRY, wait_s(failure, history.counted + 1, policy, jitter))
+    if kind in _VARIED and not history.varied:
         return Decision(Step.RETRY, varied=True)
-    if failure.kind in _CONTENT and history.elsewhere:
+    if kind not in _HERE_ONLY and history.elsewhere:
         return Decision(Step.ELSEWHERE)
     return Decision(Step.FINAL)
 
 
-def _wait_s(failure: Failure, failures: int, policy: RetryPolicy, jitter: float) -> float:
+def wait_s(failure: Failure, failures: int, policy: RetryPolicy, jitter: float) -> float:
     """The server's word where it gave one (plus up to a tenth, so that not all return at once), else back-off."""
-    if failure.retry_after_s is not None:
-        return failure.retry_after_s * (1 + 0.1 * jitter)
-    return policy.backoff.wait_s(failures, jitter)
+    if failure.retry_after_s is None:
+        return policy.backoff.wait_s(failures, jitter)
+    least_s = policy.least.wait_s(failures, 1.0)
+    return max(failure.retry_after_s, least_s) * (1 + 0.1 * jitter)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 from lipika.capabilities import Capabilities
 from lipika.errors import Unavailable
+from lipika.evidence import Evidence
 from lipika.limits import GUESS_MARGIN, AdaptiveConcurrency, Gate, Probing, RateMeter
 from lipika.models import Failure, FailureKind, Usage
 from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
+from lipika.providers.transport import NEVER_SENT
 
 _PACIFIC_STANDARD = timezone(timedelta(hours=-8))
 _SPEND_PARK_S = 600.0
@@ -25,6 +27,7 @@ _OVERLOADS_THAT_SHUT = 10
 _FAILURES_THAT_SHUT = 20
 _FEW_FAILURES, _QUIET_S = 3, 20.0
 """Few failures prove an outage only when there has been no answer for a while."""
+_SOON_S = 60.0
 _SLOT_KEEPS_S = 2.0
 """A reserved slot that could not be used for this long is given up: late launches would crowd."""
 _FIRST_GUESS_OUTPUT_TOKENS = 400
@@ -79,6 +82,8 @@ class Permit:
     """One launched attempt, as the route accounts for it."""
 
     launched_at: float
+    first_asked_at: float  # when its clip was sent for the first time
+    clip_id: str
     slot: _Slot
     plain_tokens: int  # of this very request's prompt, by arithmetic alone
     tokens: float  # ... corrected by what was metered, for the live figures
@@ -116,9 +121,12 @@ class Route:
         self._estimate = _Estimate(capabilities)
         self._settled = _Settlement()
         self._refused_since: float | None = None
-        self._overloads = 0
-        self._broken = 0  # transport failures since the last answer
-        self._good_at = -math.inf
+        self.answers = 0  # since the start
+        self.put_off = 0  # 429s and 503s since the start
+        self.is_down = False  # shut because it fails for everybody
+        self._overloads = 0  # in a row
+        self._trouble = Evidence()
+        self._refusals = Evidence()  # of key, model or region
         self._closed_because = ""
 
     # ------------------------------------------------------------------------- may it go?
@@ -136,16 +144,19 @@ class Route:
             return max(self._slots[0].time - now, 0.0)
         return 0.0 if now < self._free_until else math.inf
 
-    def launch(self, request: TranscriptionRequest, now: float) -> Permit:
-        """Use the next slot."""
+    def launch(
+        self, request: TranscriptionRequest, now: float, *, first_asked_at: float | None = None
+    ) -> Permit:
+        """Use the next slot. `first_asked_at`: when this clip was sent here before, for the first time."""
         slot = self._slots.popleft() if self._slots else _Slot(now, 0.0, 0.0)
-        self.gate.launched()
+        self.gate.launched(now)
         self.in_flight += 1
         self.rpm.add(1, now)
         plain = estimate_prompt(request, self.capabilities.audio_tokens_per_second)
         tokens = self._estimate.tokens(plain)
         self.tpm.add(tokens, now)
-        return Permit(now, slot, plain, tokens)
+        first = now if first_asked_at is None else first_asked_at
+        return Permit(now, first, request.clip_id, slot, plain, tokens)
 
     def may_ask(self, now: float) -> bool:
         """Whether the ledger may be asked at all now: not while a question is out, nor too often."""
@@ -233,72 +244,117 @@ class Route:
             self._on_failure(permit, response.failure, now, unix_s)
         return cost
 
-    def lost(self, permit: Permit) -> float:
+    def lost(self, permit: Permit, now: float) -> float:
         """The attempt was cancelled: nobody knows what it cost, so the guess is taken for it. Returns that."""
         self.in_flight -= 1
         self._settled.add(permit.slot, round(permit.slot.tokens), permit.slot.usd)
-        self.gate.probe_lost()
+        self.gate.probe_lost(now, permit.launched_at)
         return permit.slot.usd
 
     def _on_good_sign(self, permit: Permit, now: float) -> None:
+        self.answers += 1
         self.concurrency.on_success(now)
-        self._overloads = self._broken = 0
-        self._good_at = now
+        self._overloads = 0
+        self._trouble.answered(now)
+        self._refusals.answered(now)
         if self.gate.opened(permit.launched_at):
-            self.storming, self.parked_kind = False, None
+            self.storming, self.parked_kind, self.is_down = False, None, False
         if self.gate.is_open:
             self._refused_since = None
 
     def _on_failure(self, permit: Permit, failure: Failure, now: float, unix_s: float) -> None:
+        if failure.stands and not self.answers:
+            self._close(failure)
+            return
         match failure.kind:
             case FailureKind.RATE_MINUTE:
                 self._on_rate_minute(permit, failure, now)
             case FailureKind.RATE_DAY:
-                wait_s = failure.retry_after_s or seconds_to_pacific_midnight(unix_s)
-                self._park(now, wait_s, failure.kind, "daily quota used up")
+                missing = failure.retry_after_s is None
+                wait_s = seconds_to_pacific_midnight(unix_s) if missing else failure.retry_after_s
+                self._park(permit, now, wait_s or 0.0, failure, "daily quota used up")
             case FailureKind.SPEND:
-                self._park(now, max(failure.retry_after_s or 0, _SPEND_PARK_S), failure.kind, "spend limit")
-            case FailureKind.PAYMENT | FailureKind.AUTH:
-                self.closed, self.parked_kind = True, failure.kind
-                self._closed_because = failure.message
-                self.gate.probe_lost()
+                wait_s = max(failure.retry_after_s or 0, _SPEND_PARK_S)
+                self._park(permit, now, wait_s, failure, "spend limit")
+            case FailureKind.PAYMENT:
+                self._close(failure)
+            case FailureKind.AUTH:
+                self._on_refusal(permit, failure, now)
             case FailureKind.OVERLOADED:
-                self._on_overloaded(failure, now)
+                self._on_overloaded(permit, failure, now)
             case FailureKind.SERVER | FailureKind.TIMEOUT:
-                self._on_transport_failure(failure, now)
+                self._on_transport_failure(permit, failure, now)
             case _:  # the service answered: the clip is at fault, not the quota
                 self._on_good_sign(permit, now)
 
     def _on_rate_minute(self, permit: Permit, failure: Failure, now: float) -> None:
+        self.put_off += 1
         if self._refused_since is None:
             self._refused_since = now
         unnamed = not failure.code and failure.retry_after_s is None
         if unnamed and now - self._refused_since > _UNNAMED_IS_SPEND_AFTER_S:
-            self._park(now, _SPEND_PARK_S, FailureKind.SPEND, "a 429 that names no quota and does not clear")
+            named = replace(failure, kind=FailureKind.SPEND)
+            self._park(permit, now, _SPEND_PARK_S, named, "a 429 that names no quota and does not clear")
             return
         self.concurrency.on_push_back(permit.launched_at, now)
-        self.gate.shut(now, failure.retry_after_s, "requests or tokens per minute used up")
+        self._shut(permit, failure, now, "requests or tokens per minute used up")
 
-    def _on_transport_failure(self, failure: Failure, now: float) -> None:
-        """Nothing but failures for a while is an outage: then one probe goes at a time, and no clip is failed."""
-        self._broken += 1
-        quiet_s = now - self._good_at
-        if self._broken >= _FAILURES_THAT_SHUT or (self._broken >= _FEW_FAILURES and quiet_s > _QUIET_S):
-            self.gate.shut(now, failure.retry_after_s, f"it fails or cannot be reached ({failure.message})")
+    def _on_transport_failure(self, permit: Permit, failure: Failure, now: float) -> None:
+        """Nothing but failures for a while, of several clips, is an outage: then one probe goes at a time."""
+        trouble = self._trouble
+        if failure.code in NEVER_SENT:
+            trouble.not_sent()
         else:
-            self.gate.probe_lost()
+            trouble.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+        lasting = trouble.failures >= _FEW_FAILURES and trouble.quiet_s(now) > _QUIET_S
+        if trouble.is_the_services and (lasting or trouble.failures >= _FAILURES_THAT_SHUT):
+            self.is_down = True
+            self._shut(permit, failure, now, f"it fails or cannot be reached ({failure.message})")
+        else:
+            self.gate.probe_lost(now, permit.launched_at)
 
-    def _on_overloaded(self, failure: Failure, now: float) -> None:
+    def _on_overloaded(self, permit: Permit, failure: Failure, now: float) -> None:
+        self.put_off += 1
         self.concurrency.on_overload(now)
         self._overloads += 1
-        if self._overloads >= _OVERLOADS_THAT_SHUT:
-            self.gate.shut(now, failure.retry_after_s, "the service is overloaded")
+        self._trouble.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+        if self._overloads >= _OVERLOADS_THAT_SHUT and self._trouble.is_the_services:
+            self._shut(permit, failure, now, "the service is overloaded")
         else:
-            self.gate.probe_lost()
+            self.gate.probe_lost(now, permit.launched_at)
 
-    def _park(self, now: float, wait_s: float, kind: FailureKind, reason: str) -> None:
-        self.gate.shut(now, wait_s, reason)
-        self.parked_kind = kind
+    def _on_refusal(self, permit: Permit, failure: Failure, now: float) -> None:
+        """A key, model or region that is refused gets a second look, by another clip where there is one."""
+        refusals = self._refusals
+        refusals.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+        if refusals.looked_again or refusals.is_a_crowd:
+            self._close(failure)
+        elif refusals.innocent:
+            self.gate.shut(now, 0.0, f"it refused a request ({failure.message})", permit.launched_at)
+        else:
+            self.gate.probe_lost(now, permit.launched_at)
+
+    def answers_soon(self, now: float) -> bool:
+        """Whether it can be asked, or will be within a minute as far as one can tell."""
+        return not (self.closed or self.is_down) and self.gate.shut_until - now <= _SOON_S
+
+    @property
+    def fails_for_everybody(self) -> bool:
+        """Whether what fails now fails for several clips that have no cause to."""
+        return self._trouble.is_the_services
+
+    def _close(self, failure: Failure) -> None:
+        """Not asked again in this life."""
+        self.closed, self.parked_kind = True, failure.kind
+        self._closed_because = failure.message
+
+    def _shut(self, permit: Permit, failure: Failure, now: float, reason: str) -> None:
+        self.gate.shut(now, failure.retry_after_s, reason, permit.launched_at)
+
+    def _park(self, permit: Permit, now: float, wait_s: float, failure: Failure, reason: str) -> None:
+        reason = f"{reason}: {failure.message}" if failure.stands else reason
+        self.gate.shut(now, wait_s, reason, permit.launched_at)
+        self.parked_kind = failure.kind
 
     # ------------------------------------------------------------------------- words
 
@@ -310,10 +366,9 @@ class Route:
     def limited_by(self, now: float) -> str:
         """What holds this route back, in words; empty when nothing does."""
         if self.closed:
-            what = (
-                "out of credit" if self.parked_kind is FailureKind.PAYMENT else "key, region or model refused"
-            )
-            return f"{self.name}: {what} ({self._closed_because})"
+            what = _CLOSED.get(self.parked_kind) if self.parked_kind else None
+            because = self._closed_because
+            return f"{self.name}: {what} ({because})" if what else f"{self.name}: {because}"
         if not self.gate.is_open:
             left_s = max(self.gate.shut_until - now, 0.0)
             until = f"for {_span(left_s)} more" if left_s else "a probe is out"
@@ -323,6 +378,7 @@ class Route:
         return f"{self.name}: {_BINDS.get(self.binds, self.binds)}" if self.binds else ""
 
 
+_CLOSED = {FailureKind.PAYMENT: "out of credit", FailureKind.AUTH: "key, region or model refused"}
 _ASK_AHEAD_S = 1.0
 _ASK_EVERY_S = 0.25
 _OUTAGE_RETRY_S = 1.0

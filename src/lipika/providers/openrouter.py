@@ -283,12 +283,16 @@ def _status(error: Mapping[str, Any], status: int) -> int:
 
 def _wait_s(reply: Reply, error: Mapping[str, Any], metadata: Mapping[str, Any], words: str) -> float | None:
     """What the server asks us to wait, the most exact first; the reset of a limit only where nothing else is said."""
-    return first_wait(
+    asked = first_wait(
         as_number(as_object(error.get("availability")).get("retry_after")),
         as_number(as_object(metadata.get("availability")).get("retry_after")),
         as_number(metadata.get("retry_after_seconds")),
         header_wait_s(reply.retry_after),
         worded_wait_s(words),
+    )
+    if asked is not None:
+        return asked
+    return first_wait(
         reset_wait_s(reply.rate_reset, reply.received_at),
         reset_wait_s(as_object(metadata.get("headers")).get("X-RateLimit-Reset"), reply.received_at),
     )

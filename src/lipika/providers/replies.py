@@ -153,9 +153,11 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def first_wait(*waits: float | None) -> float | None:
-    """The first wait that is given at all."""
-    given = next((wait for wait in waits if wait is not None), None)
-    return None if given is None else min(given, LONGEST_WAIT_S)
+    """The first wait that is given and is more than nothing: a 0 beside it has been rounded down. Else 0, if that is
+    what all say, which is not the same as saying nothing."""
+    given = [wait for wait in waits if wait is not None]
+    longer = next((wait for wait in given if wait > 0), 0.0)
+    return min(longer, LONGEST_WAIT_S) if given else None
 
 
 def lasts_a_day(named: str, wait_s: float | None) -> bool:
