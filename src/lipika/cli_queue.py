@@ -100,6 +100,11 @@ def _filling(app: typer.Typer, run: Run) -> None:
                     f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is",
                     markup=False,
                 )
+        if conflicts and not as_json:
+            open_console().print(
+                "Rename them, or keep two corpora apart, each with its own database: --data-dir or DATABASE_URL.",
+                markup=False,
+            )
         if conflicts:
             raise typer.Exit(1)
 

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,10 @@ import platformdirs
 
 from lipika import supervisor
 from lipika.errors import UsageError
+from lipika.log import get_logger
 from lipika.supervisor import Home, Job, State, try_lock, wait_for
+
+log = get_logger(__name__)
 
 DATABASE = "postgres"
 ROOT_DATA_DIR = Path("/var/lib/lipika/postgres")
@@ -48,9 +52,12 @@ _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 
 def default_data_dir() -> Path:
     """The folder below the user's state directory; for root, one that another user can enter."""
-    folder = platformdirs.user_state_path("lipika") / "postgres"
-    account = _server_account()
+    folder, account = _own_data_dir(), _server_account()
     return ROOT_DATA_DIR if account and _closed_folder(folder, account) else folder
+
+
+def _own_data_dir() -> Path:
+    return platformdirs.user_state_path("lipika") / "postgres"
 
 
 class EmbeddedPostgres:
@@ -70,6 +77,7 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self._home = Home((data_dir or default_data_dir()).absolute())
+        self._named = data_dir is not None
         self._bin = pg_bin or bundled_binaries()
         self._settings = dict(settings or {})
         self._share: int | None = None
@@ -102,12 +110,15 @@ class EmbeddedPostgres:
             self._state = self._join_or_launch()
         except OSError as error:
             self._leave()
+            if _is_full(str(error)):
+                raise UsageError(_full_disk(self._home)) from error
             raise UsageError(
                 f"The data folder {self.data_dir} cannot be used ({error}). Choose another."
             ) from error
         except BaseException:
             self._leave()
             raise
+        self._say_whose()
         return self
 
     def stop(self) -> None:
@@ -142,6 +153,19 @@ class EmbeddedPostgres:
     def _has_users(self) -> bool:
         """Whether others use the server, rather than its supervisor holding the lock to stop it."""
         return _locked(self._home.users, fcntl.LOCK_EX) and not _locked(self._home.users, fcntl.LOCK_SH)
+
+    def _say_whose(self) -> None:
+        """Who believes to have a queue of their own must not share one unawares."""
+        if not self._named and self.data_dir != _own_data_dir():
+            log.warning(
+                "database_of_the_whole_machine",
+                folder=str(self.data_dir),
+                reason=f"user {_ROOT_STAND_IN}, as whom Postgres runs for root, may not enter {_own_data_dir()}",
+                shared_with="everybody who runs lipika as root here",
+                way_out="a database of your own: --data-dir FOLDER or LIPIKA_DATA_DIR, in a folder open to all",
+            )
+        elif (owner := self.data_dir.stat().st_uid) != os.geteuid():
+            log.warning("database_of_another_user", folder=str(self.data_dir), owner=_user_name(owner))
 
     def _prepare_folder(self) -> None:
         """Create the missing folders, and only those: what exists keeps its permissions."""
@@ -274,6 +298,13 @@ def _server_account() -> pwd.struct_passwd | None:
         ) from None
 
 
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def _closed_folder(path: Path, account: pwd.struct_passwd) -> Path | None:
     """The first existing folder on the way to `path` (itself included) that the account may not enter."""
     path = path.resolve()
@@ -299,21 +330,25 @@ def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.stru
     closed = _closed_folder(folder, account)
     if closed is None:
         return folder
-    if folder != bundled_binaries():
+    site, package = bundled_binaries().parents[2], bundled_binaries().parents[1]
+    if package not in folder.parents:
         raise UsageError(f"User {account.pw_name!r}, which runs Postgres for root, may not enter {closed}.")
-    site, package = folder.parents[2], folder.parents[1]
     copy = home / f"binaries-{version}"
     if not copy.exists():
         draft = Path(tempfile.mkdtemp(dir=home))
-        for source in (folder.parent, package.with_name(f"{package.name}.libs")):  # found by relative path
-            if source.is_dir():
-                shutil.copytree(source, draft / source.relative_to(site), ignore=_NOT_NEEDED)
-        for path in (draft, *draft.rglob("*")):
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         try:
-            draft.rename(copy)
-        except OSError:  # another process was faster
-            shutil.rmtree(draft)
+            for source in (
+                folder.parent,
+                package.with_name(f"{package.name}.libs"),
+            ):  # found by relative path
+                if source.is_dir():
+                    shutil.copytree(source, draft / source.relative_to(site), ignore=_NOT_NEEDED)
+            for path in (draft, *draft.rglob("*")):
+                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+            with suppress(OSError):  # another process was faster
+                draft.rename(copy)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     return copy / folder.relative_to(site)
 
 
@@ -322,10 +357,18 @@ def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.stru
 
 def _explain(log: str, home: Home) -> str:
     """What the end of the server's log means to a person."""
-    if "No space left on device" in log or "Disk quota exceeded" in log:
-        return f"The disk that holds {home.folder} is full. Free some space, or choose another data folder."
+    if _is_full(log):
+        return _full_disk(home)
     if "Address already in use" in log or "could not bind" in log:
         return "The embedded Postgres found its port taken by another program just now. Try again."
     if "could not look up effective user ID" in log:
         return f"Postgres wants a name for user {os.geteuid()}, and there is none here. Add one, or set DATABASE_URL."
     return f"The embedded Postgres in {home.folder} did not start. The end of its log:\n{log.strip() or '(empty)'}"
+
+
+def _is_full(log: str) -> bool:
+    return "No space left on device" in log or "Disk quota exceeded" in log
+
+
+def _full_disk(home: Home) -> str:
+    return f"The disk that holds {home.folder} is full. Free some space, or choose another data folder."
