@@ -44,7 +44,7 @@ async def worker(queue: Queue, name: str, until: float, latencies: list[float]) 
         latencies.append((time.perf_counter() - started) * 1000)
         for claim in claims:
             await queue.start(claim)
-        await queue.extend(name, LEASE_S)
+        await queue.extend(claims, LEASE_S)
         for claim in claims:
             await queue.finish(claim, Accounting(), output_bytes=1, output_digest="x")
 

@@ -65,6 +65,7 @@ class SimulatedWorker:
         self._times = times
         self._chance = random.Random(number)
         self.rows = 0
+        self._held: list[ClaimedVideo] = []
 
     async def register(self) -> None:
         await self._workers.register(WorkerInfo(self._name, self._name, "aistudio", None, {}))
@@ -90,7 +91,8 @@ class SimulatedWorker:
         if self._rows_per_s:
             due -= self._chance.uniform(0, rows / self._rows_per_s)  # not all at the same moment
         while time.monotonic() < until:
-            for video in await self._timed("claim", self._queue.claim(self._name, _LEASE_S, 1)):
+            self._held = await self._timed("claim", self._queue.claim(self._name, _LEASE_S, 1))
+            for video in self._held:
                 await self._timed("start", self._queue.start(video))
                 results = make_results(video, CLIPS_A_VIDEO, self._name)
                 for start in range(0, CLIPS_A_VIDEO, max(rows, 1)):
@@ -115,7 +117,7 @@ class SimulatedWorker:
             next_at += seconds
 
     async def _renew(self) -> None:
-        await self._timed("renew", self._queue.extend(self._name, _LEASE_S))
+        await self._timed("renew", self._queue.extend(self._held, _LEASE_S))
 
     async def _beat(self) -> None:
         await self._timed("heartbeat", self._workers.heartbeat(self._name, WorkerStats("aistudio")))

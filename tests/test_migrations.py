@@ -184,7 +184,7 @@ async def _work(url: str) -> None:
             )
             await workers.live(f"w{expected}", active_rpm=1, active_tpm=2, requests_in_flight=3)
             (claim,) = await queue.claim(f"w{expected}", 60, 1)
-            await queue.extend(f"w{expected}", 60)
+            await queue.extend([claim], 60)
             await Results(database).write(claim, [])
             await queue.finish(claim, Accounting(), output_bytes=1, output_digest="x")
             assert (await check(database)).problems() == []

@@ -187,7 +187,7 @@ async def test_who_lost_the_lease_can_write_nothing(database: Database, queue: Q
             await attempt
     with pytest.raises(LeaseLost):
         await queue.fail(lost, "late", "too late", retry=True)
-    assert await queue.extend("w1", 60) == set()
+    assert await queue.extend([lost], 60) == set()
     await queue.finish(mine, ADDS_UP, output_bytes=1, output_digest="x")
 
 
@@ -198,7 +198,7 @@ async def test_extend_keeps_what_is_still_owned(database: Database, queue: Queue
     await expire(database)
     await queue.claim("w2", 60, 1, only=[claims[1].video_id])
 
-    assert await queue.extend("w1", 60) == {claims[2].video_id}
+    assert await queue.extend(claims, 60) == {claims[2].video_id}
     assert await queue.claim("w2", 60, 9) == []
 
 
@@ -306,6 +306,7 @@ async def test_the_plan_of_a_claim_uses_the_narrow_indexes(database_url: str, qu
         "lease_seconds": 60.0,
         "limit": 20,
         "max_bytes": None,
+        "without": [],
         "only": None,
         "alone": True,
     }
@@ -354,7 +355,7 @@ async def test_renewing_leases_and_counters_leaves_the_indexes_alone(database_ur
         claim = await claim_one(queue)
         await queue.start(claim)
         for _ in range(20):
-            await queue.extend("w1", 60)
+            await queue.extend([claim], 60)
             await queue.progress(claim, ADDS_UP)
         async with database.connection() as connection:
             await connection.execute("select pg_stat_force_next_flush()")

@@ -260,7 +260,7 @@ async def test_a_write_under_way_keeps_a_reclaim_out_but_not_the_heartbeat(
     token = {"video_id": "v", "claim_token": claim.claim_token}
     with psycopg.connect(database_url) as slow:  # a write that has not committed yet
         slow.execute(statement, {**token, "rows": to_json([result_row(result(0))]), "flags": "[]"})
-        assert await queue.extend("w1", 0) == {"v"}  # would wait for ever if the lock were stronger
+        assert await queue.extend([claim], 0) == {"v"}  # would wait for ever if the lock were stronger
         assert await queue.claim("w2", 60, 1) == []
     assert len(await queue.claim("w2", 60, 1)) == 1
 

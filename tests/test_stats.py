@@ -81,7 +81,7 @@ async def test_the_queue_is_counted_through_every_verb(database: Database, datab
     await queue.fail(third, "bad_tar", "no tar", retry=False)
     await queue.release(fourth)
     await queue.hold(["v5", "v6"])
-    await queue.extend("w1", 60)
+    await queue.extend([first], 60)
     assert queue_counted(database_url) == table(database_url, QUEUE_TRUTH)
     assert [reason.reason for reason in await Stats(database).queue.reasons()] == ["bad_tar"]
 

@@ -32,6 +32,8 @@ log = get_logger(__name__)
 
 _GIVE_BACK_S = 8.0
 """For the last writes for a video; what is away longer is left to the lease."""
+_LATE_S = 60.0
+"""For answers that are on their way to a video that has been lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,13 @@ class Held:
     ending: bool = False  # its last writes are under way: they notice themselves if the claim is lost
     going_back: bool = False  # the very last: they take some seconds at most
     cancelled: bool = False
+    hurry: bool = False  # everything stops: not even answers on their way are waited for
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it will be sent any more
 
     def cancel(self, grace_s: float = 0.0) -> None:
         """Stop working on it; what has been answered is kept. A video at its end gets `grace_s` to be finished."""
         if self.going_back or self.task is None:
+            self.hurry = True
             return
         if self.ending and grace_s > 0:
             asyncio.get_running_loop().call_later(grace_s, self.cancel)
@@ -124,6 +129,7 @@ class Custody:
         except LeaseLost as error:
             held.lost = True
             log.warning("lease_lost", video=video.video_id, reason=str(error))
+            await self._let_go(held)
         except WorkerStop as error:
             await self._give_back(held)
             self._on_stop(error)
@@ -134,6 +140,7 @@ class Custody:
         except Exception as error:  # one video's trouble is never the worker's
             await self._fail(held, error)
         finally:
+            held.let_go.set()
             self._ports.sink.drop(video)
             self._ports.sink.partials.forget(video)
             self._ports.tools.troubles.forget(video.video_id)
@@ -187,8 +194,10 @@ class Custody:
         partials = self._ports.sink.partials
         saved = await partials.load(video) or ([] if rows else await partials.load_result(video))
         for stored in reversed(saved):  # what was saved last for a clip counts
-            if stored.answer is not None:
-                answers.setdefault(stored.audio_digest, stored)
+            known = answers.get(stored.audio_digest)
+            # A row may be older than what came for its clip when the claim had been lost already.
+            if stored.answer is not None and (known is None or _attempts(known) < _attempts(stored)):
+                answers[stored.audio_digest] = stored
         return _Earlier(answers, frozenset(rows))
 
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
@@ -211,6 +220,7 @@ class Custody:
     async def _give_back(self, held: Held) -> None:
         """Keep what has been answered, then let another worker have the video; the attempt is given back."""
         if held.lost:
+            await self._let_go(held)
             return
         held.ending = held.going_back = True
         video, sink = held.video, self._ports.sink
@@ -221,6 +231,23 @@ class Custody:
             log.warning("release_failed", video=video.video_id)
         if not (saved or written):
             log.warning("answers_kept_here", video=video.video_id, answers=sink.keep_here(video))
+
+    async def _let_go(self, held: Held) -> None:
+        """The claim is no longer ours, and no row may be written. What has been paid for is saved for whoever comes
+        next, answers that are on their way among it: the video is carried until then, so that this worker at least
+        does not claim it before.
+        """
+        held.going_back = True
+        video, ports = held.video, self._ports
+        ports.sink.lose(video)
+        held.let_go.set()
+        await self._in_time(ports.sink.save_video(video))
+        give_up = time.monotonic() + _LATE_S
+        while ports.engine.in_flight_of(video.video_id):
+            if held.hurry or time.monotonic() > give_up:
+                break
+            await asyncio.sleep(0.05)
+        await self._in_time(ports.sink.save_video(video))
 
     async def _release(self, video: ClaimedVideo) -> bool:
         try:
@@ -268,6 +295,10 @@ class Custody:
             )
         except LipikaError as away:
             log.warning("error_not_stored", reason=str(away))
+
+
+def _attempts(stored: StoredAnswer) -> int:
+    return stored.provenance.attempts
 
 
 async def patiently(work: Callable[[], Coroutine[Any, Any, object]], held: Held | None = None) -> None:

@@ -261,6 +261,7 @@ class Engine:
         self._versions: dict[str, list[str]] = {}  # by provider
         self._said = ""
         self._say_again_at = now
+        self._flying: Counter[str] = Counter()  # by video
         self._tasks = asyncio.TaskGroup()
         self._owned: set[asyncio.Task[None]] = set()
         self.totals = Totals()
@@ -293,7 +294,7 @@ class Engine:
         """Bring one clip to its end.
 
         An answer that could end it and is doubted is given to `on_doubt` at once: it is paid for, and the second
-        attempt may wait for a window.
+        attempt may wait for a window. So is one that comes when nobody waits any more, its caller being cancelled.
 
         Raises:
             Draining: the engine stopped launching before this clip had an answer.
@@ -341,6 +342,10 @@ class Engine:
         now = self._clock()
         reasons = [reason for route in self.routes if (reason := route.limited_by(now))]
         return "; ".join(reasons) if len(reasons) == len(self.routes) else ""
+
+    def in_flight_of(self, video_id: str) -> int:
+        """Requests of one video on the wire, whether anybody waits for them or not."""
+        return self._flying[video_id]
 
     # ------------------------------------------------------------------------- launching
 
@@ -493,7 +498,7 @@ class Engine:
         self.totals.providers[route.name] += 1
         ticket.attempts += 1
         permit = route.launch(ticket.request, now, first_asked_at=ticket.first_asked_at)
-        self._own(self._attempt(ticket, route, permit, batch))
+        self._own(self._flight(ticket, route, permit, batch))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
@@ -561,6 +566,17 @@ class Engine:
                 log.warning("spending_not_settled", provider=route.name, reason=str(error))
 
     # ------------------------------------------------------------------------- one attempt
+
+    async def _flight(self, ticket: _Ticket, route: Route, permit: Permit, batch: Batch) -> None:
+        """One attempt, counted by its video until all that comes of it has been handed on."""
+        video_id = ticket.request.video_id
+        self._flying[video_id] += 1
+        try:
+            await self._attempt(ticket, route, permit, batch)
+        finally:
+            self._flying[video_id] -= 1
+            if not self._flying[video_id]:
+                del self._flying[video_id]
 
     async def _attempt(self, ticket: _Ticket, route: Route, permit: Permit, batch: Batch) -> None:
         """Ask once, and see to what comes of it. Nothing that a caller does, or a defect in a provider or in reading

@@ -11,6 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ class Worker:
         self._ports = ports
         self._lease = lease
         self._options = options or WorkerOptions()
-        self._custody = Custody(info.worker_id, ports, self._reachable, self._stop_because)
+        self._custody = Custody(info.worker_id, ports, self._answers, self._stop_because)
         self._held: dict[str, Held] = {}
         self._draining = False
         self._stop: Exception | None = None
@@ -139,12 +140,19 @@ class Worker:
 
     def _reachable(self) -> bool:
         """Whether the last that was heard of Postgres was good, and not too long ago."""
-        return self._lease.holds and not self._database_is_away
+        return self._lease.holds and self._answers()
+
+    def _answers(self) -> bool:
+        """Whether the last that was heard of Postgres was good. Then videos are given back, each by its token, even
+        by a worker that slept through its lease: what nobody else has taken need not wait, nor lose its attempt.
+        """
+        return not self._database_is_away
 
     def forget(self, video: ClaimedVideo) -> None:
         """Another worker owns this video: stop working on it and write nothing more."""
         held = self._held.get(video.video_id)
-        if held is not None and not held.ending:
+        mine = held is not None and held.video.claim_token == video.claim_token
+        if held is not None and mine and not held.ending and not held.lost:
             held.lost = True
             held.cancel()
 
@@ -202,6 +210,7 @@ class Worker:
                 max_bytes=shutil.disk_usage(self._ports.tools.spool_dir).free // 2,
                 only=only,
                 alone=not self._held,
+                without=self._held,
             )
         except Unavailable as error:
             self._database_is_away = True
@@ -291,20 +300,22 @@ class Worker:
 
     async def _renew(self) -> None:
         """Renew all leases and let go of videos that are no longer ours, before anything more is sent."""
-        mine, asked_at = dict(self._held), self._lease.now()
-        owned = await self._extend()
-        lost = [held for video_id, held in mine.items() if video_id not in owned]
+        mine, asked_at = [held for held in self._held.values() if not held.lost], self._lease.now()
+        owned = await self._extend([held.video for held in mine])
+        lost = [held for held in mine if held.video.video_id not in owned]
         for held in lost:
             self.forget(held.video)
-        tasks = [held.task for held in lost if held.task is not None and held.lost]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_RETRY_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_S):
+                for held in lost:
+                    if held.lost:
+                        await held.let_go.wait()
         self._lease.renewed(asked_at)
 
-    async def _extend(self) -> set[str]:
+    async def _extend(self, claims: Sequence[ClaimedVideo]) -> set[str]:
         try:
             async with asyncio.timeout(self._lease.lease_s / 3):
-                owned = await self._ports.queue.extend(self._info.worker_id, self._lease.lease_s)
+                owned = await self._ports.queue.extend(claims, self._lease.lease_s)
         except (Unavailable, TimeoutError):
             raise DatabaseUnavailable("Postgres does not answer: the lease was not renewed") from None
         self._database_is_away = False
@@ -410,7 +421,7 @@ class Worker:
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=_GOODBYE_S)
-        if not self._reachable():
+        if not self._answers():
             log.warning("goodbye_failed", reason="Postgres is away")
             return
         try:

@@ -60,7 +60,8 @@ create or replace function lipika_claim(
   p_limit integer,
   p_max_bytes bigint,
   p_only text[],
-  p_alone boolean
+  p_alone boolean,
+  p_without text[] default '{}'
 ) returns table (
   video_id text, claim_token text, source_key text, output_key text, language text, attempt integer, source_bytes bigint,
   alone boolean
@@ -77,6 +78,7 @@ begin
     where status in ('claimed', 'processing') and lease_expires_at < now() and not held
       and (p_only is null or video_id = any(p_only))
       and (p_alone or attempts = 0 or attempts <> max_attempts - 1)
+      and video_id <> all (p_without)
     limit p_limit
     for update skip locked
   ), waiting as materialized (
@@ -84,6 +86,7 @@ begin
     where status = 'pending' and not held
       and (p_only is null or video_id = any(p_only))
       and (p_alone or attempts = 0 or attempts <> max_attempts - 1)
+      and video_id <> all (p_without)
     order by priority desc, arrival
     limit p_limit
     for update skip locked
@@ -124,20 +127,8 @@ begin
 end
 $$;
 
--- All leases of a worker at once; what does not come back has been lost to another.
-create or replace function lipika_extend(p_worker_id text, p_lease_seconds double precision) returns setof text
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan as $$
-#variable_conflict use_column
-begin
-  return query
-  update video_queue
-  set lease_expires_at = now() + make_interval(secs => p_lease_seconds)
-  where claimed_by = p_worker_id and status in ('claimed', 'processing')
-  returning video_id;
-end
-$$;
-
--- The same by the claims' tokens, which only their owner knows.
+-- The leases of these claims at once, by their tokens, which only their owner knows; what does not come back has been
+-- lost to another.
 create or replace function lipika_renew(p_claim_tokens uuid[], p_lease_seconds double precision) returns setof text
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan as $$
 #variable_conflict use_column

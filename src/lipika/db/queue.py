@@ -130,6 +130,7 @@ class Queue:
         max_bytes: int | None = None,
         only: Sequence[str] | None = None,
         alone: bool = True,
+        without: Iterable[str] = (),
     ) -> list[ClaimedVideo]:
         """Take up to `limit` videos, charging each an attempt.
 
@@ -140,6 +141,7 @@ class Queue:
             max_bytes: input bytes at most, unless the first video alone has more. Unknown sizes count as 0.
             only: take none but these.
             alone: the worker holds nothing else, so it may take a video whose last attempt this is.
+            without: take none of these: those it carries still, whatever has become of their leases.
         """
         params = {
             "worker_id": worker_id,
@@ -148,12 +150,16 @@ class Queue:
             "max_bytes": max_bytes,
             "only": _listed(only),
             "alone": alone,
+            "without": list(without),
         }
         return await self._database.rows(_QUERIES["claim"], params, ClaimedVideo)
 
-    async def extend(self, worker_id: str, lease_seconds: float) -> set[str]:
-        """Renew all leases of a worker; returns the videos it still owns."""
-        params = {"worker_id": worker_id, "lease_seconds": lease_seconds}
+    async def extend(self, claims: Sequence[ClaimedVideo], lease_seconds: float) -> set[str]:
+        """Renew the leases of these claims; returns the videos that are still their worker's."""
+        params = {
+            "claim_tokens": [claim.claim_token for claim in claims],
+            "lease_seconds": lease_seconds,
+        }
         return {row.video_id for row in await self._database.rows(_QUERIES["extend"], params, _VideoId)}
 
     async def start(self, claim: ClaimedVideo) -> None:

@@ -36,11 +36,13 @@ where a.video_id is null and (q.source_key, q.output_key) is distinct from (g.so
 select video_id, claim_token, source_key, output_key, language, attempt, source_bytes, alone
 from lipika_claim(
   %(worker_id)s::text, %(lease_seconds)s::float8, %(limit)s::int, %(max_bytes)s::bigint, %(only)s::text[],
-  %(alone)s::boolean
+  %(alone)s::boolean, %(without)s::text[]
 )
 
 -- name: extend
-select video_id from lipika_extend(%(worker_id)s::text, %(lease_seconds)s::float8) as ours (video_id)
+-- The leases of the claims that a worker carries, by their tokens and all at once; what does not come back has been
+-- lost. Not by the worker's name: it may have claimed a video that it does not know of, when a reply was lost.
+select video_id from lipika_renew(%(claim_tokens)s::uuid[], %(lease_seconds)s::float8) as ours (video_id)
 
 -- name: start
 -- Each of these gives the video's id, or no row where the token is no longer the claim's.
