@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lipika.app import engine_options, probing
+from lipika.app import engine_options, probing, store_settings
 from lipika.config import Settings, load_settings, require_key
 from lipika.errors import SettingsError
 from lipika.limits import Backoff, Probing
@@ -97,6 +97,38 @@ def test_dotenv_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch
 def test_temperature_default_leaves_it_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPERATURE", "default")
     assert load_settings().temperature is None
+
+
+def test_the_stores_keys_are_one_set_or_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "an-id",
+        "AWS_SECRET_ACCESS_KEY": "a-secret",
+        "AWS_SESSION_TOKEN": "a-token",
+        "AWS_DEFAULT_REGION": "ap-south-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    amazon = store_settings(load_settings())
+    assert (amazon.access_key_id, amazon.secret_access_key, amazon.session_token) == (
+        "an-id",
+        "a-secret",
+        "a-token",
+    )
+    assert (amazon.endpoint, amazon.region, amazon.variables) == (
+        "https://s3.ap-south-1.amazonaws.com",
+        "ap-south-1",
+        "AWS",
+    )
+    assert {"a-token", "a-secret"} <= set(load_settings().secrets())
+    assert store_settings(load_settings(aws_region="cn-north-1")).endpoint.endswith(".amazonaws.com.cn")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://minio.example")
+    assert store_settings(load_settings()).endpoint == "https://minio.example"
+    assert (
+        store_settings(load_settings(s3_endpoint_url="https://other.example")).endpoint
+        == "https://other.example"
+    )
+    own = store_settings(load_settings(r2_access_key_id="own", r2_account_id="abc"))
+    assert (own.access_key_id, own.secret_access_key, own.session_token) == ("own", "", "")
+    assert (own.endpoint, own.region) == ("https://abc.r2.cloudflarestorage.com", "auto")
 
 
 def test_the_template_documents_every_setting_and_no_other() -> None:

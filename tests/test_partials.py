@@ -8,7 +8,7 @@ import shutil
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import pytest
 from structlog.testing import capture_logs
@@ -29,9 +29,9 @@ async def stage(tmp_path: Path, database_url: str) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def finish(stage: Stage) -> Running:
+async def finish(stage: Stage, **changes: Any) -> Running:
     """Let another worker do the rest: everything is in the archive and in the table, once."""
-    worker = await stage.work()
+    worker = await stage.work(**changes)
     (video,) = rows(stage.database_url, "select * from video_queue")
     assert (video.status, video.clip_count) == ("done", 12)
     (tar,) = stage.out.glob("*.tar")
@@ -160,7 +160,7 @@ async def test_answers_to_another_prompt_are_asked_again_and_that_is_said(
     kept = len(rows(stage.database_url, "select * from transcription_results"))
     monkeypatch.setattr(prompt, "PROMPT_VERSION", "another")
     with capture_logs() as logs:
-        await finish(stage)
+        await finish(stage, pay_again=True)
     assert await stage.repaid() == kept
     (said,) = [log for log in logs if log["event"] == "earlier_answers_outdated"]
     assert (said["reused"], said["because"]) == (0, {"other prompt version": kept})
@@ -174,7 +174,7 @@ async def test_clips_that_another_trimmer_cut_leave_table_and_sums(stage: Stage)
     )
     shutil.rmtree(stage.out / "partials")
     with capture_logs() as logs:
-        await finish(stage)
+        await finish(stage, pay_again=True)
     (said,) = [log for log in logs if log["event"] == "earlier_answers_outdated"]
     assert "other trimmer version" in said["because"]
     (sums,) = rows(

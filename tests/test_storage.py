@@ -15,15 +15,20 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from moto.server import ThreadedMotoServer
 
 from lipika.errors import ObjectMissing, SettingsError, StorageError, StorageUnavailable, UsageError
 from lipika.storage import ObjectInfo, Store, StoreSettings, split_url
+from lipika.storage.buckets import signed_headers
 from lipika.storage.transfers import ObjectReader, part_size
 from lipika.tars import END_OF_ARCHIVE, member_header, padding, read_members
 
@@ -527,7 +532,7 @@ async def test_parts_are_equal_and_two_at_a_time(line: Line, bucket: str) -> Non
 @pytest.fixture
 def guarded(s3_url: str, bucket: str) -> Iterator[dict[str, tuple[str, str]]]:
     """The S3 server checking signatures and permissions; keys of a user who may and of one who may not."""
-    import boto3  # type: ignore[import-untyped]  # comes with moto
+    import boto3  # comes with moto
 
     iam = boto3.client(
         "iam", endpoint_url=s3_url, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
@@ -617,6 +622,118 @@ async def test_the_environment_of_other_tools_does_not_leak_in(
     assert line.requests[0][1] == f"/{bucket}/x"
 
 
+# ----------------------------------------------------------------------------- why a store refuses
+
+REFUSALS = {
+    "RequestTimeTooSkewed": (403, r"this machine's clock says 20\d\d-"),
+    "ExpiredToken": (400, "fetch new temporary credentials.*R2_SESSION_TOKEN"),
+    "InvalidToken": (400, "R2_SESSION_TOKEN does not belong"),
+    "AccessDenied": (403, "must be allowed to (read|write|list) objects"),
+    "InvalidObjectState": (403, "archived.*restore it"),
+    "InvalidAccessKeyId": (403, "check R2_ACCESS_KEY_ID"),
+    "SignatureDoesNotMatch": (403, "check R2_SECRET_ACCESS_KEY"),
+    "Unauthorized": (401, "check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY"),
+    "PermanentRedirect": (301, "bucket's region"),
+}
+
+
+class Refuser:
+    """A store that refuses everything with the code that the key names."""
+
+    def __init__(self) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _refuse(self) -> None:
+                code = next((code for code in REFUSALS if code in self.path), "")
+                body = (
+                    f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+                    if code
+                    else b"<html>no"
+                )
+                self.send_response(REFUSALS[code][0] if code else 403)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_GET = do_HEAD = do_PUT = _refuse  # noqa: N815 - the names http.server wants
+
+            def log_message(self, *_args: object) -> None:
+                """Silence."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def refuser() -> Iterator[Refuser]:
+    refuser = Refuser()
+    yield refuser
+    refuser.server.shutdown()
+    refuser.server.server_close()
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_refusals_are_told_apart_whatever_is_asked(refuser: Refuser, code: str) -> None:
+    """A HEAD request gets no reason with its refusal, so the same is asked once more."""
+    store = Store.open(f"s3://bucket/{code}", settings(refuser.url))
+    works: list[Callable[[], Any]] = [
+        lambda: store.head("x"),
+        lambda: store.get_bytes("x"),
+        lambda: asyncio.to_thread(store.open_read, "x"),
+        lambda: store.put_bytes("x", b"1"),
+        lambda: keys(store),
+    ]
+    for work in works:
+        with pytest.raises(StorageError, match=REFUSALS[code][1]):
+            await work()
+
+
+async def test_a_refusal_without_a_reason_may_be_a_firewalls(refuser: Refuser) -> None:
+    with pytest.raises(StorageError, match="firewall"):
+        await Store.open("s3://bucket", settings(refuser.url)).head("x")
+
+
+async def test_messages_name_the_settings_in_use(refuser: Refuser) -> None:
+    store = Store.open("s3://bucket/SignatureDoesNotMatch", settings(refuser.url, variables="AWS"))
+    with pytest.raises(StorageError, match="check AWS_SECRET_ACCESS_KEY"):
+        await store.get_bytes("x")
+
+
+async def test_temporary_credentials_travel_with_every_request(s3_url: str, bucket: str) -> None:
+    seen: list[str | None] = []
+    line = Line(s3_url)
+    handle = line.handle
+
+    def note(client: BaseHTTPRequestHandler) -> None:
+        seen.append(client.headers.get("x-amz-security-token"))
+        handle(client)
+
+    line.handle = note  # type: ignore[method-assign]
+    try:
+        store = Store.open(f"s3://{bucket}", settings(line.url, session_token="a-token"))
+        await store.put_bytes("x", b"1")
+        await store.get_bytes("x")
+        assert await keys(store) == ["x"]
+    finally:
+        line.close()
+    assert seen == ["a-token"] * 3
+
+
+@pytest.mark.parametrize("path", ["/bucket", "/a%20b/bucket"])
+@pytest.mark.parametrize("token", ["", "a-token"])
+def test_our_signature_is_botocores(path: str, token: str) -> None:
+    query = "encoding-type=url&list-type=2&prefix=a%20b%2F%E0%A4%B9%2B%3D"
+    request = AWSRequest("GET", f"http://host:9000{path}?{query}")
+    S3SigV4Auth(Credentials("key-id", SECRET, token or None), "s3", "eu-west-1").add_auth(request)
+    moment = datetime.strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    asking = settings("http://host:9000", session_token=token, region="eu-west-1")
+    ours = signed_headers(asking, "host:9000", path, query, moment)
+    assert ours["Authorization"] == request.headers["Authorization"]
+
+
 # ----------------------------------------------------------------------------- the end of a process
 
 ENDS_AT_ONCE = """
@@ -701,9 +818,12 @@ async def test_files_people_put_there_are_found(tmp_path: Path) -> None:
 
 
 async def test_a_file_name_that_is_not_utf8_is_said_plainly(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff.tar")).write_bytes(b"x")
-    with pytest.raises(StorageError, match="non-unicode"):
-        await keys(Store.open(str(tmp_path), settings("")))
+    for name in (b"\xff.tar", b"a.tar"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x")
+    odd: list[str] = []
+    found = [entry.key async for entry in Store.open(str(tmp_path), settings("")).list(odd=odd.append)]
+    assert found == ["a.tar"]
+    assert odd == [f"{tmp_path}/\\xff.tar: its name is not UTF-8"]
 
 
 async def test_trouble_with_a_folder_names_it(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,7 +22,10 @@ from lipika.transcript import (
     SCHEMA_VERSION,
     STYLES,
     parse_answer,
+    read_answer,
     response_schema,
+    tidied,
+    tidied_answer,
 )
 
 GOOD: dict[str, object] = {
@@ -273,3 +278,65 @@ def test_text_comes_through_unchanged(words: str) -> None:
         assert parsed.transcription in (words, NO_SPEECH)
     else:
         assert isinstance(parsed, Failure)
+
+
+# ----------------------------------------------------------------------------- as it is stored
+
+
+def read(words: str) -> str:
+    found = read_answer(written(transcription=words, tagged=words))
+    assert isinstance(found, Answer)
+    assert found.tagged == found.transcription
+    return found.transcription
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ("\u09ad\u09be\u09b2\u09c7\u09be", "\u09ad\u09be\u09b2\u09cb"),  # two halves of a Bengali vowel sign
+        ("\u0bc6\u0bbe \u0b95\u0bc6\u0bbe", "\u0bca \u0b95\u0bca"),  # ... of a Tamil one
+        ("\u095b\u0930\u093e", "\u091c\u093c\u0930\u093e"),  # a letter with its nukta in one
+        ("caf\u0065\u0301", "caf\u00e9"),
+        ("\ufeffहाँ", "हाँ"),
+        ("हाँ\u00a0जी\u202fहाँ\u3000जी", "हाँ जी हाँ जी"),
+        ("के\u00adमन\u2060 \u200eہاں\u200f \u202aہاں\u202c", "केमन ہاں ہاں"),
+        ("एक\u2028दो", "एक\nदो"),
+    ],
+)
+def test_what_is_stored_is_in_one_form_without_what_nobody_hears(said: str, stored: str) -> None:
+    assert read(said) == stored
+
+
+@pytest.mark.parametrize("words", ["ক্\u200dষ র\u200d্যাব", "می\u200cروم", "हाँ\u200bजी", "അവൻ\u200d"])
+def test_joiners_and_what_may_be_a_space_stay(words: str) -> None:
+    assert read(words) == words
+
+
+def test_nothing_but_what_nobody_hears_is_empty() -> None:
+    found = read_answer(written(transcription="\u00ad\ufeff\u00a0"))
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.EMPTY
+    spelt = read_answer(written(transcription="NO\u00a0SPEECH"))
+    assert isinstance(spelt, Answer)
+    assert spelt.no_speech
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_tidying_is_idempotent_and_gives_nfc(text: str) -> None:
+    stored = tidied(text)
+    assert unicodedata.is_normalized("NFC", stored)
+    assert tidied(stored) == stored
+    for joiner in "\u200c\u200d":
+        assert stored.count(joiner) == text.count(joiner)
+
+
+def test_heaps_of_marks_are_no_trouble() -> None:
+    heap = "\u0301\u0323" * 50_000
+    assert len(tidied(heap)) == len(heap)
+    assert tidied("e\u0301 " * 5_000) == "\u00e9 " * 5_000
+
+
+def test_an_answer_that_needs_no_tidying_stays_the_same_object() -> None:
+    plain = Answer(**GOOD)  # type: ignore[arg-type]
+    assert tidied_answer(plain) is plain
+    assert tidied_answer(replace(plain, speaker_accent="\ufeffDelhi")) == plain

@@ -113,7 +113,8 @@ begin
     select oid::regprocedure from pg_proc
     where pronamespace = 'public'::regnamespace and proname = any(array[
       'lipika_claim', 'lipika_renew', 'lipika_start', 'lipika_progress', 'lipika_finish', 'lipika_fail',
-      'lipika_release', 'lipika_write_results', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
+      'lipika_release', 'lipika_put_aside', 'lipika_found_language',
+      'lipika_write_results', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
       'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve'
     ])
   loop

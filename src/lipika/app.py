@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import platformdirs
+from pydantic import SecretStr
 
 from lipika import __version__, polish, prompt, transcript, validation
 from lipika.alignment.listener import ListenerOptions
@@ -38,18 +39,19 @@ from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
 from lipika.partials import Partials
-from lipika.pipeline import AskedAs, Place, Progress, Tools
+from lipika.pipeline import Place, Progress, Tools
 from lipika.polishers import Polishers, polished
 from lipika.providers.aistudio import AIStudioProvider
 from lipika.providers.base import BaseProvider, ModelOptions, text_tokens
 from lipika.providers.openrouter import OpenRouterProvider
 from lipika.retries import RetryPolicy
+from lipika.reuse import AskedAs
 from lipika.routes import Need, Reserve, Slots
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
 from lipika.sink import ResultSink
 from lipika.sources import is_url, object_url
-from lipika.storage import Store, StoreSettings, split_url
+from lipika.storage import Store, StoreSettings, amazon_endpoint, split_url
 from lipika.troubles import Troubles
 from lipika.validation.bands import DEFAULT_BANDS
 from lipika.worker import Ports, Worker, WorkerOptions
@@ -116,14 +118,33 @@ async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIter
 def store_settings(settings: Settings) -> StoreSettings:
     """How object stores are reached."""
     hide(*settings.secrets())
-    secret = settings.r2_secret_access_key
+    if settings.has_aws_keys:
+        region = settings.aws_region or settings.aws_default_region
+        endpoint = settings.s3_endpoint_url
+        if not endpoint and not settings.r2_account_id:
+            endpoint = settings.aws_endpoint_url_s3 or settings.aws_endpoint_url or amazon_endpoint(region)
+        return StoreSettings(
+            access_key_id=settings.aws_access_key_id,
+            secret_access_key=_shown(settings.aws_secret_access_key),
+            session_token=_shown(settings.aws_session_token),
+            variables="AWS",
+            endpoint_url=endpoint,
+            r2_account_id=settings.r2_account_id,
+            region=region or "auto",
+            bucket=settings.r2_bucket,
+        )
     return StoreSettings(
         access_key_id=settings.r2_access_key_id,
-        secret_access_key=secret.get_secret_value() if secret else "",
+        secret_access_key=_shown(settings.r2_secret_access_key),
+        session_token=_shown(settings.r2_session_token),
         endpoint_url=settings.s3_endpoint_url,
         r2_account_id=settings.r2_account_id,
         bucket=settings.r2_bucket,
     )
+
+
+def _shown(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
 
 
 class Stores:
@@ -270,6 +291,11 @@ def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
     return reserve
 
 
+def asked_as(settings: Settings, simulated: bool | None) -> AskedAs:
+    """What an earlier answer must share to be used again; `simulated` is the model's own word."""
+    return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
+
+
 def model_options(settings: Settings) -> ModelOptions:
     """How the model is asked."""
     return ModelOptions(
@@ -375,15 +401,11 @@ async def open_worker(
             threads=executor,
             polishers=polishers,
             spool_dir=spool_dir,
-            asked_as=AskedAs(
-                settings.model_id,
-                settings.temperature,
-                settings.thinking_level,
-                said.get(settings.provider),
-            ),
+            asked_as=asked_as(settings, said.get(settings.provider)),
             bands=bands,
             progress=Progress(),
             aligner=aligner,
+            pay_again=settings.pay_again,
         )
         worker = Worker(
             info,

@@ -89,7 +89,11 @@ def run(
     provider: Annotated[Provider | None, typer.Option(help="Who is asked [PROVIDER].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take no more videos than this.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Also redo videos that are done; their stored answers are reused.")
+        bool,
+        typer.Option(
+            "--again",
+            help="Also redo videos that are done. Fitting answers are reused; others are PAID again.",
+        ),
     ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,

@@ -115,15 +115,20 @@ def _looking(app: typer.Typer, run: Run) -> None:
         """How many videos are pending, at work, done and failed; why the last ones failed."""
 
         async def look(queue: Queue) -> Any:
-            return await queue.counts(), await queue.list_videos(VideoStatus.FAILED, limit=20)
+            counts = await queue.counts()
+            aside = await queue.list_put_aside(limit=20) if counts.held else []
+            return counts, await queue.list_videos(VideoStatus.FAILED, limit=20), aside
 
-        counts, failed = run(lambda: _on_queue(data_dir, look))
+        counts, failed, aside = run(lambda: _on_queue(data_dir, look))
         if as_json:
-            reasons = [
-                {"video_id": row.video_id, "code": row.error_code, "message": row.error_message}
-                for row in failed
-            ]
-            print_json({**asdict(counts), "total": counts.total, "failed_videos": reasons})
+            reasons = {
+                name: [
+                    {"video_id": row.video_id, "code": row.error_code, "message": row.error_message}
+                    for row in listed
+                ]
+                for name, listed in (("failed_videos", failed), ("held_videos", aside))
+            }
+            print_json({**asdict(counts), "total": counts.total, **reasons})
             return
         names = ("pending", "held", "claimed", "processing", "done", "failed", "total")
         table = Table(box=None)
@@ -132,6 +137,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
         table.add_row(*(f"{getattr(counts, name):,}" for name in names))
         open_console().print(table)
         _print_failures(failed)
+        _print_held(aside)
 
     @app.command("list")
     def list_videos(
@@ -351,3 +357,9 @@ def _print_videos(page: Sequence[QueuedVideo]) -> None:
             row.claimed_by or "",
         )
     open_console().print(table)
+    _print_held([row for row in page if row.held and row.status == VideoStatus.PENDING and row.error_message])
+
+
+def _print_held(page: Sequence[QueuedVideo]) -> None:
+    for row in page:
+        open_console().print(f"held  {row.error_message}", markup=False, soft_wrap=True)

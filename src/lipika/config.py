@@ -60,8 +60,18 @@ class Settings(BaseSettings):
     r2_account_id: str = Field("", description="Cloudflare account; gives the R2 endpoint.")
     r2_access_key_id: str = Field("", description="R2 or S3 access key id.")
     r2_secret_access_key: SecretStr | None = Field(None, description="R2 or S3 secret access key.")
+    r2_session_token: SecretStr | None = Field(
+        None, description="Their session token, if they are temporary."
+    )
     r2_bucket: str = Field("", description="Bucket of s3:// URLs that name none (s3:///prefix).")
     s3_endpoint_url: str = Field("", description="Endpoint of another S3-compatible store; wins over R2.")
+    aws_access_key_id: str = Field("", description="As R2_ACCESS_KEY_ID, where no R2_ key is set.")
+    aws_secret_access_key: SecretStr | None = Field(None, description="Its secret.")
+    aws_session_token: SecretStr | None = Field(None, description="Its session token, if it is temporary.")
+    aws_region: str = Field("", description="Region of the bucket; gives the endpoint of Amazon S3.")
+    aws_default_region: str = Field("", description="The same, where AWS_REGION is not set.")
+    aws_endpoint_url_s3: str = Field("", description="As S3_ENDPOINT_URL, for keys of AWS_ names.")
+    aws_endpoint_url: str = Field("", description="The same, where AWS_ENDPOINT_URL_S3 is not set.")
 
     # ---- providers
     provider: ProviderName = Field("aistudio", description="Primary provider.")
@@ -142,6 +152,10 @@ class Settings(BaseSettings):
     )
 
     # ---- the fleet
+    pay_again: bool = Field(
+        False,
+        description="Ask again what was paid for under other settings; else a worker holds such videos.",
+    )
     worker_instance_id: str = Field(
         "", description="Name of this machine; empty: container label or hostname."
     )
@@ -161,6 +175,12 @@ class Settings(BaseSettings):
     dashboard_token: SecretStr | None = Field(
         None, description="What a person shows to see the board; needed where others can reach it."
     )
+
+    @property
+    def has_aws_keys(self) -> bool:
+        """Whether the store's keys are those of AWS_ names; either set is used as a whole."""
+        given = self.r2_access_key_id or self.r2_secret_access_key
+        return not given and bool(self.aws_access_key_id or self.aws_secret_access_key)
 
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""

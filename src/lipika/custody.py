@@ -22,6 +22,7 @@ from lipika.errors import (
     Unavailable,
     VideoError,
     WorkerStop,
+    WouldPayAgain,
 )
 from lipika.log import get_logger, redact
 from lipika.models import Accounting, ClaimedVideo
@@ -133,6 +134,8 @@ class Custody:
         except WorkerStop as error:
             await self._give_back(held)
             self._on_stop(error)
+        except WouldPayAgain as error:
+            await self._put_aside(held, error)
         except Unavailable as error:
             # Nothing is wrong with the video: it goes back with its attempt.
             log.warning("video_waits", video=video.video_id, reason=str(error))
@@ -248,6 +251,17 @@ class Custody:
                 break
             await asyncio.sleep(0.05)
         await self._in_time(ports.sink.save_video(video))
+
+    async def _put_aside(self, held: Held, reason: WouldPayAgain) -> None:
+        """Hold a video, with the reason, until a person decides; the attempt is given back."""
+        held.ending = True
+        video, said = held.video, redact(str(reason))
+        log.warning("video_held", video=video.video_id, reason=said)
+        self.tally.errors = [*self.tally.errors[-99:], (video.video_id, said)]
+        try:
+            await patiently(lambda: self._ports.queue.put_aside(video, "would_pay_again", said), held)
+        except LipikaError as lost:
+            log.warning("hold_not_stored", video=video.video_id, reason=str(lost))
 
     async def _release(self, video: ClaimedVideo) -> bool:
         try:

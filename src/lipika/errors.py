@@ -7,6 +7,7 @@
     |-- VideoError              give this video up, record why, go on
     |   |-- ArchiveError        ... its tar is damaged or hostile
     |   `-- AccountingError     ... the sums do not add up: never mark it done
+    |-- WouldPayAgain           hold this video until a person agrees
     |-- LeaseLost               drop this video silently: somebody else owns it
     |-- Draining                the worker is stopping: hand the video back as it is
     |-- Unavailable             wait and try again
@@ -65,6 +66,10 @@ class AccountingError(VideoError):
 
     def __init__(self, message: str) -> None:
         super().__init__("accounting", message)
+
+
+class WouldPayAgain(LipikaError):
+    """Answers to this video's clips were paid for, and none of them fits how clips are asked now."""
 
 
 class LeaseLost(LipikaError):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from lipika import packaging, polish, prompt, tars, transcript, validation
+from lipika import packaging, polish, prompt, reuse, tars, transcript, validation
 from lipika.alignment.listener import Task
 from lipika.alignment.stage import AlignmentStage
 from lipika.bounded import ByteBudget
@@ -26,6 +26,7 @@ from lipika.errors import (
     LipikaError,
     Unavailable,
     WorkerStop,
+    WouldPayAgain,
 )
 from lipika.languages import find_language
 from lipika.log import get_logger, redact
@@ -47,11 +48,11 @@ from lipika.models import (
     Provenance,
     SegmentName,
     Usage,
-    is_made_up,
 )
 from lipika.polish import PolishedSegment
 from lipika.polishers import DEFECT, Polishers
 from lipika.providers.base import TranscriptionRequest
+from lipika.reuse import AskedAs, Was
 from lipika.spool import ComposedTar, Spool
 from lipika.storage import ObjectInfo, Store
 from lipika.troubles import Troubles
@@ -92,18 +93,6 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedAs:
-    """How clips are asked: part of every result, and what an earlier answer must share to be used again."""
-
-    model_id: str
-    temperature: float | None
-    thinking_level: str
-    simulated: bool | None = (
-        None  # whether answers are made up: only like is used for like; None: nobody knows
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Tools:
     """What a pipeline works with; shared by all videos of a worker."""
 
@@ -120,6 +109,7 @@ class Tools:
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
+    pay_again: bool = False  # for answers that do not fit how clips are asked now
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +149,14 @@ async def transcribe_video(
         ArchiveError: the archive is damaged; results up to there have been kept.
         AccountingError: segments and clips do not add up; nothing has been stored.
         Draining: the worker is stopping; results so far have been kept.
+        WouldPayAgain: earlier answers do not fit how clips are asked now; nothing has been asked.
         WorkerStop: the provider refuses everything.
         Unavailable: the store is away, or the disk for work in progress is full.
     """
     with Spool(tools.spool_dir) as spool, _counted(spool, tools.progress):
         job = _Job(video, tools, spool, earlier, accounting)
         await job.find_language(source)
+        job.keep_what_is_paid()
         async with asyncio.TaskGroup() as asking:
             await job.read_and_ask(source, asking)
         job.say_what_is_outdated()
@@ -206,6 +198,22 @@ class _Job:
         if hint is None:
             hint = find_language(await self._in_thread(lambda: _told_language(source)))
         self.language = hint.code if hint else None
+
+    def keep_what_is_paid(self) -> None:
+        """No answer that was paid for is bought a second time unless a person has said so."""
+        if self.tools.pay_again:
+            return
+        paid = (
+            (_was(former), 1, former.cost_usd)
+            for former in self.earlier.values()
+            if former.answer is not None
+        )
+        lost = reuse.lost(paid, self.tools.asked_as, self.language)
+        if lost.clips:
+            raise WouldPayAgain(
+                f"{self.video.video_id}: this would pay again for {lost}. Ask as before, or agree: run --again;"
+                f" for workers PAY_AGAIN=1, then lipika queue release {self.video.video_id}"
+            )
 
     async def read_and_ask(self, source: Place, asking: asyncio.TaskGroup) -> None:
         """Read on and ask for each clip, until something stops the video.
@@ -489,7 +497,7 @@ class _Job:
         Called by the engine: what cannot be judged is a failure of the clip, never an exception.
         """
         try:
-            answer = transcript.parse_answer(text)
+            answer = transcript.read_answer(text)
             if isinstance(answer, Failure):
                 return answer
             verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
@@ -505,22 +513,23 @@ class _Job:
         former = self.earlier.get(polished.clip.audio_digest)
         if former is None or former.answer is None:
             return None
-        difference = self._asked_otherwise(former)
-        if difference:
-            self.outdated[difference] += 1
+        other = reuse.difference(_was(former), self.tools.asked_as, self.language)
+        if other is not None:
+            self.outdated[other.what] += 1
             return None
         self.reused += 1
         self.tools.progress.reused += 1
-        verdict = validation.validate(former.answer, polished.clip, self.language, bands=self.tools.bands)
+        answer = transcript.tidied_answer(former.answer)
+        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
         if former.alignment is not None:
             verdict = validation.with_alignment(verdict, former.alignment)
-        judged = Judged(former.answer, verdict)
+        judged = Judged(answer, verdict)
         return ClipResult(
             video_id=self.video.video_id,
             clip=polished.clip,
-            language_hint=former.language_hint,
+            language_hint=self.language or "",  # by which it is judged now
             status=_status(judged),
-            answer=former.answer,
+            answer=answer,
             verdict=verdict,
             failure=None,
             usage=former.usage,
@@ -529,20 +538,6 @@ class _Job:
             reused=True,
             alignment=former.alignment,
         )
-
-    def _asked_otherwise(self, former: StoredAnswer) -> str:
-        """What was different when an earlier answer was asked for; empty when it may be used again."""
-        asked, how = self.tools.asked_as, former.provenance
-        same = {
-            "simulated": asked.simulated in (None, is_made_up(how.model_version)),
-            "language hint": former.language_hint == (self.language or ""),
-            "model": how.model_id == asked.model_id,
-            "temperature": how.temperature == asked.temperature,
-            "thinking level": how.thinking_level == asked.thinking_level,
-            "prompt version": how.prompt_version == prompt.PROMPT_VERSION,
-            "schema version": how.schema_version == transcript.SCHEMA_VERSION,
-        }
-        return next((name for name, alike in same.items() if not alike), "")
 
     def say_what_is_outdated(self) -> None:
         """Earlier answers that were paid for and cannot be used: asked again, and not in silence."""
@@ -754,6 +749,21 @@ def _told_language(source: Place) -> str | None:
 def _why(error: Exception) -> tuple[str, str]:
     """Code and reason of a clip that an exception of our own has failed."""
     return type(error).__name__, redact(str(error)) or type(error).__name__
+
+
+def _was(former: StoredAnswer) -> Was:
+    how, answer = former.provenance, former.answer
+    return Was(
+        how.model_id,
+        how.model_version,
+        how.temperature,
+        how.thinking_level,
+        how.prompt_version,
+        how.schema_version,
+        former.trimmer_version,
+        former.language_hint,
+        answer.detected_language if answer else "",
+    )
 
 
 def _status(judged: Judged | None) -> ClipStatus:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lipika.errors import UsageError
+from lipika.errors import ObjectMissing, UsageError
+from lipika.log import get_logger
 from lipika.models import NewVideo
 from lipika.storage import Store, StoreSettings, split_url
 
 OUTPUT_SUFFIX = "_transcribed.tar"
 
-_UNSAFE = re.compile(r"[/\x00-\x1f]")
+_UNSAFE = re.compile(r"[/\x00-\x1f\x7f]")
+_COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|Z)|tgz|tbz2?|txz|tzst|zip|7z|rar)$", re.IGNORECASE)
+_HIDDEN = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN")
+_ODD_TOLD = 10
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +44,114 @@ def object_url(root: str, key: str) -> str:
 
 def video_id_of(key: str) -> str:
     """The name of the tar without folders and suffix."""
-    return key.rpartition("/")[2].removesuffix(".tar")
+    name = key.rpartition("/")[2]
+    return name[: -len(".tar")] if name.lower().endswith(".tar") else name
 
 
 async def find_archives(source: str, settings: StoreSettings) -> AsyncIterator[Archive]:
     """All tars that one argument names, in the order of their keys; our own results are passed over.
+
+    In a bucket it may also be the beginning of keys. What is passed over, and looks like an archive, is logged.
 
     Raises:
         UsageError: it names nothing, or not a tar.
     """
     root, key = _root_and_key(source)
     store = Store.open(root, settings)
+    notes = _Notes(source)
     if key:
-        yield Archive(object_url(store.url, key), key, (await store.head(key)).size)
+        if not notes.passes_over(key):
+            yield Archive(object_url(store.url, key), key, await _size(store, key, source))
+        notes.tell()
         return
-    found = [
-        entry
-        async for entry in store.list()
-        if entry.key.endswith(".tar") and not entry.key.endswith(OUTPUT_SUFFIX)
-    ]
+    found = [entry async for entry in store.list(odd=notes.odd.append) if notes.wants(entry.key)]
+    if not found and is_url(root) and not source.endswith("/"):
+        root, _, start = root.rpartition("/")
+        if not root.endswith("/"):  # there is a key after the bucket
+            store, notes = Store.open(root, settings), _Notes(source)
+            beginning = store.list(start, odd=notes.odd.append, unfinished=True)
+            found = [entry async for entry in beginning if notes.wants(entry.key)]
     if not found:
         raise UsageError(
-            f"{source}: no .tar archives there. Each video is one tar with segments/*.flac in it"
+            ". ".join(
+                (
+                    f"{source}: no .tar archives there. Each video is one tar with segments/*.flac in it",
+                    *notes.sentences(),
+                )
+            )
         )
+    notes.tell()
     for entry in sorted(found, key=lambda entry: entry.key):
         yield Archive(object_url(store.url, entry.key), entry.key, entry.size)
+
+
+async def _size(store: Store, key: str, source: str) -> int:
+    try:
+        return (await store.head(key)).size
+    except ObjectMissing as error:
+        if "*" not in key:
+            raise
+        raise UsageError(
+            f"{error}. Buckets know no wildcards: name a folder ({source.rpartition('/')[0]}/) or the beginning of"
+            " keys"
+        ) from None
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is passed over in one place, gathered into a few sentences."""
+
+    place: str
+    odd: list[str] = field(default_factory=list)  # what cannot be read at all, a sentence each
+    hidden: list[str] = field(default_factory=list)
+    compressed: list[str] = field(default_factory=list)
+
+    def wants(self, key: str) -> bool:
+        """Whether it is an input archive."""
+        if _COMPRESSED.search(key):
+            self.compressed.append(key)
+        name = key.lower()
+        return name.endswith(".tar") and not name.endswith(OUTPUT_SUFFIX) and not self.passes_over(key)
+
+    def passes_over(self, key: str) -> bool:
+        """Whether it is hidden: what a Mac or a NAS leaves beside files (`._a.tar`), bins, snapshots."""
+        hidden = any(part.startswith(_HIDDEN) for part in key.split("/"))
+        if hidden:
+            self.hidden.append(key)
+        return hidden
+
+    def sentences(self) -> Iterator[str]:
+        if self.hidden:
+            yield f"{_such(self.hidden)}: hidden, and passed over"
+        if self.compressed:
+            yield f"{_such(self.compressed)}: compressed, and passed over; unpack them to plain .tar (gunzip, unzip)"
+        if self.odd:
+            yield f"Passed over: {'; '.join(self.odd[:_ODD_TOLD])}" + (
+                f"; and {len(self.odd) - _ODD_TOLD:,} more" if len(self.odd) > _ODD_TOLD else ""
+            )
+
+    def tell(self) -> None:
+        for sentence in self.sentences():
+            log.warning("passed_over", source=self.place, what=sentence)
+
+
+def _such(keys: Sequence[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"{len(keys):,} archives, such as {keys[0]}"
 
 
 def _root_and_key(source: str) -> tuple[str, str]:
     """(store root, key of one tar or "" for all below the root)."""
     if is_url(source) and not source.startswith("file://"):
         root, key = split_url(source)
-        return (root, key) if key.endswith(".tar") else (source.rstrip("/"), "")
+        return (root, key) if key.lower().endswith(".tar") else (source.rstrip("/"), "")
     # Without links resolved, but without `..` either: one archive has one name.
     root, key = split_url(os.path.abspath(Path(source.removeprefix("file://")).expanduser()))  # noqa: PTH100
     path = Path(root) / key
     if not path.exists():
         raise UsageError(f"{source}: there is no such file or folder")
-    if key and path.suffix != ".tar":
+    if key and _COMPRESSED.search(key):
+        raise UsageError(f"{source}: a compressed archive; unpack it to a plain .tar first (gunzip, unzip)")
+    if key and path.suffix.lower() != ".tar":
         raise UsageError(f"{source}: not a .tar archive (a video is one tar with segments/*.flac in it)")
     return root, key
 

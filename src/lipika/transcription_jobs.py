@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
-from lipika.app import Running, Stores, ask_who_answers, open_worker, store_settings
+from lipika import reuse
+from lipika.app import Running, Stores, ask_who_answers, asked_as, open_worker, store_settings
 from lipika.config import Settings
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
-from lipika.db.queue import Queue
-from lipika.db.results import Results
+from lipika.db.queue import Queue, QueuedVideo
+from lipika.db.results import Results, WayRow
 from lipika.db.stats import Stats, Totals
 from lipika.errors import ObjectMissing, UsageError
 from lipika.metrics import WorkerView
@@ -27,6 +29,7 @@ from lipika.models import NewVideo, is_made_up
 from lipika.pipeline import Place
 from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.pulse import pulse
+from lipika.reuse import AskedAs, Lost, Was
 from lipika.worker import Tally, Worker
 
 
@@ -81,11 +84,11 @@ async def run_videos(
     everything has started and the progress display begins.
 
     Raises:
-        UsageError: a video id is in the queue already for another archive.
+        UsageError: a video id is in the queue already for another archive, or answers would be paid for again.
         WorkerStop: the provider refuses everything.
     """
     started = time.monotonic()
-    settings = _shorter_lease(settings)
+    settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
     todo = await _enqueue(settings, database, videos, said.get(settings.provider), again=again)
     ids = [video.video_id for video in videos]
@@ -139,32 +142,85 @@ async def _enqueue(
     *,
     again: bool,
 ) -> list[str]:
-    """Add videos; returns the ids of those that have work left."""
+    """Add videos; returns the ids of those that have work left.
+
+    Raises:
+        UsageError: a video is in the queue from elsewhere, or this would pay again; nothing has been added then.
+    """
     queue = Queue(database)
-    made_up = set(await Results(database).made_up([video.video_id for video in videos]))
-    await queue.add(videos, max_attempts=settings.max_attempts)
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
-    moved = [video for video in videos if known[video.video_id].source_key != video.source_key]
-    if moved:
-        first = moved[0]
-        raise UsageError(
-            f"video {first.video_id!r} is in the queue already, from {known[first.video_id].source_key}; this run"
-            f" names {first.source_key}. Rename the archive, or take the old one out:"
-            f" lipika queue remove {first.video_id}"
-        )
+    _refuse_moved(videos, known)
+    asked = asked_as(settings, simulated)
+    ways = defaultdict[str, list[WayRow]](list)
+    for way in await Results(database).ways(list(known)):
+        ways[way.video_id].append(way)
     stores = Stores(store_settings(settings))
-    finished = set()
-    for video in videos:
-        row = known[video.video_id]
-        if again or row.status != "done" or row.output_key != video.output_key:
+    finished, lost = set[str](), dict[str, Lost]()
+    for video in () if again else videos:
+        row = known.get(video.video_id)
+        if row is None:
             continue
-        if simulated not in (None, video.video_id in made_up):
-            continue  # made-up transcripts are no results, and real ones are not replaced by them unasked
-        if await _exists(stores.place(video.output_key, settings.output_url, create=True)):
+        given = ways[video.video_id]
+        hint = _Hint.of(video, row)
+        in_place = row.status == "done" and row.output_key == video.output_key
+        done = in_place and hint.as_before(given, asked)
+        if done and await _exists(stores.place(video.output_key, settings.output_url, create=True)):
             finished.add(video.video_id)
+            continue
+        paid = ((way, way.clips, way.usd) for way in given)
+        would_cost = reuse.lost(paid, asked, hint.language, hint_known=hint.known)
+        if would_cost.clips:
+            lost[video.video_id] = would_cost
+    if lost:
+        raise UsageError(_would_pay_again(lost))
+    await queue.add(videos, max_attempts=settings.max_attempts)
     todo = [video for video in videos if video.video_id not in finished]
     await queue.redo(todo)
     return [video.video_id for video in todo]
+
+
+def _refuse_moved(videos: Sequence[NewVideo], known: Mapping[str, QueuedVideo]) -> None:
+    for video in videos:
+        row = known.get(video.video_id)
+        if row is not None and row.source_key != video.source_key:
+            raise UsageError(
+                f"video {video.video_id!r} is in the queue already, from {row.source_key}; this run names"
+                f" {video.source_key}. Rename the archive, or take the old one out:"
+                f" lipika queue remove {video.video_id}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """The language that a video's clips will be asked in, as far as it is known before the archive is opened."""
+
+    language: str | None
+    known: bool
+
+    @classmethod
+    def of(cls, video: NewVideo, row: QueuedVideo) -> _Hint:
+        del video
+        return cls(row.language, row.language is not None)
+
+    def as_before(self, ways: Sequence[Was], asked: AskedAs) -> bool:
+        """Whether the same was asked for in all that a person chooses. Our own versions do not undo what is done."""
+        return all(
+            reuse.by_choice(way, asked, self.language if self.known else way.language_hint) is None
+            and (not self.known or way.language_hint == (self.language or ""))
+            for way in ways
+        )
+
+
+def _would_pay_again(lost: Mapping[str, Lost]) -> str:
+    """One sentence over all videos, before anything is asked."""
+    whole = Lost(sum(one.clips for one in lost.values()), sum(one.usd for one in lost.values()))
+    for one in lost.values():
+        whole.because.update(one.because)
+    names = ", ".join(list(lost)[:3]) + (", ..." if len(lost) > 3 else "")
+    return (
+        f"this run would pay again for {whole}, in {len(lost):,} of its videos ({names}). Nothing was asked. Ask as"
+        " before, leave these videos out, or pay: --again"
+    )
 
 
 async def _exists(place: Place) -> bool:

@@ -19,7 +19,7 @@ from lipika.config import Settings
 from lipika.errors import Unavailable, UsageError
 
 _KEPT_BACK = {"DASHBOARD_TOKEN"}  # no worker needs it
-_ALSO_SECRET = {"R2_ACCESS_KEY_ID"}
+_ALSO_SECRET = {"R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"}
 _BASE = "https://console.vast.ai"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CALL = aiohttp.ClientTimeout(total=30)
@@ -58,7 +58,12 @@ def open_settings(settings: Settings) -> dict[str, str]:
 
 
 def _given(settings: Settings) -> dict[str, object]:
-    return {name.upper(): getattr(settings, name) for name in sorted(settings.model_fields_set)}
+    """Keys of AWS_ names that lipika has no use for are another tool's: they stay here."""
+    return {
+        name.upper(): getattr(settings, name)
+        for name in sorted(settings.model_fields_set)
+        if settings.has_aws_keys or not name.startswith("aws_")
+    }
 
 
 def _is_secret(name: str, value: object) -> bool:
@@ -78,7 +83,8 @@ def missing(settings: Settings, there: Collection[str]) -> list[str]:
     if settings.provider != "simulator":
         needed.append({"aistudio": "GEMINI_API_KEY", "openrouter": "OPENROUTER_API_KEY"}[settings.provider])
     if any(url.startswith("s3://") for url in (settings.store_url, settings.output_url)):
-        needed += ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"]
+        names = "AWS" if settings.has_aws_keys else "R2"
+        needed += [f"{names}_ACCESS_KEY_ID", f"{names}_SECRET_ACCESS_KEY"]
     return [name for name in needed if name not in there]
 
 

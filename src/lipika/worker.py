@@ -18,6 +18,7 @@ from typing import Any
 from lipika.alignment.stage import AlignmentStage
 from lipika.custody import Custody, Held, Ports, Tally, patiently
 from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.engine import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
 from lipika.lease import Lease
 from lipika.log import get_logger
@@ -105,6 +106,7 @@ class Worker:
             DatabaseError: Postgres refuses what a worker needs; recorded where it could be.
         """
         await patiently(lambda: self._ports.workers.register(self._info))
+        await patiently(lambda: self._compare(whole_queue=only is None))
         self._lease.renewed(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:
@@ -118,6 +120,25 @@ class Worker:
         if self._stop is not None:
             raise self._stop
         return self.tally
+
+    async def _compare(self, *, whole_queue: bool) -> None:
+        """An alert where two models or two trimmers work on one queue: transcripts of two kinds are mixed."""
+        model_id, trimmer = self._info.config.get("model_id"), self._info.config.get("trimmer_version")
+        for other in await self._ports.workers.other_ways(self._info.worker_id):
+            if not (other.live or whole_queue):
+                continue  # a run of some archives is none of the queue's
+            who = f"{other.workers} other worker{'' if other.workers == 1 else 's'} of this queue"
+            they = f"and {who} {'have' if other.live else 'had'}"
+            if model_id is not None and other.model_id != model_id:
+                self._alert("two_models", f"MODEL_ID is {model_id} here, {they} {other.model_id}")
+            if trimmer is not None and other.trimmer_version not in (None, trimmer):
+                self._alert(
+                    "two_trimmers", f"this worker's trimmer is {trimmer}, {they} {other.trimmer_version}"
+                )
+
+    def _alert(self, code: str, message: str) -> None:
+        log.warning(code, reason=message)
+        self._ports.alerts.append(Alert(code, message))
 
     def drain(self) -> None:
         """Claim and launch nothing more; answers in flight are awaited for `drain_s`, then videos go back."""

@@ -243,7 +243,7 @@ class _View:
     unreadable: list[str] = field(default_factory=list)  # kinds of answers that the parser refused
 
     def review(self, text: str, varied: bool, _switched: bool) -> Review | Failure:
-        answer = transcript.parse_answer(text)
+        answer = transcript.read_answer(text)
         if isinstance(answer, Failure):
             self.first = self.first or answer
             self.unreadable.append(str(answer.kind))

@@ -109,6 +109,10 @@ class Queue:
         params = {"status": status, "limit": limit, "after": after}
         return await self._database.rows(_QUERIES["list_of_status"], params, QueuedVideo)
 
+    async def list_put_aside(self, *, limit: int = 100) -> list[QueuedVideo]:
+        """Videos that are held because of what a worker found, by id; `error_message` says what."""
+        return await self._database.rows(_QUERIES["list_put_aside"], {"limit": limit}, QueuedVideo)
+
     async def find(self, video_ids: Sequence[str]) -> list[QueuedVideo]:
         """The rows of these videos, in no order; ids that are not there are left out."""
         return await self._database.rows(_QUERIES["find"], {"video_ids": list(video_ids)}, QueuedVideo)
@@ -202,6 +206,10 @@ class Queue:
     async def release(self, claim: ClaimedVideo) -> None:
         """Put a video back unharmed, with the attempt given back. Raises LeaseLost."""
         await self._owned("release", claim, {})
+
+    async def put_aside(self, claim: ClaimedVideo, code: str, message: str) -> None:
+        """Hold a video until a person has decided, with the reason; the attempt is given back. Raises LeaseLost."""
+        await self._owned("put_aside", claim, {"error_code": code, "error_message": clean_text(message)})
 
     async def _owned(self, name: str, claim: ClaimedVideo, params: Params) -> None:
         if await self._database.execute(_QUERIES[name], {**_token(claim), **params}) != 1:

@@ -25,6 +25,7 @@ from lipika.models import (
     ClipResult,
     Discard,
 )
+from lipika.reuse import Was
 
 _QUERIES = load("results")
 _ROWS_PER_STATEMENT = 1_000  # about 2 MB of JSON
@@ -35,6 +36,15 @@ _NAME_KEPT = 400  # letters of a name that no index takes
 @dataclass(frozen=True, slots=True)
 class _VideoId:
     video_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WayRow(Was):
+    """One way in which answers of a video were asked for."""
+
+    video_id: str
+    clips: int
+    usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,14 @@ class Results:
         """Those of the videos whose results were made up by the simulator."""
         rows = await self._database.rows(_QUERIES["made_up"], {"video_ids": list(video_ids)}, _VideoId)
         return [row.video_id for row in rows]
+
+    async def ways(self, video_ids: Sequence[str]) -> list[WayRow]:
+        """How the answers that these videos have were asked for."""
+        found: list[WayRow] = []
+        for start in range(0, len(video_ids), _PAGE_ROWS):
+            params = {"video_ids": list(video_ids[start : start + _PAGE_ROWS])}
+            found += await self._database.rows(_QUERIES["ways"], params, WayRow)
+        return found
 
     async def write_batch(self, report: BatchReport) -> None:
         """Store one closed batch window."""

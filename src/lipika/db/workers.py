@@ -60,6 +60,16 @@ class Fleet:
     requests_in_flight: int
 
 
+@dataclass(frozen=True, slots=True)
+class OtherWay:
+    """A model and a trimmer of other workers of this queue."""
+
+    model_id: str
+    trimmer_version: str | None
+    workers: int
+    live: bool  # one of them works at this moment; else their answers are in the corpus
+
+
 _NOTHING = Sums()
 
 
@@ -95,6 +105,13 @@ class Workers:
         }
         if not (await self._database.row(_QUERIES["register"], params, _Ours)).ours:
             raise WorkerStop(f"worker {info.worker_id} is another process already")
+
+    async def other_ways(
+        self, worker_id: str, *, within_seconds: float = FRESH_SECONDS
+    ) -> Sequence[OtherWay]:
+        """Models and trimmers of the other workers, those that are live first."""
+        params = {"worker_id": worker_id, "within_seconds": within_seconds}
+        return await self._database.rows(_QUERIES["other_ways"], params, OtherWay)
 
     async def heartbeat(self, worker_id: str, stats: WorkerStats) -> None:
         """Say that the worker lives.

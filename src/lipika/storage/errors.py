@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
@@ -20,15 +21,38 @@ MAX_WAIT_S = 10.0
 
 _TRANSIENT_CODES = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "OperationAborted")
 _TRANSIENT_STATUS = (408, 429)
+_REFUSALS = (401, 403)
+_CLOCK = "this machine's clock says {now} UTC: set it (NTP)"
+_TOKEN_AGE = "fetch new temporary credentials and set {keys} and {token} to them"  # noqa: S105 - a sentence
+_REGION = "S3_ENDPOINT_URL or AWS_REGION must be that of the bucket's region"
+_ACCOUNT = "the store's account is closed to requests: look there"
 _ADVICE = {
-    "InvalidAccessKeyId": "check R2_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "check R2_SECRET_ACCESS_KEY",
-    "AccessDenied": "the key's token must allow reading and writing objects of this bucket",
-    "RequestTimeTooSkewed": "set this machine's clock",
+    "InvalidAccessKeyId": "check {key_id}",
+    "SignatureDoesNotMatch": "check {secret}",
+    "AccessDenied": "the key of {key_id} is known, but must be allowed {permission} in this bucket",
+    "InvalidToken": "{token} does not belong to these keys, or they are temporary ones and it is missing",
+    "ExpiredToken": _TOKEN_AGE,
+    "ExpiredTokenException": _TOKEN_AGE,
+    "TokenRefreshRequired": _TOKEN_AGE,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "InvalidObjectState": "the object is archived (Glacier, Deep Archive): restore it, or copy it to a storage class"
+    " that is read at once",
     "NoSuchBucket": "check the bucket's name in the URL or R2_BUCKET, and R2_ACCOUNT_ID or S3_ENDPOINT_URL",
-    "AuthorizationHeaderMalformed": "S3_ENDPOINT_URL must be that of the bucket's region",
+    "AuthorizationHeaderMalformed": _REGION,
+    "PermanentRedirect": _REGION,
+    "AccountProblem": _ACCOUNT,
+    "AllAccessDisabled": _ACCOUNT,
+    "NotSignedUp": _ACCOUNT,
 }
-_KEYS_ADVICE = "check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY"
+_KEYS_ADVICE = "check {keys}"
+_NO_REASON = "it gives no reason: check {keys}; a proxy or firewall in between may have refused it, too"
+_PERMISSIONS = {
+    "list": "to list objects (s3:ListBucket)",
+    "write": "to write objects (s3:PutObject)",
+    "delete": "to delete objects (s3:DeleteObject)",
+}
+_READING = "to read objects (s3:GetObject; without s3:ListBucket a missing object is refused like this, too)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +66,14 @@ class Patience:
 class Translator:
     """Turns obstore's errors into ours, in words that name the object, the cause and the way out."""
 
-    def __init__(self, url: str, endpoint: str, patience: Patience, secrets: tuple[str, ...]) -> None:
+    def __init__(
+        self, url: str, endpoint: str, patience: Patience, secrets: tuple[str, ...], variables: str = "R2"
+    ) -> None:
         self._url = url
         self._endpoint = endpoint
         self._patience = patience
         self._secrets = secrets
+        self._variables = variables
 
     @contextmanager
     def translated(self, doing: str, key: str = "") -> Iterator[None]:
@@ -72,6 +99,8 @@ class Translator:
     def _error(self, error: BaseError | OSError, doing: str, key: str) -> LipikaError:
         text = short_text(error)
         code = _found(r"<Code>(\w+)</Code>", text)
+        if "redirect without LOCATION" in text:  # obstore does not show such an answer's body
+            code = "PermanentRedirect"
         status = int(_found(r"status code: (\d{3})", text) or 0)
         unanswered = not status and "HTTP error" in text
         what = f"cannot {doing} {self._url}{key and '/'}{key}"
@@ -81,16 +110,36 @@ class Translator:
         if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
             return ObjectMissing(f"{what}: there is no such object")
         reason = self._clean(f"{self._endpoint}: {_cause(error)}" if unanswered else _reason(text))
-        if code in _ADVICE or isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            return StorageError(f"{what}: {reason}; {_ADVICE.get(code, _KEYS_ADVICE)}")
+        refused = status in _REFUSALS or isinstance(error, PermissionDeniedError | UnauthenticatedError)
+        if code in _ADVICE or refused:
+            return StorageError(f"{what}: {reason}; {self._advice(code, doing)}")
         if unanswered or status in _TRANSIENT_STATUS or status >= 500 or code in _TRANSIENT_CODES:
             return StorageUnavailable(f"{what}: {reason}; tried for up to {self._patience.retry_s:g} s")
         return StorageError(f"{what}: {reason}")
+
+    def _advice(self, code: str, doing: str) -> str:
+        key_id, secret, token = (
+            f"{self._variables}_{name}" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+        )
+        return _ADVICE.get(code, _KEYS_ADVICE if code else _NO_REASON).format(
+            key_id=key_id,
+            secret=secret,
+            keys=f"{key_id} and {secret}",
+            token=token,
+            now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            permission=_PERMISSIONS.get(doing.partition(" ")[0], _READING),
+        )
 
     def _clean(self, text: str) -> str:
         for secret in filter(None, self._secrets):
             text = text.replace(secret, "***")
         return text
+
+
+def is_mute(error: Exception) -> bool:
+    """Whether a refusal does not say why, as that of a HEAD request, whose answer has no body."""
+    status = _found(r"status code: (\d{3})", str(error))
+    return status.startswith("4") and status != "404" and not _found(r"<Code>(\w+)</Code>", str(error))
 
 
 def short_text(error: Exception) -> str:

@@ -26,6 +26,8 @@ class StoreSettings:
 
     access_key_id: str = field(default="", repr=False)
     secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)  # of temporary credentials
+    variables: str = "R2"  # the keys come from R2_ACCESS_KEY_ID and so on, or from AWS_...
     r2_account_id: str = ""
     endpoint_url: str = ""  # wins over r2_account_id
     region: str = "auto"
@@ -34,6 +36,10 @@ class StoreSettings:
     retry_wait_s: float = 0.2  # before the first retry; doubled from then on, up to MAX_WAIT_S
     part_bytes: int = 8 << 20  # of uploads; larger where 10,000 parts would not suffice
     read_bytes: int = 8 << 20  # what a reader fetches and holds at a time
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.secret_access_key, self.access_key_id, self.session_token)))
 
     @property
     def endpoint(self) -> str:
@@ -91,7 +97,7 @@ def s3_store(bucket: str, prefix: str, settings: StoreSettings, retry_for: timed
     endpoint = _endpoint(settings)
     config: S3Config = {
         "endpoint": endpoint,
-        "region": _region(settings.region, endpoint),
+        "region": region_of(settings),
         "virtual_hosted_style_request": False,
         "disable_bulk_delete": True,
         # Said explicitly because obstore otherwise takes them from AWS_* variables.
@@ -125,29 +131,45 @@ def s3_store(bucket: str, prefix: str, settings: StoreSettings, retry_for: timed
 
 def _credentials(settings: StoreSettings) -> Callable[[], S3Credential]:
     for value, name in (
-        (settings.access_key_id, "R2_ACCESS_KEY_ID"),
-        (settings.secret_access_key, "R2_SECRET_ACCESS_KEY"),
+        (settings.access_key_id, f"{settings.variables}_ACCESS_KEY_ID"),
+        (settings.secret_access_key, f"{settings.variables}_SECRET_ACCESS_KEY"),
     ):
         if not value:
-            raise SettingsError(f"s3:// URLs need {name}: set it to the key of an R2 or S3 API token")
+            raise SettingsError(
+                f"s3:// URLs need {name}: set it to the key of an R2 or S3 API token, or give AWS_ACCESS_KEY_ID,"
+                " AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if there is one. Profiles and roles are not read:"
+                ' eval "$(aws configure export-credentials --format env)" turns them into these'
+            )
     return lambda: {
         "access_key_id": settings.access_key_id,
         "secret_access_key": settings.secret_access_key,
-        "token": None,
+        "token": settings.session_token or None,
         "expires_at": None,
     }
 
 
 def _endpoint(settings: StoreSettings) -> str:
     if not settings.endpoint:
-        raise SettingsError("s3:// URLs need R2_ACCOUNT_ID (Cloudflare R2) or S3_ENDPOINT_URL (any other)")
+        raise SettingsError(
+            "s3:// URLs need R2_ACCOUNT_ID (Cloudflare R2) or S3_ENDPOINT_URL (any other); for Amazon's own,"
+            " AWS_REGION is enough"
+        )
     parts = urlsplit(settings.endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise SettingsError("S3_ENDPOINT_URL must look like https://host, without user or password")
     return settings.endpoint
 
 
-def _region(region: str, endpoint: str) -> str:
-    """AWS itself accepts no `auto`, but its endpoints name their region."""
-    named = re.search(r"//s3[.-]([a-z0-9-]+)\.amazonaws\.com", endpoint)
-    return named[1] if named and region == "auto" else region
+def region_of(settings: StoreSettings) -> str:
+    """AWS itself accepts no `auto`, but its endpoints name their region; R2 accepts nothing else."""
+    if ".r2.cloudflarestorage.com" in settings.endpoint:
+        return "auto"
+    named = re.search(r"//s3[.-]([a-z0-9-]+)\.amazonaws\.com", settings.endpoint)
+    return named[1] if named else settings.region
+
+
+def amazon_endpoint(region: str) -> str:
+    """Of Amazon's own S3; "" without a region."""
+    if not region:
+        return ""
+    return f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")

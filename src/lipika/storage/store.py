@@ -7,16 +7,21 @@ import atexit
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from lipika.errors import ObjectMissing, StorageError, StorageUnavailable
-from lipika.storage.errors import Patience, Translator
+from lipika.storage.buckets import keys_below, list_page
+from lipika.storage.errors import Patience, Translator, is_mute
+from lipika.storage.folders import Odd, files_below, shown
 from lipika.storage.opening import StoreSettings, local_path, local_store, s3_parts, s3_store
 from lipika.storage.transfers import FOLDER_BYTES, ObjectReader, UploadParts, part_size
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 _PART_CONCURRENCY = 2  # R2 answers 500 to more parts of one upload at a time
 _GET_LIMIT = 256 << 20
 _LIST_PAGE = 1000
+_FIRST_BYTE: GetOptions = {"range": (0, 1)}
 _READ_RETRY = timedelta(seconds=10)  # of one try of a blocking read, so that `close` is noticed soon
 
 
@@ -51,8 +57,7 @@ class Store:
         self._has_etags = isinstance(patient, S3Store)  # a folder's are made of time and size
         self._quick = quick  # gives up soon, for readers, which retry themselves
         patience = Patience(settings.retry_s, settings.retry_wait_s)
-        secrets = (settings.secret_access_key, settings.access_key_id)
-        self._errors = Translator(url, settings.endpoint, patience, secrets)
+        self._errors = Translator(url, settings.endpoint, patience, settings.secrets, settings.variables)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -71,6 +76,7 @@ class Store:
         _settle_at_exit()
         if "://" in url and not url.startswith("file://"):
             bucket, prefix = s3_parts(url, settings.bucket)
+            prefix = "/".join(filter(None, prefix.split("/")))
             retry = timedelta(seconds=settings.retry_s)
             patient = s3_store(bucket, prefix, settings, retry)
             quick = s3_store(bucket, prefix, settings, min(retry, _READ_RETRY))
@@ -79,16 +85,42 @@ class Store:
         folder = local_store(path, create=create)
         return cls(str(path), settings, folder, folder)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
-        """All objects below `prefix`, which is a folder (whole path components), in the store's own order."""
-        pages = self._store.list(prefix or None, chunk_size=_LIST_PAGE)
+    async def list(
+        self, prefix: str = "", *, odd: Odd = lambda _sentence: None, unfinished: bool = False
+    ) -> AsyncIterator[ObjectInfo]:
+        """All objects below `prefix`, which is a folder (whole path components), in the store's own order.
+
+        What cannot be read by its name, or not be looked into, is passed over, and `odd` is told. In a bucket
+        `prefix` may also be `unfinished`: the beginning of keys.
+        """
+        pages = self._pages(prefix, odd, unfinished=unfinished)
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            for found in page:
+                yield found
+
+    def _pages(self, prefix: str, odd: Odd, *, unfinished: bool) -> Iterator[Sequence[ObjectInfo]]:
+        if isinstance(self._store, LocalStore):
+            files = files_below(Path(self.url), prefix, odd)
+            while page := [ObjectInfo(*file) for file in islice(files, _LIST_PAGE)]:
+                yield page
+            return
+        bucket, root = s3_parts(self.url)
+        root = f"{root}/" if root else ""
+        below = root + (prefix if unfinished or not prefix else f"{prefix.rstrip('/')}/")
+        more, doing = "", f"list {prefix or 'everything'}"
         while True:
-            with self._errors.translated(f"list {prefix or 'everything'}"):
-                page = await anext(pages, None)
-            if page is None:
+            asked = partial(list_page, self._settings, bucket, below, more)
+            answer = self._errors.patiently(asked, doing, "", threading.Event())
+            usable = []
+            for found, key, problem in keys_below(answer.objects, root):
+                if problem:
+                    odd(f"{shown(f's3://{bucket}/{found.key}')}: {problem}")
+                else:
+                    usable.append(ObjectInfo(key, found.size, found.etag))
+            yield usable
+            more = answer.more
+            if not more:
                 return
-            for meta in page:
-                yield _info(meta, meta["path"])
 
     async def head(self, key: str) -> ObjectInfo:
         """Size and etag.
@@ -97,7 +129,12 @@ class Store:
             ObjectMissing: there is no such object.
         """
         with self._errors.translated("look at", key):
-            return _info(await self._store.head_async(key), key)
+            try:
+                return _info(await self._store.head_async(key), key)
+            except BaseError as error:
+                if is_mute(error):
+                    await self._store.get_async(key, options=_FIRST_BYTE)  # the same, with the reason
+                raise
 
     def open_read(self, key: str) -> ObjectReader:
         """A blocking reader for use in a thread; it holds one range of `read_bytes` at a time.
@@ -108,7 +145,7 @@ class Store:
             ObjectMissing: there is no such object.
         """
         closing = threading.Event()
-        info = _info(self._errors.patiently(lambda: self._quick.head(key), "look at", key, closing), key)
+        info = _info(self._errors.patiently(lambda: self._look(key), "look at", key, closing), key)
 
         def fetch(start: int, end: int) -> memoryview:
             return self._errors.patiently(lambda: self._range(info, start, end), "read", key, closing)
@@ -262,6 +299,14 @@ class Store:
             raise StorageError(
                 f"{self.url}/{key} was stored with other bytes than were sent; upload it again"
             )
+
+    def _look(self, key: str) -> ObjectMeta:
+        try:
+            return self._quick.head(key)
+        except BaseError as error:
+            if is_mute(error):
+                self._quick.get(key, options=_FIRST_BYTE)  # the same, with the reason
+            raise
 
     def _range(self, info: ObjectInfo, start: int, end: int) -> memoryview:
         options: GetOptions = {"range": (start, end), "if_match": info.etag}

@@ -19,7 +19,7 @@ from lipika.validation.reading import Reading, read
 from lipika.validation.retry import RetryAdvice, acceptable, retry_advice
 from lipika.validation.timeline import overlap_findings, overlaps
 
-VALIDATOR_VERSION = "4"
+VALIDATOR_VERSION = "5"
 """Bump when any answer could get another verdict."""
 
 __all__ = [

@@ -294,8 +294,18 @@ _RULES = (
     # ------------------------------------------------------------------------- form
     Rule(
         "control_characters", _WARN, Part.FORM, 0.3, _ALL, _VARY,
-        "Control characters, private characters or a model's control tokens such as <ctrl46>.",
+        "Control characters, private characters, or a model's tokens such as <ctrl46> or a byte <0xE0>.",
         "any",
+    ),
+    Rule(
+        "invisible_characters", _WARN, Part.FORM, 0.1, _ALL, _VARY,
+        "Characters that are neither seen nor heard, or odd spaces; ZWJ and ZWNJ are part of how words are written.",
+        "a zero-width space; of texts stored before they were tidied: U+FEFF, U+00AD, U+00A0 and their like",
+    ),
+    Rule(
+        "not_nfc", _INFO, Part.FORM, 0.0, _NONE, _KEEP,
+        "The text is not in Unicode's form NFC: it was stored before texts were put into it.",
+        "any character that NFC writes otherwise",
     ),
     Rule(
         "markup", _WARN, Part.FORM, 0.4, _ALL, _VARY,

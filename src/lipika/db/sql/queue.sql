@@ -69,6 +69,12 @@ from lipika_fail(
 -- name: release
 select video_id from lipika_release(%(video_id)s::text, %(claim_token)s::uuid) as ours (video_id)
 
+-- name: put_aside
+select video_id
+from lipika_put_aside(
+  %(video_id)s::text, %(claim_token)s::uuid, %(error_code)s::text, %(error_message)s::text
+) as ours (video_id)
+
 -- name: take_back
 -- For a person who knows that the worker is gone; whatever it may still send is refused, since its token is.
 update video_queue
@@ -86,10 +92,13 @@ where (%(video_ids)s::text[] is null or video_id = any(%(video_ids)s))
 -- For `lipika run`: the same archives again, perhaps with results in another place. Live claims are left alone.
 update video_queue q
 set status = 'pending', output_key = g.output_key, attempts = 0, claim_token = null, completed_at = null,
-  error_code = null, error_message = null
+  held = q.held and q.error_code is distinct from 'would_pay_again', error_code = null, error_message = null
 from unnest(%(video_ids)s::text[], %(output_keys)s::text[]) as g (video_id, output_key)
 where q.video_id = g.video_id
-  and (q.status in ('done', 'failed') or (q.status = 'pending' and q.output_key <> g.output_key))
+  and (
+    q.status in ('done', 'failed')
+    or (q.status = 'pending' and (q.output_key <> g.output_key or q.held and q.error_code = 'would_pay_again'))
+  )
 
 -- name: remove
 -- Not while a worker has it; result rows stay.
@@ -119,6 +128,15 @@ select video_id, status, held, priority, language, source_key, output_key, claim
 from video_queue
 where (status, video_id) > (%(status)s, %(after)s) and status <= %(status)s
 order by status, video_id
+limit %(limit)s
+
+-- name: list_put_aside
+-- Videos that a worker holds until a person has decided.
+select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+  max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
+from video_queue
+where status = 'pending' and held and error_message is not null
+order by video_id
 limit %(limit)s
 
 -- name: list

@@ -6,6 +6,20 @@ select lipika_register(
   %(config_json)s::jsonb
 ) as ours
 
+-- name: other_ways
+-- Models and trimmers of the other workers: those alive, and those whose answers are in the corpus already.
+select config_json ->> 'model_id' as model_id, config_json ->> 'trimmer_version' as trimmer_version,
+  count(*) as workers, coalesce(bool_or(
+    status = 'online' and greatest(last_heartbeat_at, live_at) > now() - make_interval(secs => %(within_seconds)s)
+  ), false) as live
+from workers
+where worker_id <> %(worker_id)s and config_json ? 'model_id'
+  and (total_segments_completed > 0 or (
+    status = 'online' and greatest(last_heartbeat_at, live_at) > now() - make_interval(secs => %(within_seconds)s)
+  ))
+group by 1, 2
+order by live desc, 1, 2
+
 -- name: heartbeat
 select lipika_heartbeat(%(worker_id)s::text, %(key)s::text, %(told)s::jsonb) as ours
 

@@ -9,7 +9,7 @@ from functools import cache
 from lipika.languages import LANGUAGES
 from lipika.models import Finding
 from lipika.prompt import clip_prompt, system_prompt
-from lipika.transcript import FIELDS
+from lipika.transcript import FIELDS, composed
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading
@@ -17,9 +17,13 @@ from lipika.validation.text import normalise
 
 # Every pattern is a set of literals or of runs with a small cap: none of them can back-track far.
 _CONTROL = re.compile(
-    r"<ctrl\d{1,3}>|<\|?(?:end_of_turn|start_of_turn|endoftext|eos|bos|pad|unk)\|?>"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd\ufff9-\ufffb\ue000-\uf8ff]",
+    r"<ctrl\d{1,3}>|<0x[0-9a-f]{2}>|<unused\d{1,4}>|<\|?(?:end_of_turn|start_of_turn|endoftext|eos|bos|pad|unk)\|?>"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd\ufff9-\ufffb\ufdd0-\ufdef\ufffe\uffff\ue000-\uf8ff\U000f0000-\U0010ffff]",
     re.IGNORECASE,
+)
+_INVISIBLE = re.compile(
+    "[\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+    "\U000e0000-\U000e007f]"
 )
 _MARKUP = re.compile(
     r"</?[A-Za-z][^<>\n]{0,40}>|\*\*|__|~~|`|^[ \t]{0,4}(?:#{1,6}|[-*•]) |&(?:[a-z]{2,8}|#\d{1,5});|\\[nrtu\"]"
@@ -49,6 +53,17 @@ _TALK = re.compile(
 def control(reading: Reading) -> Iterator[Finding]:
     if not all(map(_is_tidy, _texts(reading))):
         yield from _first(reading, "control_characters", _CONTROL)
+        yield from _first(reading, "invisible_characters", _INVISIBLE)
+
+
+def form(reading: Reading) -> Iterator[Finding]:
+    for text in _texts(reading):
+        written = composed(text)
+        if written != text:
+            pairs = enumerate(zip(text, written, strict=False))
+            first = next((at for at, (old, new) in pairs if old != new), 0)
+            yield finding("not_nfc", ascii(text[first : first + 3]))
+            return
 
 
 def markup(reading: Reading) -> Iterator[Finding]:
@@ -69,7 +84,7 @@ def talk(reading: Reading) -> Iterator[Finding]:
 
 
 def _is_tidy(text: str) -> bool:
-    """Nothing in it that `_CONTROL` could match: looking for that is dearer than asking Unicode."""
+    """Nothing in it that `_CONTROL` or `_INVISIBLE` could match: looking for that is dearer than asking Unicode."""
     return text.isprintable() and "<" not in text and "\ufffd" not in text
 
 
@@ -122,4 +137,4 @@ def accent(reading: Reading) -> Iterator[Finding]:
         yield finding("accent_long", said)
 
 
-CHECKS = (control, markup, colons, talk, echo, accent)
+CHECKS = (control, form, markup, colons, talk, echo, accent)
