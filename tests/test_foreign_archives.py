@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from board_kit import a_visitor
 from fleet_kit import Stage, a_stage, results_of, rows
 from lipika.db import Database, Queue
 from lipika.demo import sample_folder
 from lipika.models import NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.tars import Member, MemberKind, read_members
+from test_run import lipika
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +104,66 @@ async def test_names_in_milliseconds_get_a_hint(
         (note,) = metadata["transcription"]["discards"]
         assert note["reason"] == "times_in_ms"
         assert "milliseconds" in note["message"]
+
+
+def test_a_video_of_which_nothing_is_left_is_no_success(
+    audio: dict[str, bytes], tmp_path: Path, database_url: str
+) -> None:
+    """In the summary, in --json, in status, on the board, and by an exit code of its own."""
+    good, (first, *_others) = packed({f"segments/{name}": data for name, data in audio.items()}), audio
+    short = {f"segments/sp{at}_{at}_3.flac": audio[first] for at in range(3)} | {
+        "segments/a_00000_00100.flac": b"x"
+    }
+    (tmp_path / "empty.tar").write_bytes(packed(short))
+    (tmp_path / "good.tar").write_bytes(good)
+    env = {"PROVIDER": "simulator", "DATABASE_URL": database_url, "BATCH_INTERVAL_SECONDS": "2"}
+
+    run = lipika("run", str(tmp_path / "empty.tar"), "--out", str(tmp_path / "out"), env=env)
+    assert run.returncode == 4, run.stderr
+    for words in (
+        "videos of which nothing is left",
+        "bad_name",
+        "five digits",
+        "EMPTY   empty",
+        "3 bad_name, 1 not_audio",
+    ):
+        assert words in run.stdout
+
+    run = lipika("run", str(tmp_path), "--out", str(tmp_path / "out"), "--json", env=env)
+    assert run.returncode == 4, run.stderr
+    summary = json.loads(run.stdout)
+    assert (summary["done"], summary["empty_videos"], summary["clips"]) == (2, 1, 3)
+    assert [(row["reason"], row["discards"]) for row in summary["left_out"]] == [
+        ("bad_name", 3),
+        ("not_audio", 1),
+    ]
+    assert summary["empty"] == [
+        {"video_id": "empty", "segment_count": 4, "discard_reasons": {"bad_name": 3, "not_audio": 1}}
+    ]
+
+    told = lipika("status", env=env).stdout
+    assert "Left out: 3 bad_name, 1 not_audio" in told
+    assert "Nothing is left of 1 done videos" in told
+    status = json.loads(lipika("status", "--json", env=env).stdout)
+    assert (status["videos_empty"], status["left_out"]) == (1, {"bad_name": 3, "not_audio": 1})
+
+    assert lipika("run", str(tmp_path / "good.tar"), "--out", str(tmp_path / "out"), env=env).returncode == 0
+
+
+async def test_the_board_says_what_was_left_out(
+    audio: dict[str, bytes], tmp_path: Path, database_url: str
+) -> None:
+    async with a_stage(tmp_path, database_url) as stage:
+        row, _metadata = await transcribed(
+            stage, packed({"segments/sp0_0_3.flac": next(iter(audio.values()))})
+        )
+        assert (row.status, row.clip_count) == ("done", 0)
+    async with a_visitor(database_url) as board:
+        video = (await board.get("/queue/video?video=video")).text
+        assert "No clips yet" not in video
+        assert "Nothing is left of this video" in video
+        assert "five digits" in video
+        queue = (await board.get("/queue?show=empty")).text
+        assert "Nothing is left of 1 done video" in queue
+        assert "left out: bad name" in queue or "bad name" in queue
+        assert "/queue/video?video=video" in queue

@@ -1,7 +1,8 @@
 """The command line: thin commands over `app`. Results go to stdout, everything else to stderr.
 
 Exit codes: 0 everything done; 1 some video failed; 2 something to change (arguments, settings, sources);
-3 stopped early (provider refuses, database or store away); 130 interrupted.
+3 stopped early (provider refuses, database or store away); 4 everything is done, and nothing is left of some video;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -328,18 +329,29 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
         raise typer.Exit(130)
     if summary.failed_videos or summary.done + summary.failed_videos < summary.videos:
         raise typer.Exit(1 if summary.failed_videos else 3)
+    if summary.empty_videos:
+        raise typer.Exit(_NOTHING_LEFT)
+
+
+_NOTHING_LEFT = 4
+_REASONS_SHOWN = 8
+_EMPTY_SHOWN = 10
 
 
 def _print_summary(summary: Any, where: object) -> None:
+    from lipika.wording import most_first
+
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
     rows = (
         ("videos done", f"{summary.done} of {summary.videos}"),
         ("videos failed", f"{summary.failed_videos}"),
+        *((("videos of which nothing is left", f"{summary.empty_videos}"),) if summary.empty_videos else ()),
         ("already done before", f"{summary.already_done}"),
         ("segments", f"{summary.segments:,}"),
         ("  discarded", f"{summary.discarded:,}" + _and_parts(summary.parts_discarded)),
+        *((f"    {row.reason}", f"{row.discards:,}") for row in summary.left_out[:_REASONS_SHOWN]),
         ("clips", f"{summary.clips:,}"),
         ("  transcribed", f"{summary.transcribed:,}"),
         ("  NO_SPEECH", f"{summary.no_speech:,}"),
@@ -357,6 +369,14 @@ def _print_summary(summary: Any, where: object) -> None:
     for name, value in rows:
         table.add_row(name, value)
     out.print(table)
+    for row in summary.left_out[:_REASONS_SHOWN] if summary.empty else ():
+        out.print(f"{row.reason}, for example: {row.example}", markup=False, soft_wrap=True)
+    for video in summary.empty[:_EMPTY_SHOWN]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in most_first(video.discard_reasons))
+        told = f"nothing is left of its {video.segment_count:,} segments{reasons and ': '}{reasons}"
+        out.print(f"EMPTY   {video.video_id}: {told}", markup=False, soft_wrap=True)
+    if summary.empty_videos > _EMPTY_SHOWN:
+        out.print(f"        and {summary.empty_videos - _EMPTY_SHOWN:,} more such videos")
     for _video_id, message in summary.errors:
         out.print(f"FAILED  {message}", markup=False, soft_wrap=True)
     if summary.simulated and summary.transcribed:

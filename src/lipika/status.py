@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueueCounts
-from lipika.db.review import ErrorRow
+from lipika.db.review import ErrorRow, left_out
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, Outlook
@@ -42,6 +42,8 @@ class StatusReport:
     usd_per_clip: float | None
     usd_projected: float | None
     open_flags: int
+    videos_empty: int  # done, and nothing is left of them
+    left_out: Mapping[str, int]  # audio that went no further, by reason
     errors: Sequence[ErrorRow]
 
 
@@ -51,10 +53,11 @@ async def read_status(database: Database) -> StatusReport:
     queue, languages, fleet, workers = await asyncio.gather(
         Queue(database).counts(), stats.queue.languages(), stats.fleet.now(), stats.fleet.workers()
     )
-    outlook, spend, flags, errors = await asyncio.gather(
+    outlook, spend, flags, empty, errors = await asyncio.gather(
         stats.queue.outlook(),
         stats.spend.summary(),
         stats.review.flag_counts(),
+        stats.queue.nothing_left(),
         stats.review.errors(limit=_LAST_ERRORS),
     )
     return StatusReport(
@@ -73,6 +76,8 @@ async def read_status(database: Database) -> StatusReport:
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
         open_flags=sum(count.open for count in flags),
+        videos_empty=empty,
+        left_out=left_out(flags),
         errors=errors,
     )
 
@@ -125,6 +130,11 @@ def _lines(report: StatusReport) -> list[str]:
     if refused := [failure for failure in fleet.failures if failure.is_429]:
         told = ", ".join(f"{failure.kind} {failure.last_minute:,} ({failure.total:,})" for failure in refused)
         lines.append(f"429s in the last minute (in all): {told}")
+    if report.left_out:
+        told = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
+        lines.append(f"Left out: {told} (lipika flags --type discard:REASON)")
+    if report.videos_empty:
+        lines.append(f"Nothing is left of {report.videos_empty:,} done videos: the board lists them")
     if report.open_flags:
         lines.append(f"Flags: {report.open_flags:,} open (lipika flags)")
     return lines

@@ -10,7 +10,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -21,7 +21,7 @@ from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueuedVideo
 from lipika.db.results import Results, WayRow
-from lipika.db.stats import Stats, Totals
+from lipika.db.stats import EmptyVideo, LeftOut, Stats, Totals
 from lipika.errors import ObjectMissing, UsageError
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
@@ -40,6 +40,7 @@ class RunSummary:
     videos: int
     done: int
     failed_videos: int
+    empty_videos: int  # done, and nothing is left of them
     already_done: int
     segments: int
     clips: int
@@ -64,6 +65,8 @@ class RunSummary:
     interrupted: bool
     outputs: tuple[str, ...]
     errors: tuple[tuple[str, str], ...]
+    left_out: tuple[LeftOut, ...] = ()  # why segments and parts were discarded
+    empty: tuple[EmptyVideo, ...] = ()  # the first hundred
 
 
 async def run_videos(
@@ -100,9 +103,13 @@ async def run_videos(
                 if todo:
                     await running.worker.run(only=todo, until_empty=True)
         seconds = time.monotonic() - started
-    totals = await Stats(database).totals(ids)
+    stats = Stats(database)
+    totals = await stats.totals(ids)
     made_up = bool(await Results(database).made_up(ids))
-    return _summary(running, totals, videos, len(videos) - len(todo), seconds, made_up=made_up)
+    summary = _summary(running, totals, videos, len(videos) - len(todo), seconds, made_up=made_up)
+    return replace(
+        summary, left_out=tuple(await stats.left_out(ids)), empty=tuple(await stats.empty_videos(ids))
+    )
 
 
 async def work(settings: Settings, database: Database, show: Show, *, until_empty: bool = False) -> Tally:
@@ -247,6 +254,7 @@ def _summary(
         videos=totals.videos,
         done=totals.videos_done,
         failed_videos=totals.videos_failed,
+        empty_videos=totals.videos_empty,
         already_done=already_done,
         segments=totals.segments,
         clips=totals.clips,

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from lipika.dashboard.board import board_of, changed_url, done, local_path, problem, render, text_of
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.queue import Queue
+from lipika.db.review import left_out
 from lipika.db.stats_queue import ActiveKey
 from lipika.models import VideoStatus
 
@@ -20,7 +21,10 @@ CLIP_ROWS = 100
 _MAX_PRIORITY = 1_000_000
 
 _SAID_OF = {"requeue": "requeued", "hold": "held", "release": "released", "take-back": "released"}
-_TABS = (("active", "At work"), ("failed", "Failed"), ("pending", "Waiting"), ("done", "Done"))
+_TABS = (
+    *(("active", "At work"), ("failed", "Failed"), ("pending", "Waiting"), ("done", "Done")),
+    ("empty", "Nothing left"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,13 @@ async def page(request: Request) -> Response:
     if show not in dict(_TABS):
         show = "active"
     reason = text_of(request, "reason")
-    videos, languages, reasons, outlook = await asyncio.gather(
-        _listed(request, show, reason), stats.queue.languages(), stats.queue.reasons(), stats.queue.outlook()
+    videos, languages, reasons, outlook, empty, flags = await asyncio.gather(
+        _listed(request, show, reason),
+        stats.queue.languages(),
+        stats.queue.reasons(),
+        stats.queue.outlook(),
+        stats.queue.nothing_left(),
+        stats.review.flag_counts(),
     )
     context = {
         "title": "Queue",
@@ -49,6 +58,8 @@ async def page(request: Request) -> Response:
             for name in ("videos", "pending", "held", "claimed", "processing", "done", "failed", "clips")
         },
         "outlook": outlook,
+        "empty_videos": empty,
+        "left_out": left_out(flags),
         "tabs": _TABS,
         "show": show,
         "reasons": reasons,
@@ -74,6 +85,9 @@ async def _listed(request: Request, show: str, reason: str | None) -> _List:
     if show == "failed":
         failed = await board.stats.queue.failed(limit=ROWS, after=start, reason=reason)
         return _List(tuple(failed), pack((failed[-1].video_id,)) if len(failed) == ROWS else "")
+    if show == "empty":
+        left = await board.queue.list_empty(limit=ROWS, after=start)
+        return _List(tuple(left), pack((left[-1].video_id,)) if len(left) == ROWS else "")
     videos = await board.queue.list_videos(VideoStatus(show), limit=ROWS, after=start)
     return _List(tuple(videos), pack((videos[-1].video_id,)) if len(videos) == ROWS else "")
 
@@ -93,6 +107,7 @@ async def video(request: Request) -> Response:
         "video_id": video_id,
         "row": found[0] if found else None,
         "clips": clips,
+        "left_out": await board.stats.left_out([video_id]),
         "next": pack((clips[-1].segment_file,)) if len(clips) == CLIP_ROWS else "",
         "back": changed_url(request, {}),
     }

@@ -100,6 +100,12 @@ class Queue:
             conflicts += report.conflicts
         return AddReport(added, given - added - len(conflicts), tuple(conflicts))
 
+    async def list_empty(self, *, limit: int, after: str = "") -> list[QueuedVideo]:
+        """Done videos of which nothing is left, by id; `after` is the last one of the page before."""
+        return await self._database.rows(
+            _QUERIES["list_empty"], {"limit": limit, "after": after}, QueuedVideo
+        )
+
     async def list_videos(
         self, status: VideoStatus | None = None, *, limit: int = 100, after: str = ""
     ) -> list[QueuedVideo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,6 +197,16 @@ class ErrorType:
 
 
 _ANY_FLAG, _ANY_ERROR = FlagFilter(), ErrorFilter()
+
+
+def left_out(counts: Sequence[FlagCount]) -> dict[str, int]:
+    """Audio that went no further, by reason, the most frequent first: flags `discard:<reason>`, resolved or not."""
+    found: Counter[str] = Counter()
+    for row in counts:
+        kind, _, reason = row.flag_type.partition(":")
+        if kind == "discard":
+            found[reason] += row.open + row.resolved
+    return dict(found.most_common())
 
 
 class Review:

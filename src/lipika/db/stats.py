@@ -6,7 +6,7 @@ Each is answered from counters that triggers keep, from a few hundred worker row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lipika.db.connection import Database
@@ -27,6 +27,7 @@ class Totals:
     videos: int
     videos_done: int
     videos_failed: int
+    videos_empty: int  # done, and without a transcript
     segments: int
     discarded: int  # whole segments
     parts_discarded: int
@@ -39,6 +40,24 @@ class Totals:
     cached_tokens: int
     output_tokens: int
     cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Segments, and parts of them, that went no further for one reason."""
+
+    reason: str
+    discards: int
+    example: str  # why one of them did not
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyVideo:
+    """A done video of which nothing is left."""
+
+    video_id: str
+    segment_count: int
+    discard_reasons: Mapping[str, int]
 
 
 class Stats:
@@ -59,3 +78,12 @@ class Stats:
     async def totals(self, video_ids: Sequence[str]) -> Totals:
         """The sums over these videos (thousands, not millions: it reads their result rows)."""
         return await self._database.row(_QUERIES["totals"], {"video_ids": list(video_ids)}, Totals)
+
+    async def left_out(self, video_ids: Sequence[str]) -> list[LeftOut]:
+        """Reasons of discards in these videos, the most frequent first."""
+        return await self._database.rows(_QUERIES["left_out"], {"video_ids": list(video_ids)}, LeftOut)
+
+    async def empty_videos(self, video_ids: Sequence[str], *, limit: int = 100) -> list[EmptyVideo]:
+        """Those of the videos that are done without a transcript."""
+        parameters = {"video_ids": list(video_ids), "limit": limit}
+        return await self._database.rows(_QUERIES["empty_videos"], parameters, EmptyVideo)

@@ -152,6 +152,11 @@ class FailedVideo:
     error_message: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Videos:
+    videos: int
+
+
 class QueueStats:
     """Reads `queue_counts`, and pages of `video_queue` by index."""
 
@@ -185,3 +190,7 @@ class QueueStats:
         """Failed videos by id; `after` is the last id of the page before."""
         params = {"limit": limit, "after": after, "reason": reason}
         return await self._database.rows(_QUERIES["failed"], params, FailedVideo)
+
+    async def nothing_left(self) -> int:
+        """How many done videos have no transcript."""
+        return (await self._database.row(_QUERIES["nothing_left"], {}, _Videos)).videos

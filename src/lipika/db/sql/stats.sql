@@ -20,6 +20,7 @@ select
   count(*) as videos,
   count(*) filter (where status = 'done') as videos_done,
   count(*) filter (where status = 'failed') as videos_failed,
+  count(*) filter (where status = 'done' and segments_transcribed + segments_no_speech = 0) as videos_empty,
   coalesce(sum(segment_count), 0) as segments,
   coalesce(sum(segments_discarded), 0) as discarded,
   coalesce(sum(parts_discarded), 0) as parts_discarded,
@@ -33,3 +34,27 @@ select
   (select output_tokens from spent)::bigint as output_tokens,
   (select cost_usd from spent) as cost_usd
 from chosen
+
+-- name: left_out
+-- Why audio of these videos went no further, with one example of each reason.
+with reasons as (
+  select r.reason, sum(r.discards::bigint)::bigint as discards, min(v.video_id) as video_id
+  from video_queue v, jsonb_each_text(v.discard_reasons) as r (reason, discards)
+  where v.video_id = any(%(video_ids)s)
+  group by r.reason
+)
+select reason, discards, coalesce((
+    select f.details from transcription_flags f
+    where f.video_id = reasons.video_id and f.flag_type = 'discard:' || reasons.reason
+    order by f.segment_file limit 1
+  ), '') as example
+from reasons
+order by discards desc, reason
+
+-- name: empty_videos
+-- Of these.
+select video_id, segment_count, discard_reasons
+from video_queue
+where video_id = any(%(video_ids)s) and status = 'done' and segments_transcribed + segments_no_speech = 0
+order by video_id
+limit %(limit)s

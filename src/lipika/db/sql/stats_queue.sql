@@ -73,3 +73,9 @@ where status = 'failed' and video_id > %(after)s
   and (%(reason)s::text is null or error_code = %(reason)s)
 order by video_id
 limit %(limit)s
+
+-- name: nothing_left
+-- Done videos without a transcript; an index holds them and no others.
+select count(*)::bigint as videos
+from video_queue
+where status = 'done' and segments_transcribed + segments_no_speech = 0
