@@ -22,6 +22,7 @@ from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueuedVideo
 from lipika.db.results import Results, WayRow
 from lipika.db.stats import EmptyVideo, LeftOut, Stats, Totals
+from lipika.embedded import default_data_dir
 from lipika.errors import ObjectMissing, UsageError
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
@@ -156,7 +157,7 @@ async def _enqueue(
     """
     queue = Queue(database)
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
-    _refuse_moved(videos, known)
+    _refuse_moved(settings, videos, known)
     asked = asked_as(settings, simulated)
     ways = defaultdict[str, list[WayRow]](list)
     for way in await Results(database).ways(list(known)):
@@ -186,15 +187,23 @@ async def _enqueue(
     return [video.video_id for video in todo]
 
 
-def _refuse_moved(videos: Sequence[NewVideo], known: Mapping[str, QueuedVideo]) -> None:
+def _refuse_moved(settings: Settings, videos: Sequence[NewVideo], known: Mapping[str, QueuedVideo]) -> None:
     for video in videos:
         row = known.get(video.video_id)
         if row is not None and row.source_key != video.source_key:
             raise UsageError(
                 f"video {video.video_id!r} is in the queue already, from {row.source_key}; this run names"
                 f" {video.source_key}. Rename the archive, or take the old one out:"
-                f" lipika queue remove {video.video_id}"
+                f" lipika queue remove {video.video_id}{_or_apart(settings)}"
             )
+
+
+def _or_apart(settings: Settings) -> str:
+    """The other way out of a conflict of names, where the database is one of the embedded ones."""
+    if settings.database_url is not None:
+        return ""
+    folder = settings.lipika_data_dir or default_data_dir()
+    return f". Or keep the two apart, each with a database of its own: --data-dir (this one is in {folder})"
 
 
 @dataclass(frozen=True, slots=True)
