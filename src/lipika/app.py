@@ -38,6 +38,7 @@ from lipika.limits import Backoff, Probing
 from lipika.log import get_logger, hide
 from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
+from lipika.network import Network
 from lipika.partials import Partials
 from lipika.pipeline import Place, Progress, Tools
 from lipika.polishers import Polishers, polished
@@ -230,6 +231,7 @@ def make_provider(settings: Settings, name: str, *, routed: bool | None = None) 
         response_schema=transcript.response_schema(),
         prompt_version=prompt.PROMPT_VERSION,
         routed=routed,
+        network=Network.of(settings),
     )
 
 
@@ -241,7 +243,9 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
         capabilities=load_capabilities(settings.model_id, settings.models_file),
         response_schema=transcript.response_schema(),
         api_version=settings.gemini_api_version,
+        models_path=settings.gemini_models_path,
         name=name,
+        network=Network.of(settings),
     )
 
 

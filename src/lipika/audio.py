@@ -137,6 +137,11 @@ def encode_flac(audio: Audio) -> bytes:
     )
 
 
+def encode_wav(audio: Audio) -> bytes:
+    """The samples as they are, under a header: twice a FLAC."""
+    return _encoded(audio, format="WAV", subtype=f"PCM_{audio.bit_depth}")
+
+
 def encode_ogg(audio: Audio) -> bytes:
     """Vorbis in Ogg. libsndfile gives each file a random serial number: the bytes are others every time."""
     return _encoded(audio, format="OGG", subtype="VORBIS")

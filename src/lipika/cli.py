@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -290,8 +291,10 @@ def _run(
 ) -> T:
     """Run a command's coroutine on the fastest loop there is; our own errors become a sentence and a code."""
     from lipika import log
+    from lipika.network import spare_loopback
 
     log.configure(level=log_level, json_logs=json_logs)
+    spare_loopback(os.environ)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(job())

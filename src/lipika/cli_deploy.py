@@ -179,17 +179,19 @@ def _secrets(app: typer.Typer, run: Run) -> None:
 
         async def job() -> None:
             from lipika.config import load_settings
+            from lipika.network import Network
             from lipika.vast import Vast
             from lipika.vast_secrets import secrets_of, store
 
-            found = secrets_of(load_settings())
+            settings = load_settings()
+            found = secrets_of(settings)
             if not found:
                 raise UsageError(
                     "no secret is set here: DATABASE_URL, GEMINI_API_KEY, ... (or a .env with them)"
                 )
             there = await asyncio.to_thread(Vast(vastai).secrets)
             if yes:
-                await store(found, there)
+                await store(found, there, Network.of(settings))
             for name in found:
                 change = "replaces what is there" if name in there else "is new"
                 open_console().print(f"{name} {change}", markup=False)

@@ -33,6 +33,14 @@ def _postgres_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _password(url: str) -> str:
+    """The password in a URL; a proxy's may lack the scheme."""
+    try:
+        return urlsplit(url if "://" in url else f"http://{url}").password or ""
+    except ValueError:
+        return ""
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 PostgresUrl = Annotated[SecretStr | None, AfterValidator(_postgres_url)]
 
@@ -80,6 +88,11 @@ class Settings(BaseSettings):
         "https://generativelanguage.googleapis.com", description="Base of the Gemini API."
     )
     gemini_api_version: str = Field("v1beta", pattern=r"^v\d+[a-z0-9]*$", description="Version in its path.")
+    gemini_models_path: str = Field(
+        "models",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        description="Where its models are; Vertex AI: publishers/google/models.",
+    )
     openrouter_api_key: SecretStr | None = Field(None, description="Key of OpenRouter, the second provider.")
     openrouter_base_url: HttpUrl = Field(
         "https://openrouter.ai/api/v1", description="OpenRouter, or any OpenAI-compatible server."
@@ -107,6 +120,20 @@ class Settings(BaseSettings):
         description="Least wait, whatever the server says; doubled up to sixtyfold until an answer comes.",
     )
 
+    # ---- the way there
+    https_proxy: str = Field("", repr=False, description="Proxy for https:// addresses: http://host:port.")
+    http_proxy: str = Field("", repr=False, description="Proxy for http:// addresses.")
+    all_proxy: str = Field("", repr=False, description="Proxy where neither of the others is set.")
+    no_proxy: str = Field(
+        "", description="Hosts, domains and networks to reach without one; this machine always is."
+    )
+    ssl_cert_file: Path | None = Field(
+        None, description="PEM file of the authorities to trust, in the place of the system's."
+    )
+    requests_ca_bundle: Path | None = Field(
+        None, description="The same, as other tools call it; may be a folder."
+    )
+
     # ---- batches
     worker_batch_size: int = Field(1000, ge=1, le=100_000, description="First attempts per batch window.")
     batch_interval_seconds: float = Field(60.0, gt=0, le=3600, description="Length of a batch window.")
@@ -115,9 +142,9 @@ class Settings(BaseSettings):
     )
     max_in_flight: int = Field(2000, ge=1, le=20_000, description="Requests in flight at most, per worker.")
     max_buffer_mb: int = Field(128, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
-    send_format: Literal["flac", "ogg"] = Field(
+    send_format: Literal["flac", "ogg", "wav"] = Field(
         "flac",
-        description="How clips are sent: FLAC, or Vorbis in Ogg: a third of the bytes, ten times the CPU.",
+        description="How clips are sent: FLAC, Vorbis in Ogg (a third of the bytes, ten times the CPU), or WAV.",
     )
     worker_processes: int | None = Field(
         None,
@@ -185,11 +212,12 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
         url = self.database_url.get_secret_value() if self.database_url else ""
-        password = (urlsplit(url).password or "") if url else ""
+        urls = (url, self.https_proxy, self.http_proxy, self.all_proxy)
+        passwords = [password for one in urls if (password := _password(one))]
         given = (getattr(self, name) for name in type(self).model_fields)
         return [
-            password,
-            unquote(password),
+            *passwords,
+            *map(unquote, passwords),
             *(value.get_secret_value() for value in given if isinstance(value, SecretStr)),
         ]
 

@@ -111,6 +111,7 @@ class SendFormat(StrEnum):
 
     FLAC = "flac"
     OGG = "ogg"  # Vorbis: lossy
+    WAV = "wav"  # for servers that take nothing else
 
 
 @dataclass(frozen=True, slots=True)

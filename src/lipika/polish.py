@@ -26,6 +26,7 @@ from lipika.audio import (
     encode_flac,
     encode_ogg,
     encode_padded,
+    encode_wav,
     to_ms,
     to_sent,
 )
@@ -172,12 +173,14 @@ def _sent(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:
     """What goes to the model; `packed` where that is the same audio."""
     if send_format is SendFormat.OGG:
         return encode_ogg(heard)
+    if send_format is SendFormat.WAV:
+        return encode_wav(heard)
     return packed if packed is not None else encode_flac(heard)
 
 
 def sent_digest(heard: Audio, send_format: SendFormat, sent: bytes) -> str:
     """SHA-256 of the bytes that are sent; of the samples that went into an Ogg, whose bytes are random in part."""
-    if send_format is SendFormat.FLAC:
+    if send_format is not SendFormat.OGG:
         return hashlib.sha256(sent).hexdigest()
     return hashlib.sha256(b"vorbis\0" + heard.samples.tobytes()).hexdigest()
 

@@ -17,8 +17,9 @@ import orjson
 
 from lipika.config import Settings
 from lipika.errors import LipikaError, SettingsError
+from lipika.network import Network
 from lipika.providers.replies import Reply, names_zero, said, zero_quota
-from lipika.providers.transport import Address, failure_of, redirect
+from lipika.providers.transport import Address, failure_of, not_let_through
 
 _TIMEOUT_S = 15.0
 _MAX_REPLY_BYTES = 16 << 20
@@ -54,8 +55,10 @@ async def _aistudio(settings: Settings) -> Served:
     if key is None:
         raise SettingsError("GEMINI_API_KEY is not set")
     model = settings.model_id.rpartition("/")[2]
-    url = f"{settings.gemini_base_url}/{settings.gemini_api_version}/models/{model}"
-    reply = await _get(url, {"x-goog-api-key": key.get_secret_value().strip()}, "GEMINI_BASE_URL")
+    path = settings.gemini_models_path.strip("/")
+    url = f"{settings.gemini_base_url}/{settings.gemini_api_version}/{path}/{model}"
+    network = Network.of(settings)
+    reply = await _get(url, {"x-goog-api-key": key.get_secret_value().strip()}, "GEMINI_BASE_URL", network)
     if reply.status != 200:
         raise LipikaError(_refusal(reply, f"model {model}", "GEMINI_API_KEY", "GEMINI_BASE_URL"))
     _must_be_object(reply, url, "GEMINI_BASE_URL")
@@ -75,17 +78,15 @@ async def _openrouter(settings: Settings) -> Served:
     key = settings.openrouter_api_key
     if key is None:
         raise SettingsError("OPENROUTER_API_KEY is not set")
-    base, headers = (
-        settings.openrouter_base_url,
-        {"Authorization": f"Bearer {key.get_secret_value().strip()}"},
-    )
-    reply = await _get(f"{base}/key", headers, "OPENROUTER_BASE_URL")
+    base, network = settings.openrouter_base_url, Network.of(settings)
+    headers = {"Authorization": f"Bearer {key.get_secret_value().strip()}"}
+    reply = await _get(f"{base}/key", headers, "OPENROUTER_BASE_URL", network)
     if reply.status != 200:
         raise LipikaError(_refusal(reply, "the key", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL"))
     _must_be_object(reply, f"{base}/key", "OPENROUTER_BASE_URL")
     left = _object(_object(reply.body).get("data")).get("limit_remaining")
     model = settings.model_id if "/" in settings.model_id else f"google/{settings.model_id}"
-    listed = await _get(f"{base}/models", headers, "OPENROUTER_BASE_URL")
+    listed = await _get(f"{base}/models", headers, "OPENROUTER_BASE_URL", network)
     models = _object(listed.body).get("data")
     names = {_object(entry).get("id") for entry in models} if isinstance(models, list) else set()
     if names and model not in names:
@@ -108,15 +109,18 @@ class _Got:
     seconds: float
 
 
-async def _get(url: str, headers: Mapping[str, str], setting: str) -> _Got:
-    started, address = time.perf_counter(), Address(url, setting)
+async def _get(url: str, headers: Mapping[str, str], setting: str, network: Network) -> _Got:
+    started, address = time.perf_counter(), Address(url, setting, network.proxy_host(url))
+    connector, proxy = aiohttp.TCPConnector(ssl=network.trust(url)), network.proxy_for(url)
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session,
-            session.get(url, headers=headers, allow_redirects=False) as reply,
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as reply,
         ):
             content = await reply.content.read(_MAX_REPLY_BYTES)
-            away = redirect(Reply(reply.status, b"", location=reply.headers.get("Location")), address)
+            told = Reply(reply.status, b"", location=reply.headers.get("Location"))
+            away = not_let_through(told, address)
             if away is not None:
                 raise LipikaError(away.message)
             return _Got(

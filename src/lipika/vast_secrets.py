@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from lipika.config import Settings
 from lipika.errors import Unavailable, UsageError
+from lipika.network import Network
 
 _KEPT_BACK = {"DASHBOARD_TOKEN"}  # no worker needs it
 _ALSO_SECRET = {"R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"}
@@ -33,8 +34,14 @@ _LOCAL_ONLY = {
     "METRICS_PORT",
     "METRICS_HOST",
     "CALIBRATION_FILE",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
 }
-"""Paths and names of this machine mean nothing on another."""
+"""Paths, names and the network of this machine mean nothing on another."""
 
 
 def secrets_of(settings: Settings) -> dict[str, str]:
@@ -105,22 +112,25 @@ def check_places(settings: Settings) -> None:
         )
 
 
-async def store(secrets: Mapping[str, str], there: Collection[str]) -> None:
+async def store(secrets: Mapping[str, str], there: Collection[str], network: Network | None = None) -> None:
     """Write them into the account; those that are there get the new value.
 
     Raises:
         UsageError: no key, or it is refused; VAST_URL is not encrypted.
         Unavailable: vast.ai cannot be reached.
     """
-    base = _base_url()
+    base, network = _base_url(), network or Network()
+    connector, proxy = aiohttp.TCPConnector(ssl=network.trust(base)), network.proxy_for(base)
     headers = {"Authorization": f"Bearer {await asyncio.to_thread(_api_key)}"}
     try:
-        async with aiohttp.ClientSession(headers=headers, timeout=_CALL) as session:
+        async with aiohttp.ClientSession(timeout=_CALL, connector=connector, proxy=proxy) as session:
             for name, value in secrets.items():
                 method = "PUT" if name in there else "POST"
                 body = {"key": name, "value": value}
-                call = session.request(method, f"{base}/api/v0/secrets/", json=body, allow_redirects=False)
-                async with call as reply:
+                # The headers of a session would go to a proxy, too.
+                async with session.request(
+                    method, f"{base}/api/v0/secrets/", json=body, headers=headers, allow_redirects=False
+                ) as reply:
                     if reply.status in {401, 403}:
                         raise UsageError("vast.ai refuses the key: vastai set api-key KEY, or VAST_API_KEY")
                     if reply.status >= 300:  # a redirect would take the secret to another host

@@ -12,6 +12,7 @@ from typing import Any
 
 from lipika.capabilities import Capabilities
 from lipika.models import Failure, FailureKind, Trouble, Usage, is_made_up
+from lipika.network import Network
 from lipika.providers.base import (
     AUDIO_MARK,
     HttpProvider,
@@ -54,6 +55,7 @@ _SAFETY_CATEGORIES = (
 class AIStudioProvider(HttpProvider):
     """Gemini through AI Studio. The key travels in `x-goog-api-key`, never in a URL.
 
+    Vertex AI in express mode has the same wire format under another path, `models_path`, and an API key as well.
     `name` is what rows and budgets call it; a simulator behind the same wire format has its own.
     """
 
@@ -66,16 +68,19 @@ class AIStudioProvider(HttpProvider):
         capabilities: Capabilities,
         response_schema: Mapping[str, Any],
         api_version: str = "v1beta",
+        models_path: str = "models",
         name: str = "aistudio",
+        network: Network | None = None,
     ):
         model = options.model_id.rpartition("/")[2]  # OpenRouter's `google/...` and Google's own `models/...`
         super().__init__(
             name=name,
-            url=f"{base_url.rstrip('/')}/{api_version}/models/{model}:generateContent",
+            url=f"{base_url.rstrip('/')}/{api_version}/{models_path.strip('/')}/{model}:generateContent",
             headers={"x-goog-api-key": header_key(name, api_key)},
             setting="GEMINI_BASE_URL",
             options=options,
             capabilities=capabilities,
+            network=network,
         )
         self._response_schema = response_schema
 

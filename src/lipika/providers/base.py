@@ -21,6 +21,7 @@ import pybase64
 from lipika.capabilities import Capabilities
 from lipika.errors import SettingsError
 from lipika.models import Failure, FailureKind, Usage
+from lipika.network import Network, keep_alive_socket
 from lipika.providers.replies import Reply, as_object, parse_json
 from lipika.providers.transport import (
     MAX_HEADER_BYTES,
@@ -28,7 +29,7 @@ from lipika.providers.transport import (
     NEVER_SENT,
     Address,
     failure_of,
-    redirect,
+    not_let_through,
 )
 from lipika.redaction import hide
 
@@ -175,10 +176,12 @@ class HttpProvider(BaseProvider):
         options: ModelOptions,
         capabilities: Capabilities,
         setting: str,
+        network: Network | None = None,
     ):
         self._name = name
         self._url = url
-        self._address = Address(url, setting)
+        self._network = network or Network()
+        self._address = Address(url, setting, self._network.proxy_host(url))
         self._headers = {**headers, "Content-Type": "application/json"}
         self._options = options
         self._capabilities = capabilities
@@ -195,14 +198,20 @@ class HttpProvider(BaseProvider):
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=_LastUsedFirst(limit=0, keepalive_timeout=_KEEPALIVE_S),
-            headers=self._headers,
+            connector=_LastUsedFirst(
+                limit=0,
+                keepalive_timeout=_KEEPALIVE_S,
+                ssl=self._network.trust(self._url),
+                socket_factory=keep_alive_socket,
+            ),
             timeout=aiohttp.ClientTimeout(
                 total=self._options.timeout_s, sock_connect=self._options.connect_timeout_s
             ),
-            # Keys travel in headers only, and no cookie or proxy of the environment may change a request.
+            # Keys travel in headers only, those of a request: aiohttp tells a session's own to the proxy, too. And
+            # nothing but the settings may change a request.
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            proxy=self._network.proxy_for(self._url),
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
@@ -225,7 +234,7 @@ class HttpProvider(BaseProvider):
         started = time.perf_counter()
         reply = await self._send("POST", self._url, self.encode(request))
         latency_ms = (time.perf_counter() - started) * 1000
-        failure = reply if isinstance(reply, Failure) else redirect(reply, self._address)
+        failure = reply if isinstance(reply, Failure) else not_let_through(reply, self._address)
         reading = (
             self._read(reply) if isinstance(reply, Reply) and failure is None else Reading(failure=failure)
         )
@@ -250,7 +259,9 @@ class HttpProvider(BaseProvider):
         if self._session is None:
             raise RuntimeError(f"{type(self).__name__} must be entered with `async with` before use")
         try:
-            async with self._session.request(method, url, data=body, allow_redirects=False) as response:
+            async with self._session.request(
+                method, url, data=body, headers=self._headers, allow_redirects=False
+            ) as response:
                 content = await response.read()
                 headers = response.headers
                 return Reply(

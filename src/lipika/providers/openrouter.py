@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lipika.capabilities import Capabilities
 from lipika.languages import find_language
 from lipika.models import Failure, FailureKind, Trouble, Usage, is_made_up
+from lipika.network import Network
 from lipika.providers.base import (
     AUDIO_MARK,
     HttpProvider,
@@ -66,6 +67,7 @@ class OpenRouterProvider(HttpProvider):
         prompt_version: str,
         routed: bool | None = None,
         name: str = "openrouter",
+        network: Network | None = None,
     ):
         base_url = base_url.rstrip("/")
         super().__init__(
@@ -75,6 +77,7 @@ class OpenRouterProvider(HttpProvider):
             setting="OPENROUTER_BASE_URL",
             options=options,
             capabilities=capabilities,
+            network=network,
         )
         self._key_url, self._models_url = f"{base_url}/key", f"{base_url}/models"
         self._response_schema = response_schema

@@ -134,9 +134,11 @@ def _of_proxy(status: int, reason: str, address: Address) -> Failure:
     return _server(f"{way}: it must allow that host, or NO_PROXY must name it", Trouble.PROXY)
 
 
-def proxy_refusal(status: int, address: Address) -> Failure | None:
-    """A 407 to a request that went to a proxy in plain HTTP; None for any other reply."""
-    return _of_proxy(status, "Proxy Authentication Required", address) if status == 407 else None
+def not_let_through(reply: Reply, address: Address) -> Failure | None:
+    """A reply that is not the service's own, as a failure: it sends elsewhere, or the proxy wants a password."""
+    if reply.status == 407 and address.proxy:
+        return _of_proxy(reply.status, "Proxy Authentication Required", address)
+    return redirect(reply, address)
 
 
 # ----------------------------------------------------------------------------- the head of a reply

@@ -1,0 +1,178 @@
+"""The way out of this machine: proxies, authorities to trust, and connections that silent networks keep."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from lipika.config import Settings
+from lipika.errors import SettingsError
+
+_LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}
+"""Seconds; times. Address translators forget silent connections, some within a minute; an answer takes two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How other hosts are reached. The default goes straight there and trusts whom the system trusts.
+
+    It is handed to clients piece by piece: told to trust the environment, they would read `~/.netrc` too, and send
+    what is there in the key's place.
+    """
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    all_proxy: str = ""
+    no_proxy: str = ""
+    authorities: tuple[tuple[str, Path], ...] = ()  # (setting, file or folder of PEM), in the system's place
+
+    @classmethod
+    def of(cls, settings: Settings) -> Network:
+        """As the settings say."""
+        given = {"SSL_CERT_FILE": settings.ssl_cert_file, "REQUESTS_CA_BUNDLE": settings.requests_ca_bundle}
+        return cls(
+            settings.http_proxy,
+            settings.https_proxy,
+            settings.all_proxy,
+            settings.no_proxy,
+            tuple((name, path) for name, path in given.items() if path is not None),
+        )
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy's URL for this address, user and password in it; None for the straight way.
+
+        Raises:
+            SettingsError: it is of a kind that is not spoken; names the setting.
+        """
+        to = urlsplit(url)
+        own = ("HTTPS_PROXY", self.https_proxy) if to.scheme == "https" else ("HTTP_PROXY", self.http_proxy)
+        setting, proxy = own if own[1] else ("ALL_PROXY", self.all_proxy)
+        if not proxy.strip() or is_loopback(to.hostname or "") or spared(to, self.no_proxy):
+            return None
+        return _checked(setting, proxy.strip())
+
+    def proxy_host(self, url: str) -> str:
+        """`host:port` of that proxy, as it may be shown; empty for the straight way."""
+        return urlsplit(self.proxy_for(url) or "").netloc.rpartition("@")[2]
+
+    def trust(self, url: str) -> ssl.SSLContext | bool:
+        """Whom to trust there: True for the system's own choice.
+
+        Raises:
+            SettingsError: a file of authorities cannot be read; names the setting.
+        """
+        if not self.authorities or urlsplit(url).scheme != "https":
+            return True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        for setting, path in self.authorities:
+            try:
+                context.load_verify_locations(**{"capath" if path.is_dir() else "cafile": str(path)})
+            except (OSError, ssl.SSLError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise SettingsError(
+                    f"{setting}: {path} is no file of certificates in PEM: {reason}"
+                ) from None
+        return context
+
+
+def spare_loopback(environ: MutableMapping[str, str]) -> None:
+    """Let no library of this process, and no child of it, reach this machine's own services through a proxy."""
+    if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environ):
+        return
+    for name in ("NO_PROXY", "no_proxy"):
+        given = environ.get(name, "")
+        if given.strip() != "*" and _LOOPBACK_NAMES not in given:
+            environ[name] = f"{given},{_LOOPBACK_NAMES}" if given else _other(environ, name)
+
+
+def _other(environ: MutableMapping[str, str], name: str) -> str:
+    """What the other spelling of NO_PROXY says, and loopback."""
+    said = environ.get("no_proxy" if name == "NO_PROXY" else "NO_PROXY", "")
+    return said if _LOOPBACK_NAMES in said or said.strip() == "*" else f"{said},{_LOOPBACK_NAMES}".lstrip(",")
+
+
+# ----------------------------------------------------------------------------- which hosts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its very name."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+def spared(to: SplitResult, no_proxy: str) -> bool:
+    """Whether NO_PROXY names this address: a host, a domain with or without a dot, an address, a network, `*`."""
+    host = (to.hostname or "").rstrip(".")
+    address, port = _address(host), to.port or {"https": 443}.get(to.scheme, 80)
+    return any(_names(entry, host, address, port) for entry in no_proxy.lower().replace(",", " ").split())
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _names(entry: str, host: str, address: _Address | None, port: int) -> bool:
+    if entry == "*":
+        return True
+    if address is not None and "/" in entry:
+        try:
+            return address in ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    name, colon, said_port = entry.rpartition(":")
+    if colon and said_port.isdigit() and (":" not in name or name.startswith("[")):
+        entry, said = name, int(said_port)
+        if said != port:
+            return False
+    entry = entry.strip("[]").removeprefix("*").lstrip(".").rstrip(".")
+    if address is not None:
+        return _address(entry) == address
+    return bool(entry) and (host == entry or host.endswith(f".{entry}"))
+
+
+def _address(host: str) -> _Address | None:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _checked(setting: str, proxy: str) -> str:
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        parts = urlsplit(url)
+        well_formed = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise SettingsError(f"{setting}: no address of a proxy: write http://host:port")
+    if parts.scheme not in {"http", "https"}:
+        raise SettingsError(
+            f"{setting}: a proxy of kind {parts.scheme}:// is not spoken here: give an http:// or https:// one,"
+            " or name the host in NO_PROXY"
+        )
+    return url
+
+
+# ----------------------------------------------------------------------------- connections
+
+
+def keep_alive_socket(address: Any) -> socket.socket:
+    """A TCP socket whose silence the kernel fills with probes: a connection that a network dropped is noticed."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        option = getattr(socket, name, None)  # macOS has another name for the first, Windows none
+        if option is not None:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
