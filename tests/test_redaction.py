@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg import sql
 
 from asking import a_request
 from lipika.models import Failure, FailureKind
 from lipika.providers.replies import excerpt, said
 from lipika.redaction import hide, redact, redacted_start
-from recorder import Page, recording
+from recorder import Page, Request, recording
 from test_providers import Make, aistudio, both, openrouter
+from test_run import lipika
 
 KEY = "Zq7~made.up/key+of=the_tests-0123456789"
 hide(KEY)
+SAMPLE = Path(__file__).parents[1] / "samples" / "tars" / "hi_sample.tar"
 
 
 def in_every_text(value: Any) -> Any:
@@ -149,3 +155,34 @@ def test_no_log_shows_local_variables_or_secrets(json_logs: bool) -> None:
     assert json_logs == done.stderr.startswith("{")
     if json_logs:
         assert json.loads(done.stderr)["event"] == "broken"
+
+
+def in_rows(url: str) -> list[str]:
+    tables = ("transcription_results", "transcription_flags", "video_queue", "workers", "worker_errors")
+    with psycopg.connect(url) as connection:
+        every = [sql.SQL("select * from {}").format(sql.Identifier(table)) for table in tables]
+        return [str(connection.execute(query).fetchall()) for query in every]
+
+
+def in_tars(folder: Path) -> list[str]:
+    return [tar.read_bytes().decode("latin-1") for tar in folder.rglob("*.tar")]
+
+
+async def test_no_trace_of_it_after_a_whole_run(database_url: str, tmp_path: Path) -> None:
+    """Rows, flags, result tar, summary and log of a run whose provider repeats the key in every refusal."""
+
+    async def refuse(asked: Request) -> Page:
+        if asked.method == "GET":
+            return Page.of({"error": {"code": 404, "message": f"no {KEY}"}}, status=404)
+        return Page.of(
+            {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": f"odd {KEY}"}}, status=400
+        )
+
+    async with recording(refuse) as server:
+        env = {"DATABASE_URL": database_url, "GEMINI_BASE_URL": server.url, "GEMINI_API_KEY": KEY}
+        arguments = ("run", str(SAMPLE), "--out", str(tmp_path / "out"), "--json")
+        ran = await asyncio.to_thread(lipika, *arguments, env=env)
+    assert len(server.requests) > 5
+    kept = [*in_rows(database_url), ran.stdout, ran.stderr, *in_tars(tmp_path)]
+    assert "odd ***" in kept[0]
+    assert [place for place, text in enumerate(kept) if KEY[:8] in text] == []

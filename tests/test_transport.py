@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gzip
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from asking import a_request
 from lipika.models import Failure, FailureKind, Trouble, Usage
 from lipika.providers.base import HttpProvider, TranscriptionResponse
-from lipika.providers.transport import HEADER_TOO_LONG
+from lipika.providers.transport import HEADER_TOO_LONG, REPLY_TOO_LONG
 from recorder import Page, recording
 from test_providers import ANSWERS, KEY, Make, aistudio, both
 
@@ -220,6 +221,43 @@ async def test_a_head_that_cannot_be_read_is_a_lost_connection(make: Make) -> No
         failure = (await failed(make(f"http://{place}"))).failure
     assert failure is not None
     assert (failure.kind, failure.code) == (FailureKind.SERVER, "connection")
+
+
+# ----------------------------------------------------------------------------- bodies without end
+
+
+def endless(status: int) -> bytes:
+    """The head of a chunked reply and 40 MB of it, without an end."""
+    chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    return b"HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n" % status + chunk * 40
+
+
+@both
+async def test_a_body_without_end_is_not_read_to_it(make: Make) -> None:
+    async with answering(endless(200)) as place:
+        response = await failed(make(f"http://{place}"))
+    failure = response.failure
+    assert failure is not None
+    assert (failure.kind, failure.code) == (FailureKind.MALFORMED, REPLY_TOO_LONG)
+    assert response.usage.total > 0
+
+
+@both
+async def test_an_error_page_without_end_is_that_error(make: Make) -> None:
+    async with answering(endless(503)) as place:
+        failure = (await failed(make(f"http://{place}"))).failure
+    assert failure is not None
+    assert (failure.kind, failure.http_status) == (FailureKind.OVERLOADED, 503)
+
+
+@both
+async def test_a_packed_body_is_bounded_by_what_it_unpacks_to(make: Make) -> None:
+    bomb = gzip.compress(b" " * (64 << 20), compresslevel=9)
+    page = Page(200, bomb, {"Content-Encoding": "gzip", "Content-Type": "application/json"})
+    async with recording(page) as server:
+        failure = (await failed(make(server.url))).failure
+    assert failure is not None
+    assert failure.code == REPLY_TOO_LONG
 
 
 # ----------------------------------------------------------------------------- a quota of nothing

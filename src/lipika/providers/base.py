@@ -30,6 +30,7 @@ from lipika.providers.transport import (
     Address,
     failure_of,
     not_let_through,
+    reply_too_long,
 )
 from lipika.redaction import hide
 
@@ -262,7 +263,9 @@ class HttpProvider(BaseProvider):
             async with self._session.request(
                 method, url, data=body, headers=self._headers, allow_redirects=False
             ) as response:
-                content = await response.read()
+                content, whole = await _content(response)
+                if not whole and response.status == 200:
+                    return reply_too_long(self._address, MOST_REPLY_BYTES)
                 headers = response.headers
                 return Reply(
                     response.status,
@@ -278,6 +281,25 @@ class HttpProvider(BaseProvider):
 
 _DESCRIBE_S = 10.0
 """For what a service says of itself; nobody waits longer for that."""
+
+
+MOST_REPLY_BYTES = 16 << 20
+"""Of a body, unpacked: a thousand times an answer. Without a bound one reply could take all memory."""
+
+
+async def _content(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """A body as far as it may be read, and whether that is all of it."""
+    length = response.content_length
+    if length is not None and length <= MOST_REPLY_BYTES and "Content-Encoding" not in response.headers:
+        return await response.read(), True
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_REPLY_BYTES:
+            response.close()  # what is left of it is not waited for
+            return b"".join(pieces), False
+    return b"".join(pieces), True
 
 
 def header_key(provider: str, key: str) -> str:

@@ -169,6 +169,15 @@ def _of_head(error: aiohttp.ClientResponseError, address: Address) -> Failure:
     return _server(f"connection lost: {_named(error)}", "connection")
 
 
+REPLY_TOO_LONG = "reply_too_long"
+"""Code of a body without end: that clip's alone, too."""
+
+
+def reply_too_long(address: Address, most_bytes: int) -> Failure:
+    message = f"a reply of {address.host} of more than {most_bytes >> 20} MB: it is not read to its end"
+    return Failure(FailureKind.MALFORMED, message, None, 200, REPLY_TOO_LONG)
+
+
 def redirect(reply: Reply, address: Address) -> Failure | None:
     """A reply that sends elsewhere, as a failure; None for any other reply."""
     if not 300 <= reply.status < 400:
