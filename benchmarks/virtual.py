@@ -198,6 +198,7 @@ class Governor:
                 "wanted": need.wanted,
                 "tokens_each": need.tokens_each,
                 "usd_each": need.usd_each,
+                "usd_most": need.usd_most,
                 "tokens_over": need.tokens_over,
                 "usd_over": need.usd_over,
                 "usd_metered": need.usd_metered,

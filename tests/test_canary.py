@@ -291,7 +291,7 @@ async def test_what_it_cost_holds_answers_of_clips_that_did_not_end(stage: Stage
     """Every first answer loops, and the cap comes before the second one of most."""
     config = SimulatorConfig(latency=INSTANT, faults=FaultPlan((FaultRule(FaultKind.LOOP, probability=1.0),)))
     async with running(config) as simulator:
-        done = await asked(stage, database, simulator, Order(max_usd=0.03, kinds=(ArmKind.BASELINE,)))
+        done = await asked(stage, database, simulator, Order(max_usd=0.02, kinds=(ArmKind.BASELINE,)))
         cost = simulator.simulation.ledger.cost_usd
     assert sum(one["cost_usd"] for one in answers(done)) < cost
     assert done.report.usd == pytest.approx(cost)

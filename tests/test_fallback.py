@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -323,8 +323,10 @@ async def test_a_spend_cap_stops_within_two_percent_and_resumes_when_raised(data
         ledger = fleet_ledger(database, "w", Lease(600))
         async with alone(sim, reserve=ledger, options=quick(batch_size=300)) as (engine, _seen):
             asking = asyncio.create_task(ask(engine, 260))
-            await until(lambda: "dollar cap" in engine.limited_by() and not engine.in_flight, 20)
+            await until(lambda: engine.totals.cost_usd >= 0.098, 30)
             await asyncio.sleep(3.0)  # reservations of the last answers are settled and used
+            assert "dollar cap" in engine.limited_by()
+            assert not engine.in_flight
             assert 0.098 <= engine.totals.cost_usd <= 0.102
             assert not asking.done()
             await budgets.set_limits("aistudio", Limits(spend_total_usd=10.0))
@@ -333,6 +335,40 @@ async def test_a_spend_cap_stops_within_two_percent_and_resumes_when_raised(data
         (spent,) = await Reservations(database).spent()
     assert spent.usd_total == pytest.approx(engine.totals.cost_usd)
     assert spent.usd_reserved == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("good_first", [0, 25])
+async def test_a_cap_holds_though_answers_run_on_to_their_limit(
+    database: Database, workers: int, good_first: int
+) -> None:
+    """$0.10 let $0.45 through: all of a burst was sent at the price of a usual answer."""
+    await Budgets(database).set_limits("aistudio", Limits(spend_total_usd=0.10))
+    runaway = FaultRule(FaultKind.RUNAWAY, skip=0, probability=1.0)
+    options = quick(batch_size=1000, interval_s=60, burst=True)
+    faults = () if good_first else (runaway,)
+    async with running(config(*faults, latency_s=0.1)) as sim, AsyncExitStack() as stack:
+        engines = []
+        for number in range(workers):
+            reserve = fleet_ledger(database, f"w{number}", Lease(600))
+            engine, _seen = await stack.enter_async_context(alone(sim, reserve=reserve, options=options))
+            engines.append(engine)
+        asking = [asyncio.create_task(ask(engine, 100)) for engine in engines]
+        if good_first:
+            await until(lambda: sum(engine.totals.returned for engine in engines) >= good_first, 20)
+            sim.simulation.set_faults(FaultPlan((runaway,)))
+        quiet_since = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() - quiet_since < 3.0:
+            await asyncio.sleep(0.05)
+            if any(engine.in_flight for engine in engines):
+                quiet_since = asyncio.get_running_loop().time()
+        spent = sum(engine.totals.cost_usd for engine in engines)
+        assert sim.simulation.ledger.cost_usd == pytest.approx(spent)
+        assert 0.085 <= spent <= 0.11
+        assert all("dollar cap" in engine.limited_by() for engine in engines)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_pause_and_resume_are_obeyed_within_seconds(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipika.limits import AdaptiveConcurrency, Ask, Budget, Gate, Ledger, grant, settle
+from lipika.limits import OVER_A_CAP, AdaptiveConcurrency, Ask, Budget, Gate, Ledger, grant, settle
 
 
 @dataclass
@@ -172,6 +172,41 @@ def test_money_in_flight_counts_against_the_cap() -> None:
     assert given.requests == 1000
     again, _ = grant(Budget(usd_total=1.0), ledger, Ask(5000, 600, 0.001), 1001.0)
     assert again.requests == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cap=st.floats(0.001, 5),
+    most=st.floats(0.0005, 0.02),
+    runaways=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    workers=st.integers(1, 5),
+    seed=st.integers(0, 10_000),
+)
+def test_a_cap_is_a_cap_whatever_the_answers_cost(
+    cap: float, most: float, runaways: float, workers: int, seed: int
+) -> None:
+    """Each worker guesses from what it has metered; answers that run on to their limit cost twenty times that."""
+    chance = random.Random(seed)
+    budget, ledger = Budget(usd_total=cap), Ledger()
+    on_their_way = [0] * workers
+    guess = [most] * workers
+    spent, idle = 0.0, 0
+    while idle < 20 * workers and spent < cap:
+        worker = chance.randrange(workers)
+        back = chance.randint(0, on_their_way[worker])
+        on_their_way[worker] -= back
+        for _ in range(back):
+            usd = most if chance.random() < runaways else most / 20
+            spent += usd
+            ledger = settle(budget, ledger, tokens_over=0, usd=usd, usd_reserved=most)
+            guess[worker] = min((guess[worker] + usd) / 2 * 1.15, most)
+        given, ledger = grant(budget, ledger, Ask(40, 0, guess[worker], workers, most), 0.0)
+        on_their_way[worker] += given.requests
+        idle = 0 if given.requests or any(on_their_way) else idle + 1
+    spent += sum(on_their_way) * most
+    assert spent <= (1 + OVER_A_CAP) * cap + 1e-9
+    if runaways == 0.0 and cap > 2 * most:
+        assert spent >= 0.8 * cap, "and it can be spent"
 
 
 def test_paused_means_nothing() -> None:

@@ -31,8 +31,11 @@ LIMITS = (
 )
 
 
+@pytest.mark.parametrize("usd_most", [0.0, 0.0045])
 @pytest.mark.parametrize("limits", LIMITS)
-async def test_postgres_grants_what_the_specification_grants(database: Database, limits: Limits) -> None:
+async def test_postgres_grants_what_the_specification_grants(
+    database: Database, limits: Limits, usd_most: float
+) -> None:
     await Budgets(database).set_limits("aistudio", limits)
     reservations = Reservations(database)
     budget = Budget(
@@ -54,7 +57,9 @@ async def test_postgres_grants_what_the_specification_grants(database: Database,
         spent[worker] += usd
         reserved[worker] -= usd
         ask = demand(chance.choice([0, 1, 5, 80]), tokens_over=tokens_over, usd_over=0.0)
-        ask = replace(ask, usd_metered=spent[worker], reserved_usd=reserved[worker])
+        if chance.random() < 0.3:  # all that was on its way has come back
+            reserved[worker] = 0.0
+        ask = replace(ask, usd_metered=spent[worker], reserved_usd=reserved[worker], usd_most=usd_most)
         got = await reservations.reserve(worker, ask, at=now)
 
         asked[worker] = now
@@ -66,15 +71,19 @@ async def test_postgres_grants_what_the_specification_grants(database: Database,
             usd_today=sum(spent.values()),
             usd_reserved=sum(reserved.values()),
         )
-        should, ledger = grant(budget, ledger, Ask(ask.wanted, ask.tokens_each, ask.usd_each, live), now)
+        should, ledger = grant(
+            budget, ledger, Ask(ask.wanted, ask.tokens_each, ask.usd_each, live, usd_most), now
+        )
         assert got.live_workers == live
         assert got.granted == should.requests
         if ask.wanted:
             assert got.binds == should.binds
+        if ask.wanted and got.binds.startswith("spend_") and not got.granted:
+            assert got.retry_in_s == pytest.approx(should.retry_in_s, abs=1e-4)
         if should.requests:
             assert got.start_in_s == pytest.approx(should.start - now, abs=1e-4)
             assert got.step_s == pytest.approx(should.step_s)
-        reserved[worker] += got.granted * ask.usd_each
+        reserved[worker] += got.granted * max(usd_most, ask.usd_each)
 
 
 async def test_a_paused_provider_grants_nothing_and_says_why(database: Database) -> None:

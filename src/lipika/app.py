@@ -288,6 +288,7 @@ def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
                 usd_over=need.usd_over,
                 usd_metered=need.usd_metered,
                 reserved_usd=need.reserved_usd,
+                usd_most=need.usd_most,
             ),
         )
         return Slots(got.granted, got.start_in_s, got.step_s, got.binds, got.retry_in_s, got.unlimited)

@@ -303,6 +303,8 @@ class Engine:
         if self._stop is not None:
             raise _copy(self._stop)
         ticket = _Ticket(request, accept, on_doubt, asyncio.get_running_loop().create_future())
+        for route in self.routes:
+            route.expect(request)
         self._fresh.append(ticket)
         self._wake.set()
         return await ticket.done
@@ -355,6 +357,7 @@ class Engine:
             now = self._clock()
             delay = self._launch_due(now)
             self._ask_ledger(now)
+            delay = min(delay, *(route.asks_in_s(now) for route in self.routes))
             self._close_batches(now)
             self._say_why(now)
             timer = asyncio.get_running_loop().call_later(min(max(delay, _TICK_S), _IDLE_S), self._wake.set)

@@ -123,12 +123,16 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one worker would like to launch soon, with its best guess of each request's size."""
+    """What one worker would like to launch soon, with its best guess of each request's size.
+
+    `usd_most`: what one may cost at most, if its answer runs on to the limit; 0: no more than the guess.
+    """
 
     requests: int
     tokens_each: float
     usd_each: float
     live_workers: int = 1
+    usd_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +170,8 @@ def grant(
         return Grant(0, now, 0.0, "paused", 1.0), ledger
     rates = [rate for rate in _rates(budget, ledger, ask) if rate.each > 0]
     affordable, money_binds = _affordable(budget, ledger, ask)
-    if affordable < 1:
-        return Grant(0, now, 0.0, money_binds, 5.0), ledger
+    if affordable < 1:  # what is on its way may turn out to cost less than it may at most
+        return Grant(0, now, 0.0, money_binds, 0.5 if ledger.usd_reserved > _NOTHING_USD else 5.0), ledger
     wanted = min(ask.requests, affordable)
     binds, granted, start, step_s = money_binds, wanted, now, 0.0
     for rate in rates:
@@ -186,7 +190,8 @@ def grant(
     if granted < 1:
         return Grant(0, now, 0.0, binds, max(min(start - now, horizon_s) / 2, 0.05)), ledger
     reserved = {rate.cursor: max(rate.until, now) + granted * rate.each / rate.per_s for rate in rates}
-    ledger = replace(ledger, usd_reserved=ledger.usd_reserved + granted * ask.usd_each, **reserved)
+    most = max(ask.usd_most, ask.usd_each)
+    ledger = replace(ledger, usd_reserved=ledger.usd_reserved + granted * most, **reserved)
     return Grant(granted, start, step_s, binds), ledger
 
 
@@ -219,13 +224,24 @@ def _moved_s(limit: float, metered: float, span_s: float) -> float:
     return guess / _per_s(limit, guess, span_s) + (metered - guess) / full
 
 
-def settle(budget: Budget, ledger: Ledger, *, tokens_over: float, usd: float, usd_reserved: float) -> Ledger:
-    """Replace guesses by metered use: `tokens_over` = metered - guessed, `usd` metered, `usd_reserved` given back."""
+def settle(
+    budget: Budget,
+    ledger: Ledger,
+    *,
+    tokens_over: float,
+    usd: float,
+    usd_reserved: float,
+    usd_guessed: float | None = None,
+) -> Ledger:
+    """Replace guesses by metered use: `tokens_over` = metered - guessed, `usd` metered, `usd_reserved` given back; of
+    which `usd_guessed` was the guess, where more than that was reserved."""
     tokens_until, usd_until = ledger.tokens_until, ledger.usd_until
     if budget.tpm:
         tokens_until += tokens_over / _per_s(budget.tpm, 0, 60)
     if budget.usd_per_10min:
-        usd_until += (usd - usd_reserved) / _per_s(budget.usd_per_10min, 0, _TEN_MINUTES_S)
+        usd_until += (usd - (usd_reserved if usd_guessed is None else usd_guessed)) / _per_s(
+            budget.usd_per_10min, 0, _TEN_MINUTES_S
+        )
     return replace(
         ledger,
         tokens_until=tokens_until,
@@ -266,21 +282,46 @@ def _per_s(limit: float, each: float, span_s: float) -> float:
     return max(limit * SAFETY - each, limit / 2) / span_s
 
 
+OVER_A_CAP = 0.1
+"""The part of a cap by which a fleet may exceed it: with nothing else on its way, one request whose usual cost is
+left may go, though its answer could run on to the limit. Else the last dollars of a small cap could not be spent."""
+
+
+def affordable(cap: float, spent: float, reserved: float, usd_each: float, usd_most: float) -> int:
+    """Requests that a cap on money still allows: each may cost the most there is, and all together no more than what
+    is left, but for one (see OVER_A_CAP)."""
+    left = cap - spent - reserved
+    most = max(usd_most, usd_each)
+    if left <= 0 or most <= 0:
+        return 0 if left <= 0 else MOST_REQUESTS
+    if (
+        left < most
+        and reserved < _NOTHING_USD
+        and usd_each <= left
+        and spent + most <= (1 + OVER_A_CAP) * cap
+    ):
+        return 1
+    return int(min(left / most, MOST_REQUESTS))
+
+
+MOST_REQUESTS = 1_000_000_000
+_NOTHING_USD = 1e-7  # what is left when sums of fractions are taken off again
+
+
 def _affordable(budget: Budget, ledger: Ledger, ask: Ask) -> tuple[int, str]:
     """How many requests the caps on money still allow, and which cap says so."""
     caps = (
         ("spend_total", budget.usd_total, ledger.usd_total),
         ("spend_day", budget.usd_per_day, ledger.usd_today),
     )
-    affordable, binds = ask.requests, ""
+    most, binds = ask.requests, ""
     for name, cap, spent in caps:
         if cap is None:
             continue
-        left = cap - spent - ledger.usd_reserved
-        count = 0 if left <= 0 else int(left / ask.usd_each) if ask.usd_each > 0 else ask.requests
-        if count < affordable:
-            affordable, binds = max(count, 0), name
-    return affordable, binds
+        count = affordable(cap, spent, ledger.usd_reserved, ask.usd_each, ask.usd_most)
+        if count < most:
+            most, binds = count, name
+    return most, binds
 
 
 # ----------------------------------------------------------------------------- adaptive concurrency

@@ -16,7 +16,7 @@ from lipika.capabilities import Capabilities
 from lipika.errors import Unavailable
 from lipika.evidence import Evidence
 from lipika.limits import GUESS_MARGIN, AdaptiveConcurrency, Gate, Probing, RateMeter
-from lipika.models import Failure, FailureKind, Usage
+from lipika.models import Failure, FailureKind
 from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
 from lipika.providers.transport import NEVER_SENT
 
@@ -30,7 +30,8 @@ _FEW_FAILURES, _QUIET_S = 3, 20.0
 _SOON_S = 60.0
 _SLOT_KEEPS_S = 2.0
 """A reserved slot that could not be used for this long is given up: late launches would crowd."""
-_FIRST_GUESS_OUTPUT_TOKENS = 400
+_MOST_PROMPT_TOKENS, _MOST_OUTPUT_TOKENS = 700, 4096
+"""Before any request is known: what none of ours exceeds by much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Need:
     usd_over: float
     usd_metered: float
     reserved_usd: float
+    usd_most: float = 0.0  # of one request whose answer runs on to its limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class _Slot:
 
     time: float
     tokens: float
-    usd: float
+    usd: float  # as guessed
+    most_usd: float  # as reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +151,32 @@ class Route:
         self, request: TranscriptionRequest, now: float, *, first_asked_at: float | None = None
     ) -> Permit:
         """Use the next slot. `first_asked_at`: when this clip was sent here before, for the first time."""
-        slot = self._slots.popleft() if self._slots else _Slot(now, 0.0, 0.0)
+        slot = self._slots.popleft() if self._slots else _Slot(now, 0.0, 0.0, 0.0)
         self.gate.launched(now)
         self.in_flight += 1
         self.rpm.add(1, now)
-        plain = estimate_prompt(request, self.capabilities.audio_tokens_per_second)
+        plain = self._estimate.expect(request)
+        if slot.most_usd:  # a longer clip has come since the slot was reserved
+            longer = max(self._estimate.usd_most - slot.most_usd, 0.0)
+            slot = replace(slot, most_usd=slot.most_usd + longer)
+            self._settled.reserved_usd += longer
         tokens = self._estimate.tokens(plain)
         self.tpm.add(tokens, now)
         first = now if first_asked_at is None else first_asked_at
         return Permit(now, first, request.clip_id, slot, plain, tokens)
 
+    def expect(self, request: TranscriptionRequest) -> None:
+        """A request will come: no slot is reserved at less than it may cost."""
+        self._estimate.expect(request)
+
     def may_ask(self, now: float) -> bool:
         """Whether the ledger may be asked at all now: not while a question is out, nor too often."""
         return not self._asking and not self.closed and now >= self._ask_again_at
+
+    def asks_in_s(self, now: float) -> float:
+        """Seconds until the ledger should be asked again because of a dollar cap: each answer may leave some more."""
+        may = self.binds in _MONEY and not self._asking and not self.closed
+        return max(self._ask_again_at - now, 0.0) if may else math.inf
 
     def wants_slots(self, now: float, demand: int) -> bool:
         """Whether the ledger should be asked: there is work, or something to settle, and few slots are left."""
@@ -211,20 +227,23 @@ class Route:
             usd_over=told.usd_over,
             usd_metered=told.usd_metered,
             reserved_usd=max(told.reserved_usd, 0.0),
+            usd_most=self._estimate.usd_most,
         )
 
     def _take(self, need: Need, slots: Slots, now: float) -> None:
         self.binds = slots.binds
-        self._ask_again_at = now + max(slots.retry_in_s, _ASK_EVERY_S)
+        soon_s = _ASK_SOON_S if slots.granted and slots.binds in _MONEY else _ASK_EVERY_S
+        self._ask_again_at = now + max(slots.retry_in_s, soon_s)
         if slots.unlimited:
             self._free_until = now + _FREE_S
             return
         self._free_until = -math.inf
         first, tokens, usd = now + slots.start_in_s, need.tokens_each, need.usd_each
+        most = max(need.usd_most, usd)
         self._slots.extend(
-            _Slot(first + number * slots.step_s, tokens, usd) for number in range(slots.granted)
+            _Slot(first + number * slots.step_s, tokens, usd, most) for number in range(slots.granted)
         )
-        self._settled.reserved_usd += slots.granted * usd
+        self._settled.reserved_usd += slots.granted * most
 
     # ------------------------------------------------------------------------- what came back?
 
@@ -234,6 +253,8 @@ class Route:
         usage = response.usage
         cost = self.capabilities.cost_usd(usage)
         self._settled.add(permit.slot, usage.prompt, cost)
+        if self.binds in _MONEY:  # this answer may have left enough for another one
+            self._ask_again_at = min(self._ask_again_at, now + _ASK_SOON_S)
         if usage.prompt:
             self.tpm.add(usage.prompt - permit.tokens, now)
         if usage.prompt and response.failure is None:  # what failed may have been estimated itself
@@ -381,6 +402,8 @@ class Route:
 _CLOSED = {FailureKind.PAYMENT: "out of credit", FailureKind.AUTH: "key, region or model refused"}
 _ASK_AHEAD_S = 1.0
 _ASK_EVERY_S = 0.25
+_ASK_SOON_S = 0.05
+_MONEY = {"spend_day", "spend_total", "canary_cap"}
 _OUTAGE_RETRY_S = 1.0
 _FREE_S = 4.0
 """Without limits, how long the ledger's word holds: a limit that is set is obeyed within this time."""
@@ -388,8 +411,8 @@ _BINDS = {
     "rpm": "requests per minute of the budget",
     "tpm": "tokens per minute of the budget",
     "spend_10min": "dollars per ten minutes of the budget",
-    "spend_day": "the day's dollar cap is reached (lipika budget set)",
-    "spend_total": "the total dollar cap is reached (lipika budget set)",
+    "spend_day": "the day's dollar cap is reached, or a request might go over it (lipika budget set)",
+    "spend_total": "the total dollar cap is reached, or a request might go over it (lipika budget set)",
     "paused": "paused by a person (lipika budget resume)",
 }
 
@@ -405,6 +428,16 @@ class _Estimate:
         self._ratio = 1.0  # metered prompt tokens over the arithmetic
         self._tokens = 0.0
         self._usd = 0.0
+        self._most_prompt, self._most_output = _MOST_PROMPT_TOKENS, 0
+
+    def expect(self, request: TranscriptionRequest) -> int:
+        """Take note of a request's size; returns the tokens of its prompt by arithmetic alone."""
+        plain = estimate_prompt(request, self._price.audio_tokens_per_second)
+        self._most_prompt = max(self._most_prompt, plain)
+        self._most_output = max(
+            self._most_output, min(request.max_output_tokens, self._price.max_output_tokens)
+        )
+        return plain
 
     def tokens(self, plain_tokens: int) -> float:
         return plain_tokens * self._ratio * 1.02
@@ -415,11 +448,17 @@ class _Estimate:
 
     @property
     def usd_each(self) -> float:
-        if self._usd:
-            return self._usd * GUESS_MARGIN
-        return self._price.cost_usd(
-            Usage(prompt=700, prompt_text=450, prompt_audio=250, output=_FIRST_GUESS_OUTPUT_TOKENS)
-        )
+        """The usual cost of a request; before anything has been metered, the most that there may be."""
+        return self._usd * GUESS_MARGIN or self.usd_most
+
+    @property
+    def usd_most(self) -> float:
+        """What the longest request so far may cost: its answer runs on to the limit, and nothing is cached."""
+        prompt = math.ceil(self._most_prompt * max(self._ratio, 1.0) * GUESS_MARGIN)
+        output = self._most_output or _MOST_OUTPUT_TOKENS
+        dearest = max(self._price.text_usd, self._price.audio_usd)
+        at_most = (prompt * dearest + output * self._price.output_usd) / 1e6
+        return max(at_most, self._usd * GUESS_MARGIN)
 
     def learn(self, plain_tokens: int, metered_tokens: int, cost: float) -> None:
         self._ratio += 0.05 * (metered_tokens / max(plain_tokens, 1) - self._ratio)
@@ -451,13 +490,13 @@ class _Settlement:
         self._usd_metered += cost
         self._usd_over += cost - slot.usd
         self._tokens_over += prompt_tokens - slot.tokens
-        self.reserved_usd -= slot.usd
+        self.reserved_usd -= slot.most_usd
         self._dirty = True
 
     def unused(self, slot: _Slot) -> None:
         self._usd_over -= slot.usd
         self._tokens_over -= slot.tokens
-        self.reserved_usd -= slot.usd
+        self.reserved_usd -= slot.most_usd
         self._dirty = True
 
     def due(self, now: float) -> bool:

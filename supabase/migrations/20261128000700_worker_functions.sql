@@ -670,7 +670,7 @@ drop function if exists lipika_reserve(
 
 create or replace function lipika_check_question(
   p_provider text, p_project text, p_wanted integer, p_tokens_each double precision, p_usd_each double precision,
-  p_tokens_over double precision, p_usd_over double precision, p_usd_today double precision,
+  p_usd_most double precision, p_tokens_over double precision, p_usd_over double precision, p_usd_today double precision,
   p_reserved double precision, p_horizon double precision, p_safety double precision, p_fresh double precision,
   p_lease double precision
 ) returns void
@@ -680,7 +680,7 @@ declare
   top constant double precision := 'infinity';
 begin
   if p_usd_today >= 0 and p_usd_today < top and p_reserved >= 0 and p_reserved < top
-    and p_usd_each >= 0 and p_usd_each < top and p_tokens_each >= 0 and p_tokens_each < top
+    and p_usd_each >= 0 and p_usd_each <= p_usd_most and p_usd_most < top and p_tokens_each >= 0 and p_tokens_each < top
     and p_tokens_over > -top and p_tokens_over < top and p_usd_over > -top and p_usd_over < top
     and p_horizon > 0 and p_horizon <= 60 and p_safety > 0 and p_safety <= 1
     and p_fresh >= 5 and p_fresh <= 3600 and p_lease >= 60 and p_lease < top
@@ -690,6 +690,22 @@ begin
   end if;
   raise check_violation using message = 'the ledger takes no sums below nothing, no sizes beyond bounds, and no NaN';
 end
+$$;
+
+-- The same as lipika.limits.affordable: each request may cost the most there is, and all together no more than what is
+-- left of a cap. With nothing else on its way one may go whose usual cost is left, if it cannot take more than a tenth
+-- over the cap: else the last dollars of a small cap could not be spent.
+create or replace function lipika_affordable(
+  p_cap double precision, p_spent double precision, p_reserved double precision, p_each double precision,
+  p_most double precision
+) returns integer language sql immutable set search_path = pg_catalog, public, pg_temp as $$
+  select case
+    when p_cap - p_spent - p_reserved <= 0 then 0
+    when p_most <= 0 then 1000000000
+    when p_cap - p_spent - p_reserved < p_most and p_reserved < 1e-7 and p_each <= p_cap - p_spent - p_reserved
+      and p_spent + p_most <= 1.1 * p_cap then 1
+    else trunc(least((p_cap - p_spent - p_reserved) / p_most, 1e9))::integer
+  end
 $$;
 
 -- The same arithmetic as lipika.limits.grant, which a test holds against it. One statement for the caller, so that
@@ -702,6 +718,7 @@ create or replace function lipika_reserve(
   p_wanted integer,           -- requests the worker would like to launch soon
   p_tokens_each double precision,
   p_usd_each double precision,
+  p_usd_most double precision,     -- of one request whose answer runs on to its limit: what is reserved of a cap
   p_tokens_over double precision,  -- metered minus guessed, of what has ended since the last question
   p_usd_over double precision,
   p_usd_today double precision,    -- metered by this worker on this UTC day
@@ -743,8 +760,8 @@ begin
     raise insufficient_privilege using message = format('worker %s is somebody else''s', p_worker);
   end if;
   perform lipika_check_question(
-    p_provider, p_project, p_wanted, p_tokens_each, p_usd_each, p_tokens_over, p_usd_over, p_usd_today, p_reserved,
-    p_horizon, p_safety, p_fresh, p_lease
+    p_provider, p_project, p_wanted, p_tokens_each, p_usd_each, p_usd_most, p_tokens_over, p_usd_over, p_usd_today,
+    p_reserved, p_horizon, p_safety, p_fresh, p_lease
   );
   -- Only who owns the ledger may move its clock, for tests: tomorrow has a cap of its own.
   if abs(at_s - extract(epoch from clock_timestamp())) > 300 and not pg_has_role(session_user, current_user, 'member') then
@@ -790,21 +807,21 @@ begin
     pause_reason := b.pause_reason;
   elsif n > 0 then
     if b.spend_total_usd is not null then
-      affordable := lipika_affordable(b.spend_total_usd - spent_total - reserved, p_usd_each);
+      affordable := lipika_affordable(b.spend_total_usd, spent_total, reserved, p_usd_each, p_usd_most);
       if affordable < n then
         n := affordable;
         binds := 'spend_total';
       end if;
     end if;
     if b.spend_day_usd is not null then
-      affordable := lipika_affordable(b.spend_day_usd - spent_today - reserved, p_usd_each);
+      affordable := lipika_affordable(b.spend_day_usd, spent_today, reserved, p_usd_each, p_usd_most);
       if affordable < n then
         n := affordable;
         binds := 'spend_day';
       end if;
     end if;
-    if n = 0 then
-      retry_in_s := 5;
+    if n = 0 then  -- what is on its way may turn out to cost less than it may at most
+      retry_in_s := case when reserved > 1e-7 then 0.5 else 5 end;
     else
       rpm_s := greatest(b.requests_per_minute * p_safety, b.requests_per_minute / 2.0) / 60;
       tpm_s := greatest(b.tokens_per_minute * p_safety - p_tokens_each, b.tokens_per_minute / 2.0) / 60;
@@ -857,7 +874,7 @@ begin
   set requests_until = b.requests_until, tokens_until = b.tokens_until, usd_until = b.usd_until
   where provider = p_provider and project = p_project;
   insert into provider_spend as s (provider, project, worker_id, day, usd, reserved_usd, asked_at)
-  values (p_provider, p_project, p_worker, today, own_today, p_reserved + n * p_usd_each, at_s)
+  values (p_provider, p_project, p_worker, today, own_today, p_reserved + n * p_usd_most, at_s)
   on conflict (provider, project, worker_id, day) do update
   set usd = greatest(s.usd, excluded.usd), reserved_usd = excluded.reserved_usd, asked_at = excluded.asked_at;
   -- Money that was reserved yesterday is said again with today's row.

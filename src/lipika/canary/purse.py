@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from lipika.limits import affordable
 from lipika.routes import Need, Reserve, Slots
 
 LOOK_S = 0.25
@@ -18,20 +19,22 @@ class Purse:
 
     def __init__(self, cap_usd: float) -> None:
         self._cap_usd = cap_usd
-        self._committed: dict[str, float] = {}  # by arm: metered, and reserved for what is on its way
+        self._spent: dict[str, float] = {}  # by arm, as metered
+        self._reserved: dict[str, float] = {}  # by arm: for what is on its way
         self.refused_at = -math.inf  # by the monotonic clock, in seconds
 
     def guard(self, arm: str, inner: Reserve, spent_usd: Callable[[], float]) -> Reserve:
         """The same ledger with this cap in front of it. Slots are counted even where the fleet has no limit."""
 
         async def reserve(need: Need) -> Slots:
-            mine = spent_usd() + need.reserved_usd
-            self._committed[arm] = mine
-            left = self._cap_usd - sum(self._committed.values())
-            wanted = min(need.wanted, max(int(left / need.usd_each), 0) if need.usd_each > 0 else need.wanted)
-            self._committed[arm] = mine + wanted * need.usd_each  # before anybody else can look
+            most = max(need.usd_most, need.usd_each)
+            self._spent[arm], self._reserved[arm] = spent_usd(), need.reserved_usd
+            spent, reserved = sum(self._spent.values()), sum(self._reserved.values())
+            left = affordable(self._cap_usd, spent, reserved, need.usd_each, most)
+            wanted = min(need.wanted, left)
+            self._reserved[arm] = need.reserved_usd + wanted * most  # before anybody else can look
             slots = await inner(replace(need, wanted=wanted))
-            self._committed[arm] = mine + slots.granted * need.usd_each
+            self._reserved[arm] = need.reserved_usd + slots.granted * most
             if need.wanted and not wanted:
                 self.refused_at = time.monotonic()
                 return replace(slots, granted=0, binds="canary_cap", retry_in_s=LOOK_S, unlimited=False)

@@ -29,6 +29,7 @@ class Demand:
     usd_metered: float  # by this worker, all its life; the ledger tells the days apart
     reserved_usd: float  # granted to this worker and not metered yet
     project: str = ""
+    usd_most: float = 0.0  # of one request whose answer runs on to its limit; 0: no more than the guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Reservations:
             "wanted": demand.wanted,
             "tokens_each": demand.tokens_each,
             "usd_each": demand.usd_each,
+            "usd_most": max(demand.usd_most, demand.usd_each),
             "tokens_over": demand.tokens_over,
             "usd_over": demand.usd_over,
             "usd_metered": demand.usd_metered,
