@@ -106,6 +106,21 @@ async def test_names_in_milliseconds_get_a_hint(
         assert "milliseconds" in note["message"]
 
 
+async def test_an_archive_of_rubbish_is_counted_and_not_listed_to_its_end(
+    audio: dict[str, bytes], tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lipika.pipeline._MOST_DISCARDS", 5)
+    members = {f"segments/x_{at:05d}_{at + 1:05d}.flac": b"" for at in range(20)} | {"../../etc": b"x"}
+    members |= {f"segments/{name}": content for name, content in audio.items()}
+    async with a_stage(tmp_path, database_url) as stage:
+        row, metadata = await transcribed(stage, packed(members))
+        assert (row.status, row.segment_count, row.segments_discarded, row.clip_count) == ("done", 23, 20, 3)
+        assert row.discard_reasons == {"empty": 20}
+        *listed, more = metadata["transcription"]["discards"]
+        assert (len(listed), more["reason"]) == (5, "not_listed")
+        assert more["message"].startswith("16 more")
+
+
 def test_a_video_of_which_nothing_is_left_is_no_success(
     audio: dict[str, bytes], tmp_path: Path, database_url: str
 ) -> None:

@@ -177,6 +177,8 @@ class _Job:
     accounting: Accounting
     language: str | None = None
     metadata: Metadata = Metadata()  # its own, as it came
+    unlisted: int = 0  # discards beyond those
+    notes: int = 0  # what is worth knowing of the archive
     passed_over: int = 0  # members that are no part of a video
     too_long_names: int = 0  # segments whose names say ten times their length
     discards: list[Discard] = field(default_factory=list)
@@ -308,13 +310,27 @@ class _Job:
         if member.code == "ignored":
             self.passed_over += 1
             return
-        log.warning("archive_note", video=self.video.video_id, code=member.code, reason=member.message)
-        self.discards.append(Discard(member.name, member.code, member.message, whole_segment=False))
+        self.notes += 1
+        if self.notes <= _NOTES_LOGGED:
+            log.warning("archive_note", video=self.video.video_id, code=member.code, reason=member.message)
+        self._list_discards(Discard(member.name, member.code, member.message, whole_segment=False))
+
+    def _list_discards(self, *discards: Discard) -> None:
+        """Remember what went no further; of an archive of rubbish the first ones, and how many more there are."""
+        listed = discards[: max(0, _MOST_DISCARDS - len(self.discards))]
+        self.discards.extend(listed)
+        self.unlisted += len(discards) - len(listed)
+
+    def _all_discards(self) -> tuple[Discard, ...]:
+        if not self.unlisted:
+            return tuple(self.discards)
+        told = f"{self.unlisted:,} more are counted by their reasons and not listed"
+        return (*self.discards, Discard("(more)", "not_listed", told, whole_segment=False))
 
     def _count(self, polished: PolishedSegment) -> Iterator[PolishedClip]:
         if polished.trouble is not None:
             self._trouble(polished.discards[0].segment_file, polished.trouble)
-        self.discards.extend(polished.discards)
+        self._list_discards(*polished.discards)
         self.too_long_names += _named_in_ms(polished)
         self.accounting.polished(len(polished.clips), polished.discards)
         self.tools.progress.discarded += not polished.clips
@@ -367,7 +383,7 @@ class _Job:
             start_ms=clip.original_start_ms,
             end_ms=clip.original_end_ms,
         )
-        self.discards.append(discard)
+        self._list_discards(discard)
         self.accounting.left_out(discard)
 
     async def _spooled(self, write: Callable[[], None]) -> bool:
@@ -655,7 +671,7 @@ class _Job:
                 self.video.video_id,
                 self.language,
                 self.accounting,
-                self.discards,
+                self._all_discards(),
                 self.summary,
                 {"clips_audio_sha256": self.content.hexdigest()},
             )
@@ -663,7 +679,7 @@ class _Job:
         return VideoReport(
             await self._stored(target, self.spool.compose(metadata)),
             frozenset(f"{name.stem}.flac" for name in self.names),
-            tuple(self.discards),
+            self._all_discards(),
             self.summary.usage,
             self.summary.cost_usd,
             self.reused,
@@ -697,6 +713,8 @@ def _counted(spool: Spool, progress: Progress) -> Iterator[None]:
 
 
 _STORE_RETRY_S = 2.0
+_MOST_DISCARDS = 10_000  # listed one by one, a few hundred bytes each; all are counted
+_NOTES_LOGGED = 20
 _HANDFUL, _HANDFUL_BYTES = 8, 1 << 20
 _ADVICE = {
     validation.RetryAdvice.VARIED_RETRY: Advice.VARY,

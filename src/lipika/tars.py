@@ -131,7 +131,7 @@ class TarLimits:
     max_metadata_bytes: int = MAX_BYTES
     max_metadata_depth: int = MAX_DEPTH
     max_extension_bytes: int = 1 << 20  # one pax or GNU long-name record
-    max_headers: int = 2_000_000
+    max_headers: int = 500_000
 
 
 DEFAULT_LIMITS = TarLimits()
