@@ -410,6 +410,7 @@ async def open_worker(
             bands=bands,
             progress=Progress(),
             aligner=aligner,
+            tell_language=Queue(database).found_language,
             pay_again=settings.pay_again,
         )
         worker = Worker(

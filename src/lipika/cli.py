@@ -26,7 +26,7 @@ from lipika.cli_canary import add_to as add_canary_commands
 from lipika.cli_dashboard import add_to as add_dashboard_command
 from lipika.cli_deploy import deploy_commands
 from lipika.cli_fleet import add_to as add_fleet_commands
-from lipika.cli_parts import AsJson, DataDir, Provider, print_json
+from lipika.cli_parts import AsJson, DataDir, ForceLanguage, Language, Provider, hints_of, print_json
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.console import open_console
@@ -90,6 +90,8 @@ def run(
     ] = None,
     provider: Annotated[Provider | None, typer.Option(help="Who is asked [PROVIDER].")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take no more videos than this.")] = None,
+    language: Language = None,
+    force_language: ForceLanguage = None,
     again: Annotated[
         bool,
         typer.Option(
@@ -121,7 +123,9 @@ def run(
         settle_in()
         if not settings.output_url:
             raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
+        hints = hints_of(language, force_language)
         videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
+        videos = hints.given(videos)
         starting = Console(stderr=True, quiet=json_logs).status(f"{len(videos)} archives; starting")
         starting.start()
         try:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from lipika.cli_parts import AsJson, DataDir, Run, print_json
+from lipika.cli_parts import (
+    AsJson,
+    DataDir,
+    ForceLanguage,
+    Hints,
+    Language,
+    Run,
+    hints_of,
+    print_json,
+)
 from lipika.console import open_console
 from lipika.errors import UsageError
-from lipika.models import VideoStatus
+from lipika.models import HintFrom, VideoStatus
 
 if TYPE_CHECKING:
     from lipika.config import Settings
     from lipika.db.queue import AddReport, Queue, QueuedVideo
+    from lipika.models import NewVideo
 
 Videos = Annotated[
     list[str],
@@ -26,6 +36,22 @@ Videos = Annotated[
         metavar="VIDEO...", help="Video ids; `-` reads one a line from stdin.", show_default=False
     ),
 ]
+
+
+_LANGUAGE_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What adding videos came to."""
+
+    added: int
+    already_there: int
+    conflicts: list[str]  # there already with another source or output; left as they are
+    found: int | None = None  # of a table
+    without_language: int | None = None  # of those added: the archive must tell, or the model
+    languages_compared: int = 0  # archives that say a language, of those looked at whose row says one
+    language_conflicts: list[dict[str, str]] = field(default_factory=list)  # ... and it is another
 
 
 def queue_commands(run: Run) -> typer.Typer:
@@ -64,9 +90,8 @@ def _filling(app: typer.Typer, run: Run) -> None:
         out_url: Annotated[
             str | None, typer.Option("--out", help="Folder or s3://bucket/prefix for results [OUTPUT_URL].")
         ] = None,
-        language: Annotated[
-            str | None, typer.Option(help="Language hint where none is known, such as hi.")
-        ] = None,
+        language: Language = None,
+        force_language: ForceLanguage = None,
         priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
         data_dir: DataDir = None,
         as_json: AsJson = False,
@@ -80,32 +105,21 @@ def _filling(app: typer.Typer, run: Run) -> None:
         if "{video_id}" not in key_template:
             raise typer.BadParameter("must contain {video_id}", param_hint="--key-template")
 
-        async def job() -> tuple[object, list[str]]:
+        async def job() -> Added:
             from lipika.config import load_settings
 
             settings = load_settings(lipika_data_dir=data_dir, output_url=out_url)
+            hints = hints_of(language, force_language)
             if from_table:
-                return await _add_table(settings, from_table, key_template, key_column, language, priority)
-            return await _add_sources(settings, sources or [], key_template, language, priority)
+                return await _add_table(settings, from_table, key_template, key_column, hints, priority)
+            return await _add_sources(settings, sources or [], key_template, hints, priority)
 
-        report, conflicts = run(job)
+        report = run(job)
         if as_json:
             print_json(report)
         else:
-            open_console().print(
-                ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in _counts(report))
-            )
-            for video_id in conflicts:
-                open_console().print(
-                    f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is",
-                    markup=False,
-                )
-        if conflicts and not as_json:
-            open_console().print(
-                "Rename them, or keep two corpora apart, each with its own database: --data-dir or DATABASE_URL.",
-                markup=False,
-            )
-        if conflicts:
+            _print_added(report)
+        if report.conflicts:
             raise typer.Exit(1)
 
 
@@ -221,6 +235,29 @@ def _holding(app: typer.Typer, run: Run) -> None:
 
         _report("released", run(lambda: _on_queue(data_dir, let_go)), ids)
 
+    @app.command("language")
+    def language(
+        language: Annotated[
+            str,
+            typer.Argument(
+                help="A code such as hi, whatever else says; or `archive`: what each archive says of itself.",
+                show_default=False,
+            ),
+        ],
+        videos: Videos,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Mend the language hint of videos that no worker has.
+
+        Done ones keep their results until `lipika queue requeue --also-done`: then clips that were heard in this
+        language are used again and paid no more.
+        """
+        ids = _ids(videos)
+        hints = Hints() if language == "archive" else hints_of(None, language)
+        given_by = HintFrom.FORCED if hints.forced else HintFrom.ARCHIVE
+        changed = run(lambda: _on_queue(data_dir, lambda queue: queue.hint(ids, hints.forced, given_by)))
+        _report("changed", changed, ids)
+
     @app.command("remove")
     def remove(videos: Videos, data_dir: DataDir = None) -> None:
         """Take videos out of the queue. What is stored of them stays; videos at work are left alone."""
@@ -241,53 +278,54 @@ async def _on_queue(data_dir: Path | None, work: Callable[[Queue], Coroutine[Any
 
 
 async def _add_sources(
-    settings: Settings, sources: Sequence[str], key_template: str, language: str | None, priority: int
-) -> tuple[object, list[str]]:
+    settings: Settings, sources: Sequence[str], key_template: str, hints: Hints, priority: int
+) -> Added:
     """Archives that are looked for, and lists that are believed."""
     from lipika.app import open_database, store_settings
     from lipika.db.queue import Queue
+    from lipika.hints import Draw
     from lipika.lists import Defaults, is_list, read_list
     from lipika.sources import find_videos, results_root
 
-    hint = _code(language)
     archives = [source for source in sources if not is_list(source)]
     lists = [Path(source) for source in sources if is_list(source)]
     if archives and not settings.output_url:
         raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
     out_root = results_root(settings.output_url) if settings.output_url else ""
     found = (
-        [
-            replace(video, language=hint, priority=priority)
+        hints.given(
+            replace(video, priority=priority)
             for video in await find_videos(archives, settings.output_url, store_settings(settings))
-        ]
+        )
         if archives
         else []
     )
-    defaults = Defaults(out_root, key_template, hint, priority)
+    defaults = Defaults(out_root, key_template, hints.default, priority, hints.forced)
     reports: list[AddReport] = []
+    draw = Draw()
     async with open_database(settings) as database:
         queue = Queue(database)
         for videos in (found, *(read_list(path, defaults) for path in lists)):
-            reports.append(await queue.add(videos, max_attempts=settings.max_attempts))  # noqa: PERF401
-    conflicts = [video_id for report in reports for video_id in report.conflicts]
-    total = {
-        "added": sum(report.added for report in reports),
-        "already_there": sum(report.existing for report in reports),
-        "conflicts": conflicts,
-    }
-    return total, conflicts
+            report = await queue.add(draw.watch(videos), max_attempts=settings.max_attempts)
+            reports.append(report)
+    return await _compared(
+        settings,
+        draw.videos,
+        Added(
+            added=sum(report.added for report in reports),
+            already_there=sum(report.existing for report in reports),
+            conflicts=[video_id for report in reports for video_id in report.conflicts],
+        ),
+    )
 
 
 async def _add_table(
-    settings: Settings,
-    table: str,
-    key_template: str,
-    key_column: str | None,
-    language: str | None,
-    priority: int,
-) -> tuple[object, list[str]]:
+    settings: Settings, table: str, key_template: str, key_column: str | None, hints: Hints, priority: int
+) -> Added:
     from lipika.app import open_database
     from lipika.db.tables import TableSource, add_table
+    from lipika.hints import LOOKED_AT
+    from lipika.models import NewVideo
     from lipika.sources import OUTPUT_SUFFIX, results_root
 
     prefix = f"{results_root(settings.output_url).rstrip('/')}/" if settings.output_url else ""
@@ -297,21 +335,38 @@ async def _add_table(
         key_column,
         prefix,
         OUTPUT_SUFFIX,
-        _code(language),
+        hints.default,
+        hints.forced,
         priority,
         settings.max_attempts,
     )
     async with open_database(settings) as database:
-        return await add_table(database, source), []
+        report = await add_table(database, source, looked_at=LOOKED_AT)
+    hinted = [NewVideo(row["video_id"], row["source_key"], "", row["language"]) for row in report.hinted]
+    already = report.found - report.added - len(report.conflicts)
+    added = Added(report.added, already, report.conflicts, report.found, report.without_language)
+    return await _compared(settings, hinted, added)
 
 
-def _code(language: str | None) -> str | None:
-    from lipika.languages import LANGUAGES, find_language
+async def _compared(settings: Settings, hinted: Sequence[NewVideo], added: Added) -> Added:
+    """The report, with what archives say of themselves where that can be read from here."""
+    from lipika.app import Stores, store_settings
+    from lipika.hints import compare
 
-    hint = find_language(language)
-    if language and hint is None:
-        raise UsageError(f"--language {language}: not one of {', '.join(LANGUAGES)}")
-    return hint.code if hint else None
+    if not hinted:
+        return added
+    stores = Stores(store_settings(settings))
+
+    def place(key: str) -> tuple[Any, str]:
+        found = stores.place(key, settings.store_url)
+        return found.store, found.key
+
+    comparison = await compare(hinted, place)
+    return replace(
+        added,
+        languages_compared=comparison.compared,
+        language_conflicts=[asdict(conflict) for conflict in comparison.conflicts],
+    )
 
 
 def _ids(given: Sequence[str]) -> list[str]:
@@ -330,13 +385,37 @@ def _report(verb: str, changed: int, ids: Sequence[str] | None) -> None:
         raise typer.Exit(1)
 
 
-def _counts(report: object) -> list[tuple[str, int]]:
-    values = report if isinstance(report, dict) else asdict(report)  # type: ignore[call-overload]
-    return [
-        (name, len(value) if isinstance(value, list) else value)
-        for name, value in values.items()
-        if value or name != "conflicts"
-    ]
+def _print_added(report: Added) -> None:
+    out, shown = open_console(), []
+    for name, value in asdict(report).items():
+        count = len(value) if isinstance(value, list) else value
+        if value or name in ("added", "already_there"):
+            shown.append(f"{name.replace('_', ' ')} {count:,}")
+    out.print(", ".join(shown), soft_wrap=True)
+    for video_id in report.conflicts:
+        out.print(
+            f"CONFLICT  {video_id}: already in the queue with another source or output; left as it is",
+            markup=False,
+            soft_wrap=True,
+        )
+    if report.conflicts:
+        out.print(
+            "Rename them, or keep two corpora apart, each with its own database: --data-dir or DATABASE_URL.",
+            markup=False,
+            soft_wrap=True,
+        )
+    for one in report.language_conflicts[:_LANGUAGE_LINES]:
+        out.print(
+            f"LANGUAGE  {one['video_id']}: {one['row']} by its row, which holds; {one['archive']} by itself",
+            markup=False,
+            soft_wrap=True,
+        )
+    if report.language_conflicts:
+        out.print(
+            "A wrong hint closes all lanes. Mend the list, take the archives' word (lipika queue language archive"
+            " VIDEO ...), or say which holds: --force-language",
+            soft_wrap=True,
+        )
 
 
 def _print_failures(page: Sequence[QueuedVideo]) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from lipika.errors import UsageError
 from lipika.languages import find_language
-from lipika.models import NewVideo
+from lipika.models import HintFrom, NewVideo
 from lipika.sources import OUTPUT_SUFFIX, object_url
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -32,6 +32,7 @@ class Defaults:
     key_template: str = "{video_id}.tar"
     language: str | None = None
     priority: int = 0
+    forced_language: str | None = None  # goes before what a row says
 
     def source_key(self, video_id: str) -> str:
         return self.key_template.replace("{video_id}", video_id)
@@ -110,15 +111,21 @@ def _video(row: Mapping[str, object], defaults: Defaults, where: str) -> NewVide
         raise UsageError(f"{where}: no video_id")
     if any(character < " " for character in video_id):
         raise UsageError(f"{where}: control characters in video_id {video_id!r}")
-    language = find_language(_text(row, "language"))
+    said = find_language(_text(row, "language"))
+    language, given_by = defaults.language, HintFrom.DEFAULT
+    if defaults.forced_language is not None:
+        language, given_by = defaults.forced_language, HintFrom.FORCED
+    elif said is not None:
+        language, given_by = said.code, HintFrom.ROW
     return NewVideo(
         video_id,
         _text(row, "source_key") or defaults.source_key(video_id),
         _text(row, "output_key") or defaults.output_key(video_id),
-        language.code if language else defaults.language,
+        language,
         _number(row, "priority", where) or defaults.priority,
         _number(row, "segment_count", where),
         _number(row, "source_bytes", where),
+        given_by,
     )
 
 

@@ -493,6 +493,20 @@ class VideoStatus(StrEnum):
     FAILED = "failed"
 
 
+class HintFrom(StrEnum):
+    """Who gave a video's language hint; each goes before the next."""
+
+    FORCED = "forced"  # a person, whatever else says
+    ROW = "row"  # the row of a list or table
+    ARCHIVE = "archive"  # its own metadata, written back by a worker
+    DEFAULT = "default"  # a person, for archives that say nothing
+
+    @property
+    def yields(self) -> bool:
+        """Whether what the archive says goes before it."""
+        return self in (HintFrom.ARCHIVE, HintFrom.DEFAULT)
+
+
 @dataclass(frozen=True, slots=True)
 class NewVideo:
     """A video to put into the queue."""
@@ -504,6 +518,7 @@ class NewVideo:
     priority: int = 0
     segment_count: int | None = None
     source_bytes: int | None = None  # lets a worker bound what it holds
+    language_from: HintFrom = HintFrom.ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,3 +533,4 @@ class ClaimedVideo:
     attempt: int
     source_bytes: int | None = None
     alone: bool = False  # its last attempt after crashes: nothing else should be at stake beside it
+    language_from: HintFrom = HintFrom.ROW

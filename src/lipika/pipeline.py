@@ -28,6 +28,7 @@ from lipika.errors import (
     WorkerStop,
     WouldPayAgain,
 )
+from lipika.hints import told_language
 from lipika.languages import find_language
 from lipika.log import get_logger, redact
 from lipika.metadata import Metadata
@@ -42,6 +43,7 @@ from lipika.models import (
     Failure,
     FailureKind,
     Finding,
+    HintFrom,
     Judged,
     Mishap,
     PolishedClip,
@@ -74,6 +76,14 @@ class Keeper(Protocol):
 
     async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
         """Write all rows of the video; returns by file those that were refused, as they were written instead."""
+
+
+TellLanguage = Callable[[ClaimedVideo, str], Awaitable[None]]
+"""Writes down what an archive says of its language."""
+
+
+async def _told_nobody(video: ClaimedVideo, language: str) -> None:
+    del video, language
 
 
 @dataclass(slots=True)
@@ -109,6 +119,7 @@ class Tools:
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
+    tell_language: TellLanguage = _told_nobody  # what an archive says of itself
     pay_again: bool = False  # for answers that do not fit how clips are asked now
 
 
@@ -195,10 +206,16 @@ class _Job:
     # ------------------------------------------------------------------------- read, polish
 
     async def find_language(self, source: Place) -> None:
-        """The queue's language, else the metadata's. Only when it comes late is the archive read twice."""
-        hint = find_language(self.video.language)
-        if hint is None:
-            hint = find_language(await self._in_thread(lambda: _told_language(source)))
+        """What a person has forced, the row of a list or table, the archive's own, a default: in this order.
+
+        What the archive says goes back to the queue. Only when it comes late is the archive read twice.
+        """
+        given = hint = find_language(self.video.language)
+        if given is None or self.video.language_from.yields:
+            told = find_language(await self._in_thread(lambda: told_language(source.store, source.key)))
+            hint = told or given
+            if told is not None and (told != given or self.video.language_from is HintFrom.DEFAULT):
+                await self.tools.tell_language(self.video, told.code)
         self.language = hint.code if hint else None
 
     def keep_what_is_paid(self) -> None:
@@ -753,15 +770,6 @@ def _named_in_ms(polished: PolishedSegment) -> bool:
     name = polished.clips[0].clip.segment
     ends += [discard.end_ms for discard in polished.discards if discard.end_ms is not None]
     return 0.09 <= (max(ends) - name.start_ms) / (name.end_ms - name.start_ms) <= 0.11
-
-
-def _told_language(source: Place) -> str | None:
-    """What the archive's metadata say, wherever they stand; usually they are the first member."""
-    with closing(source.store.open_read(source.key)) as reader:
-        for member in tars.read_members(reader):
-            if isinstance(member, tars.Member) and member.metadata is not None:
-                return packaging.language_of(member.metadata.fields())
-    return None
 
 
 def _why(error: Exception) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -26,7 +27,7 @@ from lipika.embedded import default_data_dir
 from lipika.errors import ObjectMissing, UsageError
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
-from lipika.models import NewVideo, is_made_up
+from lipika.models import HintFrom, NewVideo, is_made_up
 from lipika.pipeline import Place
 from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.pulse import pulse
@@ -182,9 +183,20 @@ async def _enqueue(
     if lost:
         raise UsageError(_would_pay_again(lost))
     await queue.add(videos, max_attempts=settings.max_attempts)
+    for (language, given_by), ids in _hinted(videos, finished).items():
+        await queue.hint(ids, language, given_by)
     todo = [video for video in videos if video.video_id not in finished]
     await queue.redo(todo)
     return [video.video_id for video in todo]
+
+
+def _hinted(videos: Sequence[NewVideo], finished: AbstractSet[str]) -> dict[tuple[str, HintFrom], list[str]]:
+    """Which hints a person gives to videos that have work left: those may be in the queue with another."""
+    found = defaultdict[tuple[str, HintFrom], list[str]](list)
+    for video in videos:
+        if video.language is not None and video.video_id not in finished:
+            found[video.language, video.language_from].append(video.video_id)
+    return found
 
 
 def _refuse_moved(settings: Settings, videos: Sequence[NewVideo], known: Mapping[str, QueuedVideo]) -> None:
@@ -215,8 +227,10 @@ class _Hint:
 
     @classmethod
     def of(cls, video: NewVideo, row: QueuedVideo) -> _Hint:
-        del video
-        return cls(row.language, row.language is not None)
+        if video.language_from is HintFrom.FORCED:
+            return cls(video.language, known=True)
+        given = row.language is not None and not HintFrom(row.language_from or HintFrom.ROW).yields
+        return cls(row.language, given)
 
     def as_before(self, ways: Sequence[Was], asked: AskedAs) -> bool:
         """Whether the same was asked for in all that a person chooses. Our own versions do not undo what is done."""

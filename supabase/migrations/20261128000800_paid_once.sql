@@ -37,6 +37,11 @@ begin
     language_from = case when language is null or language_from in ('archive', 'default') then 'archive' else language_from end
   where video_id = p_video_id and claim_token = p_claim_token and status in ('claimed', 'processing')
   returning video_id;
+  if found then -- flags go by their video's language
+    update transcription_flags f set language = q.language
+    from video_queue q
+    where q.video_id = p_video_id and f.video_id = p_video_id and f.language is distinct from q.language;
+  end if;
 end
 $$;
 

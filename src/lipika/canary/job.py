@@ -43,7 +43,7 @@ from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.errors import LipikaError, UsageError
 from lipika.lease import Lease
-from lipika.models import SendFormat, is_made_up
+from lipika.models import HintFrom, SendFormat, is_made_up
 from lipika.outlook import Outlook, Question, Sample, outlook, sample_to_json
 from lipika.providers.base import text_tokens
 from lipika.routes import Reserve, unlimited
@@ -179,7 +179,10 @@ async def _choose(settings: Settings, database: Database, order: Order, folder: 
     else:
         queued = await Canaries(database).candidates(order.seed, _CANDIDATES_EACH)
         candidates = [
-            Candidate(one.video_id, one.source_key, one.language, one.source_bytes) for one in queued
+            Candidate(
+                one.video_id, one.source_key, one.language, one.source_bytes, HintFrom(one.language_from)
+            )
+            for one in queued
         ]
     if not candidates:
         raise UsageError(

@@ -134,6 +134,25 @@ def _about_the_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Cri
         f"nothing is known of {', '.join(missing)}" if missing else "clips of every language were asked",
         "fine if the queue has none of them" if missing else "",
     )
+    yield _about_hints(run)
+
+
+def _about_hints(run: CanaryRun) -> Criterion:
+    """A wrong hint closes the lanes of everything it is given to: one is enough to look at the list first."""
+    wrong = [one for one in run.videos if one.says]
+    named = ", ".join(
+        f"{one.video_id} ({one.language} by its row, {one.says} by itself)" for one in wrong[:3]
+    )
+    return Criterion(
+        "language hints",
+        Mark.NO_GO if wrong else Mark.GO,
+        f"{len(wrong):,} of {len(run.videos):,} archives",
+        "none",
+        f"row and archive name two languages: {named}" if wrong else "no archive contradicts its row",
+        "mend the rows: lipika queue language archive VIDEO ..., or say which holds: --force-language"
+        if wrong
+        else "",
+    )
 
 
 # ----------------------------------------------------------------------------- answers

@@ -23,6 +23,7 @@ class SourceVideo:
     segments: int
     segments_polished: int  # of which clips were made, or nothing usable came
     clips_made: int
+    says: str = ""  # the language that the archive names where its row names another
 
     @property
     def clips_estimated(self) -> float:

@@ -19,7 +19,7 @@ from lipika.canary.records import SourceVideo
 from lipika.errors import LipikaError, SegmentError, UsageError
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.log import get_logger
-from lipika.models import Clip, SendFormat
+from lipika.models import Clip, HintFrom, SendFormat
 from lipika.pipeline import Place
 from lipika.polish import polish_segment
 
@@ -41,6 +41,7 @@ class Candidate:
     source_key: str
     language: str | None
     source_bytes: int | None = None
+    language_from: HintFrom = HintFrom.ROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ async def take_sample(candidates: Sequence[Candidate], clips: int, seed: int, de
     by_language = await _by_language(sorted(candidates, key=lambda one: _rank(seed, one.video_id)), desk)
     if not by_language:
         raise UsageError(
-            "no archive with a known language: give it in the queue (lipika queue add --language) or in metadata.json"
+            "no archive with a known language: give it in metadata.json, in a list, or with lipika queue language"
         )
     sample = Sample()
     quota = math.ceil(clips / len(by_language))
@@ -105,10 +106,11 @@ async def _by_language(candidates: Sequence[Candidate], desk: Desk) -> dict[str,
     found: dict[str, list[Candidate]] = defaultdict(list)
     peeks = _PEEKS_PER_LANGUAGE * len(FIRST_CLASS)
     for one in candidates:
-        language = find_language(one.language)
-        if language is None and not one.language and peeks > 0:
+        language = given = find_language(one.language)
+        weak = not one.language if given is None else one.language_from is HintFrom.DEFAULT
+        if weak and peeks > 0:
             peeks -= 1
-            language = find_language(await _told_language(one, desk))
+            language = find_language(await _told_language(one, desk)) or given
         if language is not None:
             found[language.code].append(one)
     return found
@@ -164,7 +166,10 @@ def _clips_of(
     candidate: Candidate, language: str, quota: int, seed: int, desk: Desk
 ) -> tuple[SourceVideo, list[SampledClip]]:
     """Polish segments of one archive, drawn by their names, until there are `quota` clips. Runs in a thread."""
-    segments, drawn = _draw(candidate, quota, seed, desk)
+    segments, drawn, told = _draw(candidate, quota, seed, desk)
+    says = find_language(told)
+    row = find_language(candidate.language) if candidate.language_from is HintFrom.ROW else None
+    other = says.code if says is not None and row is not None and says.code != row.code else ""
     clips: list[SampledClip] = []
     polished = made = 0
     for member in drawn:
@@ -184,19 +189,24 @@ def _clips_of(
             )
             path.write_bytes(one.sent)
             clips.append(SampledClip(candidate.video_id, language, one.clip, path, one.sent_format))
-    video = SourceVideo(candidate.video_id, language, candidate.source_bytes, segments, polished, made)
+    video = SourceVideo(candidate.video_id, language, candidate.source_bytes, segments, polished, made, other)
     return video, clips
 
 
 def _draw(
     candidate: Candidate, count: int, seed: int, desk: Desk
-) -> tuple[int, list[tars.Member | tars.BadMember]]:
-    """(segments in the archive, `count` of them in an order of chance): no more than those are held in memory."""
+) -> tuple[int, list[tars.Member | tars.BadMember], str | None]:
+    """(segments in the archive, `count` of them in an order of chance, the language its metadata name).
+
+    No more than those are held in memory.
+    """
     place = desk.place(candidate.source_key)
-    segments = 0
+    segments, told = 0, None
     heap: list[tuple[int, int, tars.Member | tars.BadMember]] = []  # the greatest rank first
     with closing(place.store.open_read(place.key)) as reader:
         for member in tars.read_members(reader):
+            if isinstance(member, tars.Member) and member.metadata is not None:
+                told = packaging.language_of(member.metadata.fields())
             if member.kind is not tars.MemberKind.SEGMENT:
                 continue
             segments += 1
@@ -205,7 +215,8 @@ def _draw(
                 heapq.heappush(heap, entry)
             else:
                 heapq.heappushpop(heap, entry)
-    return segments, [member for _, _, member in sorted(heap, key=lambda entry: (-entry[0], entry[1]))]
+    drawn = [member for _, _, member in sorted(heap, key=lambda entry: (-entry[0], entry[1]))]
+    return segments, drawn, told
 
 
 def _in_turn(by_language: dict[str, list[SampledClip]]) -> Iterable[SampledClip]:

@@ -23,6 +23,7 @@ class QueuedArchive:
     source_key: str
     language: str | None
     source_bytes: int | None
+    language_from: str  # a HintFrom
 
 
 @dataclass(frozen=True, slots=True)

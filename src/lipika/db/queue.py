@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
@@ -11,7 +11,7 @@ from lipika.db.connection import Database, Params
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.errors import LeaseLost
-from lipika.models import Accounting, ClaimedVideo, NewVideo, VideoStatus
+from lipika.models import Accounting, ClaimedVideo, HintFrom, NewVideo, VideoStatus
 
 _QUERIES = load("queue")
 _ADD_ROWS = 10_000  # per statement: 2 MB or so
@@ -51,6 +51,7 @@ class QueuedVideo:
     held: bool
     priority: int
     language: str | None
+    language_from: str | None  # a HintFrom; None: a row's
     source_key: str
     output_key: str
     claimed_by: str | None
@@ -75,6 +76,17 @@ class _Added:
 @dataclass(frozen=True, slots=True)
 class _VideoId:
     video_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Videos:
+    videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class _HintOf:
+    video_id: str
+    language_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +174,13 @@ class Queue:
             "alone": alone,
             "without": list(without),
         }
-        return await self._database.rows(_QUERIES["claim"], params, ClaimedVideo)
+        claimed = await self._database.rows(_QUERIES["claim"], params, ClaimedVideo)
+        if not any(video.language for video in claimed):
+            return claimed
+        ids = {"video_ids": [video.video_id for video in claimed]}
+        found = await self._database.rows(_QUERIES["hints_from"], ids, _HintOf)
+        hints = {row.video_id: HintFrom(row.language_from) for row in found}
+        return [replace(video, language_from=hints.get(video.video_id, HintFrom.ROW)) for video in claimed]
 
     async def extend(self, claims: Sequence[ClaimedVideo], lease_seconds: float) -> set[str]:
         """Renew the leases of these claims; returns the videos that are still their worker's."""
@@ -175,6 +193,10 @@ class Queue:
     async def start(self, claim: ClaimedVideo) -> None:
         """Say that work on the video has begun. Raises LeaseLost."""
         await self._owned("start", claim, {})
+
+    async def found_language(self, claim: ClaimedVideo, language: str) -> None:
+        """Write down what the archive says of itself, unless a person or a row has said. Raises LeaseLost."""
+        await self._owned("found_language", claim, {"language": language})
 
     async def progress(self, claim: ClaimedVideo, accounting: Accounting) -> None:
         """Write the counters as they stand. Raises LeaseLost."""
@@ -248,6 +270,11 @@ class Queue:
         """Keep videos from being claimed, or let them go. Work under way goes on."""
         return await self._database.execute(_QUERIES["hold"], {"video_ids": list(video_ids), "held": held})
 
+    async def hint(self, video_ids: Sequence[str], language: str | None, given_by: HintFrom) -> int:
+        """Give videos that no worker has a language: FORCED, as a DEFAULT, or back to what the ARCHIVE says."""
+        params = {"video_ids": list(video_ids), "language": language, "language_from": given_by.value}
+        return (await self._database.row(_QUERIES["hint"], params, _Videos)).videos
+
     async def prioritise(self, video_ids: Sequence[str], priority: int) -> int:
         """Change the order of videos that wait: higher goes first."""
         params = {"video_ids": list(video_ids), "priority": priority}
@@ -266,6 +293,7 @@ def _columns(videos: Sequence[NewVideo], max_attempts: int) -> Params:
         "source_keys": [video.source_key for video in videos],
         "output_keys": [video.output_key for video in videos],
         "languages": [video.language for video in videos],
+        "languages_from": [video.language_from.value for video in videos],
         "priorities": [video.priority for video in videos],
         "segment_counts": [video.segment_count for video in videos],
         "source_bytes": [video.source_bytes for video in videos],

@@ -22,7 +22,8 @@ class TableReport:
     found: int
     added: int
     without_language: int  # of those added: the archive's metadata must tell, or the model
-    conflicts: int  # there already, with another source or output; left as they are
+    conflicts: list[str]  # ids there already with another source or output; left as they are
+    hinted: list[dict[str, str]]  # some whose row says a language: video_id, source_key, language
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,21 @@ class TableSource:
     key_column: str | None = None  # holds the archive's key or URL
     output_prefix: str = ""  # ends in `/` unless empty
     output_suffix: str = "_transcribed.tar"
-    language: str | None = None  # where the table has none that is known
+    language: str | None = None  # where neither table nor archive has one that is known
+    forced_language: str | None = None  # whatever they say
     priority: int = 0
     max_attempts: int = 3
 
 
-async def add_table(database: Database, source: TableSource) -> TableReport:
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+
+
+async def add_table(database: Database, source: TableSource, *, looked_at: int = 0) -> TableReport:
     """Put all videos of a table into the queue; those that are there already stay untouched.
+
+    The report names up to `looked_at` rows that say a language.
 
     Raises:
         UsageError: there is no such table with `video_id` and `language`; the message lists those there are.
@@ -48,6 +57,12 @@ async def add_table(database: Database, source: TableSource) -> TableReport:
     schema, table = await _find(database, source.table)
     key: sql.Composable = sql.SQL("null::text")
     if source.key_column is not None:
+        columns = await _columns(database, schema, table)
+        if source.key_column not in columns:
+            raise UsageError(
+                f"--key-column {source.key_column}: {schema}.{table} has no column {source.key_column}; it has"
+                f" {', '.join(columns)}"
+            )
         key = sql.SQL("t.{}::text").format(sql.Identifier(source.key_column))
     statement = sql.SQL(_QUERIES["add_table"].sql.decode()).format(
         table=sql.Identifier(schema, table), key=key
@@ -61,10 +76,17 @@ async def add_table(database: Database, source: TableSource) -> TableReport:
         "output_prefix": source.output_prefix,
         "output_suffix": source.output_suffix,
         "language": source.language,
+        "forced": source.forced_language,
+        "looked_at": looked_at,
         "priority": source.priority,
         "max_attempts": source.max_attempts,
     }
     return await database.row(Query("tables.add_table", statement.as_bytes(None)), params, TableReport)
+
+
+async def _columns(database: Database, schema: str, table: str) -> list[str]:
+    params = {"schema": schema, "table": table}
+    return [row.name for row in await database.rows(_QUERIES["columns"], params, _Column)]
 
 
 def _aliases(code: str, name: str) -> tuple[str, str]:

@@ -1,11 +1,12 @@
 -- name: candidates
 -- Some archives of each language in an order of chance that the seed decides. Reads the whole queue, once a canary.
-select video_id, source_key, language, source_bytes
+select video_id, source_key, language, source_bytes, language_from
 from (
-  select video_id, source_key, language, source_bytes, mixed,
+  select video_id, source_key, language, source_bytes, language_from, mixed,
     row_number() over (partition by coalesce(language, '') order by mixed) as place
   from (
-    select video_id, source_key, language, source_bytes, md5(%(seed)s::text || video_id) as mixed from video_queue
+    select video_id, source_key, language, source_bytes, coalesce(language_from, 'row') as language_from,
+      md5(%(seed)s::text || video_id) as mixed from video_queue
   ) shuffled
 ) ranked
 where place <= %(each)s

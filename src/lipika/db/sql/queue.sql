@@ -5,16 +5,16 @@
 with given as (
   select *
   from unnest(
-    %(video_ids)s::text[], %(source_keys)s::text[], %(output_keys)s::text[], %(languages)s::text[],
+    %(video_ids)s::text[], %(source_keys)s::text[], %(output_keys)s::text[], %(languages)s::text[], %(languages_from)s::text[],
     %(priorities)s::int[], %(segment_counts)s::int[], %(source_bytes)s::bigint[]
   ) with ordinality as g (
-    video_id, source_key, output_key, language, priority, segment_count, source_bytes, place
+    video_id, source_key, output_key, language, language_from, priority, segment_count, source_bytes, place
   )
 ), added as (
   insert into video_queue (
-    video_id, source_key, output_key, language, priority, segment_count, source_bytes, max_attempts
+    video_id, source_key, output_key, language, language_from, priority, segment_count, source_bytes, max_attempts
   )
-  select video_id, source_key, output_key, language, priority, segment_count, source_bytes, %(max_attempts)s
+  select video_id, source_key, output_key, language, case when language is not null then language_from end, priority, segment_count, source_bytes, %(max_attempts)s
   from given
   order by place
   on conflict (video_id) do nothing
@@ -38,6 +38,32 @@ from lipika_claim(
   %(worker_id)s::text, %(lease_seconds)s::float8, %(limit)s::int, %(max_bytes)s::bigint, %(only)s::text[],
   %(alone)s::boolean, %(without)s::text[]
 )
+
+-- name: hints_from
+-- Who gave the languages of videos that have been claimed: asked apart, so that the claim need not know.
+select video_id, coalesce(language_from, 'row') as language_from from video_queue where video_id = any(%(video_ids)s)
+
+-- name: found_language
+select video_id
+from lipika_found_language(%(video_id)s::text, %(claim_token)s::uuid, %(language)s::text) as ours (video_id)
+
+-- name: hint
+-- A person's word: forced it goes before everything, as a default it fills what nobody has said. An archive's own word is
+-- taken back by `archive`, so that the next worker reads it anew. Flags go by their video's language.
+with changed as (
+  update video_queue q
+  set language = case when %(language_from)s = 'archive' then null else %(language)s end,
+    language_from = case when %(language_from)s = 'archive' then null else %(language_from)s end
+  where q.video_id = any(%(video_ids)s) and q.status not in ('claimed', 'processing')
+    and (%(language_from)s <> 'default' or q.language is null or q.language_from = 'default')
+    and (%(language_from)s = 'archive' or (q.language, q.language_from) is distinct from (%(language)s, %(language_from)s))
+  returning q.video_id, q.language
+), flags as (
+  update transcription_flags f set language = coalesce(c.language, 'unknown')
+  from changed c
+  where f.video_id = c.video_id and f.language is distinct from coalesce(c.language, 'unknown')
+)
+select count(*) as videos from changed
 
 -- name: extend
 -- The leases of the claims that a worker carries, by their tokens and all at once; what does not come back has been
@@ -106,7 +132,7 @@ delete from video_queue
 where video_id = any(%(video_ids)s) and status not in ('claimed', 'processing')
 
 -- name: find
-select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by, lease_expires_at, attempts,
   max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
 from video_queue
 where video_id = any(%(video_ids)s)
@@ -123,7 +149,7 @@ where video_id = any(%(video_ids)s) and status = 'pending' and priority <> %(pri
 -- name: list_of_status
 -- Pages by key, not by offset: the last page costs what the first does. Written as a range over (status, video_id), since
 -- the planner would else go through the primary key, past all videos of other states that come first.
-select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by, lease_expires_at, attempts,
   max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
 from video_queue
 where (status, video_id) > (%(status)s, %(after)s) and status <= %(status)s
@@ -132,7 +158,7 @@ limit %(limit)s
 
 -- name: list_put_aside
 -- Videos that a worker holds until a person has decided.
-select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by, lease_expires_at, attempts,
   max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
 from video_queue
 where status = 'pending' and held and error_message is not null
@@ -150,7 +176,7 @@ limit %(limit)s
 
 -- name: list
 -- The same of all states.
-select video_id, status, held, priority, language, source_key, output_key, claimed_by, lease_expires_at, attempts,
+select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by, lease_expires_at, attempts,
   max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
 from video_queue
 where video_id > %(after)s

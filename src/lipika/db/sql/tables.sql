@@ -1,3 +1,8 @@
+-- name: columns
+select attname::text as name from pg_attribute
+where attrelid = to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) and attnum > 0 and not attisdropped
+order by attnum
+
 -- name: add_table
 -- Inside the database: a million rows never leave it. The table and the key column are quoted identifiers. Language names
 -- and codes in whatever spelling become codes of the registry. The outer select sees the queue as it was before.
@@ -6,7 +11,12 @@ with given as materialized (
     t.video_id::text as video_id,
     coalesce(nullif({key}, ''), replace(%(key_template)s, '{{video_id}}', t.video_id::text)) as source_key,
     %(output_prefix)s || t.video_id::text || %(output_suffix)s as output_key,
-    coalesce(exact.code, short.code, %(language)s) as language
+    coalesce(%(forced)s::text, exact.code, short.code, %(language)s::text) as language,
+    case
+      when %(forced)s::text is not null then 'forced'
+      when coalesce(exact.code, short.code) is not null then 'row'
+      when %(language)s::text is not null then 'default'
+    end as language_from
   from {table} t
   left join lateral (select replace(lower(trim(t.language::text)), '_', '-') as name) spelt on true
   left join unnest(%(aliases)s::text[], %(codes)s::text[]) as exact (alias, code) on exact.alias = spelt.name
@@ -15,8 +25,8 @@ with given as materialized (
   where t.video_id::text <> ''
   order by t.video_id::text, t.language
 ), added as (
-  insert into video_queue (video_id, source_key, output_key, language, priority, max_attempts)
-  select video_id, source_key, output_key, language, %(priority)s, %(max_attempts)s
+  insert into video_queue (video_id, source_key, output_key, language, language_from, priority, max_attempts)
+  select video_id, source_key, output_key, language, language_from, %(priority)s, %(max_attempts)s
   from given
   on conflict (video_id) do nothing
   returning video_id, language
@@ -25,7 +35,12 @@ select
   (select count(*) from given) as found,
   (select count(*) from added) as added,
   (select count(*) from added where language is null) as without_language,
-  (
-    select count(*) from given g join video_queue q using (video_id)
+  array(
+    select g.video_id from given g join video_queue q using (video_id)
     where (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
-  ) as conflicts
+    order by g.video_id
+  ) as conflicts,
+  array(
+    select jsonb_build_object('video_id', video_id, 'source_key', source_key, 'language', language)
+    from given where language_from = 'row' order by md5(video_id) limit %(looked_at)s
+  ) as hinted
