@@ -386,10 +386,13 @@ def _report(verb: str, changed: int, ids: Sequence[str] | None) -> None:
 
 
 def _print_added(report: Added) -> None:
+    always = ("added", "already_there") if report.found is None else ("found", "added", "without_language")
+    often = ("conflicts", "languages_compared", "language_conflicts")
     out, shown = open_console(), []
-    for name, value in asdict(report).items():
+    for name in (*always, *often):
+        value = getattr(report, name)
         count = len(value) if isinstance(value, list) else value
-        if value or name in ("added", "already_there"):
+        if count or name in always:
             shown.append(f"{name.replace('_', ' ')} {count:,}")
     out.print(", ".join(shown), soft_wrap=True)
     for video_id in report.conflicts:

@@ -292,8 +292,9 @@ def _columns(videos: Sequence[NewVideo], max_attempts: int) -> Params:
         "video_ids": [video.video_id for video in videos],
         "source_keys": [video.source_key for video in videos],
         "output_keys": [video.output_key for video in videos],
-        "languages": [video.language for video in videos],
-        "languages_from": [video.language_from.value for video in videos],
+        "languages": [
+            f"{video.language}@{video.language_from.value}" if video.language else None for video in videos
+        ],
         "priorities": [video.priority for video in videos],
         "segment_counts": [video.segment_count for video in videos],
         "source_bytes": [video.source_bytes for video in videos],

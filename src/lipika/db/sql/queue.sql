@@ -1,20 +1,23 @@
 -- name: add
+-- A language may carry who gave it, as in `hi@default`; without that it is a row's.
 -- Adding again changes nothing; what is there already is compared, so that a moved archive is noticed. The outer
 -- select sees the table as it was before the insert. Its lateral limit keeps the planner to one look-up by key for
 -- each row: a hash join would read the whole queue for every few thousand rows of a million.
 with given as (
   select *
   from unnest(
-    %(video_ids)s::text[], %(source_keys)s::text[], %(output_keys)s::text[], %(languages)s::text[], %(languages_from)s::text[],
+    %(video_ids)s::text[], %(source_keys)s::text[], %(output_keys)s::text[], %(languages)s::text[],
     %(priorities)s::int[], %(segment_counts)s::int[], %(source_bytes)s::bigint[]
   ) with ordinality as g (
-    video_id, source_key, output_key, language, language_from, priority, segment_count, source_bytes, place
+    video_id, source_key, output_key, hint, priority, segment_count, source_bytes, place
   )
 ), added as (
   insert into video_queue (
     video_id, source_key, output_key, language, language_from, priority, segment_count, source_bytes, max_attempts
   )
-  select video_id, source_key, output_key, language, case when language is not null then language_from end, priority, segment_count, source_bytes, %(max_attempts)s
+  select video_id, source_key, output_key, split_part(hint, '@', 1),
+    case when hint is not null then coalesce(nullif(split_part(hint, '@', 2), ''), 'row') end,
+    priority, segment_count, source_bytes, %(max_attempts)s
   from given
   order by place
   on conflict (video_id) do nothing
