@@ -25,6 +25,7 @@ class StrictS3:
 
     def __init__(self, target: str) -> None:
         self.away = False
+        self.forbidden = ""  # a method that is answered 403
         self.complaints: list[str] = []
         self.writes: list[str] = []  # keys, in order
         self.refused = 0  # while it was away
@@ -82,6 +83,8 @@ class StrictS3:
             if self.away:
                 self.refused += 1
                 return 503
+            if method == self.forbidden:
+                return 403
             parts = urlsplit(path)
             query = parse_qs(parts.query)
             if method == "PUT" and "partNumber" in query:

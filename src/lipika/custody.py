@@ -19,6 +19,7 @@ from lipika.errors import (
     Draining,
     LeaseLost,
     LipikaError,
+    StorageError,
     Unavailable,
     VideoError,
     WorkerStop,
@@ -27,12 +28,14 @@ from lipika.errors import (
 from lipika.log import get_logger, redact
 from lipika.models import Accounting, ClaimedVideo
 from lipika.pipeline import Place, Tools, VideoReport, transcribe_video
+from lipika.reach import Blame, Reach
 from lipika.sink import ResultSink
 
 log = get_logger(__name__)
 
 _GIVE_BACK_S = 8.0
 """For the last writes for a video; what is away longer is left to the lease."""
+_OUTPUT_RETRY_S = 2.0
 _LATE_S = 60.0
 """For answers that are on their way to a video that has been lost."""
 
@@ -118,6 +121,7 @@ class Custody:
         self._ports = ports
         self._reachable = reachable
         self._on_stop = on_stop
+        self.reach = Reach()
         self.tally = Tally()
 
     async def carry(self, held: Held) -> None:
@@ -140,6 +144,8 @@ class Custody:
             # Nothing is wrong with the video: it goes back with its attempt.
             log.warning("video_waits", video=video.video_id, reason=str(error))
             await self._give_back(held)
+        except StorageError as error:
+            await self._refused(held, error)
         except Exception as error:  # one video's trouble is never the worker's
             await self._fail(held, error)
         finally:
@@ -149,9 +155,45 @@ class Custody:
             self._ports.tools.troubles.forget(video.video_id)
             self.tally.lost += held.lost
 
+    async def _refused(self, held: Held, error: StorageError) -> None:
+        """A store refused: where that is the store's own trouble, the video is as good as before."""
+        video, ports = held.video, self._ports
+        try:
+            source, target = ports.source(video.source_key), ports.target(video.output_key)
+            blame = await self.reach.blame(video.video_id, source.store, target.store, target.key, error)
+        except asyncio.CancelledError:
+            await self._give_back(held)
+            return
+        except StorageError as closed:  # not even to be opened
+            blame, error = Blame.STORE, closed
+        if blame is Blame.VIDEO:
+            await self._fail(held, error)
+            return
+        log.warning("video_waits", video=video.video_id, reason=str(error))
+        await self._give_back(held)
+        if blame is Blame.STORE:
+            self._on_stop(
+                WorkerStop(f"{error}. It is the store's trouble, not one video's: no video was failed for it")
+            )
+
+    async def _ready_to_write(self, held: Held, target: Place) -> None:
+        """Before anything is paid for: can its result be stored? An outage is waited out."""
+        progress = self._ports.tools.progress
+        while True:
+            try:
+                await self.reach.can_write(target.store, target.key, held.video.claim_token)
+            except Unavailable as reason:
+                log.warning("output_waits", video=held.video.video_id, reason=str(reason))
+                progress.unwritable = str(reason)
+                await asyncio.sleep(_OUTPUT_RETRY_S)
+            else:
+                progress.unwritable = ""
+                return
+
     async def _transcribe(self, held: Held) -> None:
         ports, video, started = self._ports, held.video, time.monotonic()
         await patiently(lambda: ports.queue.start(video), held)
+        await self._ready_to_write(held, ports.target(video.output_key))
         earlier = await self._earlier(held)
         report = await transcribe_video(
             video,
@@ -164,6 +206,7 @@ class Custody:
         held.ending = True
         await patiently(lambda: self._finish(held, earlier, report), held)
         self.tally.done += 1
+        self.reach.well(video.video_id)
         accounting = held.accounting
         log.info(
             "video_done",

@@ -17,6 +17,7 @@
     |-- DatabaseError           the database refused: a defect or a missing migration
     |   `-- RowRefused          ... what one row holds
     |-- StorageError            the store refused
+    |   |-- OutputRefused       ... to take a result
     |   `-- ObjectMissing
     `-- WorkerStop              stop this worker (bad key, no credit, too many bad requests)
 
@@ -106,6 +107,10 @@ class RowRefused(DatabaseError):
 
 class StorageError(LipikaError):
     """The object store refused a request (credentials, bucket, permissions)."""
+
+
+class OutputRefused(StorageError):
+    """The object store refused to take a result: as likely as not it will take no other either."""
 
 
 class ObjectMissing(StorageError):

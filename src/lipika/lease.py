@@ -28,6 +28,7 @@ class Lease:
         self.lease_s = lease_s
         self._margin_s = min(_MARGIN_S, lease_s / 4)
         self._clock = clock
+        self.hold = ""  # why nothing may be sent though the videos are ours: results cannot be written
         self._renewed_at = clock()
 
     def now(self) -> float:
@@ -73,9 +74,11 @@ class LeasedRoute(Route):
         self._lease = lease
 
     def delay(self, now: float) -> float:
-        return super().delay(now) if self._lease.holds else math.inf
+        return super().delay(now) if self._lease.holds and not self._lease.hold else math.inf
 
     def limited_by(self, now: float) -> str:
+        if self._lease.hold:
+            return f"{self.name}: nothing is asked while results cannot be written: {self._lease.hold}"
         if self._lease.holds:
             return super().limited_by(now)
         return (

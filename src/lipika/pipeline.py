@@ -24,6 +24,8 @@ from lipika.errors import (
     AccountingError,
     DiskFull,
     LipikaError,
+    OutputRefused,
+    StorageError,
     Unavailable,
     WorkerStop,
     WouldPayAgain,
@@ -100,6 +102,7 @@ class Progress:
     audio_ms: int = 0
     spooled_bytes: int = 0  # of clips on disk, to be packed
     waits_for: str = ""  # what no work can go on without, in words
+    unwritable: str = ""  # why results cannot be stored at the moment, in words: then nothing is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -710,10 +713,12 @@ class _Job:
                 output = await target.store.put_stream(target.key, tar.chunks(), tar.size)
             except Unavailable as reason:
                 log.warning("result_waits", video=self.video.video_id, reason=str(reason))
-                progress.waits_for = str(reason)
+                progress.unwritable = str(reason)
                 await asyncio.sleep(_STORE_RETRY_S)
+            except StorageError as reason:
+                raise OutputRefused(str(reason)) from reason
             else:
-                progress.waits_for = ""
+                progress.unwritable = ""
                 return output
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -7,8 +7,10 @@ whoever brings more has to wait.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,6 +29,7 @@ from lipika.troubles import Troubles
 log = get_logger(__name__)
 
 _SETTLE_RETRY_S = 1.0
+_SAVE_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class ResultSink:
         self._writing, self._saving = asyncio.Lock(), asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
+        self.save_error: LipikaError | None = None  # why the last save failed
+        self._saving_since = math.inf
 
     def __enter__(self) -> Self:
         return self
@@ -250,12 +255,25 @@ class ResultSink:
 
     # ------------------------------------------------------------------------- partial objects
 
+    @property
+    def unsaved_because(self) -> str:
+        """Why answers that wait for the store cannot be saved; empty where they can."""
+        waits_s = time.monotonic() - self._saving_since
+        if self.save_error is None and waits_s > _SAVE_PATIENCE_S:
+            return f"the store has not answered for {waits_s:.0f} s"
+        return str(self.save_error or "")
+
     async def save(self) -> bool:
         """Save all answers there are as partial objects; False when the store is away and it must be tried again."""
         async with self._saving:
-            for token in list(self._waiting):
-                if not await self._save(token):
-                    return False
+            self._saving_since = time.monotonic()
+            try:
+                for token in list(self._waiting):
+                    if not await self._save(token):
+                        return False
+            finally:
+                self._saving_since = math.inf
+            self.save_error = None
         return True
 
     async def save_video(self, video: ClaimedVideo) -> bool:
@@ -271,6 +289,7 @@ class ResultSink:
         try:
             await self.partials.save(waiting.video, part)
         except LipikaError as error:
+            self.save_error = error
             video_id = waiting.video.video_id
             log.warning("answers_wait", video=video_id, answers=self._unsaved, reason=str(error))
             return False

@@ -35,6 +35,8 @@ _GOODBYE_S = 8.0
 _FINISH_S = 4.0
 """For a video whose result stands already, when everything else stops at once."""
 _RETRY_S = 2.0
+_REFUSAL_S = 10.0
+"""So long a store may refuse to save answers: then it means it."""
 _DISK_RESERVE = 64 << 20
 """Bytes: with less room for work in progress nothing more is claimed."""
 _CLAIM_AT_MOST = 16
@@ -69,6 +71,7 @@ class Worker:
         self._minute = LastMinute(time.monotonic())
         self._clips_per_video = 50.0  # a guess, corrected by every finished video
         self._disk_is_full = self._database_is_away = False
+        self._refused_since = math.inf  # when the store began to refuse answers
         self.held_by_others = 0  # videos that another worker, perhaps a dead one, has a lease on
 
     @property
@@ -183,6 +186,7 @@ class Worker:
         self, videos: asyncio.TaskGroup, only: Sequence[str] | None, until_empty: bool
     ) -> None:
         while not self._draining:
+            self._hold_where_unwritable()
             wanted = self._videos_wanted()
             claimed = await self._claim(wanted, only) if wanted else []
             for video in claimed or ():
@@ -193,11 +197,27 @@ class Worker:
             away = claimed is None or not self._lease.holds
             await self._pause(self._options.idle_poll_s if away or (idle and not until_empty) else 0.2)
 
+    def _hold_where_unwritable(self) -> None:
+        """Nothing is asked, and nothing more claimed, while results or answers cannot be stored."""
+        reason = self.progress.unwritable or self._ports.sink.unsaved_because
+        if reason and not self._lease.hold:
+            log.warning("asking_waits", reason=reason)
+        self._lease.hold = reason
+
+    def _unwritable(self) -> str:
+        return f"results cannot be stored: {self._lease.hold}" if self._lease.hold else ""
+
     def _videos_wanted(self) -> int:
         """How many more videos fill the next window: none while enough clips wait or memory or disk is short."""
         room, options = self._ports.tools.room, self._options
         alone = any(held.video.alone for held in self._held.values())
-        if alone or not self._lease.holds or room.used > room.limit // 2 or self._no_disk():
+        if (
+            alone
+            or not self._lease.holds
+            or self._lease.hold
+            or room.used > room.limit // 2
+            or self._no_disk()
+        ):
             return 0
         expected = self._ports.engine.queued + sum(
             max(self._clips_per_video - held.accounting.clips, 0.0) for held in self._held.values()
@@ -231,7 +251,7 @@ class Worker:
                 max_bytes=shutil.disk_usage(self._ports.tools.spool_dir).free // 2,
                 only=only,
                 alone=not self._held,
-                without=self._held,
+                without=[*self._held, *self._custody.reach.resting()],
             )
         except Unavailable as error:
             self._database_is_away = True
@@ -359,7 +379,10 @@ class Worker:
             active_rpm=rpm,
             active_tpm=tpm,
             requests_in_flight=ports.engine.in_flight,
-            limited_by=ports.tools.progress.waits_for or ports.engine.limited_by() or None,
+            limited_by=ports.tools.progress.waits_for
+            or self._unwritable()
+            or ports.engine.limited_by()
+            or None,
             minute=self._minute.note(time.monotonic(), self._sums()),
             draining=self._draining,
         )
@@ -374,8 +397,19 @@ class Worker:
 
     async def _save(self) -> None:
         """Save answers, above all while Postgres is away; but after a long sleep see first whose the videos are."""
-        if self._lease.holds or self._database_is_away:
-            await self._ports.sink.save()
+        if not (self._lease.holds or self._database_is_away):
+            return
+        sink = self._ports.sink
+        if await sink.save() or isinstance(sink.save_error, Unavailable):
+            self._refused_since = math.inf
+            return
+        self._refused_since = min(self._refused_since, time.monotonic())
+        if time.monotonic() - self._refused_since > _REFUSAL_S:
+            self._stop_because(
+                WorkerStop(
+                    f"answers cannot be saved: {sink.save_error}. Nothing more is asked; the rows have them"
+                )
+            )
 
     async def _write_alerts(self) -> None:
         """What a person should know now goes where errors are looked for."""

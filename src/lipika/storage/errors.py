@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
-from lipika.errors import LipikaError, ObjectMissing, StorageError, StorageUnavailable
+from lipika.errors import DiskFull, LipikaError, ObjectMissing, StorageError, StorageUnavailable
 
 T = TypeVar("T")
 
@@ -53,6 +53,14 @@ _PERMISSIONS = {
     "delete": "to delete objects (s3:DeleteObject)",
 }
 _READING = "to read objects (s3:GetObject; without s3:ListBucket a missing object is refused like this, too)"
+
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
+_MOUNT_AWAY = re.compile(
+    r"Stale file handle|Transport endpoint is not connected|Input/output error|No such device|Host is down"
+    r"|Connection timed out|Network is unreachable",
+    re.IGNORECASE,
+)
+"""What a folder of another machine, or of a disk that was pulled, says: as a store that is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,10 @@ class Translator:
             return StorageError(f"{what}: the object was replaced {since}")
         if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
             return ObjectMissing(f"{what}: there is no such object")
+        if not status and (full := _FULL.search(text)):
+            return DiskFull(f"{what}: {full[0]}; free some space there")
+        if not status and (away := _MOUNT_AWAY.search(text)):
+            return StorageUnavailable(f"{what}: {away[0]}")
         reason = self._clean(f"{self._endpoint}: {_cause(error)}" if unanswered else _reason(text))
         refused = status in _REFUSALS or isinstance(error, PermissionDeniedError | UnauthenticatedError)
         if code in _ADVICE or refused:
