@@ -25,7 +25,7 @@ class StrictS3:
 
     def __init__(self, target: str) -> None:
         self.away = False
-        self.forbidden = ""  # a method that is answered 403
+        self.forbidden = ""  # a method that is answered 403; "POST complete": that of an upload alone
         self.complaints: list[str] = []
         self.writes: list[str] = []  # keys, in order
         self.refused = 0  # while it was away
@@ -83,10 +83,11 @@ class StrictS3:
             if self.away:
                 self.refused += 1
                 return 503
-            if method == self.forbidden:
-                return 403
             parts = urlsplit(path)
             query = parse_qs(parts.query)
+            completes = method == "POST" and "uploadId" in query
+            if method == self.forbidden or (completes and self.forbidden == "POST complete"):
+                return 403
             if method == "PUT" and "partNumber" in query:
                 self._parts[query["uploadId"][0]][int(query["partNumber"][0])] = size
             elif method == "POST" and "uploadId" in query:

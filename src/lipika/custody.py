@@ -193,7 +193,10 @@ class Custody:
     async def _transcribe(self, held: Held) -> None:
         ports, video, started = self._ports, held.video, time.monotonic()
         await patiently(lambda: ports.queue.start(video), held)
-        await self._ready_to_write(held, ports.target(video.output_key))
+        target = ports.target(video.output_key)
+        await self._ready_to_write(held, target)
+        if video.attempt > 1:
+            await abort_uploads(target)
         earlier = await self._earlier(held)
         report = await transcribe_video(
             video,
@@ -356,6 +359,20 @@ class Custody:
 
 def _attempts(stored: StoredAnswer) -> int:
     return stored.provenance.attempts
+
+
+async def abort_uploads(target: Place) -> None:
+    """Abort what was left open of a result by whoever was killed over it, or failed to complete it. Never fails."""
+    try:
+        aborted = await target.store.abort_uploads(target.key)
+    except (
+        LipikaError,
+        OSError,
+    ) as error:  # a key may write and not list uploads
+        log.info("uploads_not_aborted", key=target.key, reason=str(error))
+        return
+    if aborted:
+        log.info("uploads_aborted", key=target.key, uploads=aborted)
 
 
 async def patiently(work: Callable[[], Coroutine[Any, Any, object]], held: Held | None = None) -> None:

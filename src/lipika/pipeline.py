@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -715,6 +715,10 @@ class _Job:
                 log.warning("result_waits", video=self.video.video_id, reason=str(reason))
                 progress.unwritable = str(reason)
                 await asyncio.sleep(_STORE_RETRY_S)
+                with suppress(
+                    LipikaError
+                ):  # best effort: else the next attempt, or the bucket's rule, sees to it
+                    await target.store.abort_uploads(target.key)
             except StorageError as reason:
                 raise OutputRefused(str(reason)) from reason
             else:

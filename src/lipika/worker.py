@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lipika.alignment.stage import AlignmentStage
-from lipika.custody import Custody, Held, Ports, Tally, patiently
+from lipika.custody import Custody, Held, Ports, Tally, abort_uploads, patiently
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.engine import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
 from lipika.lease import Lease
 from lipika.log import get_logger
 from lipika.models import ClaimedVideo
-from lipika.pipeline import Progress
+from lipika.pipeline import Place, Progress
+from lipika.sources import OUTPUT_SUFFIX
 from lipika.vitals import LastMinute, Sums
 
 __all__ = ["Ports", "Tally", "Worker", "WorkerOptions"]
@@ -35,6 +36,7 @@ _GOODBYE_S = 8.0
 _FINISH_S = 4.0
 """For a video whose result stands already, when everything else stops at once."""
 _RETRY_S = 2.0
+_TIDY_S = 15.0
 _REFUSAL_S = 10.0
 """So long a store may refuse to save answers: then it means it."""
 _DISK_RESERVE = 64 << 20
@@ -113,6 +115,7 @@ class Worker:
         self._lease.renewed(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:
+            await self._tidy_uploads()
             async with asyncio.TaskGroup() as videos:
                 try:
                     await self._claim_forever(videos, only, until_empty)
@@ -306,6 +309,26 @@ class Worker:
             asyncio.create_task(self._every(seconds, work), name=work.__name__) for seconds, work in loops
         ]
         return [*tasks, asyncio.create_task(self._watch_lease(), name="watch")]
+
+    async def _tidy_uploads(self) -> None:
+        """Before anything is claimed: abort uploads that were left open of results which nobody is at work on. Those
+        of a dead worker's videos are seen to when they are claimed. Never fails, nor waits for long.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TIDY_S):
+                await self._abort_idle_uploads()
+
+    async def _abort_idle_uploads(self) -> None:
+        try:
+            base = self._ports.target(OUTPUT_SUFFIX)
+            folder = base.key.removesuffix(OUTPUT_SUFFIX)
+            found = await base.store.open_uploads(folder)
+            names = {key.removeprefix(folder): key for key in found}
+            names |= {f"{base.store.url}/{key}": key for key in found}
+            for name in await self._ports.queue.idle_outputs(list(names)) if found else ():
+                await abort_uploads(Place(base.store, names[name]))
+        except (LipikaError, OSError) as error:
+            log.info("uploads_not_aborted", reason=str(error))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` again and again, whatever happens in it."""

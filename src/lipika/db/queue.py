@@ -74,6 +74,12 @@ class _Added:
 
 
 @dataclass(frozen=True, slots=True)
+class _Output:
+    video_id: str
+    output_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class _VideoId:
     video_id: str
 
@@ -140,6 +146,13 @@ class Queue:
         if only is None:
             return await self._database.row(_QUERIES["counts_of_all"], {}, QueueCounts)
         return await self._database.row(_QUERIES["counts"], {"only": list(only)}, QueueCounts)
+
+    async def idle_outputs(self, output_keys: Sequence[str]) -> set[str]:
+        """Those of these output keys that are of a video of the queue which nobody is at work on."""
+        params = {"output_keys": list(output_keys)}
+        return {
+            row.output_key for row in await self._database.rows(_QUERIES["idle_outputs"], params, _Output)
+        }
 
     # ---- a worker's verbs
 

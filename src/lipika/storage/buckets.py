@@ -52,19 +52,58 @@ def list_page(settings: StoreSettings, bucket: str, prefix: str, more: str) -> P
     query = {"encoding-type": "url", "list-type": "2", "prefix": prefix}
     if more:
         query["continuation-token"] = more
-    body = _get(settings, f"/{quote(bucket, safe='')}", query)
+    body = _request(settings, "GET", f"/{quote(bucket, safe='')}", query)
     try:
         return _page(body)
     except (ET.ParseError, ValueError) as error:
         raise OSError(f"HTTP error - the store's answer is no list of objects ({error})") from None
 
 
-def _page(body: bytes) -> Page:
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that was begun and neither completed nor aborted: its parts are stored, and paid for."""
+
+    key: str
+    upload_id: str
+
+
+def open_uploads(settings: StoreSettings, bucket: str, prefix: str) -> list[OpenUpload]:
+    """Those of keys that begin with `prefix`, a thousand at most: who comes next finds the others. Blocks.
+
+    Raises:
+        OSError: as `list_page`.
+    """
+    query = {"encoding-type": "url", "prefix": prefix, "uploads": ""}
+    body = _request(settings, "GET", f"/{quote(bucket, safe='')}", query)
+    try:
+        root = _tree(body, "ListMultipartUploadsResult")
+    except (ET.ParseError, ValueError) as error:
+        raise OSError(f"HTTP error - the store's answer is no list of uploads ({error})") from None
+    encoded = root.findtext("EncodingType") == "url"
+    return [
+        OpenUpload(unquote_plus(key) if encoded else key, upload_id)
+        for found in root.iterfind("Upload")
+        if (key := found.findtext("Key")) and (upload_id := found.findtext("UploadId"))
+    ]
+
+
+def abort_upload(settings: StoreSettings, bucket: str, upload: OpenUpload) -> None:
+    """Let the store forget its parts. Blocks. Raises OSError as `list_page`."""
+    path = f"/{quote(bucket, safe='')}/{quote(upload.key, safe='-_.~/')}"
+    _request(settings, "DELETE", path, {"uploadId": upload.upload_id})
+
+
+def _tree(body: bytes, name: str) -> ET.Element:
     root = ET.fromstring(body)  # noqa: S314 - expat bounds what entities may become, and the page is bounded
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-    if root.tag != "ListBucketResult":
+    if root.tag != name:
         raise ValueError(f"it begins with {root.tag[:40]!r}")
+    return root
+
+
+def _page(body: bytes) -> Page:
+    root = _tree(body, "ListBucketResult")
     encoded = root.findtext("EncodingType") == "url"
     objects = [
         Listed(
@@ -97,16 +136,16 @@ class _AsItIs(urllib.request.HTTPRedirectHandler):
         del req, fp, code, msg, headers, newurl
 
 
-def _get(settings: StoreSettings, path: str, query: Mapping[str, str]) -> bytes:
+def _request(settings: StoreSettings, method: str, path: str, query: Mapping[str, str]) -> bytes:
     endpoint = urlsplit(settings.endpoint)
     path = quote(endpoint.path.rstrip("/"), safe="/%") + path
     asked = "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query.items()))
-    headers = signed_headers(settings, endpoint.netloc, path, asked, datetime.now(UTC))
+    headers = signed_headers(settings, endpoint.netloc, path, asked, datetime.now(UTC), method)
     url = f"{endpoint.scheme}://{endpoint.netloc}{path}?{asked}"
     # Proxies are those of the environment, as for all other requests to the store; nobody's for this machine.
     proxies = urllib.request.ProxyHandler({} if endpoint.hostname in _LOOPBACK else None)
     opener = urllib.request.build_opener(proxies, _AsItIs)
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the endpoint is http or https
+    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - the endpoint is http or https
     try:
         with opener.open(request, timeout=_TIMEOUT_S) as reply:
             body: bytes = reply.read(_MAX_PAGE_BYTES)
@@ -130,16 +169,16 @@ def _quoted(text: str) -> str:
 
 
 def signed_headers(
-    settings: StoreSettings, host: str, path: str, query: str, now: datetime
+    settings: StoreSettings, host: str, path: str, query: str, now: datetime, method: str = "GET"
 ) -> dict[str, str]:
-    """Headers of a GET without a body, after AWS's Signature Version 4. `path` and `query` are encoded."""
+    """Headers of a request without a body, after AWS's Signature Version 4. `path` and `query` are encoded."""
     moment, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     signed = {"host": host, "x-amz-content-sha256": _NO_BODY, "x-amz-date": moment}
     if settings.session_token:
         signed["x-amz-security-token"] = settings.session_token
     names = ";".join(sorted(signed))
     lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-    request = f"GET\n{path}\n{query}\n{lines}\n{names}\n{_NO_BODY}"
+    request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{_NO_BODY}"
     scope = f"{day}/{region_of(settings)}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = b"AWS4" + settings.secret_access_key.encode()

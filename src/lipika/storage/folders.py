@@ -25,6 +25,21 @@ def files_below(folder: Path, prefix: str, odd: Odd) -> Iterator[tuple[str, int]
         yield from _below(str(top), prefix.strip("/"), frozenset({(about.st_dev, about.st_ino)}), odd)
 
 
+def staged_files(folder: Path, prefix: str) -> list[tuple[str, Path]]:
+    """(key, file) of what is half written of keys that begin with `prefix`, in the folder it names. Blocks."""
+    parent, slash, name = prefix.rpartition("/")
+    try:
+        with os.scandir(folder / parent) as found:
+            names = sorted(entry.name for entry in found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [
+        (f"{parent}{slash}{_UPLOADING.sub('', file)}", folder / parent / file)
+        for file in names
+        if file.startswith(name) and _UPLOADING.search(file)
+    ]
+
+
 def _below(path: str, key: str, above: frozenset[tuple[int, int]], odd: Odd) -> Iterator[tuple[str, int]]:
     try:
         with os.scandir(path) as found:

@@ -7,7 +7,7 @@ import atexit
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
@@ -19,9 +19,9 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from lipika.errors import ObjectMissing, StorageError, StorageUnavailable
-from lipika.storage.buckets import keys_below, list_page
+from lipika.storage.buckets import abort_upload, keys_below, list_page, open_uploads
 from lipika.storage.errors import Patience, Translator, is_mute
-from lipika.storage.folders import Odd, files_below, shown
+from lipika.storage.folders import Odd, files_below, shown, staged_files
 from lipika.storage.opening import StoreSettings, local_path, local_store, s3_parts, s3_store
 from lipika.storage.transfers import FOLDER_BYTES, ObjectReader, UploadParts, part_size
 
@@ -251,6 +251,35 @@ class Store:
                 await self._store.delete_async(key)
         except ObjectMissing:
             return
+
+    async def open_uploads(self, prefix: str = "") -> Sequence[str]:
+        """Keys whose upload was begun and neither completed nor aborted: what a process left that was killed."""
+        return sorted({key for key, _abort in await asyncio.to_thread(self._open_uploads, prefix)})
+
+    async def abort_uploads(self, key: str) -> int:
+        """Abort what others have left open of this one key, which must be the caller's to write; returns how many."""
+
+        def abort() -> int:
+            found = [abort for open_key, abort in self._open_uploads(key) if open_key == key]
+            for one in found:
+                with self._errors.translated("abort an upload of", key):
+                    one()
+            return len(found)
+
+        return await asyncio.to_thread(abort)
+
+    def _open_uploads(self, prefix: str) -> Sequence[tuple[str, Callable[[], object]]]:
+        """(key, how to abort it) of what begins with `prefix`; in a folder only beside it. Blocks."""
+        with self._errors.translated("list the open uploads of", prefix):
+            if isinstance(self._store, LocalStore):
+                files = staged_files(Path(self.url), prefix)
+                return [(key, partial(path.unlink, missing_ok=True)) for key, path in files]
+            bucket, root = s3_parts(self.url)
+            root = f"{root}/" if root else ""
+            return [
+                (upload.key.removeprefix(root), partial(abort_upload, self._settings, bucket, upload))
+                for upload in open_uploads(self._settings, bucket, root + prefix)
+            ]
 
     async def _upload(
         self,

@@ -140,6 +140,12 @@ select video_id, status, held, priority, language, language_from, source_key, ou
 from video_queue
 where video_id = any(%(video_ids)s)
 
+-- name: idle_outputs
+-- Those of these results that nobody is at work on. Asked once in a worker's life, and only where something lies about.
+select video_id, output_key from video_queue
+where output_key = any(%(output_keys)s)
+  and not (status in ('claimed', 'processing') and lease_expires_at > now())
+
 -- name: hold
 update video_queue set held = %(held)s
 where video_id = any(%(video_ids)s) and held is distinct from %(held)s
