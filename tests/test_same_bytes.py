@@ -1,7 +1,7 @@
 """What is polished keeps its bytes: digests of what this code made before it read long segments in pieces.
 
-A new digest here means that clips which were paid for are asked again: raise `TRIMMER_VERSION` with it. The codecs are
-part of it (the lock file pins them), so another libsndfile may say otherwise.
+A new digest here means that clips which were paid for are asked again: raise `TRIMMER_VERSION` with it. The codecs
+are part of it (the lock file pins them), so another libsndfile may say otherwise.
 """
 
 from __future__ import annotations
