@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lipika.audio import (
-    MAX_SEGMENT_SECONDS,
     Audio,
     decode,
     encode_flac,
@@ -31,6 +30,7 @@ from lipika.levels import (
     measure,
     power_of,
 )
+from lipika.recording import MAX_SEGMENT_SECONDS
 
 STREAMINFO_RATE_TO_TOTAL = slice(18, 26)  # bytes of the FLAC header: 20 bits rate ... 36 bits total frames
 
@@ -77,7 +77,7 @@ def code_of(data: bytes) -> str:
 def test_flac_survives_encoding_and_decoding_exactly(rate: int, depth: int) -> None:
     audio = mono(9_001, rate, depth)
     again = decode(encode_flac(audio))
-    assert (again.sample_rate_hz, again.bit_depth) == (rate, depth)
+    assert (again.sample_rate_hz, again.bit_depth, again.source_bits) == (rate, max(depth, 16), depth)
     assert again.samples.dtype == audio.samples.dtype
     np.testing.assert_array_equal(again.samples, audio.samples)
 
@@ -108,7 +108,7 @@ def test_wav_keeps_its_upper_bits(subtype: str, depth: int) -> None:
     wide = noise(3_000, depth)
     data = wide / 2**31 if subtype in ("FLOAT", "DOUBLE") else wide
     audio = decode(written(data, 16_000, "WAV", subtype))
-    assert audio.bit_depth == depth
+    assert (audio.bit_depth, audio.source_bits) == (max(depth, 16), depth)
     np.testing.assert_array_equal(audio.samples, wide[:, 0] if depth == 24 else wide[:, 0] >> 16)
 
 

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lipika import audio as audio_module
+from lipika import decoders
 from lipika.audio import Audio, decode, encode_flac, encode_padded
 from lipika.errors import SegmentError
 from lipika.flac import Run, Stream, StreamInfo, joined
@@ -22,9 +22,7 @@ PAD = 2_400
 MD5 = slice(26, 42)
 DEPTHS = [8, 16, 24]
 
-needs_dr_flac = pytest.mark.skipif(
-    audio_module.dr_flac is None, reason="miniaudio has no wheel for this system"
-)
+needs_dr_flac = pytest.mark.skipif(decoders.dr_flac is None, reason="miniaudio has no wheel for this system")
 
 
 def speech_like(frames: int, depth: int = 16, rate: int = 16_000, seed: int = 0) -> Audio:
@@ -41,11 +39,11 @@ def padded(audio: Audio, start: int, end: int, pad: int = PAD) -> Audio:
 
 
 def with_libsndfile(data: bytes) -> Audio:
-    saved, audio_module.dr_flac = audio_module.dr_flac, None
+    saved, decoders.dr_flac = decoders.dr_flac, None
     try:
         return decode(data)
     finally:
-        audio_module.dr_flac = saved
+        decoders.dr_flac = saved
 
 
 def outcome(read: Callable[[bytes], Audio], data: bytes) -> object:
@@ -79,7 +77,7 @@ def test_any_piece_of_a_segment_decodes_to_its_samples(data: st.DataObject) -> N
 
     for read in (decode, with_libsndfile):
         again = read(flac)
-        assert (again.sample_rate_hz, again.bit_depth) == (rate, depth)
+        assert (again.sample_rate_hz, again.source_bits) == (rate, depth)
         np.testing.assert_array_equal(again.samples, piece.samples)
     assert flac[MD5] == encode_flac(piece)[MD5]
     info = StreamInfo.read(flac)

@@ -5,8 +5,9 @@ edges has to be encoded. A frame says in its header where it belongs, and two ch
 right here. The CRC-16 of a whole frame need not be computed anew: it is linear, so another header changes it by what
 the difference of the two headers becomes after the bytes that follow.
 
-Only plain streams are taken apart: mono, with exactly the frames that the header promises. Of any other there is no
-`Stream`. Whether frames are sound is not looked at here: the caller has decoded them.
+Only plain streams are taken apart: mono, with exactly the frames that the header promises, all of its rate and depth.
+Of any other there is no `Stream`. Where a frame ends is taken from where the next one begins, so bytes that belong to
+none would go along: `proof` is what to decode in place of the stream to know that there are none.
 Format: RFC 9639.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, pairwise
 from typing import Self
@@ -30,12 +31,18 @@ _MORE, _LAST = (
 )  # STREAMINFO is followed by other metadata, or by frames
 _INFO_END = 42
 _SHORTEST_BLOCK = 16  # samples; the last one alone may be shorter
+_LONGEST_BLOCK = 0xFFFF  # a frame could say one more, the header of the stream cannot
 _FIXED, _VARIABLE = b"\xff\xf8", b"\xff\xf9"  # sync code; blocks of one size, or of any
 _SIZE_BYTES = {6: 1, 7: 2}  # behind the number, where the code of the block size says so
-_BLOCK_SIZES = np.array(
+BLOCK_SIZES = np.array(
     (0, 192, 576, 1152, 2304, 4608, -1, -2, *(256 << shift for shift in range(8))), np.int64
 )
 """By code; where it says how many bytes hold the size, minus their number."""
+RATES = (
+    0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000
+)  # fmt: skip
+"""By code, 0 for what the stream's header says; codes of 12 and more have the rate behind the number."""
+_DEPTH_CODES = {8: 1, 12: 2, 16: 4, 20: 5, 24: 6, 32: 7}
 _LEAST_FRAME = 8  # bytes: header, number, checksums, and something between them
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
 
@@ -66,6 +73,21 @@ class StreamInfo:
             frames=packed & (1 << 36) - 1,
         )
 
+    def head(self, frame_bytes: tuple[int, int] = (0, 0), md5: bytes = bytes(16)) -> bytes:
+        """What a stream begins with that has no other metadata."""
+        facts = self.sample_rate_hz << 44 | self.channels - 1 << 41 | self.bit_depth - 1 << 36 | self.frames
+        return b"".join(
+            (
+                _MARK + _LAST,
+                self.min_block.to_bytes(2),
+                self.max_block.to_bytes(2),
+                frame_bytes[0].to_bytes(3),
+                frame_bytes[1].to_bytes(3),
+                facts.to_bytes(8),
+                md5,
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
@@ -85,13 +107,17 @@ class Stream:
     def find(cls, data: bytes) -> Self | None:
         """Find the frames; None where the stream is not plain, or where content looks like one more frame."""
         info = StreamInfo.read(data)
-        first = _after_metadata(data) if info is not None and info.channels == 1 else len(data)
+        first = after_metadata(data) if info is not None and info.channels == 1 else len(data)
         sync = data[first : first + 2]
         if info is None or sync not in (_FIXED, _VARIABLE):
             return None
         values = np.frombuffer(data, np.uint8)
         starts = np.flatnonzero(values[first:-_LEAST_FRAME] == sync[0]) + first
-        starts = starts[(values[starts + 1] == sync[1]) & (values[starts + 3] == values[first + 3])]
+        starts = starts[values[starts + 1] & 0xFE == _FIXED[1]]
+        alike = (values[starts + 1] == sync[1]) & (values[starts + 3] == values[first + 3])
+        if any(_is_mono_head(data, at) for at in starts[~alike].tolist()):
+            return None  # a decoder that has lost its place might take it for a frame
+        starts = starts[alike]
         samples = (0, *np.cumsum(_block_sizes(data, values, starts)).tolist())
         bounds = (*starts.tolist(), len(data))
         numbers = range(len(starts)) if sync == _FIXED else samples
@@ -100,6 +126,10 @@ class Stream:
         ):
             return None
         bodies = starts + 5 + _NUMBER_BYTES[values[starts + 4]] + _MORE_BYTES[values[starts + 2]]
+        if data[first + 3] >> 1 not in (0, _DEPTH_CODES.get(info.bit_depth)):
+            return None
+        if _rates(data, values[starts + 2] & 15, bodies) - {0, info.sample_rate_hz}:
+            return None
         ends = np.append(starts[1:], len(data))
         crcs = values[ends - 2].astype(np.uint16) << 8 | values[ends - 1]
         return cls(data, info, bounds, samples, tuple(bodies.tolist()), crcs)
@@ -139,6 +169,14 @@ class Run:
         return stream.bounds[frames], stream.bodies[frames], ends
 
     @property
+    def data(self) -> bytes:
+        """A stream of them as they are; `proof` tells whether they are more than they seem."""
+        stream = self.stream
+        first, last = self.samples
+        info = replace(stream.info, frames=last - first)
+        return info.head() + stream.data[stream.bounds[self.first] : stream.bounds[self.last]]
+
+    @property
     def blocks(self) -> list[int]:
         """How many samples each frame holds."""
         return [there - here for here, there in pairwise(self.stream.samples[self.first : self.last + 1])]
@@ -150,13 +188,42 @@ def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
     Its blocks are of any size, which RFC 9639 asks of every decoder. None where a block but the last would be shorter
     than the format allows; strict decoders refuse such a file.
     """
+    made = _joined(runs, md5)
+    return made[0] if made else None
+
+
+def proof(run: Run, start: int) -> tuple[bytes, list[bytes]] | None:
+    """Streams that show by how they decode whether each frame of a run ends where it is taken to end.
+
+    The first is the run moved to sample `start`, which changes each header and, where the frame is taken to end, its
+    CRC-16. A decoder finds that changed only there: of this stream every sample must come out. A change whose lower
+    byte is zero would not be missed if one byte too many is taken along, so each such frame is a stream of the
+    second kind, with its last byte spoiled: of those none must come out. None where it cannot be told.
+    """
+    made = _joined([run], lambda: bytes(16), start)
+    if made is None:
+        return None
+    doubtful = [at for at, change in enumerate(made[1]) if not change & 0xFF]
+    return made[0], [_spoiled(Run(run.stream, run.first + at, run.first + at + 1)) for at in doubtful]
+
+
+def _spoiled(run: Run) -> bytes:
+    """One frame as a stream, damaged in its last byte."""
+    data, start, end = run.stream.data, run.stream.bounds[run.first], run.stream.bounds[run.last]
+    block = run.blocks[0]
+    info = replace(run.stream.info, min_block=block, max_block=block, frames=block)
+    return info.head() + data[start : end - 1] + bytes((data[end - 1] ^ 0xFF,))
+
+
+def _joined(runs: Sequence[Run], md5: Callable[[], bytes], start: int = 0) -> tuple[bytes, list[int]] | None:
+    """See `joined`; also how the CRC-16 of each frame has changed. The first sample is number `start`."""
     blocks = [size for run in runs for size in run.blocks]
     shortest = min(blocks[:-1], default=blocks[-1])
-    if len(blocks) > 1 and shortest < _SHORTEST_BLOCK:
+    if (len(blocks) > 1 and shortest < _SHORTEST_BLOCK) or max(blocks) > _LONGEST_BLOCK:
         return None
     info = runs[0].stream.info
     heads, bodies, changes = list[bytes](), list[bytes](), list[int]()
-    sample = 0
+    sample = start
     for run in runs:
         starts, inner, ends = run.places
         data, (first, last) = run.stream.data, run.samples
@@ -169,24 +236,18 @@ def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
     lengths = list(map(len, bodies))
     sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
     old_crcs = np.concatenate([run.stream.crcs[run.first : run.last] for run in runs])
-    crcs = (old_crcs ^ _carried(changes, lengths)).astype(">u2").tobytes()
-    stream_head = (
-        _MARK + _LAST,
-        shortest.to_bytes(2),
-        max(blocks).to_bytes(2),
-        min(sizes).to_bytes(3),
-        max(sizes).to_bytes(3),
-        (info.sample_rate_hz << 44 | info.bit_depth - 1 << 36 | sample).to_bytes(8),
-        md5(),
-    )
+    carried = _carried(changes, lengths)
+    crcs = (old_crcs ^ carried).astype(">u2").tobytes()
+    whole = StreamInfo(shortest, max(blocks), info.sample_rate_hz, 1, info.bit_depth, sample - start)
     parts = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
-    return b"".join((*stream_head, *chain.from_iterable(parts)))
+    head = whole.head((min(sizes), max(sizes)), md5())
+    return b"".join((head, *chain.from_iterable(parts))), carried.tolist()
 
 
 # ----------------------------------------------------------------------------- frame headers
 
 
-def _after_metadata(data: bytes) -> int:
+def after_metadata(data: bytes) -> int:
     """Where the first frame begins."""
     at, last = len(_MARK), False
     while not last and at < len(data):
@@ -198,7 +259,7 @@ def _after_metadata(data: bytes) -> int:
 def _block_sizes(data: bytes, values: NDArray[np.uint8], starts: NDArray[np.intp]) -> NDArray[np.int64]:
     """How many samples the frames hold that begin at `starts`. `values` are the bytes of `data`."""
     codes = values[starts + 2] >> 4
-    sizes: NDArray[np.int64] = _BLOCK_SIZES[codes]
+    sizes: NDArray[np.int64] = BLOCK_SIZES[codes]
     for frame in np.flatnonzero(sizes < 0).tolist():  # seldom more than the last
         start = int(starts[frame])
         at = start + 4 + int(_NUMBER_BYTES[data[start + 4]])
@@ -206,13 +267,38 @@ def _block_sizes(data: bytes, values: NDArray[np.uint8], starts: NDArray[np.intp
     return sizes
 
 
+def _is_mono_head(data: bytes, at: int) -> bool:
+    """Whether the header of a mono frame begins there, of whatever depth, or content that looks like one."""
+    head = data[at : at + 16]
+    number = number_at(head, 4)
+    if head[3] > 15 or head[3] & 1 or head[2] < 16 or head[2] & 15 == 15 or number is None:
+        return False
+    end = number[1] + int(_MORE_BYTES[head[2]])
+    return end < len(head) and head[end] == crc8(head[:end])
+
+
+def _rates(data: bytes, codes: NDArray[np.uint8], bodies: NDArray[np.intp]) -> set[int]:
+    """The rates that frames state whose rates have these codes and whose headers end at `bodies`."""
+    kinds = set(codes.tolist())
+    if max(kinds) < len(RATES):
+        return {RATES[code] for code in kinds}
+    rates = set()
+    for code, end in zip(codes.tolist(), bodies.tolist(), strict=True):
+        if code < len(RATES):
+            rates.add(RATES[code])
+        else:
+            stated = int.from_bytes(data[end - 1 - _RATE_BYTES.get(code, 0) : end - 1])
+            rates.add(stated * {12: 1_000, 14: 10}.get(code, 1))
+    return rates
+
+
 @lru_cache(1 << 13)
 def _renumbered(head: bytes, sample: int) -> tuple[bytes, int]:
     """A frame's header in blocks of any size, from `sample` on, and how its CRC-16 differs from the old one's."""
     rest = head[4 + int(_NUMBER_BYTES[head[4]]) : -1]
     new = _VARIABLE + head[2:4] + _number(sample) + rest
-    new += bytes((_crc(new, _CRC8),))
-    return new, _crc(head, _CRC16) ^ _crc(new, _CRC16)
+    new += bytes((crc8(new),))
+    return new, crc16(head) ^ crc16(new)
 
 
 @lru_cache(1 << 13)
@@ -227,6 +313,20 @@ def _number(value: int) -> bytes:
         value >>= 6
         first_bits -= 1
     return bytes(((0xFF << first_bits + 1) & 0xFF | value, *reversed(more)))
+
+
+def number_at(data: bytes, at: int) -> tuple[int, int] | None:
+    """The number that is written there, and where it ends; None if none is."""
+    size = _number_bytes(data[at]) if at < len(data) else 9
+    more = data[at + 1 : at + size]
+    if size == 8 or len(more) != size - 1 or any(byte & 0xC0 != 0x80 for byte in more):
+        return None
+    if size == 1:
+        return (data[at], at + 1) if data[at] < 0x80 else None
+    value = data[at] & 0x7F >> size
+    for byte in more:
+        value = value << 6 | byte & 0x3F
+    return value, at + size
 
 
 def _number_bytes(first: int) -> int:
@@ -255,11 +355,19 @@ def _crc_table(polynomial: int, bits: int) -> tuple[int, ...]:
 _CRC8, _CRC16 = _crc_table(0x07, 8), _crc_table(0x8005, 16)
 
 
-def _crc(data: bytes, table: Sequence[int]) -> int:
-    shift = max(table).bit_length() - 8
+def crc8(data: bytes) -> int:
+    """Of a frame's header."""
     crc = 0
     for byte in data:
-        crc = (crc << 8 ^ table[crc >> shift ^ byte]) & (0xFF | 0xFF << shift)
+        crc = _CRC8[crc ^ byte]
+    return crc
+
+
+def crc16(data: bytes) -> int:
+    """Of a whole frame; 0 if its own is part of `data`, and right."""
+    crc = 0
+    for byte in data:
+        crc = crc << 8 & 0xFFFF ^ _CRC16[crc >> 8 ^ byte]
     return crc
 
 

@@ -59,8 +59,44 @@ def energy(samples: NDArray[np.int16], mean: int, size: int) -> NDArray[np.int64
 
 def mean_level(samples: NDArray[np.int16]) -> int:
     """The DC offset, to the nearest integer."""
+    return round(total(samples) / len(samples))
+
+
+def total(samples: NDArray[np.int16]) -> int:
+    """Their exact sum."""
     blocks = range(0, len(samples), _SUM_BLOCK)
-    return round(sum(int(samples[at : at + _SUM_BLOCK].sum(dtype=np.int32)) for at in blocks) / len(samples))
+    return sum(int(samples[at : at + _SUM_BLOCK].sum(dtype=np.int32)) for at in blocks)
+
+
+class BinSums:
+    """Sums over consecutive bins of `size` samples, of a recording that comes in blocks. All of it is exact."""
+
+    def __init__(self, size: int) -> None:
+        self.frames = 0
+        self._size = size
+        self._total = 0
+        self._sums: list[NDArray[np.int64]] = []
+        self._squares: list[NDArray[np.int64]] = []
+        self._rest = np.empty(0, np.int16)
+
+    def add(self, samples: NDArray[np.int16]) -> None:
+        self.frames += len(samples)
+        self._total += total(samples)
+        if len(self._rest):
+            samples = np.concatenate((self._rest, samples))
+        whole = len(samples) // self._size * self._size
+        self._sums.append(samples[:whole].reshape(-1, self._size).sum(axis=1, dtype=np.int64))
+        self._squares.append(energy(samples, 0, self._size))
+        self._rest = samples[whole:].copy()
+
+    def mean(self) -> int:
+        """The DC offset, to the nearest integer."""
+        return round(self._total / self.frames)
+
+    def energy(self, mean: int) -> NDArray[np.int64]:
+        """Sum of squares around `mean` in each bin; a rest is left out."""
+        sums, squares = np.concatenate(self._sums), np.concatenate(self._squares)
+        return squares - 2 * mean * sums + self._size * mean**2
 
 
 def measure(audio: Audio, speech_ms: int, power: NDArray[np.float64] | None = None) -> AudioFacts:
@@ -81,17 +117,17 @@ def measure(audio: Audio, speech_ms: int, power: NDArray[np.float64] | None = No
         rms_dbfs=round(dbfs(float(power.mean())), 2),
         peak_dbfs=round(dbfs(float(peak**2)), 2),
         snr_db=round(dbfs(loud) - dbfs(quiet), 2),
-        clipped_share=_clipped_share(samples, peak, audio.bit_depth),
+        clipped_share=_clipped_share(samples, peak, audio.source_bits or audio.bit_depth),
         bandwidth_hz=_bandwidth_hz(samples, mean, audio.sample_rate_hz),
     )
 
 
-def _clipped_share(samples: NDArray[np.int16], peak: int, bit_depth: int) -> float:
-    """Share of samples at the largest or smallest value of the bit depth."""
-    largest = 0x7F00 if bit_depth == 8 else 0x7FFF
+def _clipped_share(samples: NDArray[np.int16], peak: int, source_bits: int) -> float:
+    """Share of samples at the largest or smallest value of the bits they came with."""
+    largest = 0x7FFF & -1 << max(16 - source_bits, 0)
     if peak < largest:
         return 0.0
-    clipped = np.count_nonzero(samples >= largest) + np.count_nonzero(samples == -0x8000)
+    clipped = int(np.count_nonzero(samples >= largest)) + int(np.count_nonzero(samples == -0x8000))
     return round(clipped / len(samples), 6)
 
 

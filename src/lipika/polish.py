@@ -13,37 +13,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lipika.audio import (
-    Audio,
-    Samples,
-    decode,
-    encode_flac,
-    encode_ogg,
-    encode_padded,
-    encode_wav,
-    to_ms,
-    to_sent,
-)
+from lipika.audio import Audio, Samples, encode_flac, encode_ogg, encode_padded, encode_wav, to_ms, to_sent
 from lipika.errors import SegmentError
-from lipika.flac import Stream
-from lipika.levels import (
-    SNR_FRAME_MS,
-    dbfs,
-    energy,
-    mean_level,
-    measure,
-    power_of,
-    top16,
-)
+from lipika.levels import SNR_FRAME_MS, BinSums, dbfs, energy, mean_level, measure, power_of, top16
 from lipika.models import Clip, Discard, Mishap, PolishedClip, SegmentName, SendFormat
+from lipika.recording import Recording, read
 
-TRIMMER_VERSION = "3"  # raise it with every change that can alter a clip
+TRIMMER_VERSION = "4"  # raise it with every change that can alter a clip
 
 # Split
 SPLIT_OVER_MS = 10_000  # shorter audio is never split
@@ -116,36 +97,87 @@ def polish_segment(
     Offsets are counted in samples from the start that the name gives. Where the name's duration is off by
     more than 250 ms the samples are believed and every clip is flagged `duration_mismatch`.
 
+    Samples are at hand for one part at a time where the segment is a long one.
+
     Raises:
-        SegmentError: the audio cannot be decoded; the codes are those of `audio.decode`.
+        SegmentError: the audio cannot be decoded or encoded; the codes are those of `recording.read`.
     """
     try:
-        audio = decode(data)
+        recording = read(data)
+        clips, discards = _made(name, recording, send_format)
     except SegmentError as error:
         raise SegmentError(error.code, f"{name.stem}: {error.message}") from error
-    parts = plan(audio.samples, audio.sample_rate_hz)
-    mismatch = abs(audio.duration_ms - (name.end_ms - name.start_ms)) > MISMATCH_MS
-    extra_flags = ("duration_mismatch",) if mismatch else ()
-    source = Stream.find(data)
-    make = partial(_clip, name, audio, source, extra_flags, send_format)
-    clips = tuple(make(part) for part in parts if part.discard is None)
-    discards = tuple(_discard(name, audio, part) for part in parts if part.discard is not None)
-    return PolishedSegment(clips, discards if clips else (_whole(name, audio, discards),))
+    return PolishedSegment(clips, discards if clips else (_whole(name, recording, discards),))
+
+
+def _made(
+    name: SegmentName, recording: Recording, send_format: SendFormat
+) -> tuple[tuple[PolishedClip, ...], tuple[Discard, ...]]:
+    """What becomes of the parts."""
+    mismatch = abs(recording.duration_ms - (name.end_ms - name.start_ms)) > MISMATCH_MS
+    flags = recording.flags + (("duration_mismatch",) if mismatch else ())
+    clips, discards = [], []
+    for part, samples in _parts(recording):
+        if part.discard is None:
+            clips.append(_clip(name, recording, flags, send_format, part, samples))
+        else:
+            discards.append(_discard(name, recording.sample_rate_hz, part))
+    return tuple(clips), tuple(discards)
+
+
+def _parts(recording: Recording) -> Iterator[tuple[Part, Samples]]:
+    """The parts, each with the samples that are kept of it."""
+    rate = recording.sample_rate_hz
+    if recording.is_short:
+        samples = recording.whole().samples
+        for part in plan(samples, rate):
+            yield part, samples[part.keep_start : part.keep_end]
+        return
+    sums = BinSums(_bin_size(rate))
+    for block in recording.blocks():
+        sums.add(top16(block))
+    mean = sums.mean()
+    profile = _profile(np.empty(0, np.int16), sums.frames, mean, sums.energy(mean), rate)
+    window = _Window(recording.blocks())
+    for left, right in _stretches(profile):
+        samples = window.between(left.sample, right.sample)
+        part = trim(replace(profile, samples=top16(samples), first=left.sample), left, right)
+        yield part, samples[part.keep_start - left.sample : part.keep_end - left.sample]
+
+
+class _Window:
+    """Samples that come in blocks, given out by their place; only forward."""
+
+    def __init__(self, blocks: Iterator[Samples]) -> None:
+        self._blocks = blocks
+        self._first = 0
+        self._held: list[Samples] = []
+
+    def between(self, start: int, end: int) -> Samples:
+        held = sum(map(len, self._held))
+        while self._first + held < end:
+            block = next(self._blocks)
+            self._held.append(block)
+            held += len(block)
+        samples = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        part = samples[start - self._first : end - self._first]
+        self._held, self._first = [samples[end - self._first :]], end
+        return part
 
 
 def _clip(
     name: SegmentName,
-    audio: Audio,
-    source: Stream | None,
+    recording: Recording,
     extra_flags: tuple[str, ...],
     send_format: SendFormat,
     part: Part,
+    samples: Samples,
 ) -> PolishedClip:
-    rate = audio.sample_rate_hz
+    rate = recording.sample_rate_hz
     pad = samples_in(PAD_MS, rate)
-    kept = replace(audio, samples=audio.samples[part.keep_start : part.keep_end])
+    kept = recording.audio(samples)
     padded = with_pads(kept, pad)
-    packed = encode_padded(padded, pad, source, part.keep_start)
+    packed = encode_padded(padded, pad, recording.plain, part.keep_start)
     heard = to_sent(padded)
     sent = _sent(heard, send_format, packed if heard is padded else None)
     clip = Clip(
@@ -159,7 +191,7 @@ def _clip(
         trailing_pad_ms=PAD_MS,
         duration_ms=padded.duration_ms,
         sample_rate_hz=rate,
-        bit_depth=audio.bit_depth,
+        bit_depth=recording.bit_depth,
         boundary_score=part.boundary_score,
         flags=part.flags + extra_flags,
         audio=measure(kept, to_ms(part.speech_samples, rate), part.power),
@@ -201,8 +233,7 @@ def _clip_name(name: SegmentName, part: Part, rate_hz: int) -> SegmentName:
     return SegmentName(name.speaker, start_cs, end_cs)
 
 
-def _discard(name: SegmentName, audio: Audio, part: Part) -> Discard:
-    rate = audio.sample_rate_hz
+def _discard(name: SegmentName, rate: int, part: Part) -> Discard:
     part_s, kept_s = (part.end - part.start) / rate, (part.keep_end - part.keep_start) / rate
     message = (
         f"{part_s:.2f} s long, under {MIN_PART_MS / 1000:g} s"
@@ -219,14 +250,14 @@ def _discard(name: SegmentName, audio: Audio, part: Part) -> Discard:
     )
 
 
-def _whole(name: SegmentName, audio: Audio, parts: tuple[Discard, ...]) -> Discard:
+def _whole(name: SegmentName, recording: Recording, parts: tuple[Discard, ...]) -> Discard:
     """One discard for a segment of which nothing is left."""
     return replace(
         parts[0],
         message="; ".join(part.message for part in parts),
         whole_segment=True,
         start_ms=name.start_ms,
-        end_ms=name.start_ms + audio.duration_ms,
+        end_ms=name.start_ms + recording.duration_ms,
     )
 
 
@@ -243,8 +274,12 @@ def plan(samples: Samples, rate_hz: int) -> list[Part]:
     if len(samples) < samples_in(MIN_PART_MS, rate_hz):
         return [Part(0, len(samples), 0, len(samples), discard=TOO_SHORT)]
     profile = profile_of(top16(samples), rate_hz)
-    cuts = [Cut(0), *split(profile), Cut(len(samples))]
-    return [trim(profile, left, right) for left, right in pairwise(cuts)]
+    return [trim(profile, left, right) for left, right in _stretches(profile)]
+
+
+def _stretches(profile: Profile) -> Iterator[tuple[Cut, Cut]]:
+    """Where each part begins and ends."""
+    return pairwise((Cut(0), *split(profile), Cut(profile.frames)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +294,13 @@ class Cut:
 class Profile:
     """The energy of a segment over time, and what counts as silence in it.
 
-    Frame i begins at sample i * hop. Powers are mean squares around the DC offset, in 16-bit units.
+    Frame i begins at sample i * hop. Powers are mean squares around the DC offset, in 16-bit units. Of a long
+    segment, `samples` are those of the part in hand.
     """
 
     samples: NDArray[np.int16]
+    first: int  # which of the segment's samples they begin with
+    frames: int  # samples of the whole segment
     rate_hz: int
     mean: int  # the DC offset
     bins: NDArray[np.int64]  # sums of squares
@@ -279,7 +317,8 @@ class Profile:
 
     def edge_dbfs(self, start: int, end: int) -> float:
         """Level of the samples [start, end)."""
-        return dbfs(int(energy(self.samples[start:end], self.mean, end - start)[0]) / (end - start))
+        samples = self.samples[start - self.first : end - self.first]
+        return dbfs(int(energy(samples, self.mean, end - start)[0]) / (end - start))
 
     def speech_samples(self, start: int, end: int) -> int:
         """How many of the samples [start, end) lie in frames above the silence threshold, to the frame."""
@@ -334,15 +373,27 @@ class Profile:
 def profile_of(samples: NDArray[np.int16], rate_hz: int) -> Profile:
     """Measure a segment of at least 150 ms."""
     mean = mean_level(samples)
-    bin_size = round(rate_hz / BINS_PER_SECOND)
+    return _profile(samples, len(samples), mean, energy(samples, mean, _bin_size(rate_hz)), rate_hz)
+
+
+def _bin_size(rate_hz: int) -> int:
+    return round(rate_hz / BINS_PER_SECOND)
+
+
+def _profile(
+    samples: NDArray[np.int16], frames: int, mean: int, bins: NDArray[np.int64], rate_hz: int
+) -> Profile:
+    """From what was summed up of all samples; there may be none of them at hand."""
+    bin_size = _bin_size(rate_hz)
     hop = bin_size * HOP_BINS
-    bins = energy(samples, mean, bin_size)
-    power = _windowed(bins, frames=-(-len(samples) // hop)) // bin_size
+    power = _windowed(bins, frames=-(-frames // hop)) // bin_size
     silence_dbfs, speech_dbfs = _levels(power)
     pause_frames = -(-samples_in(MIN_VALLEY_MS, rate_hz) // hop)
     total = _running_total(power)
     return Profile(
         samples=samples,
+        first=0,
+        frames=frames,
         rate_hz=rate_hz,
         mean=mean,
         bins=bins,
@@ -394,7 +445,7 @@ def _runs(quiet: NDArray[np.bool_], shortest: int) -> NDArray[np.intp]:
 
 def split(profile: Profile) -> Iterator[Cut]:
     """Walk over a segment and cut for as long as the rest is over 10 s."""
-    start, end = 0, len(profile.samples)
+    start, end = 0, profile.frames
     while end - start > profile.ms(SPLIT_OVER_MS):
         cut = _next_cut(profile, start, end)
         if cut is None:
