@@ -49,7 +49,7 @@ def verbatim_frame(
         bits += [f"{int(value) & (1 << depth) - 1:0{depth}b}" for value in samples[:, channel]]
     text = "".join(bits)
     text += "0" * (-len(text) % 8)
-    frame = head + int(text, 2).to_bytes(len(text) // 8)
+    frame: bytes = head + int(text, 2).to_bytes(len(text) // 8)
     return frame + crc16(frame).to_bytes(2)
 
 

@@ -131,30 +131,24 @@ def test_bytes_between_frames_are_refused_as_every_decoder_does(junk: bytes, dec
         assert "sync" in str(refused(FLAC[:at] + junk + FLAC[at:]))
 
 
-def taken_over(data: bytes) -> bool:
-    """Whether frames of it would be packed as they are."""
-    try:
-        return read(data).plain is not None
-    except SegmentError:
-        return False
-
-
 def test_no_byte_too_many_goes_along_with_a_frame(decoder: str) -> None:
-    """Also where the changed checksum would hide it: in one of 256 frames."""
-    long = encode_flac(Audio(voice(60, 8_000), 8_000, 16))
-    doubtful = 0
-    for at in stream_of(long).bounds[2:]:
-        data = long[:at] + b"\x55" + long[at:]
-        stream = stream_of(data)
-        tried = proof(Run.whole(stream), 1_200)
+    """Also where the changed checksum would hide it: at one of 256 places."""
+    at = stream_of(FLAC).bounds[6]
+    run = Run(stream_of(FLAC[:at] + b"\x55" + FLAC[at:]), 5, 6)
+    hidden = 0
+    for start in range(2_400, 4_400):
+        tried = proof(run, start)
         assert tried is not None
-        doubtful += len(tried[1])
-        if tried[1] or at == len(long):
-            assert not taken_over(data), at
-    assert doubtful > 100
+        moved = decoders.mono_flac_samples(tried[0], run.blocks[0], 16)
+        if tried[1]:
+            hidden += moved is not None
+            assert decoders.mono_flac_samples(tried[1][0], 1, 16) is not None, start
+        else:
+            assert moved is None, start
+    assert hidden > 1
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 1 << 30))
 def test_whatever_is_done_to_a_flac_its_clips_decode_to_what_was_meant(seed: int) -> None:
     """Damage, holes, repetitions and insertions at the borders of frames and anywhere."""
@@ -165,9 +159,9 @@ def test_whatever_is_done_to_a_flac_its_clips_decode_to_what_was_meant(seed: int
         at = int(chance.choice(bounds)) if chance.random() < 0.7 else int(chance.integers(len(data)))
         match chance.integers(5):
             case 0:
-                data[at:at] = chance.bytes(chance.integers(1, 9))
+                data[at:at] = chance.bytes(int(chance.integers(1, 9)))
             case 1:
-                data[at:at] = bytes(chance.integers(1, 9))
+                data[at:at] = bytes(int(chance.integers(1, 9)))
             case 2:
                 first, last = sorted(chance.choice(len(bounds), 2))
                 data[at:at] = FLAC[bounds[first] : bounds[last]]

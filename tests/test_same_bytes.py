@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def digest(made: PolishedSegment) -> str:
     return f"{len(made.clips)} {sha.hexdigest()[:24]}"
 
 
-CASES = {
+CASES: dict[str, tuple[Callable[[], bytes], SendFormat, str]] = {
     "short": (lambda: flac(speech(8, 16_000, 1), 16_000), SendFormat.FLAC, "1 2d842a47ea09acb5dadeb18b"),
     "split": (lambda: flac(speech(47, 16_000, 2), 16_000), SendFormat.FLAC, "6 8dcd90f90c4ace27f09dd69e"),
     "wide": (

@@ -109,7 +109,7 @@ class Stream:
         info = StreamInfo.read(data)
         first = after_metadata(data) if info is not None and info.channels == 1 else len(data)
         sync = data[first : first + 2]
-        if info is None or sync not in (_FIXED, _VARIABLE):
+        if info is None or sync not in (_FIXED, _VARIABLE) or len(data) < first + _LEAST_FRAME:
             return None
         values = np.frombuffer(data, np.uint8)
         starts = np.flatnonzero(values[first:-_LEAST_FRAME] == sync[0]) + first

@@ -9,10 +9,12 @@ are asked for, so that memory follows the piece and not the hour.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain as in_turn
+from itertools import pairwise
 
 import numpy as np
 import soxr
@@ -41,6 +43,7 @@ MAX_CHANNELS = 8
 ONE_CHANNEL = "one_channel"
 """Flag of what was made from one of several channels, because they cancel each other out."""
 
+_MOST_STRAYS = 1 << 8  # headers of frames that belong to none; content looks like one once in some megabytes
 _KEPT_FRAMES = 1 << 22  # samples that are kept from the first reading: four minutes at 16 kHz
 _SNDFILE_DEPTHS = (8, 16, 24)  # of FLAC
 _MOST_HERTZ_STATED = 65_535  # of rates above, FLAC's frames state tens of hertz
@@ -236,7 +239,7 @@ def _flac(data: bytes) -> Recording:
             return _settled(_plain(stream))
         except _NotPlain:
             pass
-    frames = (_frames(data, after_metadata(data)) if info is not None else []) or _frames(data, len(b"fLaC"))
+    frames = (_frames(data, after_metadata(data)) if info is not None else []) or _frames(data, 0)
     if info is not None:
         _demand_agreement(info, frames)
     try:
@@ -249,9 +252,38 @@ def _flac(data: bytes) -> Recording:
             raise
         return _by_frames(data, info, frames, error)
     there = sum(frame.block for frame in frames)
+    if _has_digest(data, info):
+        return recording
     if 0 < info.frames < there:
         return _longer_than_stated(data, info, frames, recording)
+    if info.frames not in (0, there):
+        raise _broken(f"after {there} of {info.frames} samples its frames do not count on")
+    _demand_unbroken(data, info, frames)
     return recording
+
+
+def _broken(what: str) -> SegmentError:
+    message = f"damaged FLAC: {what}: some are missing, or there twice; copy or encode it again"
+    return SegmentError("bad_audio", message)
+
+
+def _demand_unbroken(data: bytes, info: StreamInfo, frames: Sequence[Header]) -> None:
+    """Raise where between two frames that count on lies a third: a decoder would take it along.
+
+    What merely looks like the header of a frame, in the content of one, is none: that one ends where the next begins.
+    """
+    followed = {frame.at: (frame, after.at) for frame, after in pairwise(frames)}
+    between = [head.at for head in flac_frames.headers(data, frames[0].at) if head.at < frames[-1].at]
+    strays = sorted(set(between) - followed.keys())
+    starts = [frame.at for frame in frames]
+    for at in sorted({starts[bisect_right(starts, stray) - 1] for stray in strays[:_MOST_STRAYS]}):
+        frame, end = followed[at]
+        try:
+            ends = flac_frames.frame(data, frame, info.bit_depth)[1] == end
+        except BadFrame:
+            ends = False
+        if not ends or len(strays) > _MOST_STRAYS:
+            raise _broken(f"the frames after number {frame.number} do not count on")
 
 
 def _frames(data: bytes, start: int) -> list[Header]:
@@ -302,6 +334,7 @@ def _by_frames(
     _demand_agreement(info, frames)
     _check(_form(info))
     _demand_all(sum(frame.block for frame in frames), info.frames, frames)
+    _demand_unbroken(data, info, frames)
     return _bare(data, info, frames, reason)
 
 
@@ -365,9 +398,6 @@ def _longer_than_stated(
         f"the header of the FLAC states {info.frames} samples and its frames hold"
         f" {sum(frame.block for frame in frames)}: which is right cannot be told; encode it again from its source",
     )
-    md5 = _md5_stated(data)
-    if any(md5) and _md5(sndfile_blocks(data), info) == md5:
-        return stated
     try:
         longer = _bare(data, info, frames, doubt)
     except SegmentError:
@@ -375,9 +405,15 @@ def _longer_than_stated(
     whole = replace(info, frames=sum(frame.block for frame in frames))
     end = flac_frames.frame(data, frames[-1], info.bit_depth)[1]
     bare = whole.head() + data[frames[0].at : end]
-    if any(md5) and _md5(sndfile_blocks(bare), info) == md5:
+    if _has_digest(data, info, bare):
         return longer
     raise doubt
+
+
+def _has_digest(data: bytes, info: StreamInfo, audio: bytes | None = None) -> bool:
+    """Whether a FLAC's samples, or those of `audio`, are the ones whose digest it states."""
+    md5 = _md5_stated(data)
+    return any(md5) and _md5(sndfile_blocks(audio or data), info) == md5
 
 
 def _md5_stated(data: bytes) -> bytes:
