@@ -320,6 +320,9 @@ def test_a_wrong_key_stops_the_run_and_loses_nothing(corpus: Path, tmp_path: Pat
     done = asyncio.run(attempt())
     assert done.returncode == 3
     assert "API key" in done.stderr
+    summary = json.loads(done.stdout)
+    assert "API key" in summary["stopped"]
+    assert (summary["videos"], summary["done"], summary["requests"] > 0) == (2, 0, True)
     assert "wrong-key-123456" not in done.stderr + done.stdout
     statuses = {row["status"]: row["attempts"] for row in rows(database_url, "select * from video_queue")}
     assert statuses == {"pending": 0}

@@ -26,7 +26,16 @@ from lipika.cli_canary import add_to as add_canary_commands
 from lipika.cli_dashboard import add_to as add_dashboard_command
 from lipika.cli_deploy import deploy_commands
 from lipika.cli_fleet import add_to as add_fleet_commands
-from lipika.cli_parts import AsJson, DataDir, ForceLanguage, Language, Provider, hints_of, print_json
+from lipika.cli_parts import (
+    AsJson,
+    DataDir,
+    ForceLanguage,
+    Language,
+    Provider,
+    hints_of,
+    json_is_wanted,
+    print_json,
+)
 from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.console import open_console
@@ -303,11 +312,11 @@ def _run(
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(job())
     except UsageError as error:
-        _die(2, error)
+        _end_early(2, error)
     except LipikaError as error:
-        _die(3, error)
+        _end_early(3, error)
     except KeyboardInterrupt:
-        _die(130, "interrupted")
+        _end_early(130, "interrupted")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -316,6 +325,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # not on Windows
         return None
     return uvloop.new_event_loop
+
+
+def _end_early(code: int, reason: object) -> NoReturn:
+    """The end of a command without its result; whoever asked for JSON gets some in every ending."""
+    from lipika.log import redact
+
+    if json_is_wanted():
+        print_json({"error": redact(str(reason)), "exit_code": code})
+    _die(code, reason)
 
 
 def _die(code: int, reason: object) -> NoReturn:
@@ -331,6 +349,8 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
         print_json(summary)
     else:
         _print_summary(summary, where)
+    if summary.stopped:
+        _die(3, summary.stopped)
     if summary.interrupted:
         err.print("Stopped. What was answered is kept: run the same command again to go on.")
         raise typer.Exit(130)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from lipika.cli_parts import DataDir, Run, print_json
+from lipika.cli_parts import DataDir, Run, note_json, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
 from lipika.models import Severity
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lipika.db.connection import Database
     from lipika.db.review import FlagCount, FlagRow
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.", callback=note_json)]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
 
 _WATCH_S = 2.0

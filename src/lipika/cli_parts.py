@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -31,7 +32,21 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the embedded Postgres. Default: the user's state folder."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+_json_is_wanted: ContextVar[bool] = ContextVar("json_is_wanted", default=False)
+
+
+def note_json(wanted: bool) -> bool:
+    """What every `--json` has for its callback."""
+    _json_is_wanted.set(wanted)
+    return wanted
+
+
+def json_is_wanted() -> bool:
+    """Whether the command that runs was told to print JSON: then it does so in every ending."""
+    return _json_is_wanted.get()
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", callback=note_json)]
 
 
 def print_json(value: object, *, on_one_line: bool = False) -> None:

@@ -24,7 +24,8 @@ from lipika.db.queue import Queue, QueuedVideo
 from lipika.db.results import Results, WayRow
 from lipika.db.stats import EmptyVideo, LeftOut, Stats, Totals
 from lipika.embedded import default_data_dir
-from lipika.errors import ObjectMissing, UsageError
+from lipika.errors import LipikaError, ObjectMissing, UsageError
+from lipika.log import redact
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
 from lipika.models import HintFrom, NewVideo, is_made_up
@@ -65,6 +66,7 @@ class RunSummary:
     model_versions: tuple[str, ...]
     simulated: bool
     interrupted: bool
+    stopped: str  # why it ended before its time; empty: it did not
     outputs: tuple[str, ...]
     errors: tuple[tuple[str, str], ...]
     left_out: tuple[LeftOut, ...] = ()  # why segments and parts were discarded
@@ -90,25 +92,46 @@ async def run_videos(
 
     Raises:
         UsageError: a video id is in the queue already for another archive, or answers would be paid for again.
-        WorkerStop: the provider refuses everything.
+        LipikaError: it ended early, and the database does not tell how far it came.
     """
     started = time.monotonic()
     settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
     todo = await _enqueue(settings, database, videos, said.get(settings.provider), again=again)
-    ids = [video.video_id for video in videos]
     async with open_worker(settings, database, said=said) as running:
         watch = Watch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
         with _Signals(running.worker):
             async with shown(watch, Show(console, quiet, as_events), _around(database, whole_queue=False)):
-                if todo:
-                    await running.worker.run(only=todo, until_empty=True)
+                stopped = await _run_to_the_end(running.worker, todo)
         seconds = time.monotonic() - started
+    try:
+        summary = await _sum_up(running, database, videos, len(videos) - len(todo), seconds)
+    except LipikaError:
+        if stopped is not None:
+            raise stopped from None
+        raise
+    return replace(summary, stopped=redact(str(stopped or "")))
+
+
+async def _run_to_the_end(worker: Worker, todo: Sequence[str]) -> LipikaError | None:
+    """Work until all is done; returns why it ended before, be it the provider or the database that refuses."""
+    try:
+        if todo:
+            await worker.run(only=todo, until_empty=True)
+    except LipikaError as error:
+        return error
+    return None
+
+
+async def _sum_up(
+    running: Running, database: Database, videos: Sequence[NewVideo], already_done: int, seconds: float
+) -> RunSummary:
+    ids = [video.video_id for video in videos]
     stats = Stats(database)
     totals = await stats.totals(ids)
     made_up = bool(await Results(database).made_up(ids))
-    summary = _summary(running, totals, videos, len(videos) - len(todo), seconds, made_up=made_up)
+    summary = _summary(running, totals, videos, already_done, seconds, made_up=made_up)
     return replace(
         summary, left_out=tuple(await stats.left_out(ids)), empty=tuple(await stats.empty_videos(ids))
     )
@@ -300,6 +323,7 @@ def _summary(
         model_versions=tuple(sorted(counted.model_versions)),
         simulated=any(map(is_made_up, counted.model_versions)) if counted.model_versions else made_up,
         interrupted=running.worker.draining,
+        stopped="",
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),
     )
