@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -88,3 +90,37 @@ async def test_a_place_comes_back_when_its_work_has_ended_though_nobody_waits_fo
         while len(found._crew._free) < 2:  # the last callback runs in another thread
             await asyncio.sleep(0.01)
         assert sorted(found._crew._free) == [0, 1]
+
+
+async def test_large_segments_are_polished_one_at_a_time() -> None:
+    """Their samples are several times their bytes, and their clips come back beside them."""
+    together: list[int] = []
+    running = 0
+    lock = threading.Lock()
+    small = Member("a_00000_00100.flac", MemberKind.SEGMENT, b"x")
+    large = Member("b_00000_00100.flac", MemberKind.SEGMENT, bytes((8 << 20) + 1))
+
+    def work(members: Sequence[Member | BadMember]) -> list[PolishedSegment]:
+        nonlocal running
+        if members[0] is large:
+            with lock:
+                running += 1
+                together.append(running)
+            time.sleep(0.05)
+            with lock:
+                running -= 1
+        return []
+
+    with ThreadPoolExecutor(4) as threads:
+        async with Polishers(threads, 0, 4, work=work) as found:
+            tasks = [
+                found.polish([large]),
+                found.polish([small]),
+                found.polish([large]),
+                found.polish([large]),
+            ]
+            assert found.has_large
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(0)
+            assert not found.has_large
+    assert together == [1, 1, 1]

@@ -278,9 +278,8 @@ class _Job:
             try:
                 while (work := await self._next_handful(handfuls)) is not None:
                     pending.append(work)
-                    while (
-                        pending and turns.locked()
-                    ):  # others wait too: bring ours to an end before taking more
+                    # Where others wait too, or memory is dear, bring ours to an end before taking more.
+                    while pending and (turns.locked() or self.tools.polishers.has_large):
                         for polished in await pending[0]:
                             yield polished
                         pending.popleft()

@@ -58,6 +58,9 @@ WORTH_A_PROCESS = 50
 READERS_PER_TURN = 2
 """Archives open at a time: enough that one which waits for its store, or is at its end, leaves no turn unused."""
 
+_LARGE_BYTES = 8 << 20
+"""Of sound in one handful. Decoded and cut it is several times that, and comes back as clips: one at a time."""
+
 _HALF_PLACE_BYTES = 4 << 20
 """A handful is a megabyte and its last segment."""
 
@@ -92,6 +95,8 @@ class Polishers:
         self._work = work
         self._crew: _Crew | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._one_large = asyncio.Lock()
+        self._large: set[asyncio.Task[list[PolishedSegment]]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,7 +109,21 @@ class Polishers:
 
     def polish(self, members: Members) -> asyncio.Task[list[PolishedSegment]]:
         """Begin with some segments. What cannot be used is a discard with its reason, never an exception."""
-        return asyncio.create_task(self._polish(members))
+        large = sum(len(member.data) for member in members if isinstance(member, Member)) > _LARGE_BYTES
+        work = asyncio.create_task(self._polish_large(members) if large else self._polish(members))
+        if large:
+            self._large.add(work)
+            work.add_done_callback(self._large.discard)
+        return work
+
+    @property
+    def has_large(self) -> bool:
+        """Whether minutes of audio in one piece are under way: to save memory, nothing more is brought meanwhile."""
+        return bool(self._large)
+
+    async def _polish_large(self, members: Members) -> list[PolishedSegment]:
+        async with self._one_large:
+            return await self._polish(members)
 
     async def _polish(self, members: Members) -> list[PolishedSegment]:
         crew = self._chosen(len(members))
