@@ -3,10 +3,11 @@
     python -m benchmarks.chaos                 # 6 workers, 60 videos, 40 blows
     python -m benchmarks.chaos --seed 7        # the same blows again
 
-Real worker processes on a real Postgres and the simulator over HTTP. Every few seconds a random worker gets
-SIGKILL, SIGTERM, or SIGSTOP until its lease has run out and then SIGCONT; whoever ends is replaced. Videos are added
-for as long as blows are still to come, so that each falls while there is work. Afterwards the request log, the tables
-and the result archives are held against each other; exit code 1 where they do not fit, or a blow did not fall.
+Real worker processes on a real Postgres and the simulator over HTTP. Every few seconds a random worker gets SIGKILL,
+SIGTERM, or SIGSTOP until its lease has run out and then SIGCONT; whoever ends is replaced. Meanwhile Postgres's clock
+jumps over all leases, and archives are written again while they are read; audio is clipped and answers are doubted.
+Videos are added for as long as blows are still to come, so that each falls while there is work. Afterwards request
+log, tables and result archives are held against each other; exit code 1 where they do not fit, or no blow fell.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from lipika.simulator.corpus import CorpusPlan, make_corpus
 FLUSH_S = 5.0
 """An answer is durable this long after its arrival (promise 2)."""
 _SLACK_S = 1.5  # of a busy machine, and between the simulator's clock and the arrival
-_ANSWERED = ("answer", "straggler")
+_ANSWERED = ("answer", "straggler", "tag_mismatch")
 _DOUBTFUL = (*_ANSWERED, "malformed")  # what may be followed by the one varied question
 _BLOWS = ("kill", "term", "stop")
 _FAULTS = FaultPlan(
@@ -58,6 +59,7 @@ _FAULTS = FaultPlan(
         FaultRule(FaultKind.INTERNAL, probability=0.03),
         FaultRule(FaultKind.OVERLOADED, probability=0.02),
         FaultRule(FaultKind.MALFORMED, probability=0.01),
+        FaultRule(FaultKind.TAG_MISMATCH, probability=0.08, max_temperature=0.5),  # doubted
         FaultRule(FaultKind.STRAGGLER, probability=0.03, factor=5),
     )
 )
@@ -72,6 +74,8 @@ class Plan:
     segments: int = 30
     blows: int = 40
     every_s: tuple[float, float] = (2.0, 5.0)
+    mishap_every_s: tuple[float, float] = (4.0, 9.0)
+    clipped: float = 0.3  # of the segments
     heartbeat_s: float = 2.0
     lease_s: float = 8.0
     drain_s: float = 4.0
@@ -111,6 +115,7 @@ class Outcome:
     seconds: float = 0.0
     blows: Counter[str] = field(default_factory=Counter)
     exits: Counter[str] = field(default_factory=Counter)
+    mishaps: Counter[str] = field(default_factory=Counter)
     videos: int = 0
     clips: int = 0
     answers: int = 0
@@ -206,6 +211,37 @@ class Fleet:
 
 
 @dataclass(slots=True)
+class Mishaps:
+    """What befalls the surroundings: Postgres's clock jumps, archives are written again while they are read."""
+
+    folder: Path
+    database_url: str
+    jumps: list[float] = field(default_factory=list)  # Unix times
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def happen(self, chance: random.Random) -> None:
+        if chance.random() < 0.5:
+            self.counts["jump"] += 1
+            self.jumps.append(time.time())
+            with psycopg.connect(self.database_url, autocommit=True) as connection:
+                connection.execute(_JUMP)
+            return
+        at_work = _rows(self.database_url, "select source_key from video_queue where status = 'processing'")
+        for row in at_work:
+            self.counts["replaced"] += 1
+            archive = Path(row.source_key)
+            again = archive.with_suffix(".again")
+            again.write_bytes(archive.read_bytes())
+            again.rename(archive)
+
+
+_JUMP: LiteralString = (
+    "update video_queue set lease_expires_at = lease_expires_at - interval '1 hour'"
+    " where status in ('claimed', 'processing')"
+)
+
+
+@dataclass(slots=True)
 class Supply:
     """Puts videos into the queue, no two alike."""
 
@@ -216,7 +252,9 @@ class Supply:
 
     async def add(self, count: int) -> None:
         plan, given = self.plan, self.videos
-        corpus = CorpusPlan(count, plan.segments, (2.2, 4.0), seed=plan.seed, first=given)
+        corpus = CorpusPlan(
+            count, plan.segments, (2.2, 4.0), seed=plan.seed, first=given, clipped=plan.clipped
+        )
         archives = await asyncio.to_thread(make_corpus, self.folder / "in", corpus, sample_folder())
         videos = [NewVideo(path.stem, str(path), str(result_of(self.folder, path.stem))) for path in archives]
         await self.queue.add(videos, max_attempts=1000)
@@ -233,10 +271,11 @@ async def run_chaos(plan: Plan, folder: Path, database_url: str) -> Outcome:
         await supply.add(plan.videos)
         started = time.monotonic()
         fleet = Fleet(folder, _environment(plan, folder, simulator), database_url)
+        mishaps = Mishaps(folder, database_url)
         try:
             for _ in range(plan.workers):
                 await fleet.start()
-            finished = await _rage(plan, fleet, supply)
+            finished = await _rage(plan, fleet, supply, mishaps)
         finally:
             await fleet.close()
         await simulator.stats()  # flushes the request log
@@ -244,23 +283,28 @@ async def run_chaos(plan: Plan, folder: Path, database_url: str) -> Outcome:
     outcome.blows = Counter(blow.kind for blow in fleet.blows)
     outcome.exits = fleet.exits
     outcome.videos = supply.videos
+    outcome.mishaps = mishaps.counts
     if len(fleet.blows) < plan.blows:
         outcome.problems.append(
             f"only {len(fleet.blows)} of {plan.blows} blows fell within {plan.limit_s:g} s"
         )
     if not finished:
         outcome.problems.append(f"not all videos were done within {plan.limit_s:g} s")
-    examine(outcome, plan, folder, database_url, fleet, read_log(log))
+    examine(outcome, plan, folder, database_url, fleet, mishaps, read_log(log))
     return outcome
 
 
-async def _rage(plan: Plan, fleet: Fleet, supply: Supply) -> bool:
+async def _rage(plan: Plan, fleet: Fleet, supply: Supply, mishaps: Mishaps) -> bool:
     """Blows until they are used up, with work enough for all of them, then peace until it is done."""
     chance = random.Random(plan.seed)
     deadline = time.monotonic() + plan.limit_s
     next_blow = time.monotonic() + chance.uniform(*plan.every_s) + 2.0  # the first workers are starting
+    next_mishap = next_blow
     while time.monotonic() < deadline:
         counts = await supply.queue.counts()
+        if time.monotonic() >= next_mishap and len(fleet.blows) < plan.blows:
+            await asyncio.to_thread(mishaps.happen, chance)
+            next_mishap = time.monotonic() + chance.uniform(*plan.mishap_every_s)
         if len(fleet.blows) >= plan.blows:
             if counts.done + counts.failed == supply.videos:
                 return counts.failed == 0
@@ -341,7 +385,13 @@ def read_log(path: Path) -> list[Asked]:
 
 
 def examine(
-    outcome: Outcome, plan: Plan, folder: Path, database_url: str, fleet: Fleet, asked: Sequence[Asked]
+    outcome: Outcome,
+    plan: Plan,
+    folder: Path,
+    database_url: str,
+    fleet: Fleet,
+    mishaps: Mishaps,
+    asked: Sequence[Asked],
 ) -> None:
     """Hold archives, tables and log against each other; what does not fit becomes a problem."""
     videos = _rows(database_url, "select * from video_queue order by video_id")
@@ -385,10 +435,14 @@ def examine(
     repeats = list(repeated_answers(asked))
     outcome.answers = sum(one.kind in _ANSWERED for one in asked)
     outcome.repeated = len(repeats)
-    outcome.problems += list(unexplained(repeats, fleet.blows, plan.drain_s))
+    outcome.problems += list(unexplained(repeats, fleet.blows, plan.drain_s, mishaps.jumps, plan.heartbeat_s))
     outcome.problems += list(varied_without_cause(asked))
     struck = {blow.worker for blow in fleet.blows}  # may have begun their clips anew
-    varied = {(one.worker, one.digest) for one in asked if one.varied and one.worker not in struck}
+    varied = {
+        (one.worker, one.digest)
+        for one in asked
+        if one.varied and one.worker not in struck and not _amid(one, mishaps.jumps, plan.heartbeat_s)
+    }
     plainly = Counter((one.worker, one.digest) for one in asked if not one.varied and one.kind in _DOUBTFUL)
     outcome.problems += [
         f"clip {row.audio_digest[:12]} was asked in two ways by {row.worker_id}, and counts one attempt"
@@ -454,12 +508,28 @@ def varied_without_cause(asked: Sequence[Asked]) -> Iterator[str]:
             yield f"clip {one.digest[:12]} was asked by {one.worker} in the varied way with no answer to doubt"
 
 
+def _amid(one: Asked, jumps: Sequence[float], heartbeat_s: float) -> bool:
+    """Whether it was in flight, or its answer younger than FLUSH_S, when a jump of the clock gave its video away; its
+    worker learns of that with its next renewal.
+    """
+    return any(
+        one.began < jump + heartbeat_s + _SLACK_S and one.ended > jump - FLUSH_S - _SLACK_S for jump in jumps
+    )
+
+
 def unexplained(
-    repeats: Sequence[tuple[Asked, Asked]], blows: Sequence[Blow], drain_s: float
+    repeats: Sequence[tuple[Asked, Asked]],
+    blows: Sequence[Blow],
+    drain_s: float,
+    jumps: Sequence[float] = (),
+    heartbeat_s: float = 0.0,
 ) -> Iterator[str]:
-    """Repeats whose first answer was neither in flight nor younger than FLUSH_S when its worker was struck."""
+    """Repeats whose first answer was neither in flight nor younger than FLUSH_S when its worker was struck, or when
+    the clock jumped."""
     struck = {blow.worker: blow for blow in blows}
     for first, second in repeats:
+        if _amid(first, jumps, heartbeat_s):
+            continue
         blow = struck.get(first.worker)
         grace_s = drain_s if blow and blow.kind == "term" else 0.0
         if blow is None or first.ended < blow.at + grace_s - FLUSH_S - _SLACK_S:
@@ -493,6 +563,7 @@ def main() -> int:
         **asdict(outcome),
         "blows": dict(outcome.blows),
         "exits": dict(outcome.exits),
+        "mishaps": dict(outcome.mishaps),
         "plan": asdict(plan),
         "machine": asdict(machine(load)),
     }

@@ -33,11 +33,12 @@ async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
         segments=16,
         blows=8,
         every_s=(1.0, 2.5),
+        mishap_every_s=(2.0, 4.0),
         heartbeat_s=1.0,
         lease_s=5.0,
         drain_s=2.0,
         clips_per_s=14.0,
-        limit_s=90,
+        limit_s=150,
         seed=seed,
     )
     outcome = await run_chaos(plan, tmp_path, database_url)
@@ -90,6 +91,12 @@ def test_an_answer_lost_to_a_blow_may_be_asked_for_again() -> None:
     at_once, when_it_was_safe = [Blow("kill", "w1", 11.5)], [Blow("kill", "w1", 30.0)]
     assert list(unexplained(repeats, at_once, drain_s=2.0)) == []
     assert len(list(unexplained(repeats, when_it_was_safe, drain_s=2.0))) == 1
+
+
+def test_an_answer_amid_a_jump_of_the_clock_may_be_asked_for_again() -> None:
+    repeats = list(repeated_answers([PLAIN, replace(PLAIN, worker="w2", began=12.0, ended=13.0)]))
+    assert list(unexplained(repeats, [], 2.0, jumps=[10.5], heartbeat_s=1.0)) == []
+    assert len(list(unexplained(repeats, [], 2.0, jumps=[30.0], heartbeat_s=1.0))) == 1
 
 
 def test_a_better_answer_is_as_safe_as_a_first_one() -> None:

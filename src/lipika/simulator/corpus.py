@@ -28,7 +28,8 @@ _PAUSE_S = 0.4
 @dataclass(frozen=True, slots=True)
 class CorpusPlan:
     """What to make. `seconds` is the range of segment lengths; half of the segments lie below its middle. `first`
-    is the number of the first archive: a later portion of a corpus begins where the one before ended."""
+    is the number of the first archive: a later portion of a corpus begins where the one before ended. `clipped` is
+    the share of segments with a sample at full scale, as every normalised recording has them."""
 
     videos: int
     segments: int
@@ -36,6 +37,7 @@ class CorpusPlan:
     languages: Sequence[str] = FIRST_CLASS
     seed: int = 0
     first: int = 0
+    clipped: float = 0.0
 
 
 def make_corpus(folder: Path, plan: CorpusPlan, samples: Path) -> list[Path]:
@@ -84,6 +86,8 @@ def _segments(
     for number in range(plan.segments):
         seconds = chance.uniform(*plan.seconds)
         samples = _cut(speech, seconds, chance)
+        if plan.clipped and chance.random() < plan.clipped:
+            samples[len(samples) // 2] = 32767
         length_cs = round(len(samples) / _RATE_HZ * 100)
         name = SegmentName(f"speaker{number % 2}", clock_cs, clock_cs + length_cs)
         clock_cs += length_cs + 20
