@@ -459,6 +459,20 @@ async def test_a_closed_reader_stops_waiting(line: Line, bucket: str) -> None:
         await waiting
 
 
+async def test_a_listing_that_nobody_waits_for_any_more_ends(line: Line, bucket: str) -> None:
+    line.rule = lambda _method, _count: "503"
+    store = Store.open(f"s3://{bucket}", settings(line.url, retry_s=600, retry_wait_s=0.5))
+    before = threading.active_count()
+    task = asyncio.create_task(keys(store))
+    await asyncio.sleep(0.3)
+    assert line.requests
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await asyncio.get_running_loop().shutdown_default_executor()  # as at the end of a process
+    assert threading.active_count() <= before + 1
+
+
 async def test_no_server_is_named_with_its_address(bucket: str) -> None:
     store = Store.open(f"s3://{bucket}", settings("http://127.0.0.1:9", retry_s=0.3))
     with pytest.raises(StorageUnavailable, match=r"http://127\.0\.0\.1:9: Connection refused"):

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_plus, urlsplit
 
 from lipika.storage.opening import StoreSettings, region_of
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 15
 _MAX_PAGE_BYTES = 16 << 20  # a thousand keys of a kilobyte, percent-encoded, and room
 _MAX_ERROR_BYTES = 1 << 16
 _NO_BODY = hashlib.sha256(b"").hexdigest()

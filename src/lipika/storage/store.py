@@ -93,12 +93,18 @@ class Store:
         What cannot be read by its name, or not be looked into, is passed over, and `odd` is told. In a bucket
         `prefix` may also be `unfinished`: the beginning of keys.
         """
-        pages = self._pages(prefix, odd, unfinished=unfinished)
-        while (page := await asyncio.to_thread(next, pages, None)) is not None:
-            for found in page:
-                yield found
+        closing = threading.Event()
+        pages = self._pages(prefix, odd, closing, unfinished=unfinished)
+        try:
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
+                for found in page:
+                    yield found
+        finally:
+            closing.set()  # a thread that waits for the store would go on when nobody waits for it any more
 
-    def _pages(self, prefix: str, odd: Odd, *, unfinished: bool) -> Iterator[Sequence[ObjectInfo]]:
+    def _pages(
+        self, prefix: str, odd: Odd, closing: threading.Event, *, unfinished: bool
+    ) -> Iterator[Sequence[ObjectInfo]]:
         if isinstance(self._store, LocalStore):
             files = files_below(Path(self.url), prefix, odd)
             while page := [ObjectInfo(*file) for file in islice(files, _LIST_PAGE)]:
@@ -110,7 +116,7 @@ class Store:
         more, doing = "", f"list {prefix or 'everything'}"
         while True:
             asked = partial(list_page, self._settings, bucket, below, more)
-            answer = self._errors.patiently(asked, doing, "", threading.Event())
+            answer = self._errors.patiently(asked, doing, "", closing)
             usable = []
             for found, key, problem in keys_below(answer.objects, root):
                 if problem:
