@@ -49,10 +49,31 @@ app = typer.Typer(
     help="Archives of raw speech segments in, validated, training-ready transcripts out.\n\n"
     "Start with `lipika demo`: no key, no server. Then `lipika run my_tars/ --out out/`.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="The version, and end."),
+    ] = False,
+) -> None:
+    """Archives of raw speech segments in, validated, training-ready transcripts out.
+
+    Start with `lipika demo`: no key, no server. Then `lipika run my_tars/ --out out/`.
+    """
+
+
 db_app = typer.Typer(help="The database: what is there, and migrations.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
 
@@ -124,6 +145,8 @@ def run(
     from lipika.sources import find_videos
     from lipika.transcription_jobs import run_videos
 
+    where = ""
+
     async def job() -> Any:
         settings = load_settings(
             provider=provider.value if provider else None, lipika_data_dir=data_dir, output_url=out_url
@@ -132,6 +155,8 @@ def run(
         settle_in()
         if not settings.output_url:
             raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
+        nonlocal where
+        where = settings.output_url
         hints = hints_of(language, force_language)
         videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
         videos = hints.given(videos)
@@ -153,7 +178,7 @@ def run(
             starting.stop()
 
     log_level = "info" if json_logs and not quiet else "warning"
-    _report(_run(job, log_level=log_level, json_logs=json_logs), as_json, where=out_url)
+    _report(_run(job, log_level=log_level, json_logs=json_logs), as_json, where=where or out_url)
 
 
 @app.command(
@@ -171,7 +196,7 @@ def simulator(context: typer.Context) -> None:
     arguments = list(context.args)
     if not any(argument.split("=")[0] == "--port" for argument in arguments):
         arguments += ["--port", "8700"]
-    raise typer.Exit(serve(arguments))
+    raise typer.Exit(serve(arguments, prog="lipika simulator"))
 
 
 @app.command()
@@ -410,6 +435,10 @@ def _print_summary(summary: Any, where: object) -> None:
         out.print("\nThe transcripts are SIMULATED: made-up text of plausible length, not what was said.")
     if where is not None:
         out.print(f"Results: {where}", soft_wrap=True)
+    if summary.transcribed and not summary.simulated:
+        out.print(
+            "Next: lipika flags (what needs a look), lipika dashboard (listen and judge)", soft_wrap=True
+        )
 
 
 def _and_parts(count: int) -> str:

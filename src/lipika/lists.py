@@ -94,7 +94,8 @@ def _parquet(path: Path) -> Iterator[Mapping[str, object]]:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError:
         raise UsageError(
-            f"{path}: reading Parquet needs pyarrow: pip install pyarrow, or give the list as CSV or JSON lines"
+            f"{path}: reading Parquet needs pyarrow (the extra `parquet`): pip install pyarrow, or give it as CSV"
+            " or JSON lines"
         ) from None
     try:
         file = parquet.ParquetFile(path)

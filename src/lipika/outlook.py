@@ -125,7 +125,14 @@ async def _measured(database: Database, provider: str, window_s: float) -> Sampl
             "nothing has been measured yet: run `lipika canary`, or let workers answer some clips"
         )
     sample = _SAMPLE.validate_python(canary.sample)
-    return replace(sample, counted=(*sample.counted, *finished), simulated=canary.simulated)
+    clips = sum(batch.clips for batch in batches)
+    few = f"; the fleet has {clips:,} of {_FEWEST_CLIPS} answers that say more" if clips else ""
+    return replace(
+        sample,
+        source=sample.source + few,
+        counted=(*sample.counted, *finished),
+        simulated=canary.simulated,
+    )
 
 
 def _tells(batches: Sequence[BatchSums], canary: CanarySample | None) -> bool:

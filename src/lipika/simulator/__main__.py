@@ -19,9 +19,9 @@ from lipika.simulator.faults import FaultPlan, read_toml
 from lipika.simulator.server import Listening, serve
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server; 2 when an option or a file will not do."""
-    options = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str = "python -m lipika.simulator") -> int:
+    """Run the server; 2 when an option or a file will not do. `prog` is the name it was called by."""
+    options = _parser(prog).parse_args(argv)
     try:
         if options.config_from_stdin:
             config = read_json(SimulatorConfig, sys.stdin.readline(), "configuration on standard input")
@@ -38,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lipika.simulator", description=__doc__)
+def _parser(prog: str = "python -m lipika.simulator") -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=(__doc__ or "").replace("python -m lipika.simulator", prog)
+    )
     config = SimulatorConfig()
     parser.add_argument("--host", default=config.host)
     parser.add_argument("--port", type=_port, default=config.port, help="0 = any free one")
