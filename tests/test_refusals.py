@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fleet_kit import Stage, a_stage, rows, until
-from lipika.errors import StorageError, WorkerStop
+from lipika.db import Database, Queue
+from lipika.errors import DiskFull, StorageError, WorkerStop
 from lipika.storage import Store
 from strict_s3 import StrictS3, strict_s3
 from test_outages import BUCKET, to_s3
@@ -166,3 +167,26 @@ async def test_results_whose_upload_alone_is_refused_stop_the_worker(
     assert {(video.status, video.attempts) for video in videos} == {("pending", 0)}
     monkeypatch.undo()
     await goes_on(stage)
+
+
+async def test_a_video_that_is_taken_while_it_waits_for_room_holds_nobody_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = await stage.queue(1, 4)
+    honest, full = Store.put_stream, True
+
+    async def put_stream(store: Store, *given):  # type: ignore[no-untyped-def]
+        if full:
+            raise DiskFull("cannot write: No space left on device")
+        return await honest(store, *given)
+
+    monkeypatch.setattr(Store, "put_stream", put_stream)
+    async with stage.worker(heartbeat_seconds=0.2) as found:
+        task = asyncio.create_task(found.worker.run(until_empty=True))
+        await until(lambda: bool(found.worker.progress.unwritable))
+        async with Database(stage.database_url) as database:
+            await Queue(database).take_back([name])
+        await until(lambda: found.worker.tally.lost == 1)
+        full = False
+        await asyncio.wait_for(task, 30)
+        assert found.worker.tally.done == 1

@@ -179,16 +179,18 @@ class Custody:
     async def _ready_to_write(self, held: Held, target: Place) -> None:
         """Before anything is paid for: can its result be stored? An outage is waited out."""
         progress = self._ports.tools.progress
-        while True:
-            try:
-                await self.reach.can_write(target.store, target.key, held.video.claim_token)
-            except Unavailable as reason:
-                log.warning("output_waits", video=held.video.video_id, reason=str(reason))
-                progress.unwritable = str(reason)
-                await asyncio.sleep(_OUTPUT_RETRY_S)
-            else:
-                progress.unwritable = ""
-                return
+        try:
+            while True:
+                try:
+                    await self.reach.can_write(target.store, target.key, held.video.claim_token)
+                except Unavailable as reason:
+                    log.warning("output_waits", video=held.video.video_id, reason=str(reason))
+                    progress.unwritable = str(reason)
+                    await asyncio.sleep(_OUTPUT_RETRY_S)
+                else:
+                    return
+        finally:
+            progress.unwritable = ""
 
     async def _transcribe(self, held: Held) -> None:
         ports, video, started = self._ports, held.video, time.monotonic()

@@ -706,10 +706,16 @@ class _Job:
 
     async def _stored(self, target: Place, tar: ComposedTar) -> ObjectInfo:
         """Upload; all answers have been paid for, so an outage of the store is waited out."""
+        try:
+            return await self._uploaded(target, tar)
+        finally:
+            self.tools.progress.unwritable = ""
+
+    async def _uploaded(self, target: Place, tar: ComposedTar) -> ObjectInfo:
         progress = self.tools.progress
         while True:
             try:
-                output = await target.store.put_stream(target.key, tar.chunks(), tar.size)
+                return await target.store.put_stream(target.key, tar.chunks(), tar.size)
             except Unavailable as reason:
                 log.warning("result_waits", video=self.video.video_id, reason=str(reason))
                 progress.unwritable = str(reason)
@@ -720,9 +726,6 @@ class _Job:
                     await target.store.abort_uploads(target.key)
             except StorageError as reason:
                 raise OutputRefused(str(reason)) from reason
-            else:
-                progress.unwritable = ""
-                return output
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.tools.threads, work)

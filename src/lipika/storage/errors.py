@@ -54,7 +54,7 @@ _PERMISSIONS = {
 }
 _READING = "to read objects (s3:GetObject; without s3:ListBucket a missing object is refused like this, too)"
 
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
+_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _MOUNT_AWAY = re.compile(
     r"Stale file handle|Transport endpoint is not connected|Input/output error|No such device|Host is down"
     r"|Connection timed out|Network is unreachable",
