@@ -192,6 +192,7 @@ class Governor:
         async def reserve(need: Need) -> Slots:
             self.asked += 1
             params = {
+                "key": "of a fleet in virtual time",
                 "worker_id": worker_id,
                 "provider": need.provider,
                 "project": "",

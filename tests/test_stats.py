@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from lipika import latency
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
+from lipika.db.reservations import Demand, Reservations
 from lipika.db.review import FlagFilter
 from lipika.db.stats_queue import Outlook
 from lipika.db.stored import Stored
@@ -275,6 +276,33 @@ def test_an_outlook_without_basis_gives_no_time(
     outlook = replace(OUTLOOK, **change)
     assert outlook.eta_s == (eta_s if eta_s is None else pytest.approx(eta_s))
     assert basis in outlook.basis
+
+
+def test_the_outlook_knows_the_days_dollars() -> None:
+    """290 clips at a cent each, a hundred a minute: $2 a day, of which $1.50 are left at 23:00."""
+    capped = replace(OUTLOOK, usd_lately=10.0, usd_day_cap=2.0, usd_day_left=1.5, second_of_day=82_800.0)
+    assert capped.eta_s == pytest.approx(3600 + 140 / 100 * 60)
+    assert "within $2.00 a day, of which $1.50 are left today" in capped.basis
+    roomy = replace(capped, usd_day_left=2.0, usd_day_cap=5.0, clips_lately=10_000)
+    assert "a day" not in roomy.basis
+    gone = replace(capped, usd_day_left=0.0, clips_lately=0)
+    assert gone.eta_s is None
+    assert "used up its dollars" in gone.basis
+
+
+async def test_the_outlook_reads_the_days_cap_of_who_is_asked(database: Database) -> None:
+    stats = Stats(database)
+    await Budgets(database).set_limits("aistudio", Limits(spend_day_usd=2.0))
+    await Budgets(database).set_limits("openrouter", Limits(requests_per_minute=5))
+    spent = Demand("aistudio", 0, 600.0, 0.001, 0.0, 0.0, 0.5, 0.0)
+    await Reservations(database).reserve("w", spent)
+    await Queue(database).add([NewVideo("v", "a.tar", "b.tar")])
+    outlook = await stats.queue.outlook()
+    assert outlook.usd_day_cap == 2.0
+    assert outlook.usd_day_left == pytest.approx(1.5)
+    assert 0 <= outlook.second_of_day <= 86_400
+    await Reservations(database).reserve("w", replace(spent, provider="openrouter"))
+    assert (await stats.queue.outlook()).usd_day_cap is None, "the other one has no cap"
 
 
 async def test_every_question_has_an_answer_on_an_empty_database(database: Database) -> None:

@@ -224,7 +224,7 @@ def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: Purse
     if budget.usd_per_day is None:
         return clips * step_s + crew.tail_s(each.requests)
     usd_per_s = each.usd / step_s if step_s else math.inf
-    spent_s = _over_days(clips * each.usd, usd_per_s, budget.usd_per_day, purse)
+    spent_s = over_days(clips * each.usd, usd_per_s, budget.usd_per_day, purse)
     return spent_s + crew.tail_s(each.requests)
 
 
@@ -236,7 +236,7 @@ def _step_s(each: PerClip, budget: Budget, crew: Crew) -> float:
     return max([own_s, *(seconds * each.requests for seconds in moved.values())])
 
 
-def _over_days(usd: float, usd_per_s: float, cap: float, purse: Purse) -> float:
+def over_days(usd: float, usd_per_s: float, cap: float, purse: Purse) -> float:
     """Seconds to spend `usd` at a rate, and no more than `cap` on any UTC day."""
     left, today = usd, purse.spent_today_usd
     clock, elapsed = purse.second_of_day, 0.0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
+from lipika.forecast import Purse, over_days
 
 _QUERIES = load("stats_queue")
 
@@ -59,6 +61,10 @@ class Outlook:
     clips_lately: int  # in the last ten whole minutes
     minutes_lately: int  # of these, those with any sample
     clips_last_minute: int
+    usd_lately: float = 0.0  # in the same minutes
+    usd_day_cap: float | None = None  # of the providers in use; None: one of them has none
+    usd_day_left: float = 0.0  # of it, today
+    second_of_day: float = 0.0  # UTC
 
     @property
     def clips_per_video(self) -> float | None:
@@ -85,11 +91,31 @@ class Outlook:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds until the queue is empty at this speed; None when that cannot be said."""
+        """Seconds until the queue is empty at this speed, and within the day's dollar cap; None when that cannot be
+        said."""
         left, speed = self.clips_left, self.clips_per_minute
         if left == 0:
             return 0.0
-        return left / speed * 60 if left is not None and speed > 0 else None
+        if left is None or speed <= 0:
+            return None
+        usd = left * self._usd_per_clip
+        if self.usd_day_cap is None or usd <= self.usd_day_left:
+            return left / speed * 60
+        purse = Purse(self.usd_day_cap - self.usd_day_left, 0.0, self.second_of_day)
+        seconds = over_days(usd, speed / 60 * self._usd_per_clip, self.usd_day_cap, purse)
+        return seconds if math.isfinite(seconds) else None
+
+    @property
+    def _usd_per_clip(self) -> float:
+        return self.usd_lately / self.clips_lately if self.clips_lately else 0.0
+
+    @property
+    def _cap_in_words(self) -> str:
+        """What the day's dollar cap has to do with it, where it has."""
+        cap, left = self.usd_day_cap, self.clips_left
+        if cap is None or not left or left * self._usd_per_clip <= self.usd_day_left:
+            return ""
+        return f", within ${cap:,.2f} a day, of which ${self.usd_day_left:,.2f} are left today"
 
     @property
     def basis(self) -> str:
@@ -99,12 +125,13 @@ class Outlook:
         if self.clips_per_video is None:
             return "unknown until the first video is done"
         if not self.clips_per_minute:
-            return "unknown while nothing moves"
+            spent = self.usd_day_cap is not None and self.usd_day_left <= 0
+            return f"unknown while nothing moves{': the day has used up its dollars' if spent else ''}"
         span = f"the last {self.minutes_lately} minutes" if self.minutes_lately > 1 else "the last minute"
         return (
             f"{self.videos_left:,} videos left, about {self.clips_left or 0:,.0f} clips"
             f" ({self.clips_per_video:,.1f} a video so far),"
-            f" at {self.clips_per_minute:,.0f} clips a minute over {span}"
+            f" at {self.clips_per_minute:,.0f} clips a minute over {span}{self._cap_in_words}"
         )
 
 

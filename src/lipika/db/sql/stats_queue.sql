@@ -48,8 +48,28 @@ select
   (
     select coalesce(sum(active_clips), 0)::bigint from workers w
     where status = 'online' and lipika_worker_state(w) in ('live', 'draining')
-  ) as clips_last_minute
-from queue_counts
+  ) as clips_last_minute,
+  (
+    select coalesce(sum(usd), 0)::double precision from worker_minutes
+    where minute >= date_trunc('minute', now()) - interval '10 minutes' and minute < date_trunc('minute', now())
+  ) as usd_lately,
+  max(day.usd_day_cap) as usd_day_cap,
+  coalesce(max(day.usd_day_left), 0) as usd_day_left,
+  extract(epoch from now() at time zone 'utc' - date_trunc('day', now() at time zone 'utc'))::double precision
+    as second_of_day
+from queue_counts, (
+  -- Of the providers that cost something today or yesterday, if each of them has a cap.
+  select case when bool_and(b.spend_day_usd is not null) then sum(b.spend_day_usd) end::double precision as usd_day_cap,
+    sum(greatest(b.spend_day_usd - spent.usd_today, 0))::double precision as usd_day_left
+  from (
+    select provider, project, coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0) as usd_today
+    from provider_spend
+    where day >= (now() at time zone 'utc')::date - 1
+    group by provider, project
+    having sum(usd) > 0
+  ) spent
+  left join provider_budgets b using (provider, project)
+) day
 
 -- name: slowest
 -- Videos that are held the longest. The index on claimed_by holds active videos only: some ten thousand at most.
