@@ -152,7 +152,7 @@ async def _filled(server: str, workers: int) -> AsyncIterator[str]:
         await migrate(database)
         await Budgets(database).set_limits("aistudio", Limits(requests_per_minute=CLIPS_A_MINUTE))
         await Queue(database).add(
-            NewVideo(f"video{number:08}", "in.tar", "out.tar") for number in range(_QUEUED)
+            NewVideo(f"video{number:08}", "in.tar", f"out{number}.tar") for number in range(_QUEUED)
         )
     yield url
 

@@ -72,7 +72,9 @@ async def test_simulated_workers_do_the_rounds_of_real_ones(database_url: str) -
     from lipika.models import NewVideo, VideoStatus
 
     async with Database(database_url) as database:
-        await Queue(database).add(NewVideo(f"v{number}", "in.tar", "out.tar") for number in range(500))
+        await Queue(database).add(
+            NewVideo(f"v{number}", "in.tar", f"out{number}.tar") for number in range(500)
+        )
         told = await simulated_fleet.simulate(database_url, psutil.Process(), 2, 1.5, 0, warm_up_s=0)
         done = await Queue(database).list_videos(VideoStatus.DONE)
     rows, times = told["rows"], told["times"]

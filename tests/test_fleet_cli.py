@@ -51,7 +51,7 @@ def _run(job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 async def _fill(url: str) -> None:
     async with Database(url) as database:
         queue, workers = Queue(database), Workers(database)
-        await queue.add([NewVideo("v", "in", "out", "hi"), NewVideo("w", "in", "out", "ta")])
+        await queue.add([NewVideo("v", "in", "out/v", "hi"), NewVideo("w", "in", "out/w", "ta")])
         (claim,) = await queue.claim("w1", 60, 1)
         await Results(database).write(claim, [made(0, text="हाँ " * 60), made(1), made(2)])
         await queue.finish(claim, Accounting(clips=3, transcribed=3), output_bytes=1, output_digest="x")

@@ -178,7 +178,7 @@ async def _work(url: str) -> None:
         async with Database(url) as database:
             assert len(await migrate(database)) == expected
             queue, workers = Queue(database), Workers(database)
-            await queue.add([NewVideo(f"v{expected}", "in.tar", "out.tar", "hi")])
+            await queue.add([NewVideo(f"v{expected}", "in.tar", f"out{expected}.tar", "hi")])
             await workers.register(
                 WorkerInfo(f"w{expected}", "host", "simulator", None, {"prompt_version": "1"})
             )
@@ -486,7 +486,7 @@ async def test_everything_works_through_a_transaction_pooler(
 
 async def test_six_workers_share_two_pooled_connections(pooled_url: str) -> None:
     async with Database(pooled_url) as database:
-        await Queue(database).add([NewVideo(f"v{i}", "in.tar", "out.tar") for i in range(120)])
+        await Queue(database).add([NewVideo(f"v{i}", "in.tar", f"out{i}.tar") for i in range(120)])
 
     async def worker(name: str) -> int:
         async with Database(pooled_url) as database:

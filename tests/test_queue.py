@@ -12,8 +12,10 @@ import pytest
 
 from conftest import body_of
 from lipika.db import Database, Queue
+from lipika.db.migrate import check, migrate
 from lipika.db.queries import load
-from lipika.errors import DatabaseError, LeaseLost
+from lipika.db.queue import Roots
+from lipika.errors import DatabaseError, LeaseLost, UsageError
 from lipika.models import Accounting, ClaimedVideo, NewVideo, VideoStatus
 
 ADDS_UP = Accounting(
@@ -98,7 +100,7 @@ async def test_a_claim_carries_what_the_worker_needs(queue: Queue) -> None:
 
 async def test_claims_by_priority_then_by_arrival(queue: Queue) -> None:
     await queue.add(
-        [NewVideo(name, "s", "o", priority=p) for name, p in [("a", 0), ("b", 5), ("c", 5), ("d", 9)]]
+        [NewVideo(name, "s", f"o/{name}", priority=p) for name, p in [("a", 0), ("b", 5), ("c", 5), ("d", 9)]]
     )
     claims = await queue.claim("w1", 60, 3)
     assert [claim.video_id for claim in claims] == ["d", "b", "c"]
@@ -113,7 +115,10 @@ async def test_claims_only_what_it_is_told(queue: Queue) -> None:
 
 async def test_bytes_bound_a_claim_but_never_starve_it(queue: Queue) -> None:
     await queue.add(
-        [NewVideo(name, "s", "o", source_bytes=size) for name, size in [("a", 60), ("b", 30), ("c", 30)]]
+        [
+            NewVideo(name, "s", f"o/{name}", source_bytes=size)
+            for name, size in [("a", 60), ("b", 30), ("c", 30)]
+        ]
     )
     assert [claim.video_id for claim in await queue.claim("w1", 60, 9, max_bytes=90)] == ["a", "b"]
     assert [claim.video_id for claim in await queue.claim("w1", 60, 9, max_bytes=10)] == ["c"]
@@ -365,3 +370,136 @@ async def test_renewing_leases_and_counters_leaves_the_indexes_alone(database_ur
             updates, hot = await cursor.fetchone() or (0, 0)
     assert updates == 42
     assert hot == 40  # all but claim and start, which change an indexed status
+
+
+# ----------------------------------------------------------------------------- one output, one video
+
+
+async def test_an_output_belongs_to_one_video(queue: Queue) -> None:
+    report = await queue.add(
+        [
+            NewVideo("a", "/in/a.tar", "/out/a.tar"),
+            NewVideo("b", "/in/b.tar", "file:///out//./a.tar"),
+            NewVideo("c", "/in/c.tar", "/in/c.tar"),
+            NewVideo("d", "/in/d.tar", "/in//a.tar"),
+            NewVideo("e", "/in/e.tar", "/out/e.tar"),
+        ]
+    )
+    assert report.added == 2
+    assert [(clash.video_id, clash.other, clash.what) for clash in report.clashes] == [
+        ("b", "a", "output_taken"),
+        ("c", "c", "output_is_input"),
+        ("d", "a", "output_is_input"),
+    ]
+    assert "its own archive" in str(report.clashes[1])
+    later = await queue.add(
+        [
+            NewVideo("f", "/in/f.tar", "/out/e.tar"),
+            NewVideo("g", "/in/g.tar", "/in/e.tar"),
+            NewVideo("h", "/out/a.tar", "/out/h.tar"),
+            NewVideo("a", "/in/a.tar", "/out/a.tar"),
+        ]
+    )
+    assert (later.added, later.existing) == (0, 1)
+    assert [(clash.video_id, clash.other, clash.what) for clash in later.clashes] == [
+        ("f", "e", "output_taken"),
+        ("g", "e", "output_is_input"),
+        ("h", "a", "input_is_output"),
+    ]
+    assert {row.video_id for row in await queue.list_videos()} == {"a", "e"}
+
+
+async def test_a_key_and_its_full_name_are_one_object(queue: Queue) -> None:
+    roots = Roots("s3://in/raw", "s3://out/")
+    await queue.add([NewVideo("a", "a.tar", "a_t.tar"), NewVideo("b", "b.tar", "b_t.tar")], roots=roots)
+    report = await queue.add(
+        [
+            NewVideo("c", "c.tar", "s3://out/a_t.tar"),
+            NewVideo("d", "d.tar", "s3://in/raw/b.tar"),
+            NewVideo("e", "s3://out/b_t.tar", "e_t.tar"),
+            NewVideo("f", "f.tar", "f_t.tar"),
+        ],
+        roots=roots,
+    )
+    assert report.added == 1
+    assert {(clash.video_id, clash.other) for clash in report.clashes} == {("c", "a"), ("d", "b"), ("e", "b")}
+    same = Roots("s3://both", "s3://both")
+    assert (await queue.add([NewVideo("x", "x.tar", "x.tar")], roots=same)).clashes
+    apart = Roots("s3://one", "s3://other")
+    assert (await queue.add([NewVideo("x", "x.tar", "x.tar")], roots=apart)).added == 1
+
+
+async def test_rows_that_came_by_another_way_are_not_paid_for(queue: Queue, database_url: str) -> None:
+    """By SQL, or from before there was an index: the first writes, the others are failed with the reason."""
+    long = "अ" * 90
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("drop index video_queue_output")
+        assert connection.execute("select lipika_index_outputs()").fetchone() == (True,)
+        connection.execute("drop index video_queue_output")
+        connection.execute(
+            "insert into video_queue (video_id, source_key, output_key) values ('a', '/in/a.tar', '/out/x.tar'),"
+            " ('b', '/in/b.tar', '/out//x.tar'), ('c', '/in/c.tar', '/in/a.tar'), ('d', '/in/d.tar', '/in/d.tar'),"
+            " ('e', '/in/e.tar', '/out/e.tar'), (%s, '/in/f.tar', '/out/f.tar'), ('g', '/in/g.tar', %s)",
+            [long, f"/out/{long}.tar"],
+        )
+        assert connection.execute("select lipika_index_outputs()").fetchone() == (False,)
+    claims = await queue.claim("w1", 60, 10)
+    assert [claim.video_id for claim in claims] == ["a", "e"]
+    refused = {row.video_id: row for row in await queue.list_videos(VideoStatus.FAILED)}
+    assert {name: row.error_code for name, row in refused.items()} == {
+        "b": "output_taken",
+        "c": "output_is_input",
+        "d": "output_is_input",
+        long: "name_too_long",
+        "g": "name_too_long",
+    }
+    assert "video a" in (refused["b"].error_message or "")
+    assert {row.attempts for row in refused.values()} == {0}
+
+
+async def test_outputs_become_unique_when_the_table_is_clean(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("drop index video_queue_output")
+        connection.execute(
+            "insert into video_queue (video_id, source_key, output_key) values ('a', 'a', 'x'), ('b', 'b', 'x')"
+        )
+    async with Database(database_url) as database:
+        await migrate(database)
+        (shared,) = (await check(database)).shared_outputs
+        assert (shared.video_ids, shared.output_key) == (["a", "b"], "x")
+        assert any("a, b would all write x" in problem for problem in (await check(database)).problems())
+        assert await Queue(database).remove(["b"]) == 1
+        await migrate(database)
+        assert (await check(database)).problems() == []
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute(
+            "insert into video_queue (video_id, source_key, output_key) values ('c', 'c', './x')"
+        )
+
+
+@pytest.mark.parametrize(
+    "video", [NewVideo("क" * 84, "in", "out"), NewVideo("v", "in", f"s3://b/{'क' * 84}")]
+)
+async def test_a_name_that_no_file_has_is_refused_by_its_bytes(queue: Queue, video: NewVideo) -> None:
+    with pytest.raises(UsageError, match="252 bytes"):
+        await queue.add([video])
+    fits = "क" * 78
+    assert (await queue.add([NewVideo(fits, "in", f"{fits}_transcribed.tar")])).added == 1
+
+
+async def test_looking_for_clashes_never_reads_the_whole_queue(database_url: str, queue: Queue) -> None:
+    await queue.add(videos(20_000))
+    before = _rows_read(database_url)
+    assert await queue.clashes(videos(20_300)[20_000:]) == []
+    assert (await queue.claim("w", 60, 5)) != []
+    assert _rows_read(database_url) == before
+
+
+def _rows_read(url: str) -> int:
+    """Rows of the queue that were read by going through all of it."""
+    with psycopg.connect(url) as connection:
+        connection.execute("select pg_stat_force_next_flush()")
+        (found,) = connection.execute(
+            "select coalesce(seq_tup_read, 0) from pg_stat_user_tables where relname = 'video_queue'"
+        ).fetchone() or (0,)
+        return int(found)

@@ -144,7 +144,7 @@ def test_the_verbs(queue: Any, database_url: str) -> None:
     async def prepare() -> None:
         async with Database(database_url) as database:
             held = Queue(database)
-            await held.add([NewVideo(name, "s", "o") for name in "abcd"])
+            await held.add([NewVideo(name, "s", f"o/{name}") for name in "abcd"])
             claims = await held.claim("w", 60, 2)
             await held.fail(claims[0], "bad_tar", "it breaks off", retry=False)
 
@@ -164,3 +164,34 @@ def test_the_verbs(queue: Any, database_url: str) -> None:
     assert (code, said.splitlines()[-1]) == (0, "more: --after b")
     (last,) = json.loads(queue("list", "--after", "b", "--json")[1])
     assert (last["video_id"], last["status"]) == ("c", "pending")
+
+
+def test_what_would_write_over_something_is_refused_and_named(
+    queue: Any, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(
+        "video_id,source_key,output_key\na,s3://in/a.tar,s3://out/a.tar\nb,s3://in/b.tar,s3://out/a.tar\n"
+        "c,s3://in/c.tar,s3://in/a.tar\n"
+    )
+    code, said = queue("add", "a.csv")
+    assert code == 1
+    assert "added 1" in said
+    assert "REFUSED  b: its result would be written over a's result" in said
+    assert "REFUSED  c: its result would be written over a's archive" in said
+    code, said = queue("add", "a.csv", "--json")
+    assert len(json.loads(said)["refused"]) == 2
+    assert [row[0] for row in queued(database_url)] == ["a"]
+
+
+def test_a_table_adds_nothing_that_would_write_over_something(queue: Any, database_url: str) -> None:
+    change(database_url, "create table talks (video_id text, language text, key text)")
+    change(
+        database_url,
+        "insert into talks values ('a', 'hi', 's3://in/a.tar'), ('b', 'hi', 's3://results/x/a_transcribed.tar'),"
+        " (%s, 'hi', 's3://in/c.tar')",
+        "क" * 84,
+    )
+    code, said = queue("add", "--from-table", "talks", "--key-column", "key")
+    assert code == 1
+    assert "refused 2" in said
+    assert [row[0] for row in queued(database_url)] == ["b"]

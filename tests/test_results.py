@@ -431,7 +431,9 @@ async def test_totals_of_a_run_add_up(results: Results, claim: ClaimedVideo, dat
 
 async def test_queue_progress_shows_every_language(database: Database, database_url: str) -> None:
     queue = Queue(database)
-    await queue.add([NewVideo("a", "s", "o", "hi"), NewVideo("b", "s", "o", "hi"), NewVideo("c", "s", "o")])
+    await queue.add(
+        [NewVideo("a", "s", "oa", "hi"), NewVideo("b", "s", "ob", "hi"), NewVideo("c", "s", "oc")]
+    )
     (claim,) = await queue.claim("w1", 0, 1)
     rows = table(database_url, "select language, videos, pending, active, expired, done from queue_progress")
     assert claim.video_id == "a"

@@ -45,7 +45,7 @@ def counters(url: str, name: str, keys: str, sums: str) -> Rows:
 
 async def claimed(database: Database, *video_ids: str, language: str | None = "hi") -> list[ClaimedVideo]:
     queue = Queue(database)
-    await queue.add([NewVideo(video_id, "in", "out", language) for video_id in video_ids])
+    await queue.add([NewVideo(video_id, "in", f"out/{video_id}", language) for video_id in video_ids])
     return await queue.claim("w1", 60, len(video_ids))
 
 
@@ -69,7 +69,8 @@ def queue_counted(url: str) -> Rows:
 async def test_the_queue_is_counted_through_every_verb(database: Database, database_url: str) -> None:
     queue = Queue(database)
     videos = [
-        NewVideo(f"v{i}", "in", "out", (None, "hi", "ta")[i % 3], segment_count=i or None) for i in range(9)
+        NewVideo(f"v{i}", "in", f"out{i}", (None, "hi", "ta")[i % 3], segment_count=i or None)
+        for i in range(9)
     ]
     await queue.add(videos)
     await queue.add(videos)  # changes nothing
@@ -106,8 +107,8 @@ async def test_writers_at_once_do_not_wait_for_each_other(database_url: str) -> 
         for number, connection in enumerate((one, two)):
             connection.execute("set lock_timeout = '2s'")
             connection.execute(
-                "insert into video_queue (video_id, source_key, output_key) values (%s, 'in', 'out')",
-                (f"v{number}",),
+                "insert into video_queue (video_id, source_key, output_key) values (%s, 'in', %s)",
+                (f"v{number}", f"out{number}"),
             )
         assert len(table(database_url, "select * from queue_counts")) == 0
     assert [row["videos"] for row in table(database_url, "select videos from queue_counts")] == [1, 1]

@@ -288,7 +288,7 @@ def renamed(tar: bytes, old: str, new: str) -> bytes:
 
 async def test_a_last_attempt_is_made_alone(database: Database) -> None:
     queue = Queue(database)
-    await queue.add([NewVideo(name, "s", "o") for name in "abcd"], max_attempts=3)
+    await queue.add([NewVideo(name, "s", f"o/{name}") for name in "abcd"], max_attempts=3)
     for _ in range(2):
         assert len(await queue.claim("w", 60, 9)) == 4
         async with database.connection() as connection:
@@ -296,7 +296,7 @@ async def test_a_last_attempt_is_made_alone(database: Database) -> None:
     assert await queue.claim("w", 60, 9, alone=False) == []
     (first,) = await queue.claim("w", 60, 9, alone=True)
     assert (first.video_id, first.attempt, first.alone) == ("a", 3, True)
-    await queue.add([NewVideo("e", "s", "o")], max_attempts=3)
+    await queue.add([NewVideo("e", "s", "o/e")], max_attempts=3)
     (other,) = await queue.claim("w2", 60, 9, alone=True)  # what has not crashed goes first
     assert (other.video_id, other.alone) == ("e", False)
 

@@ -50,6 +50,7 @@ class Added:
     conflicts: list[str]  # there already with another source or output; left as they are
     found: int | None = None  # of a table
     without_language: int | None = None  # of those added: the archive must tell, or the model
+    refused: list[str] = field(default_factory=list)  # which would be written over what, a sentence each
     languages_compared: int = 0  # archives that say a language, of those looked at whose row says one
     language_conflicts: list[dict[str, str]] = field(default_factory=list)  # ... and it is another
 
@@ -119,7 +120,7 @@ def _filling(app: typer.Typer, run: Run) -> None:
             print_json(report)
         else:
             _print_added(report)
-        if report.conflicts:
+        if report.conflicts or report.refused:
             raise typer.Exit(1)
 
 
@@ -282,7 +283,7 @@ async def _add_sources(
 ) -> Added:
     """Archives that are looked for, and lists that are believed."""
     from lipika.app import open_database, store_settings
-    from lipika.db.queue import Queue
+    from lipika.db.queue import Queue, Roots
     from lipika.hints import Draw
     from lipika.lists import Defaults, is_list, read_list
     from lipika.sources import find_videos, results_root
@@ -303,10 +304,11 @@ async def _add_sources(
     defaults = Defaults(out_root, key_template, hints.default, priority, hints.forced)
     reports: list[AddReport] = []
     draw = Draw()
+    roots = Roots(settings.store_url or None, settings.output_url or None)
     async with open_database(settings) as database:
         queue = Queue(database)
         for videos in (found, *(read_list(path, defaults) for path in lists)):
-            report = await queue.add(draw.watch(videos), max_attempts=settings.max_attempts)
+            report = await queue.add(draw.watch(videos), max_attempts=settings.max_attempts, roots=roots)
             reports.append(report)
     return await _compared(
         settings,
@@ -315,6 +317,7 @@ async def _add_sources(
             added=sum(report.added for report in reports),
             already_there=sum(report.existing for report in reports),
             conflicts=[video_id for report in reports for video_id in report.conflicts],
+            refused=[str(clash) for report in reports for clash in report.clashes],
         ),
     )
 
@@ -387,7 +390,7 @@ def _report(verb: str, changed: int, ids: Sequence[str] | None) -> None:
 
 def _print_added(report: Added) -> None:
     always = ("added", "already_there") if report.found is None else ("found", "added", "without_language")
-    often = ("conflicts", "languages_compared", "language_conflicts")
+    often = ("conflicts", "refused", "languages_compared", "language_conflicts")
     out, shown = open_console(), []
     for name in (*always, *often):
         value = getattr(report, name)
@@ -407,6 +410,8 @@ def _print_added(report: Added) -> None:
             markup=False,
             soft_wrap=True,
         )
+    for sentence in report.refused:
+        out.print(f"REFUSED  {sentence}", markup=False, soft_wrap=True)
     for one in report.language_conflicts[:_LANGUAGE_LINES]:
         out.print(
             f"LANGUAGE  {one['video_id']}: {one['row']} by its row, which holds; {one['archive']} by itself",

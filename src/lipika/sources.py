@@ -188,5 +188,23 @@ async def find_videos(
                 source_bytes=archive.size,
             )
             if limit is not None and len(videos) >= limit:
-                return list(videos.values())
-    return list(videos.values())
+                return _apart(list(videos.values()))
+    return _apart(list(videos.values()))
+
+
+def _apart(videos: list[NewVideo]) -> list[NewVideo]:
+    """The videos, none of whose results would be written over an archive, by whatever path either is named."""
+    read = {_true_name(video.source_key): video for video in videos}
+    for video in videos:
+        other = read.get(_true_name(video.output_key))
+        if other is not None:
+            raise UsageError(
+                f"the result of {video.video_id} would be written over the archive {other.source_key}:"
+                " give another --out, or rename one of them"
+            )
+    return videos
+
+
+def _true_name(name: str) -> str:
+    """A file with all links of its path resolved; a URL as it is."""
+    return name if is_url(name) else os.path.realpath(name)

@@ -91,7 +91,8 @@ async def run_videos(
     everything has started and the progress display begins.
 
     Raises:
-        UsageError: a video id is in the queue already for another archive, or answers would be paid for again.
+        UsageError: a video id is in the queue already for another archive, a result would be written over what
+            another video reads or has written, or answers would be paid for again.
         LipikaError: it ended early, and the database does not tell how far it came.
     """
     started = time.monotonic()
@@ -182,6 +183,8 @@ async def _enqueue(
     queue = Queue(database)
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
     _refuse_moved(settings, videos, known)
+    for clash in (await queue.clashes(videos))[:1]:
+        raise UsageError(f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}")
     asked = asked_as(settings, simulated)
     ways = defaultdict[str, list[WayRow]](list)
     for way in await Results(database).ways(list(known)):

@@ -15,7 +15,8 @@ alter table worker_keys enable row level security;
 
 create or replace function lipika_is_worker(p_worker_id text, p_key text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
--- The first who speaks for a worker is that worker; ids end in random letters, made with the process.
+-- The first who speaks for a worker is that worker; ids end in random letters, made with the process. The tables' owner
+-- may speak for all: it could write the tables as well.
 declare
   given text := encode(sha256(convert_to(p_key, 'UTF8')), 'hex');
   known text;
@@ -28,7 +29,7 @@ begin
     insert into worker_keys (worker_id, key_digest) values (p_worker_id, given) on conflict do nothing;
     select key_digest into known from worker_keys where worker_id = p_worker_id;
   end if;
-  return known = given;
+  return known = given or pg_has_role(session_user, current_user, 'member');
 end
 $$;
 
@@ -66,7 +67,8 @@ create or replace function lipika_claim(
   video_id text, claim_token text, source_key text, output_key text, language text, attempt integer, source_bytes bigint,
   alone boolean
 )
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan as $$
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan
+set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   if (p_limit between 1 and 10000 and p_lease_seconds between 0 and 86400) is not true then
@@ -74,7 +76,7 @@ begin
   end if;
   return query
   with expired as materialized (
-    select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
+    select video_id, attempts, max_attempts, priority, arrival, source_bytes, output_key from video_queue
     where status in ('claimed', 'processing') and lease_expires_at < now() and not held
       and (p_only is null or video_id = any(p_only))
       and (p_alone or attempts = 0 or attempts <> max_attempts - 1)
@@ -82,7 +84,7 @@ begin
     limit p_limit
     for update skip locked
   ), waiting as materialized (
-    select video_id, attempts, max_attempts, priority, arrival, source_bytes from video_queue
+    select video_id, attempts, max_attempts, priority, arrival, source_bytes, output_key from video_queue
     where status = 'pending' and not held
       and (p_only is null or video_id = any(p_only))
       and (p_alone or attempts = 0 or attempts <> max_attempts - 1)
@@ -90,6 +92,32 @@ begin
     order by priority desc, arrival
     limit p_limit
     for update skip locked
+  ), unfit as materialized (
+    -- Nothing is paid for what could not be stored, or would be stored over something else. Of two videos with one output
+    -- the later one is refused, and the earlier one, too, where the later one has been worked on already.
+    select l.video_id, found.code, found.message
+    from (select * from expired union all select * from waiting) l
+    cross join lateral (
+      select 'name_too_long' as code, 'a name of more than 250 bytes: no file system holds it' as message
+      where greatest(octet_length(l.video_id), octet_length(regexp_replace(l.output_key, '^.*/', ''))) > 250
+      union all
+      (select 'output_taken', format('its result would be written over that of video %s', o.video_id)
+      from video_queue o
+      where lipika_object(o.output_key) = lipika_object(l.output_key) and o.video_id <> l.video_id
+        and (o.arrival < l.arrival or o.status in ('claimed', 'processing', 'done'))
+      limit 1)
+      union all
+      (select 'output_is_input', format('its result would be written over the archive of video %s', o.video_id)
+      from video_queue o
+      where lipika_object(o.source_key) = lipika_object(l.output_key) and lipika_object(l.output_key) ~ '^/|://'
+      limit 1)
+      limit 1
+    ) found
+  ), refused as (
+    update video_queue q
+    set status = 'failed', claim_token = null, lease_expires_at = null, error_code = u.code, error_message = u.message
+    from unfit u
+    where q.video_id = u.video_id
   ), candidate as (
     select video_id, attempts >= max_attempts as exhausted, last_chance,
       row_number() over front as place,
@@ -98,6 +126,7 @@ begin
     from (
       select *, attempts > 0 and attempts = max_attempts - 1 as last_chance
       from (select * from expired union all select * from waiting) locked
+      where not exists (select from unfit u where u.video_id = locked.video_id)
     ) known
     window front as (partition by attempts >= max_attempts order by last_chance, priority desc, arrival)
   ), given_up as (

@@ -13,6 +13,7 @@ from lipika.db.connection import Connection, Database
 from lipika.db.queries import load
 
 _QUERIES = load("migrate")
+_OUTPUTS = "20261128000710"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,14 @@ class VideoTable:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedOutput:
+    """Videos of the queue whose results have one name, the earliest first: from before that was refused."""
+
+    video_ids: list[str]
+    output_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableRights:
     """What `lipika db check` wants to know of one of our tables."""
 
@@ -57,6 +66,7 @@ class CheckReport:
     pending: tuple[str, ...]
     tables: tuple[TableRights, ...]
     video_tables: tuple[VideoTable, ...]
+    shared_outputs: tuple[SharedOutput, ...] = ()
 
     def problems(self) -> list[str]:
         """What a person should do, one sentence each; empty when all is well."""
@@ -78,6 +88,11 @@ class CheckReport:
                 found.append(
                     f"Supabase's public keys have rights on {table.table_name}. Run its migration again."
                 )
+        found.extend(
+            f"Videos {', '.join(shared.video_ids[:10])} would all write {shared.output_key}: keep one"
+            " (`lipika queue remove` the others), then run `lipika db migrate`."
+            for shared in self.shared_outputs
+        )
         return found
 
 
@@ -110,6 +125,8 @@ def migrations() -> tuple[Migration, ...]:
 async def migrate(database: Database) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; returns the titles of what was applied.
 
+    Outputs become unique here as soon as no two rows of the queue share one.
+
     Several processes may do this at once: the second waits for the first and finds the work done.
     """
     done = []
@@ -119,6 +136,7 @@ async def migrate(database: Database) -> list[str]:
             if migration.version not in await _applied_versions(connection):
                 await connection.execute(migration.sql)
                 done.append(migration.title)
+    await database.execute(_QUERIES["index_outputs"], {})
     return done
 
 
@@ -127,6 +145,7 @@ async def check(database: Database) -> CheckReport:
     server = await database.row(_QUERIES["server"], {}, _Server)
     versions = await database.rows(_QUERIES["applied"], {}, _Version) if server.recorded else []
     applied = {row.version for row in versions}
+    shared = await database.rows(_QUERIES["shared_outputs"], {}, SharedOutput) if _OUTPUTS in applied else []
     return CheckReport(
         server_version=server.server_version,
         may_create=server.may_create,
@@ -134,6 +153,7 @@ async def check(database: Database) -> CheckReport:
         pending=tuple(migration.title for migration in migrations() if migration.version not in applied),
         tables=tuple(await database.rows(_QUERIES["rights"], {}, TableRights)),
         video_tables=tuple(await database.rows(_QUERIES["video_tables"], {}, VideoTable)),
+        shared_outputs=tuple(shared),
     )
 
 

@@ -10,20 +10,54 @@ from itertools import islice
 from lipika.db.connection import Database, Params
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
-from lipika.errors import LeaseLost
+from lipika.errors import LeaseLost, UsageError
 from lipika.models import Accounting, ClaimedVideo, HintFrom, NewVideo, VideoStatus
 
 _QUERIES = load("queue")
 _ADD_ROWS = 10_000  # per statement: 2 MB or so
+NAME_BYTES = 250
+"""Of a file name; 255 is what file systems hold, and a file in the making has a longer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """A video whose result would be written over what another one, or itself, reads or writes."""
+
+    video_id: str
+    output_key: str
+    other: str
+    what: str  # output_taken | output_is_input | input_is_output
+
+    def __str__(self) -> str:
+        if self.what == "input_is_output":
+            return f"{self.video_id}: its archive is where the result of {self.other} goes"
+        where = "archive" if self.what == "output_is_input" else "result"
+        whose = "its own" if self.other == self.video_id else f"{self.other}'s"
+        return f"{self.video_id}: its result would be written over {whose} {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where keys that are no full names lie, as far as it is known: STORE_URL and OUTPUT_URL."""
+
+    source: str | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What adding videos came to. `conflicts` are there already with another source or output; they stay so."""
+    """What adding videos came to. `conflicts` are there already with another source or output; they stay so.
+
+    `clashes` were left out: their results would destroy something.
+    """
 
     added: int
     existing: int
     conflicts: tuple[str, ...]
+    clashes: tuple[Clash, ...] = ()
+
+
+_NO_ROOTS = Roots()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +142,38 @@ class Queue:
 
     # ---- filling and looking
 
-    async def add(self, videos: Iterable[NewVideo], *, max_attempts: int = 3) -> AddReport:
-        """Put videos into the queue in the order given. Those that are there already stay untouched."""
-        given, added, conflicts = 0, 0, list[str]()
+    async def add(
+        self, videos: Iterable[NewVideo], *, max_attempts: int = 3, roots: Roots = _NO_ROOTS
+    ) -> AddReport:
+        """Put videos into the queue in the order given. Those that are there already stay untouched.
+
+        Raises:
+            UsageError: a name that no file system holds; videos before it may have been added.
+        """
+        given, added, conflicts, clashes = 0, 0, list[str](), list[Clash]()
         for chunk in _chunks(videos, _ADD_ROWS):
-            report = await self._database.row(_QUERIES["add"], _columns(chunk, max_attempts), _Added)
-            given += len(chunk)
+            for video in chunk:
+                check_name(video)
+            clashing = await self.clashes(chunk, roots)
+            left_out = {clash.video_id for clash in clashing}
+            fit = [video for video in chunk if video.video_id not in left_out]
+            report = await self._database.row(_QUERIES["add"], _columns(fit, max_attempts), _Added)
+            given += len(fit)
             added += report.added
             conflicts += report.conflicts
-        return AddReport(added, given - added - len(conflicts), tuple(conflicts))
+            clashes += clashing
+        return AddReport(added, given - added - len(conflicts), tuple(conflicts), tuple(clashes))
+
+    async def clashes(self, videos: Sequence[NewVideo], roots: Roots = _NO_ROOTS) -> list[Clash]:
+        """Which of these would write over what another video of them or of the queue, or itself, reads or writes."""
+        params = {
+            "video_ids": [video.video_id for video in videos],
+            "source_keys": [video.source_key for video in videos],
+            "output_keys": [video.output_key for video in videos],
+            "source_root": roots.source,
+            "output_root": roots.output,
+        }
+        return await self._database.rows(_QUERIES["clashes"], params, Clash)
 
     async def list_empty(self, *, limit: int, after: str = "") -> list[QueuedVideo]:
         """Done videos of which nothing is left, by id; `after` is the last one of the page before."""
@@ -292,6 +349,21 @@ class Queue:
         """Change the order of videos that wait: higher goes first."""
         params = {"video_ids": list(video_ids), "priority": priority}
         return await self._database.execute(_QUERIES["prioritise"], params)
+
+
+def check_name(video: NewVideo) -> None:
+    """Raises UsageError where no file could have the video's name: better now than when it has been paid for."""
+    longest = max(
+        video.video_id,
+        video.output_key.rpartition("/")[2],
+        key=lambda name: len(name.encode("utf-8", "surrogatepass")),
+    )
+    size = len(longest.encode("utf-8", "surrogatepass"))
+    if size > NAME_BYTES:
+        raise UsageError(
+            f"video {video.video_id[:60]}…: a name of {size} bytes; a file name holds {NAME_BYTES}"
+            " (letters of Indian scripts take three bytes each). Rename the archive"
+        )
 
 
 def _chunks(videos: Iterable[NewVideo], size: int) -> Iterator[list[NewVideo]]:

@@ -65,3 +65,16 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f')
     where a.attrelid = c.oid and not a.attisdropped and a.attname in ('video_id', 'language')
   )
 order by c.reltuples desc, 1, 2
+
+-- name: index_outputs
+select lipika_index_outputs()
+
+-- name: shared_outputs
+-- What was there before there was an index to forbid it; nothing to read where the index is.
+select array_agg(video_id order by arrival) as video_ids, min(output_key) as output_key
+from video_queue
+where to_regclass('video_queue_output') is null
+group by lipika_object(output_key)
+having count(*) > 1
+order by min(arrival)
+limit 100

@@ -20,7 +20,7 @@ with given as (
     priority, segment_count, source_bytes, %(max_attempts)s
   from given
   order by place
-  on conflict (video_id) do nothing
+  on conflict do nothing
   returning video_id
 )
 select
@@ -28,10 +28,17 @@ select
   coalesce(array_agg(g.video_id order by g.place), '{}') as conflicts
 from given g
 left join added a using (video_id)
-cross join lateral (
+left join lateral (
   select source_key, output_key from video_queue where video_id = g.video_id limit 1
-) q
+) q on true
 where a.video_id is null and (q.source_key, q.output_key) is distinct from (g.source_key, g.output_key)
+
+-- name: clashes
+-- A function, since it must never read the whole queue: see the migration outputs.
+select video_id, output_key, other, what
+from lipika_clashes(
+  %(video_ids)s::text[], %(source_keys)s::text[], %(output_keys)s::text[], %(source_root)s::text, %(output_root)s::text
+)
 
 -- name: claim
 -- The verbs of a worker are functions of the database (the migration worker_functions says what each does and why): its
