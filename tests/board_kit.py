@@ -97,6 +97,7 @@ async def a_board(
     tls: tuple[Path | None, Path | None] = (None, None),
     output_url: str = "",
     live_s: float = 2.0,
+    trusted: tuple[str, ...] = (),
 ) -> AsyncIterator[str]:
     """The URL of a board that runs in this loop."""
     settings = load_settings(database_url=database_url, output_url=output_url)
@@ -105,7 +106,7 @@ async def a_board(
         board = replace(board, live_s=live_s, signer=signer or board.signer)
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(
-            serve(create_app(board), Listen("127.0.0.1", 0, *tls), listening.set_result)
+            serve(create_app(board), Listen("127.0.0.1", 0, *tls, trusted), listening.set_result)
         )
         try:
             yield await listening

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,7 +15,8 @@ import pytest
 from board_kit import TOKEN, Visitor, a_board, a_visitor
 from fleet_kit import change, rows
 from lipika.dashboard.board import PAGES, local_path
-from lipika.dashboard.serve import Listen, check_access
+from lipika.dashboard.cursor import pack
+from lipika.dashboard.serve import Listen, check_access, proxies
 from lipika.dashboard.signing import LINK_S, SESSION_S, Attempts, Signer
 from lipika.errors import UsageError
 
@@ -113,10 +116,112 @@ async def test_a_wrong_token_opens_nothing_and_trying_is_slowed_down(database_ur
             answer = await visitor.enter(wrong)
             assert answer.status == 401
             assert "not the token" in answer.text
-        answer = await visitor.enter(TOKEN)
+        answer = await visitor.enter("y")
         assert answer.status == 429
         assert 0 < int(answer.headers["retry-after"]) <= 60
         assert (await visitor.get("/", follow=False)).status == 303
+
+
+async def test_the_owner_is_never_locked_out_by_others_tries(database_url: str) -> None:
+    """Neither from the same address, as behind a proxy, nor where the whole world tries."""
+    async with a_board(database_url, token=TOKEN) as url, Visitor(url) as stranger, Visitor(url) as owner:
+        for number in range(60):
+            wrong = {"authorization": f"Bearer wrong-{number}"}
+            await stranger.get("/metrics", headers=wrong)
+        assert (await stranger.get("/metrics", headers={"authorization": "Bearer x"})).status == 429
+        assert (await stranger.enter("wrong")).status == 429
+        assert (await owner.enter(TOKEN)).status == 200
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        assert (await owner.get("/metrics", headers=bearer)).status == 200
+
+
+@pytest.mark.parametrize("trusted", [(), ("10.9.8.0/24",)])
+async def test_what_a_client_writes_about_itself_is_not_believed(
+    database_url: str, trusted: tuple[str, ...]
+) -> None:
+    """Else each try would come from an address of its own, and a page over HTTP would pass for one over TLS."""
+    async with a_board(database_url, token=TOKEN, trusted=trusted) as url, Visitor(url) as visitor:
+        for number in range(6):
+            claims = {"x-forwarded-for": f"192.0.2.{number}", "x-forwarded-proto": "https"}
+            answer = await visitor.get("/metrics", headers={"authorization": "Bearer x", **claims})
+            assert "Secure" not in answer.headers.get("set-cookie", "")
+        assert answer.status == 429
+
+
+async def test_a_proxy_that_is_trusted_is_believed(database_url: str) -> None:
+    trusted = proxies(" 127.0.0.0/8, ::1 ")
+    async with a_board(database_url, token=TOKEN, trusted=trusted) as url, Visitor(url) as visitor:
+        for number in range(6):
+            claims = {"x-forwarded-for": f"192.0.2.{number}", "x-forwarded-proto": "https"}
+            answer = await visitor.get("/metrics", headers={"authorization": "Bearer x", **claims})
+        assert answer.status == 401
+        assert "Secure" in (await visitor.get("/login", headers=claims)).headers["set-cookie"]
+    with pytest.raises(UsageError, match=r"proxy\.example"):
+        proxies("127.0.0.1,proxy.example")
+
+
+@pytest.mark.parametrize("after_one", [False, True])
+async def test_a_request_that_never_ends_its_header_is_closed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, *, after_one: bool
+) -> None:
+    """However slowly it drips, on a new connection or on one that has been served; others are served meanwhile."""
+    monkeypatch.setattr("lipika.dashboard.serve._HEADER_S", 0.6)
+    async with a_visitor(database_url) as visitor:
+        host, _, port = visitor.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        if after_one:
+            writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+            await reader.readuntil(b"ok\n")
+
+        async def drip() -> None:
+            writer.write(b"GET / HTTP/1.1\r\n")
+            while True:
+                writer.write(b"X-Slow: 1\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 20) == b""
+        assert (await visitor.get("/healthz")).status == 200
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(dripping, 20)
+        silent, held = await asyncio.open_connection(host, int(port))
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(silent.read(), 20) == b""
+        held.close()
+
+
+async def test_a_body_that_never_comes_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lipika.dashboard.guard._BODY_S", 0.3)
+    async with a_visitor(database_url) as visitor:
+        host, _, port = visitor.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            f"POST /queue/hold HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n\r\nvideo".encode()
+        )
+        assert b" 413 " in await asyncio.wait_for(reader.readline(), 20)
+        writer.close()
+
+
+async def test_numbers_that_no_column_holds_are_400(database_url: str) -> None:
+    async with a_visitor(database_url) as visitor:
+        await visitor.get("/queue")
+        for number in ("9" * 10, "-" + "9" * 12, "9" * 30, "0" * 20 + "9" * 30, "9" * 5000, "²", "1.5", "x"):
+            assert (await visitor.get(f"/errors?{urlencode({'id': number})}")).status in (400, 404), number
+            start = await visitor.send("/review/resolve", video="v", clip="c", start=number)
+            assert start.status == 400, number
+            assert (await visitor.send("/queue/priority", video="v", priority=number)).status == 400, number
+            form = await visitor.send("/fleet/budget?provider=aistudio", requests_per_minute=number)
+            assert form.status == 400, number
+        for number in ("9" * 19, "9" * 30, "0" * 20 + "9" * 30, "-1"):
+            assert (await visitor.get(f"/errors?{urlencode({'id': number})}")).status == 400, number
+        for word in (
+            pack((datetime(2026, 1, 1, tzinfo=UTC), "v", "c", "t", 2**40)),
+            pack((datetime(1, 1, 2, tzinfo=UTC), "v", "c", "t", -(2**40))),
+        ):
+            assert (await visitor.get(f"/review?after={word}")).status == 400
+        assert (await visitor.get(f"/errors?after={pack((2**63 - 1,))}")).status == 400
 
 
 def test_the_pause_ends_and_one_address_does_not_shut_out_others() -> None:

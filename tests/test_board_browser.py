@@ -351,5 +351,5 @@ async def test_a_worker_that_is_told_to_go_goes_and_one_that_is_killed_shows_as_
 
 
 async def test_no_browser_had_anything_to_complain_about(run: Run) -> None:
-    # A limit that is refused answers 422, which the console reports.
-    assert [text for text in run.said if "422" not in text] == []
+    # A limit that is refused answers 400, which the console reports.
+    assert [text for text in run.said if "400" not in text] == []

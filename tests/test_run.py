@@ -231,6 +231,25 @@ def test_a_moved_archive_is_noticed_and_there_is_a_way_out(
     assert lipika("run", str(there), "--out", str(tmp_path / "out"), env=env).returncode == 0
 
 
+def test_a_run_writes_over_nothing(corpus: Path, tmp_path: Path, database_url: str) -> None:
+    env = {**FAST, "DATABASE_URL": database_url}
+    tar = min(corpus.glob("*.tar")).read_bytes()
+    (tmp_path / "talk.tar").write_bytes(tar)
+    archive = tmp_path / "talk_transcribed.tar"  # as somebody may call a recording
+    archive.write_bytes(tar)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for out in (tmp_path, tmp_path / "link"):
+        done = lipika("run", str(tmp_path / "talk.tar"), str(archive), "--out", str(out), env=env)
+        assert done.returncode == 2
+        assert "would be written over" in done.stderr
+    assert archive.read_bytes() == tar
+    assert lipika("run", str(archive), "--out", str(tmp_path / "out"), env=env).returncode == 0
+    later = lipika("run", str(tmp_path / "talk.tar"), "--out", str(tmp_path), env=env)
+    assert later.returncode == 2
+    assert "talk_transcribed's archive" in " ".join(later.stderr.split())
+    assert archive.read_bytes() == tar
+
+
 def test_results_that_are_gone_are_made_again(corpus: Path, tmp_path: Path, database_url: str) -> None:
     env = {**FAST, "DATABASE_URL": database_url}
     command = ("run", str(corpus), "--out", str(tmp_path), "--limit", "1", "--json")

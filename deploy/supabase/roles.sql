@@ -120,6 +120,10 @@ begin
   loop
     execute format('grant execute on function %s to lipika_worker', function);
   end loop;
+  -- An index of the queue calls it for whoever changes a row.
+  if to_regprocedure('lipika_object(text)') is not null then
+    grant execute on function lipika_object(text) to lipika_worker, lipika_dashboard, lipika_reader;
+  end if;
   -- A view calls it for whoever may read the view.
   grant execute on function lipika_worker_state(workers) to lipika_worker, lipika_reader;
 

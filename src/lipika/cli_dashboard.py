@@ -41,10 +41,10 @@ def add_to(app: typer.Typer, run: Run) -> None:
         Example: lipika dashboard --read-only
         """
         from lipika.config import load_settings
-        from lipika.dashboard.serve import Listen, run_board
+        from lipika.dashboard.serve import Listen, proxies, run_board
 
-        listen = Listen(host, port, tls_cert, tls_key)
         settings = load_settings(lipika_data_dir=data_dir)
+        listen = Listen(host, port, tls_cert, tls_key, proxies(settings.dashboard_trusted_proxies))
         run(lambda: run_board(settings, listen, read_only=read_only, ready=_say))
 
 

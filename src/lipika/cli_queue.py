@@ -346,8 +346,12 @@ async def _add_table(
     async with open_database(settings) as database:
         report = await add_table(database, source, looked_at=LOOKED_AT)
     hinted = [NewVideo(row["video_id"], row["source_key"], "", row["language"]) for row in report.hinted]
-    already = report.found - report.added - len(report.conflicts)
-    added = Added(report.added, already, report.conflicts, report.found, report.without_language)
+    already = report.found - report.added - len(report.conflicts) - len(report.refused)
+    refused = [
+        f"{video_id}: its result would be written over another's result or archive, or no file could have its name"
+        for video_id in report.refused
+    ]
+    added = Added(report.added, already, report.conflicts, report.found, report.without_language, refused)
     return await _compared(settings, hinted, added)
 
 

@@ -202,6 +202,11 @@ class Settings(BaseSettings):
     dashboard_token: SecretStr | None = Field(
         None, description="What a person shows to see the board; needed where others can reach it."
     )
+    dashboard_trusted_proxies: str = Field(
+        "",
+        description="Proxies before the board whose X-Forwarded-* headers are believed: addresses or networks,"
+        " with commas between; empty: none.",
+    )
 
     @property
     def has_aws_keys(self) -> bool:

@@ -184,7 +184,9 @@ async def _enqueue(
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
     _refuse_moved(settings, videos, known)
     for clash in (await queue.clashes(videos))[:1]:
-        raise UsageError(f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}")
+        raise UsageError(
+            f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}"
+        )
     asked = asked_as(settings, simulated)
     ways = defaultdict[str, list[WayRow]](list)
     for way in await Results(database).ways(list(known)):

@@ -159,7 +159,8 @@ $$;
 -- The leases of these claims at once, by their tokens, which only their owner knows; what does not come back has been
 -- lost to another.
 create or replace function lipika_renew(p_claim_tokens uuid[], p_lease_seconds double precision) returns setof text
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan as $$
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan
+set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   if (p_lease_seconds between 0 and 86400) is not true then

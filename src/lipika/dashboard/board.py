@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -117,6 +118,15 @@ def text_of(request: Request, name: str) -> str | None:
     """A parameter of the URL as Postgres takes text; None if it is not there."""
     value = request.query_params.get(name, "").replace("\0", "")
     return value or None
+
+
+def whole(given: object, low: int, high: int) -> int:
+    """A whole number that a request names. Anything else, and what no column holds, is answered with 400."""
+    text = str(given).strip()
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) < 25 and low <= int(text) <= high:
+        return int(text)
+    raise HTTPException(400, f"{text[:40]!r} is no whole number from {low} to {high}")
 
 
 def local_path(path: str) -> str:

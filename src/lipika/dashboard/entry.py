@@ -18,16 +18,17 @@ async def login(request: Request) -> Response:
         return _form(request, request.query_params.get("next", "/"))
     form = await request.form(max_files=0, max_fields=10)
     to = local_path(str(form.get("next", "/")))
+    if board.access.shown(str(form.get("token", "")).strip()):
+        # First of all: whoever has the token is never kept out by others' tries.
+        return _with_session(board, request, RedirectResponse(to, 303), entered=True)
     client = client_of(request.scope)
     wait_s = board.attempts.wait_s(client)
     if wait_s:
         response = _form(request, to, f"Too many tries: wait {wait_s:.0f} seconds.", 429)
         response.headers["retry-after"] = f"{wait_s:.0f}"
         return response
-    if not board.access.shown(str(form.get("token", "")).strip()):
-        board.attempts.failed(client)
-        return _form(request, to, "That is not the token.", 401)
-    return _with_session(board, request, RedirectResponse(to, 303), entered=True)
+    board.attempts.failed(client)
+    return _form(request, to, "That is not the token.", 401)
 
 
 async def logout(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lipika.dashboard.board import board_of, problem, render, text_of
+from lipika.dashboard.board import board_of, problem, render, text_of, whole
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.review import ErrorFilter
 
@@ -25,7 +25,7 @@ async def page(request: Request) -> Response:
         exception_type=text_of(request, "type"),
     )
     held = unpack(request.query_params.get("after", ""), (int,))
-    before = held[0] if held and isinstance(held[0], int) and 0 <= held[0] < _MAX_ID else None
+    before = whole(held[0], 0, _MAX_ID) if held else None
     rows = await review.errors(wanted, limit=ROWS, before=before)
     context = {
         "title": "Errors",
@@ -39,8 +39,7 @@ async def page(request: Request) -> Response:
 
 
 async def _one(request: Request, error_id: str) -> Response:
-    known = error_id.isascii() and error_id.isdigit() and int(error_id[:20]) < _MAX_ID
-    row = await board_of(request).stats.review.error(int(error_id)) if known else None
+    row = await board_of(request).stats.review.error(whole(error_id, 0, _MAX_ID))
     if row is None:
         return problem(request, 404, "There is no such error", "It may have been cleared away.")
     return render(request, "error.html", {"title": row.exception_type, "row": row})

@@ -237,7 +237,7 @@ async def budget(request: Request) -> Response:
     try:
         limits = {name: _limit(given[name], title, whole, most) for name, title, whole, most in _LIMITS}
     except ValueError as error:
-        return _budget_form(request, provider, given, str(error), 422)
+        return _budget_form(request, provider, given, str(error), 400)
     await budgets.set_limits(
         provider,
         Limits(

@@ -6,6 +6,7 @@ origin), how large it may be, and the headers that every answer carries.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from lipika.dashboard.signing import Attempts, Session, Signer
 COOKIE = "lipika_board"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MAX_BODY = 64 << 10
+_BODY_S = 30.0  # for all of it
 
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OPEN_PATHS = ("/static/", "/healthz")
@@ -131,12 +133,12 @@ class Guard:
     def _bearer(self, scope: Scope, headers: Headers) -> Response | None:
         """A scraper shows the token with each request."""
         client = client_of(scope)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._access.shown(given.strip()):
+            return None  # whoever has it is never kept out by others' tries
         wait_s = self._attempts.wait_s(client)
         if wait_s:
             return PlainTextResponse("Too many tries.\n", 429, {"retry-after": f"{wait_s:.0f}"})
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._access.shown(given.strip()):
-            return None
         if given:
             self._attempts.failed(client)
         return PlainTextResponse("The token is needed.\n", 401, {"www-authenticate": "Bearer"})
@@ -148,7 +150,7 @@ class Guard:
     ) -> Response | None:
         """A change must come from our own pages, bring the session's token, and be allowed at all."""
         if body is None:
-            return PlainTextResponse("That is too much.\n", 413)
+            return PlainTextResponse("That is too much, or took too long.\n", 413)
         if self._access.read_only and not scope["path"].startswith(_ENTRY_PATHS):
             return PlainTextResponse("This board is read-only.\n", 403)
         if not _own_origin(headers) or not self._signer.csrf_holds(session, _csrf_in(headers, body)):
@@ -193,17 +195,22 @@ def _csrf_in(headers: Headers, body: bytes) -> str:
 
 
 async def _body(receive: Receive, headers: Headers) -> bytes | None:
-    """The whole body; None if it is too large."""
-    if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > MAX_BODY:
+    """The whole body; None if it is too large or does not come."""
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit() and len(length) < 20 and int(length) <= MAX_BODY):
         return None
     body = b""
-    while True:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        if len(body) > MAX_BODY:
-            return None
-        if not message.get("more_body", False):
-            return body
+    try:
+        async with asyncio.timeout(_BODY_S):
+            while True:
+                message = await receive()
+                body += bytes(message.get("body", b""))
+                if len(body) > MAX_BODY:
+                    return None
+                if not message.get("more_body", False):
+                    return body
+    except TimeoutError:
+        return None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lipika.dashboard.board import board_of, changed_url, done, local_path, problem, render, text_of
+from lipika.dashboard.board import board_of, changed_url, done, local_path, problem, render, text_of, whole
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.queue import Queue
 from lipika.db.review import left_out
@@ -140,11 +141,9 @@ async def change(request: Request) -> Response:
 
 async def _prioritise(request: Request, queue: Queue, ids: list[str], text: str, back: str) -> Response:
     try:
-        priority = int(text)
-    except ValueError:
-        priority = _MAX_PRIORITY + 1
-    if abs(priority) > _MAX_PRIORITY:
+        priority = whole(text, -_MAX_PRIORITY, _MAX_PRIORITY)
+    except HTTPException:
         return problem(
-            request, 422, "That is no priority", "A whole number is: higher goes first, 0 is usual."
+            request, 400, "That is no priority", "A whole number is: higher goes first, 0 is usual."
         )
     return done(request, back, "priority", await queue.prioritise(ids, priority), len(ids))

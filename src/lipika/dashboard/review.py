@@ -24,6 +24,7 @@ from lipika.dashboard.board import (
     problem,
     render,
     text_of,
+    whole,
 )
 from lipika.dashboard.clip_audio import Waveform, waveform
 from lipika.dashboard.cursor import pack, unpack
@@ -36,6 +37,7 @@ _SEVERITIES = ("fail", "warn", "info")
 _TAG = re.compile(r"(\[[^\[\]]{1,40}\])")
 _RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 _MAX_NOTE = 2000
+_MAX_MS = 2**31 - 1  # as its column holds
 _MOST_GAIN = 10.0
 
 
@@ -50,6 +52,8 @@ async def page(request: Request) -> Response:
         video_id=text_of(request, "video"),
     )
     held = unpack(request.query_params.get("after", ""), (datetime, str, str, str, int))
+    if held:
+        whole(held[4], -_MAX_MS, _MAX_MS)
     key = FlagKey(*held) if held else None  # type: ignore[arg-type]  # `unpack` has looked at the types
     flags, counts = await asyncio.gather(review.flags(wanted, limit=ROWS, after=key), review.flag_counts())
     context = {
@@ -239,10 +243,7 @@ async def resolve(request: Request) -> Response:
     board = board_of(request)
     form = await request.form(max_files=0, max_fields=20)
     names = {name: _text(form, name) for name in ("video", "clip", "type", "start", "note", "do")}
-    try:
-        start_ms = int(names["start"]) if names["start"] else None
-    except ValueError:
-        return problem(request, 422, "That is no flag", "")
+    start_ms = whole(names["start"], -_MAX_MS, _MAX_MS) if names["start"] else None
     flag_type = names["type"] or None
     if names["do"] == "reopen":
         count = await board.stats.review.reopen(

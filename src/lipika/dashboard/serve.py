@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lipika.app import Stores, open_database, store_settings
 from lipika.config import Settings
@@ -30,6 +31,7 @@ from lipika.errors import UsageError
 
 _SHORT_TOKEN = 16
 _GRACE_S = 1
+_HEADER_S = 10.0  # from the first byte of a request, or a new connection, to the end of a header
 _STORE_RETRY_S = 10.0  # a person waits; a worker would not give up so soon
 
 
@@ -41,6 +43,7 @@ class Listen:
     port: int = 8600
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-* headers are believed
 
 
 def check_access(listen: Listen, token: str) -> None:
@@ -60,6 +63,19 @@ def check_access(listen: Listen, token: str) -> None:
             f"--host {listen.host} lets others reach the board: set DASHBOARD_TOKEN (such as: openssl rand -hex 24),"
             " or leave --host out and use an SSH tunnel"
         )
+
+
+def proxies(listed: str) -> tuple[str, ...]:
+    """Addresses and networks of a list with commas. Raises UsageError for what is neither."""
+    names = tuple(name.strip() for name in listed.split(",") if name.strip())
+    for name in names:
+        try:
+            ip_network(name, strict=False)
+        except ValueError:
+            raise UsageError(
+                f"DASHBOARD_TRUSTED_PROXIES: {name} is no address or network, such as 127.0.0.1 or 10.0.0.0/8"
+            ) from None
+    return names
 
 
 def is_loopback(host: str) -> bool:
@@ -110,6 +126,10 @@ async def serve(app: Starlette, listen: Listen, ready: Callable[[str], object] =
     listening = _bind(listen)
     config = uvicorn.Config(
         app,
+        http=_Impatient,
+        # An address that a client writes into a header is a client's word, unless a proxy of ours wrote it.
+        proxy_headers=bool(listen.trusted_proxies),
+        forwarded_allow_ips=list(listen.trusted_proxies),
         ssl_certfile=listen.tls_cert,
         ssl_keyfile=listen.tls_key,
         log_level="warning",
@@ -130,6 +150,44 @@ async def serve(app: Starlette, listen: Listen, ready: Callable[[str], object] =
     except asyncio.CancelledError:
         await server.shutdown(sockets=[listening])
         raise
+
+
+class _Impatient(H11Protocol):
+    """Closes connections on which no whole header arrives, however slowly its bytes drip in.
+
+    uvicorn itself waits for ever; whoever opens a few hundred of them would hold all its file descriptors.
+    """
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._served()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._served()
+        else:
+            self._wait_for_header()
+
+    def _wait_for_header(self) -> None:
+        if self._patience is None:  # not anew with each byte
+            self._patience = self.loop.call_later(_HEADER_S, self._give_up)
+
+    def _served(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        self._patience = None
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.transport.abort()
 
 
 def _bind(listen: Listen) -> socket.socket:

@@ -95,7 +95,10 @@ class Signer:
 
 
 class Attempts:
-    """How often the token may be tried: `limit` times per `per_s` from one address, ten times that from all."""
+    """How often a wrong token is looked at: `limit` times per `per_s` from one address, ten times that from all.
+
+    The right one is looked at first: it is long enough not to be guessed, and nobody can shut its owner out.
+    """
 
     def __init__(self, limit: int = 5, per_s: float = 60.0, clock: Clock = time.monotonic) -> None:
         self._limit = limit

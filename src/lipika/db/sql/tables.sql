@@ -24,15 +24,35 @@ with given as materialized (
     on short.alias = split_part(spelt.name, '-', 1)
   where t.video_id::text <> ''
   order by t.video_id::text, t.language
+), refused as materialized (
+  -- What could not be stored, or would be stored over something else; what is in the queue already stays there.
+  select g.video_id
+  from given g
+  left join (select distinct lipika_object(source_key) as reads from given) r
+    on r.reads = lipika_object(g.output_key) and r.reads ~ '^/|://'
+  where not exists (select from video_queue q where q.video_id = g.video_id)
+    and (
+      r.reads is not null
+      or greatest(octet_length(g.video_id), octet_length(regexp_replace(g.output_key, '^.*/', ''))) > 250
+      or exists (select from video_queue o where lipika_object(o.output_key) = lipika_object(g.output_key))
+      or lipika_object(g.output_key) ~ '^/|://' and exists (
+        select from video_queue o where lipika_object(o.source_key) = lipika_object(g.output_key)
+      )
+      or lipika_object(g.source_key) ~ '^/|://' and exists (
+        select from video_queue o where lipika_object(o.output_key) = lipika_object(g.source_key)
+      )
+    )
 ), added as (
   insert into video_queue (video_id, source_key, output_key, language, language_from, priority, max_attempts)
   select video_id, source_key, output_key, language, language_from, %(priority)s, %(max_attempts)s
   from given
-  on conflict (video_id) do nothing
+  where not exists (select from refused r where r.video_id = given.video_id)
+  on conflict do nothing
   returning video_id, language
 )
 select
   (select count(*) from given) as found,
+  array(select video_id from refused order by video_id) as refused,
   (select count(*) from added) as added,
   (select count(*) from added where language is null) as without_language,
   array(
