@@ -123,6 +123,31 @@ def content(url: str) -> list[tuple[object, ...]]:
         ]
 
 
+@pytest.mark.parametrize("name", sorted(TABLES | VIEWS))
+async def test_a_table_of_somebody_else_is_left_alone(
+    empty: Database, empty_database_url: str, name: str
+) -> None:
+    """By `db migrate`, `db check`, and by whoever runs the files, in one transaction or statement by statement."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create table {} (id int primary key, video_id text, language text)").format(
+                sql.Identifier(name)
+            )
+        )
+        connection.execute("create table videos (video_id text, language text)")
+    before = shape(empty_database_url)
+    with pytest.raises(SettingsError, match=f"{name} is not a table of lipika"):
+        await migrate(empty)
+    report = await check(empty)
+    assert [table.table_name for table in report.foreign] == [name]
+    assert any(f"{name} is not a table of lipika" in problem for problem in report.problems())
+    assert not any("Row level security" in problem for problem in report.problems())
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.DuplicateTable, match=name):
+            connection.execute(migrations()[0].sql)
+    assert shape(empty_database_url) == before
+
+
 async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: str) -> None:
     async def one() -> list[str]:
         async with Database(empty_database_url) as database:

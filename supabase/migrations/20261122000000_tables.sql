@@ -1,6 +1,58 @@
 -- Tables of lipika. Idempotent: running it again, by whatever tool, changes nothing.
 -- Needs Postgres 15 or newer and no extension.
 
+-- A table of somebody else under one of our names is left alone, and so is everything else. Each of ours has the columns
+-- named here since it was first made.
+do $$
+declare
+  foreign_table record;
+begin
+  for foreign_table in
+  select name::text as table_name, array(
+    select wanted from unnest(string_to_array(columns, ', ')) as wanted
+    where not exists (
+      select from pg_attribute a
+      where a.attrelid = to_regclass(name) and a.attname = wanted and not a.attisdropped and a.attnum > 0
+    )
+  ) as missing
+  from (
+    values
+      ('lipika_migrations', 'version, applied_at'),
+      ('video_queue', 'video_id, source_key, output_key, lease_expires_at'),
+      ('workers', 'worker_id, instance_id, last_heartbeat_at'),
+      ('worker_errors', 'worker_id, exception_type, traceback'),
+      ('provider_budgets', 'provider, requests_per_minute, spend_total_usd'),
+      ('transcription_results', 'video_id, segment_file, audio_digest'),
+      ('transcription_flags', 'video_id, segment_file, flag_type'),
+      ('transcription_batches', 'batch_id, worker_id, segments_429'),
+      ('quality_rollup', 'hour, language, score_sum'),
+      ('provider_spend', 'provider, worker_id, reserved_usd'),
+      ('queue_counts', 'language, state, shard'),
+      ('clip_counts', 'language, kind, shard'),
+      ('flag_counts', 'flag_type, resolved, shard'),
+      ('batch_hours', 'hour, provider, shard'),
+      ('batch_minutes', 'minute, provider, latency_counts'),
+      ('worker_minutes', 'minute, worker_id, rate_limited'),
+      ('canary_runs', 'run_id, verdict, report'),
+      ('canary_clips', 'run_id, arm, segment_file'),
+      ('worker_keys', 'worker_id, key_digest'),
+      ('fleet_live', 'worker_id, state, active_rpm'),
+      ('queue_progress', 'language, videos, percent_done'),
+      ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),
+      ('quality_by_language', 'language, percent_asr, hours'),
+      ('spend_by_day', 'day, provider, usd_per_answer')
+  ) as ours (name, columns)
+  where to_regclass(name) is not null
+  loop
+    continue when foreign_table.missing = '{}';
+    raise duplicate_table using
+      message = format('%s is not a table of lipika: it lacks %s', foreign_table.table_name,
+        array_to_string(foreign_table.missing, ', ')),
+      hint = 'Give lipika a database of its own, or rename that table.';
+  end loop;
+end
+$$;
+
 create table if not exists lipika_migrations (
   version    text primary key,
   name       text not null,

@@ -170,10 +170,15 @@ class _Impatient(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._busy():
             self._served()
         else:
             self._wait_for_header()
+
+    def _busy(self) -> bool:
+        """Whether a request is being answered. There is no cycle before the first, whatever its type says."""
+        cycle = getattr(self, "cycle", None)
+        return cycle is not None and not cycle.response_complete
 
     def _wait_for_header(self) -> None:
         if self._patience is None:  # not anew with each byte
@@ -186,7 +191,7 @@ class _Impatient(H11Protocol):
 
     def _give_up(self) -> None:
         self._patience = None
-        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+        if not self._busy() and not self.transport.is_closing():
             self.transport.abort()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lipika.db.connection import Connection, Database
 from lipika.db.queries import load
+from lipika.errors import SettingsError
 
 _QUERIES = load("migrate")
 _OUTPUTS = "20261128000710"
@@ -47,6 +48,20 @@ class SharedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignTable:
+    """A table or view under one of our names that lipika did not make."""
+
+    table_name: str
+    missing: list[str]  # columns that ours has
+
+    def __str__(self) -> str:
+        return (
+            f"{self.table_name} is not a table of lipika (it lacks {', '.join(self.missing)}) and stays as it is:"
+            " give lipika a database of its own, or rename that table"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TableRights:
     """What `lipika db check` wants to know of one of our tables."""
 
@@ -67,12 +82,14 @@ class CheckReport:
     tables: tuple[TableRights, ...]
     video_tables: tuple[VideoTable, ...]
     shared_outputs: tuple[SharedOutput, ...] = ()
+    foreign: tuple[ForeignTable, ...] = ()
 
     def problems(self) -> list[str]:
         """What a person should do, one sentence each; empty when all is well."""
         found = []
         if int(self.server_version.split(".")[0]) < 15:
             found.append(f"Postgres {self.server_version} is too old: 15 or newer is needed.")
+        found += [f"{table}." for table in self.foreign]
         if self.pending:
             found.append(f"Migrations are missing: {', '.join(self.pending)}. Run `lipika db migrate`.")
             if not self.may_create:
@@ -128,7 +145,13 @@ async def migrate(database: Database) -> list[str]:
     Outputs become unique here as soon as no two rows of the queue share one.
 
     Several processes may do this at once: the second waits for the first and finds the work done.
+
+    Raises:
+        SettingsError: tables of somebody else have our names; nothing was changed.
     """
+    foreign = await database.rows(_QUERIES["foreign"], {}, ForeignTable)
+    if foreign:
+        raise SettingsError("; ".join(map(str, foreign)))
     done = []
     for migration in migrations():
         async with database.transaction() as connection:
@@ -143,17 +166,30 @@ async def migrate(database: Database) -> list[str]:
 async def check(database: Database) -> CheckReport:
     """Look at the database without changing anything."""
     server = await database.row(_QUERIES["server"], {}, _Server)
-    versions = await database.rows(_QUERIES["applied"], {}, _Version) if server.recorded else []
-    applied = {row.version for row in versions}
-    shared = await database.rows(_QUERIES["shared_outputs"], {}, SharedOutput) if _OUTPUTS in applied else []
+    foreign = await database.rows(_QUERIES["foreign"], {}, ForeignTable)
+    others = {table.table_name for table in foreign}
+    known = server.recorded and "lipika_migrations" not in others
+    applied = (
+        {row.version for row in await database.rows(_QUERIES["applied"], {}, _Version)} if known else set()
+    )
+    shared = (
+        await database.rows(_QUERIES["shared_outputs"], {}, SharedOutput)
+        if _OUTPUTS in applied and not others
+        else []
+    )
     return CheckReport(
         server_version=server.server_version,
         may_create=server.may_create,
         applied=tuple(migration.title for migration in migrations() if migration.version in applied),
         pending=tuple(migration.title for migration in migrations() if migration.version not in applied),
-        tables=tuple(await database.rows(_QUERIES["rights"], {}, TableRights)),
+        tables=tuple(
+            table
+            for table in await database.rows(_QUERIES["rights"], {}, TableRights)
+            if table.table_name not in others
+        ),
         video_tables=tuple(await database.rows(_QUERIES["video_tables"], {}, VideoTable)),
         shared_outputs=tuple(shared),
+        foreign=tuple(foreign),
     )
 
 

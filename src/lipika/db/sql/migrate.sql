@@ -78,3 +78,47 @@ group by lipika_object(output_key)
 having count(*) > 1
 order by min(arrival)
 limit 100
+
+-- name: foreign
+-- Tables and views of somebody else under our names: the same list as at the head of the first migration, which a test
+-- holds it to.
+select table_name, missing
+from (
+  select name::text as table_name, array(
+    select wanted from unnest(string_to_array(columns, ', ')) as wanted
+    where not exists (
+      select from pg_attribute a
+      where a.attrelid = to_regclass(name) and a.attname = wanted and not a.attisdropped and a.attnum > 0
+    )
+  ) as missing
+  from (
+    values
+      ('lipika_migrations', 'version, applied_at'),
+      ('video_queue', 'video_id, source_key, output_key, lease_expires_at'),
+      ('workers', 'worker_id, instance_id, last_heartbeat_at'),
+      ('worker_errors', 'worker_id, exception_type, traceback'),
+      ('provider_budgets', 'provider, requests_per_minute, spend_total_usd'),
+      ('transcription_results', 'video_id, segment_file, audio_digest'),
+      ('transcription_flags', 'video_id, segment_file, flag_type'),
+      ('transcription_batches', 'batch_id, worker_id, segments_429'),
+      ('quality_rollup', 'hour, language, score_sum'),
+      ('provider_spend', 'provider, worker_id, reserved_usd'),
+      ('queue_counts', 'language, state, shard'),
+      ('clip_counts', 'language, kind, shard'),
+      ('flag_counts', 'flag_type, resolved, shard'),
+      ('batch_hours', 'hour, provider, shard'),
+      ('batch_minutes', 'minute, provider, latency_counts'),
+      ('worker_minutes', 'minute, worker_id, rate_limited'),
+      ('canary_runs', 'run_id, verdict, report'),
+      ('canary_clips', 'run_id, arm, segment_file'),
+      ('worker_keys', 'worker_id, key_digest'),
+      ('fleet_live', 'worker_id, state, active_rpm'),
+      ('queue_progress', 'language, videos, percent_done'),
+      ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),
+      ('quality_by_language', 'language, percent_asr, hours'),
+      ('spend_by_day', 'day, provider, usd_per_answer')
+  ) as ours (name, columns)
+  where to_regclass(name) is not null
+) found
+where missing <> '{}'
+order by table_name
