@@ -369,7 +369,8 @@ async def test_renewing_leases_and_counters_leaves_the_indexes_alone(database_ur
             )
             updates, hot = await cursor.fetchone() or (0, 0)
     assert updates == 42
-    assert hot == 40  # all but claim and start, which change an indexed status
+    # All but claim and start, which change an indexed status; one more where the page is full just then.
+    assert hot >= 39
 
 
 # ----------------------------------------------------------------------------- one output, one video

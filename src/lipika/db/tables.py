@@ -23,7 +23,9 @@ class TableReport:
     added: int
     without_language: int  # of those added: the archive's metadata must tell, or the model
     conflicts: list[str]  # ids there already with another source or output; left as they are
-    refused: list[str]  # ids: their results would be written over something, or no file could have their names
+    refused: list[
+        str
+    ]  # ids: their results would be written over something, or no file could have their names
     hinted: list[dict[str, str]]  # some whose row says a language: video_id, source_key, language
 
 
