@@ -56,7 +56,7 @@ def a_request(number: int, audio: bytes) -> TranscriptionRequest:
 
 
 def review(text: str, _varied: bool, _switched: bool) -> Review | Failure:
-    answer = transcript.parse_answer(text)
+    answer = transcript.read_answer(text)
     if isinstance(answer, Failure):
         return answer
     return Review(Judged(answer, validation.validate(answer, _CLIP, "hi")))

@@ -312,7 +312,7 @@ class StepByStep:
     def _polish(self, watch: Stopwatch, members: Sequence[tars.Member]) -> list[PolishedClip]:
         with ExitStack() as watched:
             for owner, attribute, name in (
-                (polish, "decode", "decode"),
+                (polish, "read", "decode"),
                 (polish, "plan", "plan"),
                 (polish, "with_pads", "pad"),
                 (polish, "measure", "facts"),
@@ -402,7 +402,7 @@ class StepByStep:
 
 
 def _judged(response: TranscriptionResponse, polished: PolishedClip, language: str) -> Judged:
-    answer = transcript.parse_answer(response.text)
+    answer = transcript.read_answer(response.text)
     if response.failure or isinstance(answer, Failure):
         raise RuntimeError(f"the simulator failed: {response.failure or answer}")
     return Judged(answer, validation.validate(answer, polished.clip, language))

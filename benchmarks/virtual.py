@@ -140,7 +140,7 @@ def review(request: TranscriptionRequest) -> Callable[[str, bool, bool], Review 
     )
 
     def accept(text: str, _varied: bool, _switched: bool) -> Review | Failure:
-        answer = transcript.parse_answer(text)
+        answer = transcript.read_answer(text)
         if isinstance(answer, Failure):
             return answer
         return Review(Judged(answer, validation.validate(answer, clip, request.language)))
