@@ -40,6 +40,8 @@ from lipika.cli_queue import queue_commands
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.console import open_console
 from lipika.errors import LipikaError, UsageError
+from lipika.machine import exhausted
+from lipika.streams import log_as_json, standard_streams
 from lipika.tuning import settle_in
 
 T = TypeVar("T")
@@ -333,6 +335,7 @@ def _run(
 
     log.configure(level=log_level, json_logs=json_logs)
     spare_loopback(os.environ)
+    log_as_json(json_logs=json_logs)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(job())
@@ -342,6 +345,10 @@ def _run(
         _end_early(3, error)
     except KeyboardInterrupt:
         _end_early(130, "interrupted")
+    except Exception as error:
+        if told := exhausted(error):
+            _end_early(3, told)
+        raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -457,4 +464,5 @@ add_align_command(app, _run)
 
 def main() -> None:
     """Entry point of the `lipika` command."""
-    app()
+    with standard_streams():
+        app()

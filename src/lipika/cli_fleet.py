@@ -17,6 +17,7 @@ from lipika.cli_parts import DataDir, Run, note_json, print_json
 from lipika.console import open_console
 from lipika.errors import UsageError
 from lipika.models import Severity
+from lipika.streams import nobody_reads
 
 if TYPE_CHECKING:
     from lipika.db.connection import Database
@@ -60,6 +61,8 @@ def _status(app: typer.Typer, run: Run) -> None:
                         print_json(as_document(report), on_one_line=True)
                     else:
                         console.print(shown(report))
+                    if nobody_reads():
+                        return
                     await asyncio.sleep(_WATCH_S)
             with Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
                 while True:

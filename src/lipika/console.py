@@ -13,5 +13,5 @@ _WIDE = 240
 
 def open_console() -> Console:
     """stdout: as wide as the terminal, or COLUMNS; wide where there is neither."""
-    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    narrow = (sys.stdout is not None and sys.stdout.isatty()) or "COLUMNS" in os.environ
     return Console(highlight=False, width=None if narrow else _WIDE)

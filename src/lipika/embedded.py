@@ -36,6 +36,7 @@ import platformdirs
 from lipika import supervisor
 from lipika.errors import UsageError
 from lipika.log import get_logger
+from lipika.machine import exhausted
 from lipika.supervisor import Home, Job, State, try_lock, wait_for
 
 log = get_logger(__name__)
@@ -112,6 +113,8 @@ class EmbeddedPostgres:
             self._leave()
             if _is_full(str(error)):
                 raise UsageError(_full_disk(self._home)) from error
+            if told := exhausted(error):
+                raise UsageError(f"The embedded Postgres cannot be started: {told}.") from error
             raise UsageError(
                 f"The data folder {self.data_dir} cannot be used ({error}). Choose another."
             ) from error

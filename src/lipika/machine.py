@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 _ASK_S = 10.0
 _NAMES = ("VAST_CONTAINERLABEL", "CONTAINER_ID")
@@ -38,3 +40,36 @@ def gpu_type() -> str | None:
     names = [line.strip() for line in asked.stdout.splitlines() if line.strip()]
     kinds = {name: names.count(name) for name in names}
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in kinds.items()) or None
+
+
+def exhausted(error: BaseException) -> str | None:
+    """What ran out, in words, where an exception comes of this machine's limits and not of ours."""
+    return next((told for one in _all_of(error) if (told := _ran_out(one))), None)
+
+
+def _ran_out(error: BaseException) -> str | None:
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.EAGAIN or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+        return (
+            f"this user may start no more processes or threads here (ulimit -u: {_limit(resource.RLIMIT_NPROC)}; in a"
+            " container, its pids limit). Raise it, end other programs, or set WORKER_PROCESSES=1"
+        )
+    if code in {errno.EMFILE, errno.ENFILE}:
+        return f"no more files can be opened (ulimit -n: {_limit(resource.RLIMIT_NOFILE)}). Raise it"
+    if code == errno.ENOMEM or isinstance(error, MemoryError):
+        return "there is no memory left. Give it more, or set MAX_BUFFER_MB and WORKER_PROCESSES lower"
+    return None
+
+
+def _all_of(error: BaseException) -> Iterator[BaseException]:
+    """The exception, those it groups and those it comes of."""
+    yield error
+    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        yield from _all_of(inner)
+    if error.__cause__ is not None:
+        yield from _all_of(error.__cause__)
+
+
+def _limit(which: int) -> str:
+    soft, _hard = resource.getrlimit(which)
+    return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft:,}"
