@@ -359,6 +359,21 @@ def test_a_full_disk_is_called_that(fresh_dir: Path) -> None:
         EmbeddedPostgres(fresh_dir).start()
 
 
+def test_shared_memory_that_is_too_small_is_called_that(fresh_dir: Path) -> None:
+    """As in a container: a /dev/shm of this process's own, of 64 KB."""
+    needs_root()
+    start = (
+        "from pathlib import Path; from lipika.embedded import EmbeddedPostgres;"
+        f" EmbeddedPostgres(Path({str(fresh_dir)!r})).start()"
+    )
+    small = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$0" -c "$1"'
+    command = ["unshare", "--mount", "sh", "-c", small, sys.executable, start]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode
+    assert "UsageError" in done.stderr, done.stderr
+    assert "(/dev/shm) is too small" in done.stderr
+
+
 # ---- root and ordinary users
 
 

@@ -360,6 +360,11 @@ def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.stru
 
 def _explain(log: str, home: Home) -> str:
     """What the end of the server's log means to a person."""
+    if _is_full(log) and "shared memory" in log:
+        return (
+            "The shared memory of this machine or container (/dev/shm) is too small for the embedded Postgres. Give"
+            " it more (docker run --shm-size=256m), or set DATABASE_URL."
+        )
     if _is_full(log):
         return _full_disk(home)
     if "Address already in use" in log or "could not bind" in log:
