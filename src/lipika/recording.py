@@ -481,7 +481,7 @@ def _settled(reader: _Reader) -> Recording:
             raise _too_long(frames, form.sample_rate_hz)
         balance.add(block)
         if kept is not None:
-            kept.append(_mix(block, form.bits))
+            kept.append(_mix(block, packed_depth(form.bits)))
         if frames > _KEPT_FRAMES:
             kept = None
     if frames == 0:
@@ -496,18 +496,21 @@ def _settled(reader: _Reader) -> Recording:
         blocks, plain = partial(_resampled, blocks, form, rate), None
         frames = sum(map(len, blocks()))
     flags = () if channel is None else (ONE_CHANNEL,)
-    depth = 24 if form.bits > 16 else 16
-    return Recording(rate, depth, form.bits, frames, flags, plain, blocks)
+    return Recording(rate, packed_depth(form.bits), form.bits, frames, flags, plain, blocks)
 
 
 def _voice(reader: _Reader, channel: int | None) -> Iterator[Samples]:
     blocks = reader.blocks() if reader.plain is None else _known_blocks(reader.plain)
     for block in blocks:
-        yield _mix(block, reader.form.bits) if channel is None else np.ascontiguousarray(block[:, channel])
+        yield (
+            _mix(block, packed_depth(reader.form.bits))
+            if channel is None
+            else np.ascontiguousarray(block[:, channel])
+        )
 
 
 def _mix(block: Samples, bits: int) -> Samples:
-    """Mean over channels, rounded at the bit depth. Shape (frames, channels) -> (frames,)."""
+    """Mean over channels, rounded at the depth it is packed with. Shape (frames, channels) -> (frames,)."""
     channels = block.shape[1]
     if channels == 1:
         return block[:, 0]
@@ -561,6 +564,11 @@ class _Balance:
         return int(np.argmax(each.sum(axis=0)))
 
 
+def packed_depth(bits: int) -> int:
+    """What so many bits are packed as: ffmpeg 5 drops silent frames of 8."""
+    return 24 if bits > 16 else 16
+
+
 def encoded_rate(rate_hz: int) -> int:
     """The rate to encode at: the same where FLAC's frames can state it, else the next common one below."""
     if rate_hz <= _MOST_HERTZ_STATED or rate_hz % 10 == 0:
@@ -570,7 +578,7 @@ def encoded_rate(rate_hz: int) -> int:
 
 def _resampled(blocks: Callable[[], Iterator[Samples]], form: Form, rate: int) -> Iterator[Samples]:
     stream = soxr.ResampleStream(form.sample_rate_hz, rate, 1, dtype="float64", quality="VHQ")
-    bits = 24 if form.bits > 16 else 16
+    bits = packed_depth(form.bits)
     unit = float(1 << (32 - bits)) if bits == 24 else 1.0
     kind = np.int32 if bits == 24 else np.int16
     edge = 1 << (bits - 1)
