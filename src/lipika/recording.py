@@ -251,14 +251,22 @@ def _flac(data: bytes) -> Recording:
         if error.code not in ("bad_audio", "empty_audio"):
             raise
         return _by_frames(data, info, frames, error)
+    return _weighed(data, info, frames, recording)
+
+
+def _weighed(data: bytes, info: StreamInfo, frames: Sequence[Header], recording: Recording) -> Recording:
+    """What libsndfile read, unless frames are missing or there twice and no digest says that it is right."""
     there = sum(frame.block for frame in frames)
-    if _has_digest(data, info):
-        return recording
-    if 0 < info.frames < there:
-        return _longer_than_stated(data, info, frames, recording)
-    if info.frames not in (0, there):
-        raise _broken(f"after {there} of {info.frames} samples its frames do not count on")
-    _demand_unbroken(data, info, frames)
+    try:
+        if info.frames not in (0, there):
+            raise _broken(f"after {there} of {info.frames} samples its frames do not count on")
+        _demand_unbroken(data, info, frames)
+    except SegmentError:
+        if _has_digest(data, info):
+            return recording
+        if 0 < info.frames < there:
+            return _longer_than_stated(data, info, frames, recording)
+        raise
     return recording
 
 
