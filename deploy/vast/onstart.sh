@@ -7,18 +7,22 @@ exec >>"${LIPIKA_LOG:-/var/log/lipika.log}" 2>&1
 pid1=${LIPIKA_PID1:-/proc/1}
 
 say() { echo "lipika: $1" | tee -a "$pid1/fd/1" || true; }
-give_up() {
-  trap - ERR
-  say "$1. This machine stops."
-  for wait in 0 20 60 300; do
-    sleep "$wait"
-    python3 - "$pid1" "${LIPIKA_VAST:-https://console.vast.ai}" <<'END' && exit 1
+stop() {
+  "$@" python3 - "$pid1" "${LIPIKA_VAST:-https://console.vast.ai}" <<'END'
 import sys, urllib.request as web
 env = dict(x.split("=", 1) for x in open(sys.argv[1] + "/environ").read().split("\0") if "=" in x)
 url = f"{sys.argv[2]}/api/v0/instances/{env['CONTAINER_ID']}/"
 head = {"Authorization": "Bearer " + env["CONTAINER_API_KEY"], "Content-Type": "application/json"}
 web.urlopen(web.Request(url, b'{"state": "stopped"}', head, method="PUT"), timeout=60)
 END
+}
+give_up() {
+  trap - ERR
+  say "$1. This machine stops."
+  for wait in 0 20 60 300; do
+    sleep "$wait"
+    # A wrong proxy among the settings must not keep it running, nor must a right one be left out.
+    if stop env -i PATH="$PATH" || stop env; then exit 1; fi
   done
   say "vast.ai did not stop it. Stop it by hand."
   exit 1
