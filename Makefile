@@ -8,7 +8,7 @@ LOCKED := $(PIP) install -q --no-deps --require-hashes --only-binary :all:
 WHOLE := $(PIP) check || { echo 'The packages in $(VENV) do not fit together. Anew: make clean $(MAKECMDGOALS)'; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench bench-peers bench-validation chaos lock clean
+.PHONY: help setup demo test lint check bench bench-peers bench-validation chaos world lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,9 @@ bench-validation: $(VENV)/.dev ## precision and recall of validation, by kind of
 
 chaos: $(VENV)/.dev ## six workers, killed and stopped forty times: is anything lost or paid for twice?
 	@$(BIN)/python -m benchmarks.chaos
+
+world: $(VENV)/.dev ## sounds, archives and replies that nobody here made, with fresh seeds, for MINUTES (30)
+	@WORLD_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/world --numprocesses=2 --dist=loadfile --timeout=0 -rA
 
 lock: ## pin again what pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
