@@ -25,7 +25,9 @@ from lipika.models import ClipStatus
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
-def lipika(*arguments: str, env: dict[str, str] | None = None, timeout: float = 110) -> Any:
+def lipika(
+    *arguments: str, env: dict[str, str] | None = None, timeout: float = 110, cwd: Path | None = None
+) -> Any:
     """Run the command line in a process of its own, with nothing of our environment but what it needs."""
     clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
     return subprocess.run(
@@ -34,6 +36,7 @@ def lipika(*arguments: str, env: dict[str, str] | None = None, timeout: float = 
         capture_output=True,
         text=True,
         timeout=timeout,
+        cwd=cwd,
     )
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -37,10 +38,11 @@ from lipika.cli_parts import (
     print_json,
 )
 from lipika.cli_queue import queue_commands
+from lipika.cli_summary import print_summary
 from lipika.cli_validation import add_to as add_validation_commands
 from lipika.console import open_console
 from lipika.errors import LipikaError, UsageError
-from lipika.machine import exhausted
+from lipika.machine import exhausted, refused
 from lipika.streams import log_as_json, standard_streams
 from lipika.tuning import settle_in
 
@@ -336,9 +338,15 @@ def _run(
     log.configure(level=log_level, json_logs=json_logs)
     spare_loopback(os.environ)
     log_as_json(json_logs=json_logs)
+    with _ending_in_a_line(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(job())
+
+
+@contextmanager
+def _ending_in_a_line() -> Iterator[None]:
+    """What a person did wrong, or can mend, becomes a sentence and an exit code; a defect keeps its traceback."""
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(job())
+        yield
     except UsageError as error:
         _end_early(2, error)
     except LipikaError as error:
@@ -348,6 +356,8 @@ def _run(
     except Exception as error:
         if told := exhausted(error):
             _end_early(3, told)
+        if told := refused(error):
+            _end_early(2, told)
         raise
 
 
@@ -380,7 +390,7 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
     if as_json:
         print_json(summary)
     else:
-        _print_summary(summary, where)
+        print_summary(out, summary, where)
     if summary.stopped:
         _die(3, summary.stopped)
     if summary.interrupted:
@@ -393,63 +403,6 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
 
 
 _NOTHING_LEFT = 4
-_REASONS_SHOWN = 8
-_EMPTY_SHOWN = 10
-
-
-def _print_summary(summary: Any, where: object) -> None:
-    from lipika.wording import most_first
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    rows = (
-        ("videos done", f"{summary.done} of {summary.videos}"),
-        ("videos failed", f"{summary.failed_videos}"),
-        *((("videos of which nothing is left", f"{summary.empty_videos}"),) if summary.empty_videos else ()),
-        ("already done before", f"{summary.already_done}"),
-        ("segments", f"{summary.segments:,}"),
-        ("  discarded", f"{summary.discarded:,}" + _and_parts(summary.parts_discarded)),
-        *((f"    {row.reason}", f"{row.discards:,}") for row in summary.left_out[:_REASONS_SHOWN]),
-        ("clips", f"{summary.clips:,}"),
-        ("  transcribed", f"{summary.transcribed:,}"),
-        ("  NO_SPEECH", f"{summary.no_speech:,}"),
-        ("  failed", f"{summary.failed:,}"),
-        ("requests", f"{summary.requests:,}"),
-        ("  429s", f"{summary.rate_limited:,}"),
-        ("tokens in / out", f"{summary.prompt_tokens:,} / {summary.output_tokens:,}"),
-        (
-            "dollars",
-            f"{summary.cost_usd:.4f}" + (" (simulated: nothing was charged)" if summary.simulated else ""),
-        ),
-        ("clips per minute", f"{summary.clips_per_minute:,.0f}"),
-        ("time", f"{summary.seconds:.1f} s"),
-    )
-    for name, value in rows:
-        table.add_row(name, value)
-    out.print(table)
-    for row in summary.left_out[:_REASONS_SHOWN] if summary.empty else ():
-        out.print(f"{row.reason}, for example: {row.example}", markup=False, soft_wrap=True)
-    for video in summary.empty[:_EMPTY_SHOWN]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in most_first(video.discard_reasons))
-        told = f"nothing is left of its {video.segment_count:,} segments{reasons and ': '}{reasons}"
-        out.print(f"EMPTY   {video.video_id}: {told}", markup=False, soft_wrap=True)
-    if summary.empty_videos > _EMPTY_SHOWN:
-        out.print(f"        and {summary.empty_videos - _EMPTY_SHOWN:,} more such videos")
-    for _video_id, message in summary.errors:
-        out.print(f"FAILED  {message}", markup=False, soft_wrap=True)
-    if summary.simulated and summary.transcribed:
-        out.print("\nThe transcripts are SIMULATED: made-up text of plausible length, not what was said.")
-    if where is not None:
-        out.print(f"Results: {where}", soft_wrap=True)
-    if summary.transcribed and not summary.simulated:
-        out.print(
-            "Next: lipika flags (what needs a look), lipika dashboard (listen and judge)", soft_wrap=True
-        )
-
-
-def _and_parts(count: int) -> str:
-    return f" (and {count:,} parts of others)" if count else ""
 
 
 app.add_typer(budget_commands(_run), name="budget")
@@ -464,5 +417,5 @@ add_align_command(app, _run)
 
 def main() -> None:
     """Entry point of the `lipika` command."""
-    with standard_streams():
+    with standard_streams(), _ending_in_a_line():
         app()

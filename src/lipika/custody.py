@@ -15,6 +15,8 @@ from lipika.db.results import Results
 from lipika.db.workers import Workers
 from lipika.engine import Alert, Engine
 from lipika.errors import (
+    AccountingError,
+    DatabaseError,
     DatabaseUnavailable,
     Draining,
     LeaseLost,
@@ -26,6 +28,7 @@ from lipika.errors import (
     WouldPayAgain,
 )
 from lipika.log import get_logger, redact
+from lipika.machine import exhausted
 from lipika.models import Accounting, ClaimedVideo
 from lipika.pipeline import Place, Tools, VideoReport, transcribe_video
 from lipika.reach import Blame, Reach
@@ -340,23 +343,35 @@ class Custody:
         try:
             await ports.sink.flush()
             await ports.sink.save()
-            await self.report(error, video.video_id)
+            await self.report(error, video.video_id, told=True)
             await patiently(lambda: ports.queue.progress(video, held.accounting), held)
             retry = not isinstance(error, VideoError)
             await patiently(lambda: ports.queue.fail(video, code, message, retry=retry), held)
         except LipikaError as lost:
             log.warning("failure_not_stored", video=video.video_id, reason=str(lost))
 
-    async def report(self, error: BaseException, video_id: str | None = None) -> None:
-        """Put an exception with its traceback into log and database; never fails itself."""
+    async def report(self, error: BaseException, video_id: str | None = None, *, told: bool = False) -> None:
+        """Put an exception into log and database; never fails itself.
+
+        The database always gets the traceback, the log that of a defect. What else there is to say is a line, which
+        may have been `told` already.
+        """
         text = redact("".join(traceback.format_exception(error)))
-        log.error("error", video=video_id, kind=type(error).__name__, traceback=text)
+        kind, reason = type(error).__name__, redact(str(error))
+        if is_defect(error):
+            log.error("error", video=video_id, kind=kind, traceback=text)
+        elif not told:
+            log.error("error", video=video_id, kind=kind, reason=reason)
         try:
-            await self._ports.workers.record_error(
-                self._worker_id, video_id, type(error).__name__, redact(str(error)), text
-            )
+            await self._ports.workers.record_error(self._worker_id, video_id, kind, reason, text)
         except LipikaError as away:
             log.warning("error_not_stored", reason=str(away))
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether it says more of the program than of an archive, a store, a setting or a service."""
+    ours = isinstance(error, (AccountingError, DatabaseError)) or not isinstance(error, LipikaError)
+    return ours and exhausted(error) is None
 
 
 def _attempts(stored: StoredAnswer) -> int:

@@ -14,6 +14,12 @@ from collections.abc import Iterator, Mapping
 _ASK_S = 10.0
 _NAMES = ("VAST_CONTAINERLABEL", "CONTAINER_ID")
 """Where vast.ai puts a container's label and number."""
+_REFUSALS = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENXIO, errno.EFBIG),
+    *(errno.ENODEV, errno.ETXTBSY, errno.ENOTEMPTY, errno.EXDEV, errno.EADDRINUSE, errno.EADDRNOTAVAIL),
+}
+"""A person can do something about these."""
 
 
 def instance_name(given: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -59,6 +65,15 @@ def _ran_out(error: BaseException) -> str | None:
     if code == errno.ENOMEM or isinstance(error, MemoryError):
         return "there is no memory left. Give it more, or set MAX_BUFFER_MB and WORKER_PROCESSES lower"
     return None
+
+
+def refused(error: BaseException) -> str | None:
+    """What file or address the system would not give, and why, where that is what an exception says."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return None
+    reason = error.strerror or os.strerror(error.errno)
+    named = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([" and ".join(named), reason]) if named else reason
 
 
 def _all_of(error: BaseException) -> Iterator[BaseException]:

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -22,9 +23,9 @@ from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueuedVideo
 from lipika.db.results import Results, WayRow
-from lipika.db.stats import EmptyVideo, LeftOut, Stats, Totals
+from lipika.db.stats import EmptyVideo, Found, LeftOut, Stats, Totals, Yield
 from lipika.embedded import default_data_dir
-from lipika.errors import LipikaError, ObjectMissing, UsageError
+from lipika.errors import LipikaError, ObjectMissing, StorageError, Unavailable, UsageError
 from lipika.log import redact
 from lipika.metrics import WorkerView
 from lipika.metrics_server import serving_metrics
@@ -71,6 +72,9 @@ class RunSummary:
     errors: tuple[tuple[str, str], ...]
     left_out: tuple[LeftOut, ...] = ()  # why segments and parts were discarded
     empty: tuple[EmptyVideo, ...] = ()  # the first hundred
+    lanes: tuple[Yield, ...] = ()  # hours by language and lane
+    findings: tuple[Found, ...] = ()  # the commonest first
+    next_step: str = ""  # what a person does now
 
 
 async def run_videos(
@@ -112,7 +116,19 @@ async def run_videos(
         if stopped is not None:
             raise stopped from None
         raise
-    return replace(summary, stopped=redact(str(stopped or "")))
+    return replace(summary, stopped=redact(str(stopped or "")), next_step=_next_step(summary))
+
+
+def _next_step(summary: RunSummary) -> str:
+    if summary.failed_videos:
+        return "lipika queue list --failed (why); mend them, then the same command again"
+    if summary.done < summary.videos:
+        return "the same command again goes on where this one ended; what was answered is kept"
+    if summary.simulated:
+        return "GEMINI_API_KEY=... lipika run my_tars/ --out out/ (real transcripts, of your own archives)"
+    if summary.transcribed:
+        return "lipika flags (what needs a look), lipika dashboard (listen and judge)"
+    return "lipika flags (why nothing is left); docs/your-data.md says what archives should hold"
 
 
 async def _run_to_the_end(worker: Worker, todo: Sequence[str]) -> LipikaError | None:
@@ -134,7 +150,11 @@ async def _sum_up(
     made_up = bool(await Results(database).made_up(ids))
     summary = _summary(running, totals, videos, already_done, seconds, made_up=made_up)
     return replace(
-        summary, left_out=tuple(await stats.left_out(ids)), empty=tuple(await stats.empty_videos(ids))
+        summary,
+        left_out=tuple(await stats.left_out(ids)),
+        empty=tuple(await stats.empty_videos(ids)),
+        lanes=tuple(await stats.yields(ids)),
+        findings=tuple(await stats.findings(ids)),
     )
 
 
@@ -178,8 +198,13 @@ async def _enqueue(
     """Add videos; returns the ids of those that have work left.
 
     Raises:
-        UsageError: a video is in the queue from elsewhere, or this would pay again; nothing has been added then.
+        UsageError: results cannot go where they should, a video is in the queue from elsewhere, or this would pay
+            again; nothing has been added then.
     """
+    stores = Stores(store_settings(settings))
+    with suppress(StorageError, Unavailable):  # the worker tells a store's trouble from a video's, and waits
+        for video in videos[:1]:
+            stores.place(video.output_key, settings.output_url, create=True)
     queue = Queue(database)
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
     _refuse_moved(settings, videos, known)
@@ -191,7 +216,6 @@ async def _enqueue(
     ways = defaultdict[str, list[WayRow]](list)
     for way in await Results(database).ways(list(known)):
         ways[way.video_id].append(way)
-    stores = Stores(store_settings(settings))
     finished, lost = set[str](), dict[str, Lost]()
     for video in () if again else videos:
         row = known.get(video.video_id)

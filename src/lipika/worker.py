@@ -511,7 +511,7 @@ class Worker:
     async def _say_goodbye(self) -> None:
         """The last writes of this life; what fails now is left to the leases."""
         if self._stop is not None:
-            await self._custody.report(self._stop)
+            await self._custody.report(self._stop, told=True)
         await self._ports.sink.flush()
         await self._write_alerts()
         await self._ports.workers.heartbeat(self._info.worker_id, self._stats())

@@ -60,6 +60,27 @@ class EmptyVideo:
     discard_reasons: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """Hours of audio of one language: of all its clips, and in each lane."""
+
+    language: str
+    clips: int
+    hours: float
+    asr: float
+    tts_clean: float
+    tts_expressive: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Clips that show one finding at least once."""
+
+    code: str
+    severity: str
+    clips: int
+
+
 class Stats:
     """The read model: `fleet`, `queue`, `quality`, `spend`, `review`."""
 
@@ -87,3 +108,11 @@ class Stats:
         """Those of the videos that are done without a transcript."""
         parameters = {"video_ids": list(video_ids), "limit": limit}
         return await self._database.rows(_QUERIES["empty_videos"], parameters, EmptyVideo)
+
+    async def yields(self, video_ids: Sequence[str]) -> list[Yield]:
+        """Hours by language and lane in these videos, most hours first."""
+        return await self._database.rows(_QUERIES["yields"], {"video_ids": list(video_ids)}, Yield)
+
+    async def findings(self, video_ids: Sequence[str]) -> list[Found]:
+        """Findings in these videos, the commonest first."""
+        return await self._database.rows(_QUERIES["findings_of"], {"video_ids": list(video_ids)}, Found)

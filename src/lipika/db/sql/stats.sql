@@ -58,3 +58,27 @@ from video_queue
 where video_id = any(%(video_ids)s) and status = 'done' and segments_transcribed + segments_no_speech = 0
 order by video_id
 limit %(limit)s
+
+-- name: yields
+-- Hours by language and lane of these videos' clips; the language as in clip_counts. Through the index on (video_id,
+-- segment_file), as the totals are.
+select
+  coalesce(nullif(expected_language_hint, ''), detected_language, 'unknown') as language,
+  count(*) as clips,
+  coalesce(sum(duration_ms), 0) / 3600000.0::double precision as hours,
+  coalesce(sum(duration_ms) filter (where asr_eligible), 0) / 3600000.0::double precision as asr,
+  coalesce(sum(duration_ms) filter (where tts_clean_eligible), 0) / 3600000.0::double precision as tts_clean,
+  coalesce(sum(duration_ms) filter (where tts_expressive_eligible), 0) / 3600000.0::double precision as tts_expressive
+from transcription_results
+where video_id = any(%(video_ids)s)
+group by 1
+order by hours desc, language
+
+-- name: findings_of
+-- Of these videos' clips; a clip counts once for each code.
+select finding ->> 'code' as code, finding ->> 'severity' as severity,
+  count(distinct (r.video_id, r.segment_file)) as clips
+from transcription_results r cross join lateral jsonb_array_elements(r.findings) finding
+where r.video_id = any(%(video_ids)s)
+group by 1, 2
+order by clips desc, code, severity
