@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -240,11 +241,69 @@ def _locked(path: Path) -> bool:
 
 
 def test_a_killed_supervisor_takes_its_server_along(data_dir: Path) -> None:
-    with EmbeddedPostgres(data_dir, settings=FAST):
-        os.kill(supervisor_of(data_dir), signal.SIGKILL)
+    with user(data_dir) as only:
+        supervisor_pid = supervisor_of(data_dir)
+        only.kill()
+        os.kill(supervisor_pid, signal.SIGKILL)
         eventually(lambda: servers_of(data_dir) == [])
+
+
+def test_a_user_starts_what_was_killed_again_under_the_same_url(data_dir: Path) -> None:
+    """A killed supervisor took the server along, and its users waited for ever."""
+    with EmbeddedPostgres(data_dir, settings=FAST) as server, user(data_dir) as other:
+        for _ in range(2):
+            back = partial(another_answers, server.url, data_dir, server_of(data_dir))
+            os.kill(supervisor_of(data_dir), signal.SIGKILL)
+            eventually(back)
+        assert answers(other.url)
         with user(data_dir) as later:
+            assert later.url == server.url
             assert answers(later.url)
+    assert servers_of(data_dir) == []
+
+
+def another_answers(url: str, data_dir: Path, former: int) -> bool:
+    try:
+        return answers(url) and server_of(data_dir) != former
+    except (psycopg.OperationalError, FileNotFoundError):
+        return False
+
+
+def test_what_cannot_be_started_again_is_said_and_tried_again(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(level="WARNING")
+    version = data_dir / "cluster" / "PG_VERSION"
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        written, killed, supervisor_pid = version.read_text(), server_of(data_dir), supervisor_of(data_dir)
+        version.write_text("16\n")
+        os.kill(supervisor_pid, signal.SIGKILL)
+        said = ""
+
+        def named() -> bool:
+            nonlocal said
+            said += capsys.readouterr().err
+            return "embedded_postgres_away" in said and "written by Postgres 16" in said
+
+        eventually(named)
+        version.write_text(written)
+        eventually(lambda: another_answers(server.url, data_dir, killed))
+
+
+def test_a_server_that_comes_back_elsewhere_is_named(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(level="WARNING")
+    with EmbeddedPostgres(data_dir, settings=FAST) as server, socket.socket() as squatter:
+        os.kill(supervisor_of(data_dir), signal.SIGKILL)
+        lock = supervisor.wait_for(lambda: supervisor.try_lock(data_dir / "supervisor.lock"), 5)
+        assert lock is not None
+        eventually(lambda: servers_of(data_dir) == [])
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(("127.0.0.1", int(server.url.rpartition(":")[2].split("/")[0])))
+        squatter.listen()
+        os.close(lock)
+        eventually(lambda: "embedded_postgres_moved" in capsys.readouterr().err)
 
 
 def test_signals_to_the_supervisor_do_not_cut_its_users_off(data_dir: Path) -> None:
@@ -259,14 +318,7 @@ def test_a_crashed_server_comes_back_under_the_same_url(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir, settings=FAST) as server:
         crashed = server_of(data_dir)
         os.kill(crashed, signal.SIGKILL)
-
-        def back() -> bool:
-            try:
-                return answers(server.url) and server_of(data_dir) != crashed
-            except psycopg.OperationalError:
-                return False
-
-        eventually(back)
+        eventually(lambda: another_answers(server.url, data_dir, crashed))
 
 
 # ---- what may be in the way

@@ -4,8 +4,8 @@
         connect(server.url)
 
 The first process starts it, later ones join, and it stops within a second of the last one's end, however that
-comes. `supervisor.py` says how. The server's binaries come with a pinned wheel; as root they run as another
-user, since Postgres refuses to run as root.
+comes. `supervisor.py` says how; should the supervisor be killed, whoever uses the server starts another. The
+server's binaries come with a pinned wheel; as root they run as another user, since Postgres refuses to run as root.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -46,6 +47,8 @@ ROOT_DATA_DIR = Path("/var/lib/lipika/postgres")
 _ROOT_STAND_IN = "nobody"
 _JOIN_SECONDS = 60.0
 _LEAVE_SECONDS = 15.0
+_WATCH_SECONDS = 0.5  # how soon a user sees that the supervisor has been killed
+_LONGEST_PAUSE_SECONDS = 10.0  # between attempts to start another
 _NOT_NEEDED = shutil.ignore_patterns("*.a", "include", "pgxs")
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 """All the server needs of our environment: keys must not reach a process of another user."""
@@ -83,6 +86,8 @@ class EmbeddedPostgres:
         self._settings = dict(settings or {})
         self._share: int | None = None
         self._state: State | None = None
+        self._left = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     @property
     def data_dir(self) -> Path:
@@ -109,6 +114,7 @@ class EmbeddedPostgres:
             self._prepare_folder()
             self._share = wait_for(lambda: try_lock(self._home.users, fcntl.LOCK_SH), _JOIN_SECONDS)
             self._state = self._join_or_launch()
+            self._start_watching(self._state.port)
         except OSError as error:
             self._leave()
             if _is_full(str(error)):
@@ -126,6 +132,10 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Give our share back. If it was the last one, wait until the server has stopped."""
+        self._left.set()
+        if self._watcher is not None:
+            self._watcher.join(_LEAVE_SECONDS)
+            self._watcher = None
         self._leave()
         deadline = time.monotonic() + _LEAVE_SECONDS
         while _locked(self._home.supervisor) and not self._has_users() and time.monotonic() < deadline:
@@ -152,6 +162,45 @@ class EmbeddedPostgres:
         if self._share is not None:
             os.close(self._share)
             self._share = None
+
+    def _start_watching(self, port: int) -> None:
+        self._left = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(self._left, port), name="embedded", daemon=True)
+        watcher.start()
+        self._watcher = watcher
+
+    def _watch(self, left: threading.Event, port: int) -> None:
+        """Start another supervisor when ours was killed; meanwhile those who ask the server wait and retry."""
+        pause = _WATCH_SECONDS
+        while not left.wait(pause):
+            try:
+                if not _locked(self._home.supervisor):
+                    self._start_again()
+                state = self._home.read_state()
+            except (UsageError, OSError) as error:
+                log.warning("embedded_postgres_away", folder=str(self.data_dir), reason=str(error))
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            pause = _WATCH_SECONDS
+            if state and state.ready and state.port != port:
+                port = state.port
+                self._say_that_it_moved()
+
+    def _start_again(self) -> None:
+        if self._launch():
+            log.warning(
+                "embedded_postgres_started_again",
+                folder=str(self.data_dir),
+                reason="the process that keeps it was killed, perhaps for memory",
+            )
+
+    def _say_that_it_moved(self) -> None:
+        log.error(
+            "embedded_postgres_moved",
+            folder=str(self.data_dir),
+            reason="it was killed, and before it came back another program had taken its port",
+            way_out="end this lipika and start it again: what was answered is kept",
+        )
 
     def _has_users(self) -> bool:
         """Whether others use the server, rather than its supervisor holding the lock to stop it."""
@@ -199,8 +248,8 @@ class EmbeddedPostgres:
             f" {_JOIN_SECONDS:.0f} s. Its log is {self._home.log}."
         )
 
-    def _launch(self) -> None:
-        """Start a supervisor and wait until its server answers; does nothing if another was faster."""
+    def _launch(self) -> bool:
+        """Start a supervisor and wait until its server answers; does nothing, and says so, if another was faster."""
         command = [sys.executable, "-I", "-S", supervisor.__file__]
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         process = subprocess.run(  # noqa: S603 - our own script
@@ -216,6 +265,7 @@ class EmbeddedPostgres:
         outcome, _, log = process.stdout.decode(errors="replace").partition(" ")
         if outcome not in {"ready", "busy"}:
             raise UsageError(_explain(log, self._home))
+        return outcome == "ready"
 
     def _job(self) -> Job:
         account = _server_account()
@@ -360,7 +410,9 @@ def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.stru
 
 def _explain(log: str, home: Home) -> str:
     """What the end of the server's log means to a person."""
-    if _is_full(log) and "shared memory" in log:
+    if any(
+        _is_full(line) and "shared memory" in line for line in log.splitlines()
+    ):  # initdb names it elsewhere, too
         return (
             "The shared memory of this machine or container (/dev/shm) is too small for the embedded Postgres. Give"
             " it more (docker run --shm-size=256m), or set DATABASE_URL."

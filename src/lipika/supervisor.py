@@ -9,7 +9,7 @@ No user of the server may be its parent, since any of them can be killed at any 
     server.lock      inherited by every process of the server: whoever gets it knows that none is left and that
                      a `postmaster.pid` still lying there is stale, even if its number now names another process
 
-On Linux the kernel tells the server to stop should the supervisor itself be killed.
+On Linux the kernel tells the server to stop should the supervisor itself be killed; then its users start another.
 """
 
 from __future__ import annotations
