@@ -32,3 +32,9 @@ async def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"HEALTH_FILE: .*nowhere"):
         async with pulse(tmp_path / "nowhere" / "alive"):
             raise AssertionError("must not come so far")
+
+
+async def test_a_folder_is_no_file_to_touch(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="HEALTH_FILE"):
+        async with pulse(tmp_path):
+            pass

@@ -43,6 +43,7 @@ WITHOUT_A_DATABASE = [
     ("demo", "--out", "text/below"),
     ("demo", "--out", "loop"),
     ("queue", "language", "xx", "video"),
+    ("simulator", "--host", "nowhere.."),
 ]
 
 
@@ -52,7 +53,7 @@ def test_a_mistake_is_one_line(words: tuple[str, ...], here: Path) -> None:
     assert told.returncode in {1, 2, 3}, told.stderr
     assert "Traceback" not in told.stdout + told.stderr
     (line,) = told.stderr.strip().splitlines()
-    assert line.startswith("lipika")
+    assert line.startswith(("lipika", words[-1]))
 
 
 @pytest.mark.parametrize("at", [":memory:", "not a url", "mysql://h/x", "postgres://u:p@127.0.0.1:99999/x"])
@@ -121,3 +122,19 @@ def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
     assert refused(found.value) == f"{tmp_path}/missing/file: {os.strerror(2)}"
     assert refused(OSError("odd")) is None
     assert refused(BrokenPipeError(32, "Broken pipe")) is None
+
+
+def test_a_host_that_cannot_be_one_is_named(here: Path, database_url: str) -> None:
+    told = lipika(
+        *("worker", "--until-empty", "--quiet"),
+        cwd=here,
+        env={
+            "PROVIDER": "simulator",
+            "DATABASE_URL": database_url,
+            "METRICS_PORT": "9123",
+            "METRICS_HOST": "nowhere..",
+        },
+    )
+    assert told.returncode == 2
+    (line,) = told.stderr.strip().splitlines()
+    assert line.startswith("lipika: METRICS_PORT: nowhere..:9123")

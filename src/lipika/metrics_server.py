@@ -28,10 +28,11 @@ async def serving_metrics(view: WorkerView, host: str, port: int) -> AsyncIterat
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a host that cannot be one
         await runner.cleanup()
+        reason = getattr(error, "strerror", error)
         raise SettingsError(
-            f"METRICS_PORT: {host}:{port} cannot be had ({error.strerror}); each worker on a machine needs its own"
+            f"METRICS_PORT: {host}:{port} cannot be had ({reason}); each worker on a machine needs its own"
         ) from None
     log.info("metrics", url=f"http://{host}:{port}/metrics")
     try:

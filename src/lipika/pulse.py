@@ -7,8 +7,10 @@ healthy, and killing it would lose what it holds.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from lipika.errors import SettingsError
@@ -49,8 +51,11 @@ async def _beat(file: Path, every_s: float) -> None:
 
 def _touch(file: Path) -> None:
     """In the loop itself, not in a thread: that the loop turns is what it shows."""
+    if file.is_dir():  # which could be touched, too
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     file.touch()
 
 
 def _remove(file: Path) -> None:
-    file.unlink(missing_ok=True)
+    with suppress(OSError):  # the work is done: a file that stays harms nobody
+        file.unlink()

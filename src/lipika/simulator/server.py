@@ -71,9 +71,9 @@ async def running(config: SimulatorConfig) -> AsyncIterator[Listening]:
             site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, ssl_context=tls)
             try:
                 await site.start()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter: a host that cannot be one
                 raise SettingsError(
-                    f"{config.host}:{config.port} cannot be bound: {error.strerror}"
+                    f"{config.host}:{config.port} cannot be bound: {getattr(error, 'strerror', error)}"
                 ) from None
             host, port = runner.addresses[0][:2]
             yield Listening(f"{'https' if tls else 'http'}://{host}:{port}", port, server.simulation)
