@@ -12,10 +12,13 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipika import recording
 from lipika.errors import ArchiveError
 from lipika.models import SegmentName
 from lipika.tars import (
@@ -402,6 +405,17 @@ def test_a_bad_segment_costs_itself_only(name: str | tarfile.TarInfo, data: byte
     archive = tar((name, data), after)
     assert bad(archive) == [(code, MemberKind.SEGMENT)]
     assert members(archive) == ["speaker1_00000_00100.flac"]
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "AIFF", "CAF", "W64", "RF64"])
+def test_what_the_decoders_read_is_audio_to_the_archive_too(kind: str) -> None:
+    file = io.BytesIO()
+    noise = np.random.default_rng(1).normal(0, 0.1, 48_000)
+    soundfile.write(file, noise, 16_000, format=kind, subtype="PCM_16")
+    data = b"not of it" + file.getvalue() if kind == "FLAC" else file.getvalue()
+    (member,) = read(tar((GOOD, data)))
+    assert isinstance(member, Member), member
+    assert recording.read(member.data).frames == 48_000
 
 
 def test_the_first_usable_one_of_two_equal_names_counts() -> None:

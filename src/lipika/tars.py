@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from lipika.containers import kind_of
 from lipika.errors import ArchiveError, SegmentError
 from lipika.metadata import MAX_BYTES, MAX_DEPTH, Metadata
 from lipika.models import JsonObject, SegmentName
@@ -354,7 +355,7 @@ class _VideoMembers:
                 raise SegmentError("bad_metadata", f"it {error}{_dropped([data])}") from None
         if not data:
             raise SegmentError("empty", "it holds no bytes")
-        if not _looks_like_audio(data):
+        if not _looks_like_audio(data) and kind_of(data) is None:
             raise SegmentError("not_audio", f"it starts with {data[:4]!r}: not FLAC, WAV, Ogg or MP3")
         return None
 

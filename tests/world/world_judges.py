@@ -95,16 +95,46 @@ def decoded(data: bytes) -> tuple[Wave, int] | None:
     """By libsndfile, whole or not at all: [n, channels] in -1..1, and the rate."""
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            return file.read(dtype="float64", always_2d=True), file.samplerate
+            pieces = [file.read(0, dtype="float64", always_2d=True)]
+            while len(piece := file.read(1 << 16, dtype="float64", always_2d=True)):
+                pieces.append(piece)  # piece by piece, as some files do not say how many samples there are
+            return np.concatenate(pieces), file.samplerate
     except soundfile.SoundFileError:
         return None
 
 
 def by_flac(data: bytes) -> Wave | None:
-    """By the reference decoder: [n, channels] in -1..1; None where it refuses."""
-    command = ["flac", "-d", "-s", "-c", "--force-wave-format", "-"]
-    done = subprocess.run(command, input=data, capture_output=True)
-    return None if done.returncode or not (read := decoded(done.stdout)) else read[0]
+    """By the reference decoder, raw, as a WAV must know its length: [n, channels] in -1..1; None where it refuses.
+
+    Depths that it does not write are ffmpeg's to read. The form is that of STREAMINFO, else mono of 16 bits.
+    """
+    channels, bits = 1, 16
+    mark = data.find(b"fLaC")
+    if mark >= 0 and data[mark + 4] & 0x7F == 0:
+        packed = int.from_bytes(data[mark + 18 : mark + 26], "big")
+        channels, bits = (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
+    flac = ["flac", "-d", "-s", "-c", "--force-raw-format", "--endian=little", "--sign=signed", "-"]
+    ffmpeg = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-xerror",
+        "-i",
+        "pipe:0",
+        "-f",
+        "s32le",
+        "-c:a",
+        "pcm_s32le",
+        "pipe:1",
+    ]
+    odd = bits % 8 != 0
+    done = subprocess.run(ffmpeg if odd else flac, input=data, capture_output=True)
+    width = 4 if odd else bits // 8
+    if done.returncode or not done.stdout:
+        return None
+    wide = np.zeros((len(done.stdout) // width, 4), np.uint8)
+    wide[:, 4 - width :] = np.frombuffer(done.stdout, np.uint8).reshape(-1, width)
+    return wide.view("<i4").reshape(-1, channels) / float(1 << 31)
 
 
 def lies_in(body: NDArray[np.float64], truth: Wave, near: int, step: float) -> bool:
@@ -113,7 +143,7 @@ def lies_in(body: NDArray[np.float64], truth: Wave, near: int, step: float) -> b
     Exactly, where the source's values are whole steps of the clip; half a step off for a mean, one for more bits.
     """
     truth = truth.clip(-1, 1 - step)
-    coarse = next((bits for bits in (8, 16, 24) if _holds(truth, 2.0 ** (1 - bits))), 0)
+    coarse = next((bits for bits in (8, 12, 15, 16, 20, 24) if _holds(truth, 2.0 ** (1 - bits))), 0)
     exact = 1e-9 if coarse and 2.0 ** (1 - coarse) >= step else step
     candidates = [(truth[:, channel], exact) for channel in range(truth.shape[1])]
     if truth.shape[1] > 1:  # half a step of the source's own
@@ -201,6 +231,6 @@ def _references(data: bytes) -> list[Wave]:
     """What other decoders read, each whole."""
     read = decoded(data)
     found = [] if read is None else [read[0]]
-    reference = by_flac(data) if data[:4] == b"fLaC" or data[:3] == b"ID3" else None
+    reference = by_flac(data) if read is None or data[:4] == b"fLaC" or data[:3] == b"ID3" else None
     found += [] if reference is None else [reference]
     return found
