@@ -417,5 +417,7 @@ add_align_command(app, _run)
 
 def main() -> None:
     """Entry point of the `lipika` command."""
+    # A thread for each core is of no use to us; where none may be started, OpenBLAS interrupts the whole program.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with standard_streams(), _ending_in_a_line():
         app()
