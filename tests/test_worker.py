@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -533,3 +534,26 @@ async def test_no_more_archives_are_open_than_may_be_read(
     assert tally.done == 12
     assert held > 3, "or the test shows nothing"
     assert (most, len(reading)) == (3, 0)
+
+
+async def test_an_alert_that_is_being_written_when_the_worker_ends_is_written_once(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is there, and the loop that wrote it is ended before it knows."""
+    written, write = asyncio.Event(), Workers.record_error
+
+    async def slowly(self: Workers, *error: Any) -> None:
+        await write(self, *error)
+        written.set()
+        await asyncio.sleep(1)
+
+    monkeypatch.setattr(Workers, "record_error", slowly)
+    async with a_stage(tmp_path, database_url) as stage, stage.worker() as found:
+        found.worker._alert("odd", "something")
+        found.worker._ports.tools.troubles.note("a-video", "a-clip", ValueError("odd"))
+        life = asyncio.create_task(found.worker.run())
+        await written.wait()
+        found.worker.drain()
+        await life
+    kinds = [row.exception_type for row in rows(database_url, "select * from worker_errors order by id")]
+    assert kinds == ["Alert:odd", "ValueError"]

@@ -70,6 +70,7 @@ class Worker:
         self._draining = False
         self._stop: Exception | None = None
         self._wake = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None  # of alerts and troubles
         self._minute = LastMinute(time.monotonic())
         self._clips_per_video = 50.0  # a guess, corrected by every finished video
         self._disk_is_full = self._database_is_away = False
@@ -435,7 +436,17 @@ class Worker:
             )
 
     async def _write_alerts(self) -> None:
-        """What a person should know now goes where errors are looked for."""
+        """What a person should know now goes where errors are looked for, each once.
+
+        The end of the loop that writes does not end a write: whether its row is there would not be known.
+        """
+        previous = self._writing
+        self._writing = asyncio.create_task(self._write_all(previous), name="alerts")
+        await asyncio.shield(self._writing)
+
+    async def _write_all(self, previous: asyncio.Task[None] | None) -> None:
+        if previous is not None:
+            await asyncio.wait([previous])
         alerts = self._ports.alerts
         while alerts:
             await self._ports.workers.record_error(
@@ -499,14 +510,16 @@ class Worker:
         for task in background:
             task.cancel()
         await asyncio.wait(background, timeout=_GOODBYE_S)
-        if not self._answers():
+        if self._answers():
+            try:
+                async with asyncio.timeout(_GOODBYE_S):
+                    await self._say_goodbye()
+            except (LipikaError, TimeoutError) as error:
+                log.warning("goodbye_failed", reason=str(error) or f"not within {_GOODBYE_S:g} s")
+        else:
             log.warning("goodbye_failed", reason="Postgres is away")
-            return
-        try:
-            async with asyncio.timeout(_GOODBYE_S):
-                await self._say_goodbye()
-        except (LipikaError, TimeoutError) as error:
-            log.warning("goodbye_failed", reason=str(error) or f"not within {_GOODBYE_S:g} s")
+        if self._writing is not None:
+            self._writing.cancel()
 
     async def _say_goodbye(self) -> None:
         """The last writes of this life; what fails now is left to the leases."""
