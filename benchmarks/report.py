@@ -53,6 +53,7 @@ COMMANDS = (
     ("python -m benchmarks.claims", "a queue of a million videos", "3 min"),
     ("python -m benchmarks.table_sizes", "bytes that a row takes", "1 min"),
     ("python -m benchmarks.big_database", "ten million results, and every question of the boards", "1 h"),
+    ("python -m benchmarks.hostile_memory", "memory that hostile archives cost, each alone", "15 min"),
     ("make chaos", "workers killed and stopped forty times", "5 min"),
 )
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
+from lipika.errors import SegmentError
 from lipika.flac import StreamInfo
 from lipika.flac_frames import headers
 
 _SEARCHED = 1 << 16  # bytes before the audio, other than a tag that states its length
+_MOST_LINKS = 1 << 12  # recordings in a row: each is opened, however short
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 
@@ -43,9 +46,8 @@ def kind_of(data: bytes) -> tuple[Kind, bytes] | None:
     return (Kind.MP3, data) if start else None
 
 
-def after_id3(data: bytes) -> int:
+def after_id3(data: bytes, at: int = 0) -> int:
     """Where the tags end that MP3s begin with, and now and then other files."""
-    at = 0
     while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
         size = data[at + 6 : at + 10]
         footer = 10 if data[at + 5] & 0x10 else 0
@@ -55,6 +57,12 @@ def after_id3(data: bytes) -> int:
             + sum((byte & 0x7F) << shift for byte, shift in zip(size, (21, 14, 7, 0), strict=True))
         )
     return min(at, len(data))
+
+
+def _demand_few(links: int) -> None:
+    if links > _MOST_LINKS:
+        message = f"more than {_MOST_LINKS:,} recordings follow one another in the file: encode them as one"
+        raise SegmentError("unsupported_audio", message)
 
 
 def _find_flac(data: bytes) -> int | None:
@@ -80,15 +88,16 @@ def _find_ogg(data: bytes) -> int | None:
 
 def wav_links(data: bytes) -> list[bytes]:
     """The WAVs that follow one another in a file, each with its length said. Other files are one."""
-    links = []
-    while data.startswith(b"RIFF"):
-        end = 8 + int.from_bytes(data[4:8], "little")
+    bounds = [0]
+    while data.startswith(b"RIFF", bounds[-1]):
+        end = bounds[-1] + 8 + int.from_bytes(data[bounds[-1] + 4 : bounds[-1] + 8], "little")
         end += end % 2
         if data[end : end + 4] != b"RIFF" or data[end + 8 : end + 12] != b"WAVE":
             break
-        links.append(data[:end])
-        data = data[end:]
-    return [*map(with_length, links), with_length(data) if data[:1] in b"Rr" else data]
+        bounds.append(end)
+        _demand_few(len(bounds))
+    links = [data[start:end] for start, end in pairwise((*bounds, len(data)))]
+    return [with_length(link) if link[:1] in b"Rr" else link for link in links]
 
 
 def with_length(data: bytes) -> bytes:
@@ -164,6 +173,7 @@ def ogg_links(data: bytes) -> list[bytes]:
         if flags & 2 and not open_serials:
             at = start + 27 + data[start + 26]
             links.append(_Link(start, end, data[at : at + 8]))
+            _demand_few(len(links))
         if flags & 2:
             open_serials.add(serial)
         if not links:
@@ -256,8 +266,8 @@ def mp3_links(data: bytes) -> list[bytes]:
         size = _mp3_frame(data, at)
         if not size:
             lost += 1
-            tag = after_id3(data[at : at + 10])
-            at = at + after_id3(data[at:]) if tag else data.find(b"\xff", at + 1)
+            after = after_id3(data, at)
+            at = after if after > at else data.find(b"\xff", at + 1)
             if at < 0:
                 break
             continue
@@ -265,6 +275,7 @@ def mp3_links(data: bytes) -> list[bytes]:
         if any(mark in frame for mark in _MP3_TAGS):
             if not first:
                 starts.append(at)
+                _demand_few(len(starts))
             first = False
         at += size
     return [data[start:end] for start, end in zip(starts, (*starts[1:], len(data)), strict=True)]

@@ -744,6 +744,7 @@ _STORE_RETRY_S = 2.0
 _MOST_DISCARDS = 10_000  # listed one by one, a few hundred bytes each; all are counted
 _NOTES_LOGGED = 20
 _HANDFUL, _HANDFUL_BYTES = 8, 1 << 20
+_HANDFUL_EMPTY = 512  # of what holds nothing to polish
 _ADVICE = {
     validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
     validation.RetryAdvice.OTHER_PROVIDER: Advice.ELSEWHERE,
@@ -756,15 +757,16 @@ def _handfuls(
 ) -> Iterator[list[tars.Member | tars.BadMember]]:
     """Members in groups worth a thread's time; what was read before an error comes before it."""
     group: list[tars.Member | tars.BadMember] = []
-    size = 0
+    size = full = 0
     error: Exception | None = None
     try:
         for member in members:
             group.append(member)
-            size += len(member.data) if isinstance(member, tars.Member) else 0
-            if size >= _HANDFUL_BYTES or len(group) >= _HANDFUL:
+            held = len(member.data) if isinstance(member, tars.Member) else 0
+            size, full = size + held, full + bool(held)
+            if size >= _HANDFUL_BYTES or full >= _HANDFUL or len(group) >= _HANDFUL_EMPTY:
                 yield group
-                group, size = [], 0
+                group, size, full = [], 0, 0
     except Exception as reason:
         error = reason
     if group:

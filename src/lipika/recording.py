@@ -43,6 +43,7 @@ MAX_CHANNELS = 8
 ONE_CHANNEL = "one_channel"
 """Flag of what was made from one of several channels, because they cancel each other out."""
 
+_MOST_HEADS = 1 << 19  # of frames in a FLAC: an hour at 48 kHz in blocks of 330 samples
 _MOST_STRAYS = 1 << 8  # headers of frames that belong to none; content looks like one once in some megabytes
 _KEPT_FRAMES = 1 << 22  # samples that are kept from the first reading: four minutes at 16 kHz
 _SNDFILE_DEPTHS = (8, 16, 24)  # of FLAC
@@ -228,6 +229,7 @@ def _known_blocks(stream: Stream) -> Iterator[Samples]:
 
 def _flac(data: bytes) -> Recording:
     """By the fast way where the stream is plain, as libsndfile reads it where it is sound, else frame by frame."""
+    _demand_few_frames(data)
     info = flac_info(data)
     if info is not None and not info.sample_rate_hz:
         info = None  # it says nothing, so its frames have to
@@ -252,6 +254,18 @@ def _flac(data: bytes) -> Recording:
             raise
         return _by_frames(data, info, frames, error)
     return _weighed(data, info, frames, recording)
+
+
+def _demand_few_frames(data: bytes) -> None:
+    """Raise where more frames seem to begin than any encoder writes: each costs memory and time, however short."""
+    if len(data) < 2 * _MOST_HEADS:
+        return
+    heads = data.count(b"\xff\xf8") + data.count(b"\xff\xf9")
+    if heads > _MOST_HEADS:
+        message = (
+            f"about {heads:,} FLAC frames are more than {_MOST_HEADS:,}: encode it again in longer blocks"
+        )
+        raise SegmentError("unsupported_audio", message)
 
 
 def _weighed(data: bytes, info: StreamInfo, frames: Sequence[Header], recording: Recording) -> Recording:
