@@ -90,7 +90,7 @@ async def run(database_url_of_module: str, tmp_path_factory: pytest.TempPathFact
         await stage.queue(videos=5, segments=8)
         async with Database(url) as database:
             await Queue(database).add(
-                [NewVideo("gone", "/no/such.tar", f"{stage.out}/gone.tar", "hi")], max_attempts=1
+                [NewVideo("gone", str(folder / "no such.tar"), f"{stage.out}/gone.tar", "hi")], max_attempts=1
             )
         worker = await _worker(stage)
         try:

@@ -106,7 +106,7 @@ def test_rows_without_a_word_on_their_audio_are_counted(rows_url: str) -> None:
     with psycopg.connect(rows_url) as connection:
         connection.execute("alter table transcription_results add column if not exists audio_facts jsonb")
         connection.execute("update transcription_results set audio_facts = null")
-        connection.execute("update video_queue set output_key = '/nowhere/x.tar'")
+        connection.execute("update video_queue set output_key = '/nowhere/' || video_id || '.tar'")
     learned = told("calibrate", "--jobs", "1")
     assert (learned["without_audio"], learned["changes"], learned["too_few"]) == (CLIPS, [], {})
     assert "name their archives" in command("calibrate", "--jobs", "1").output

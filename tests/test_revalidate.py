@@ -515,7 +515,7 @@ def forget_the_audio(url: str) -> None:
         url,
         "alter table transcription_results add column if not exists audio_facts jsonb",
         "update transcription_results set audio_facts = null",
-        "update video_queue set output_key = '/nowhere/x.tar'",
+        "update video_queue set output_key = '/nowhere/' || video_id || '.tar'",
     )
 
 

@@ -109,7 +109,11 @@ def _mended(token: re.Match[str]) -> str:
 
 
 def _number(digits: str) -> int | float:
-    return int(digits) if len(digits) < 20 else float(digits)
+    """Python reads no integer of thousands of digits, and Postgres and others none beyond 64 bits."""
+    if len(digits) > 21:
+        return float(digits)
+    number = int(digits)
+    return number if -(1 << 63) <= number < 1 << 64 else float(digits)
 
 
 def _kind(value: object) -> str:
