@@ -71,7 +71,8 @@ async def measure(corpus: Sequence[Path], database_url: str, *, listen: bool) ->
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(Database(database_url))
             videos = [
-                NewVideo(f"{listen}-{path.stem}", str(path), f"{folder}/{path.stem}.tar") for path in corpus
+                NewVideo(f"{listen}-{path.stem}", str(path), f"{folder}/{listen}-{path.stem}.tar")
+                for path in corpus
             ]
             await Queue(database).add(videos)
             if listen:

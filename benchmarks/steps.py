@@ -194,7 +194,7 @@ async def _chain_ms(
     settings: Settings, database: Database, folder: Path, tar_files: Sequence[Path], clips: int
 ) -> float:
     """CPU of the real thing: queue, claim, transcribe, finish. Child processes count, Postgres and simulator not."""
-    out = str(folder / "out")
+    out = str(folder / f"out{next(_outs)}")  # a result is never written over another video's
     videos = [
         replace(video, video_id=f"{next(_numbers)}")
         for video in await find_videos([str(path) for path in tar_files], out, app.store_settings(settings))
@@ -208,7 +208,7 @@ async def _chain_ms(
     return spent / clips * 1000
 
 
-_numbers = itertools.count()
+_numbers, _outs = itertools.count(), itertools.count()
 
 
 def _cpu_s() -> float:
