@@ -40,7 +40,8 @@ class Account:
         self.file = folder / "account.json"
         self.program = folder / "vastai"
         script = (
-            f'#!/bin/sh\nVAST_FAKE={shlex.quote(str(self.file))} exec {sys.executable} -S -I {FAKE} "$@"\n'
+            f"#!/bin/sh\nVAST_FAKE={shlex.quote(str(self.file))} "
+            f'exec {shlex.quote(sys.executable)} -S -I {shlex.quote(str(FAKE))} "$@"\n'
         )
         self.program.write_text(script)
         self.program.chmod(0o755)
