@@ -276,7 +276,7 @@ async def test_cleaning_finds_files_from_elsewhere_and_one_bad_canary_stops_no_o
 async def test_its_own_cap_holds_and_the_languages_stay_mixed(stage: Stage, database: Database) -> None:
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         done = await asked(
-            stage, database, simulator, Order(max_usd=0.1, kinds=(ArmKind.BASELINE, ArmKind.TEMPERATURE))
+            stage, database, simulator, Order(max_usd=0.03, kinds=(ArmKind.BASELINE, ArmKind.TEMPERATURE))
         )
         assert simulator.simulation.ledger.cost_usd <= 0.03
     assert "$0.03" in done.report.ended_early
