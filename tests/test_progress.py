@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 from rich.console import Console
 from structlog.testing import capture_logs
 
@@ -150,8 +151,10 @@ async def test_pause_and_resume_are_obeyed_while_it_works(stage: Stage, database
 
 
 async def test_lines_and_events_come_where_there_is_no_terminal(
-    stage: Stage, database: Database, capsys: pytest.CaptureFixture[str]
+    stage: Stage, database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    structlog.reset_defaults()  # other tests set the level of the whole process
+    monkeypatch.setattr("lipika.progress.log", structlog.get_logger())
     await stage.queue(1, 4)
     console = Console(file=io.StringIO(), force_terminal=False)
     look = _around(database, whole_queue=True)
