@@ -140,9 +140,7 @@ def _joined(path: Path) -> str:
 def test_nobody_is_told_to_install_a_bare_lipika() -> None:
     """`lipika` on the package index is somebody else's project."""
     for path in _files():
-        if path.suffix in {".lock", ".tar", ".flac", ".png", ".npz", ".parquet"} or path == Path(
-            "tests/test_deploy_files.py"
-        ):
+        if path.suffix in {".lock", ".tar", ".flac", ".png", ".npz", ".parquet"}:
             continue
         text = _joined(path)
         lines = text.splitlines() if path.suffix in {".sh", ".yaml", ".yml", ""} else [" ".join(text.split())]
@@ -153,22 +151,22 @@ def test_nobody_is_told_to_install_a_bare_lipika() -> None:
 @pytest.mark.parametrize(
     ("text", "bare"),
     [
-        ("pip install lipika", True),
-        ("pip install 'lipika[hub]'", True),
-        ("not installed; pip install 'lipika[aksharamukha]' (AGPL-3.0)", True),
-        ('"$venv/bin/pip" install --quiet "${LIPIKA_PACKAGE:-lipika}"', True),
-        ("uv pip install -q lipika==0.1", True),
-        ("pipx install --force lipika.", True),
-        ("uv tool install lipika", True),
-        ("pip install lipika-speech", False),
-        ("pip install 'lipika-speech[hub]'", False),
-        ("pip install /src/lipika/dist/lipika-1.whl", False),
-        ("uv pip install --python ~/lipika --no-deps .", False),
-        ("`pip install vastai`, then `lipika deploy vast`", False),
+        ("pip install NAME", True),
+        ("pip install 'NAME[hub]'", True),
+        ("not installed; pip install 'NAME[aksharamukha]' (AGPL-3.0)", True),
+        ('"$venv/bin/pip" install --quiet "${LIPIKA_PACKAGE:-NAME}"', True),
+        ("uv pip install -q NAME==0.1", True),
+        ("pipx install --force NAME.", True),
+        ("uv tool install NAME", True),
+        ("pip install NAME-speech", False),
+        ("pip install 'NAME-speech[hub]'", False),
+        ("pip install /src/NAME/dist/NAME-1.whl", False),
+        ("uv pip install --python ~/NAME --no-deps .", False),
+        ("`pip install vastai`, then `NAME deploy vast`", False),
     ],
 )
 def test_what_counts_as_telling_somebody_to_install(text: str, bare: bool) -> None:
-    assert _bare(text) == bare
+    assert _bare(text.replace("NAME", "lipika")) == bare  # spelt so, this file is looked through, too
 
 
 def test_the_images_pins_agree_with_the_project() -> None:
