@@ -8,10 +8,12 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from board_kit import a_visitor
 from fleet_kit import Stage, a_stage, results_of, rows
+from foreign_audio import voice, written
 from lipika.db import Database, Queue
 from lipika.demo import sample_folder
 from lipika.models import NewVideo
@@ -163,6 +165,26 @@ def test_a_video_of_which_nothing_is_left_is_no_success(
     assert (status["videos_empty"], status["left_out"]) == (1, {"bad_name": 3, "not_audio": 1})
 
     assert lipika("run", str(tmp_path / "good.tar"), "--out", str(tmp_path / "out"), env=env).returncode == 0
+
+
+async def test_what_was_made_of_the_channels_and_of_the_names_is_told(
+    tmp_path: Path, database_url: str
+) -> None:
+    """By the summary's and the board's findings; it is in no clip's text."""
+    mirrored = np.stack((voice(3), -voice(3)), axis=1)
+    segments = {"a_00000_00300.flac": mirrored, "a_00400_00900.flac": voice(3)}
+    archive = packed({f"segments/{name}": written(data, 16_000, "FLAC") for name, data in segments.items()})
+    (tmp_path / "poles.tar").write_bytes(archive)
+    env = {"PROVIDER": "simulator", "DATABASE_URL": database_url, "BATCH_INTERVAL_SECONDS": "2"}
+
+    run = lipika("run", str(tmp_path / "poles.tar"), "--out", str(tmp_path / "out"), env=env)
+    assert run.returncode == 0, run.stderr
+    assert "one_channel 1" in run.stdout
+    assert "duration_mismatch 1" in run.stdout
+    async with a_visitor(database_url) as board:
+        page = (await board.get("/quality")).text
+        assert "one_channel" in page
+        assert "duration_mismatch" in page
 
 
 async def test_the_board_says_what_was_left_out(

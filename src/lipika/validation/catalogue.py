@@ -364,6 +364,16 @@ _RULES = (
         "Telephone or heavily compressed audio.",
         f"bandwidth < {limit.NARROW_BAND_HZ} Hz",
     ),
+    Rule(
+        "one_channel", _INFO, Part.AUDIO, 0.0, _NONE, _KEEP,
+        "The channels cancel each other out (a microphone with swapped poles): the loudest alone was taken.",
+        "the mean of the channels is far quieter than they are",
+    ),
+    Rule(
+        "duration_mismatch", _INFO, Part.AUDIO, 0.0, _NONE, _KEEP,
+        "The segment is not as long as its name says; the samples were believed.",
+        "polishing measured a difference of more than 250 ms",
+    ),
     # ------------------------------------------------------------------------- boundary
     Rule(
         "abrupt_start", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,

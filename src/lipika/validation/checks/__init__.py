@@ -35,5 +35,5 @@ ON_SPEECH: tuple[Check, ...] = (
 )
 """For answers with words."""
 
-ON_NO_SPEECH: tuple[Check, ...] = speech.NO_SPEECH_CHECKS
+ON_NO_SPEECH: tuple[Check, ...] = (*speech.NO_SPEECH_CHECKS, *audio.NO_SPEECH_CHECKS)
 """For answers that say NO_SPEECH; how well silence was recorded is nobody's concern."""

@@ -30,4 +30,17 @@ def edges(reading: Reading) -> Iterator[Finding]:
             yield finding(flag, f"boundary score {reading.clip.boundary_score:.2f}")
 
 
-CHECKS = (samples, edges)
+def archive(reading: Reading) -> Iterator[Finding]:
+    """What somebody who looks after the recordings should know; it is no fault of the clip."""
+    flags = reading.clip.flags
+    if "one_channel" in flags:
+        yield finding("one_channel", "the loudest was taken")
+    if "duration_mismatch" in flags:
+        name = reading.clip.segment
+        yield finding(
+            "duration_mismatch", f"{name.stem} should be {(name.end_ms - name.start_ms) / 1000:.2f} s long"
+        )
+
+
+CHECKS = (samples, edges, archive)
+NO_SPEECH_CHECKS = (archive,)
