@@ -8,17 +8,23 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from structlog.testing import capture_logs
 
 from fleet_kit import Stage, a_line, a_stage, results_of, rows, until
 from lipika.app import Running, open_database
 from lipika.db import Database, Queue, Results
+from lipika.demo import sample_folder
 from lipika.errors import DatabaseUnavailable, WorkerStop
 from lipika.models import NewVideo
 from lipika.pipeline import Tools
+from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
+from lipika.transcription_jobs import run_videos
+from lipika.worker import Tally, Worker
 from strict_s3 import StrictS3, strict_s3
 
 AWAY_S = float(os.environ.get("LIPIKA_OUTAGE_SECONDS") or 4)
@@ -75,6 +81,37 @@ async def test_postgres_is_away(stage: Stage, trouble: str) -> None:
         line.mend()
         await task
     await whole(stage)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_postgres_is_away_around_the_work_of_a_run(
+    stage: Stage, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the first statement of a run nor its sums are lost with a moment of Postgres; it says that it waits."""
+    corpus = make_corpus(stage.folder / "in", CorpusPlan(2, 3, (2.2, 2.8)), sample_folder())
+    videos = [NewVideo(path.stem, str(path), f"{stage.out}/{path.stem}_transcribed.tar") for path in corpus]
+    async with a_line(stage.database_url) as (line, url), Database(url) as database:
+        work = Worker.run
+
+        async def and_then_it_is_away(worker: Worker, **options: Any) -> Tally:
+            tally = await work(worker, **options)
+            line.cut()
+            return tally
+
+        if when == "before":
+            line.cut()
+        else:
+            monkeypatch.setattr(Worker, "run", and_then_it_is_away)
+        with capture_logs() as logs:
+            run = asyncio.create_task(
+                run_videos(stage.settings(), database, videos, Console(quiet=True), quiet=True)
+            )
+            await until(lambda: any(line["event"] == "database_waits" for line in logs) or run.done())
+            line.mend()
+            summary = await run
+    assert (summary.done, summary.transcribed + summary.no_speech, summary.stopped) == (2, 6, "")
+    assert any("Postgres is away" in line.get("reason", "") for line in logs)
+    assert (await stage.asked())["accepted"] == 6
 
 
 async def to_s3(stage: Stage, s3: StrictS3, videos: int) -> None:

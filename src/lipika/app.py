@@ -7,12 +7,13 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 from pydantic import SecretStr
@@ -62,7 +63,9 @@ _START_RETRY_S = 2.0
 _LONGEST_RETRY, _LONGEST_LEAST_WAIT = 30, 60  # times the first wait
 _MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 WORKER_WAIT_S = 300.0
-"""A worker that is started while Postgres is away waits so long for it (`open_database`)."""
+"""Who finds Postgres away before or after the work waits so long for it; during the work, as long as it takes."""
+
+T = TypeVar("T")
 
 Said = Mapping[str, bool | None]
 """Of each provider, whether its model says that it makes answers up; None: it says nothing of itself."""
@@ -94,17 +97,25 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
 
 
 async def _opened(database: Database, wait_s: float) -> None:
+    await waited_out(database.open, wait_s)
+
+
+async def waited_out(work: Callable[[], Awaitable[T]], wait_s: float = WORKER_WAIT_S) -> T:
+    """What `work` returns, begun anew while Postgres is away, for so long at most: it must bear to be repeated.
+
+    Raises:
+        DatabaseUnavailable: it stayed away.
+    """
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            await database.open()
+            return await work()
         except DatabaseUnavailable as error:
-            if time.monotonic() + _START_RETRY_S > deadline:
+            left_s = deadline - time.monotonic() - _START_RETRY_S
+            if left_s < 0:
                 raise
-            log.warning("database_waits", reason=str(error))
+            log.warning("database_waits", reason=str(error), tries_for_s=round(left_s))
             await asyncio.sleep(_START_RETRY_S)
-        else:
-            return
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from lipika import reuse
-from lipika.app import Running, Stores, ask_who_answers, asked_as, open_worker, store_settings
+from lipika.app import Running, Stores, ask_who_answers, asked_as, open_worker, store_settings, waited_out
 from lipika.config import Settings
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
@@ -35,6 +35,9 @@ from lipika.progress import Around, Look, Show, Watch, shown
 from lipika.pulse import pulse
 from lipika.reuse import AskedAs, Lost, Was
 from lipika.worker import Tally, Worker
+
+_SUM_UP_S = 60.0
+"""All is done and paid for; only the figures are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,14 @@ async def run_videos(
     Raises:
         UsageError: a video id is in the queue already for another archive, a result would be written over what
             another video reads or has written, or answers would be paid for again.
+        DatabaseUnavailable: Postgres stayed away before the work began, or after it.
         LipikaError: it ended early, and the database does not tell how far it came.
     """
     started = time.monotonic()
     settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
-    todo = await _enqueue(settings, database, videos, said.get(settings.provider), again=again)
+    simulated = said.get(settings.provider)
+    todo = await waited_out(lambda: _enqueue(settings, database, videos, simulated, again=again))
     async with open_worker(settings, database, said=said) as running:
         watch = Watch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
@@ -110,8 +115,10 @@ async def run_videos(
             async with shown(watch, Show(console, quiet, as_events), _around(database, whole_queue=False)):
                 stopped = await _run_to_the_end(running.worker, todo)
         seconds = time.monotonic() - started
+    already_done = len(videos) - len(todo)
+    wait_s = 0.0 if stopped is not None or running.worker.draining else _SUM_UP_S
     try:
-        summary = await _sum_up(running, database, videos, len(videos) - len(todo), seconds)
+        summary = await waited_out(lambda: _sum_up(running, database, videos, already_done, seconds), wait_s)
     except LipikaError:
         if stopped is not None:
             raise stopped from None
