@@ -166,6 +166,7 @@ def questions(size: Size) -> dict[str, Question]:
         "queue.counts": lambda db: Queue(db).counts(),
         "queue.list": lambda db: Queue(db).list_videos(after=middle),
         "queue.list done": lambda db: Queue(db).list_videos(VideoStatus.DONE, after=middle),
+        "queue.list empty": lambda db: Queue(db).list_empty(limit=100),
         "queue.list processing": lambda db: Queue(db).list_videos(VideoStatus.PROCESSING),
         "fleet.now": lambda db: Stats(db).fleet.now(),
         "fleet.totals": lambda db: Stats(db).fleet.totals(),

@@ -108,6 +108,34 @@ async def test_running_any_one_again_changes_nothing(database_url: str) -> None:
         assert content(database_url) == held, migration.title
 
 
+async def test_the_mark_of_nothing_left_comes_without_writing_the_queue_anew(
+    empty_database_url: str,
+) -> None:
+    """A released database takes it as it is: rows that are there are marked, and the index with the counters goes."""
+    place = "select pg_relation_filenode('video_queue')"
+    index = "select pg_get_indexdef('video_queue_nothing_left'::regclass)"
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        for migration in migrations():
+            if migration.name == "nothing_left_kept":
+                break
+            connection.execute(migration.sql)
+        connection.execute(
+            "insert into video_queue (video_id, source_key, output_key, status, segment_count, segments_polished,"
+            " segments_discarded, clip_count, segments_transcribed, segments_failed) values"
+            " ('heard', 'a', 'a.out', 'done', 1, 1, 0, 1, 1, 0), ('failed', 'b', 'b.out', 'done', 1, 1, 0, 1, 0, 1),"
+            " ('empty', 'c', 'c.out', 'done', 1, 0, 1, 0, 0, 0), ('new', 'd', 'd.out', 'pending', 1, 0, 0, 0, 0, 0)"
+        )
+        before = connection.execute(place).fetchone()
+        for again in (migration.sql, *(file.sql for file in migrations() if "nothing_left" in file.name)):
+            connection.execute(again)
+            assert "segments" not in str(connection.execute(index).fetchone())
+        assert connection.execute(place).fetchone() == before
+        found = connection.execute(
+            "select video_id from video_queue where nothing_left order by 1"
+        ).fetchall()
+    assert found == [("empty",), ("failed",)]
+
+
 def content(url: str) -> list[tuple[object, ...]]:
     """All rows of all tables, as text."""
     with psycopg.connect(url) as connection:

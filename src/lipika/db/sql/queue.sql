@@ -186,7 +186,7 @@ limit %(limit)s
 select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by,
   lease_expires_at, attempts, max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
 from video_queue
-where status = 'done' and segments_transcribed + segments_no_speech = 0 and video_id > %(after)s
+where nothing_left and video_id > %(after)s
 order by video_id
 limit %(limit)s
 

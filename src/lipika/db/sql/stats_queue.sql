@@ -98,4 +98,4 @@ limit %(limit)s
 -- Done videos without a transcript; an index holds them and no others.
 select count(*)::bigint as videos
 from video_queue
-where status = 'done' and segments_transcribed + segments_no_speech = 0
+where nothing_left
