@@ -13,6 +13,7 @@ import pytest
 from benchmarks.chaos import (
     Asked,
     Blow,
+    Fleet,
     Plan,
     read_log,
     repeated_answers,
@@ -20,6 +21,7 @@ from benchmarks.chaos import (
     unexplained,
     varied_without_cause,
 )
+from fleet_kit import change
 
 
 async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
@@ -97,6 +99,38 @@ def test_an_answer_amid_a_jump_of_the_clock_may_be_asked_for_again() -> None:
     repeats = list(repeated_answers([PLAIN, replace(PLAIN, worker="w2", began=12.0, ended=13.0)]))
     assert list(unexplained(repeats, [], 2.0, jumps=[10.5], heartbeat_s=1.0)) == []
     assert len(list(unexplained(repeats, [], 2.0, jumps=[30.0], heartbeat_s=1.0))) == 1
+
+
+def test_of_several_blows_any_may_have_cost_an_answer() -> None:
+    repeats = list(repeated_answers([PLAIN, replace(PLAIN, worker="w2", began=42.0, ended=43.0)]))
+    blows = [Blow("stop", "w1", 11.5), Blow("term", "w1", 40.0)]
+    assert list(unexplained(repeats, blows, drain_s=2.0)) == []
+    assert len(list(unexplained(repeats, blows[1:], drain_s=2.0))) == 1
+
+
+async def test_who_slept_and_lives_on_is_struck_again(tmp_path: Path, database_url: str) -> None:
+    """Else blows ran out of workers: one after the other became a sleeper that had woken up."""
+    fleet = Fleet(
+        tmp_path, {}, database_url, blows=[Blow("stop", "w1", 1_000.0), Blow("term", "w2", 1_000.0)]
+    )
+    for name, spoken in {"w1": 1_000.5, "w2": 1_020.0, "w3": 900.0}.items():
+        fleet.processes[name] = None  # type: ignore[assignment]
+        change(
+            database_url,
+            "insert into workers (worker_id, instance_id, provider, last_heartbeat_at)"
+            " values (%s, %s, 'aistudio', to_timestamp(%s))",
+            name,
+            name,
+            spoken,
+        )
+    assert fleet.targets() == ["w3"]
+    change(database_url, "update workers set last_heartbeat_at = to_timestamp(1020) where instance_id = 'w1'")
+    assert fleet.targets() == ["w1", "w3"]
+
+
+def test_the_time_there_is_follows_from_the_blows() -> None:
+    assert Plan(blows=40).patience_s > 2 * Plan(blows=8).patience_s > 0
+    assert Plan(limit_s=7).patience_s == 7
 
 
 def test_a_better_answer_is_as_safe_as_a_first_one() -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +25,11 @@ import psycopg
 import pytest
 
 from conftest import needs_root
+from embedded_kit import port_taken, server_of, supervisor_of
 from lipika import embedded, supervisor
+from lipika.db import Database
 from lipika.embedded import EmbeddedPostgres, bundled_binaries, default_data_dir
-from lipika.errors import UsageError
+from lipika.errors import DatabaseUnavailable, UsageError
 from lipika.log import configure
 
 FAST = {"fsync": "off"}
@@ -116,14 +118,6 @@ def servers_of(folder: Path) -> list[int]:
         if os.fsencode(folder) in command and b"postgres\0-D" in command:
             found.append(int(entry.name))
     return found
-
-
-def server_of(data_dir: Path) -> int:
-    return int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
-
-
-def supervisor_of(data_dir: Path) -> int:
-    return int(Path(f"/proc/{server_of(data_dir)}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
@@ -290,20 +284,24 @@ def test_what_cannot_be_started_again_is_said_and_tried_again(
         eventually(lambda: another_answers(server.url, data_dir, killed))
 
 
-def test_a_server_that_comes_back_elsewhere_is_named(
+async def test_a_server_that_comes_back_elsewhere_is_named_and_found(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(level="WARNING")
-    with EmbeddedPostgres(data_dir, settings=FAST) as server, socket.socket() as squatter:
-        os.kill(supervisor_of(data_dir), signal.SIGKILL)
-        lock = supervisor.wait_for(lambda: supervisor.try_lock(data_dir / "supervisor.lock"), 5)
-        assert lock is not None
-        eventually(lambda: servers_of(data_dir) == [])
-        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        squatter.bind(("127.0.0.1", int(server.url.rpartition(":")[2].split("/")[0])))
-        squatter.listen()
-        os.close(lock)
-        eventually(lambda: "embedded_postgres_moved" in capsys.readouterr().err)
+    with EmbeddedPostgres(data_dir, settings=FAST) as server:
+        async with Database(lambda: server.url) as database:
+            former = server.url
+            with port_taken(data_dir):
+                eventually(lambda: "embedded_postgres_moved" in capsys.readouterr().err)
+                assert server.url != former
+                with suppress(DatabaseUnavailable):  # the connection that broke with the server
+                    await fetched(database)
+                assert await fetched(database) == (1,)
+
+
+async def fetched(database: Database) -> Any:
+    async with database.connection() as connection:
+        return await (await connection.execute("select 1")).fetchone()
 
 
 def test_signals_to_the_supervisor_do_not_cut_its_users_off(data_dir: Path) -> None:

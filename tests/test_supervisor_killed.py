@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from embedded_kit import port_of, port_taken, server_of, supervisor_of
 from fleet_kit import Stage, a_stage, until
 from lipika.demo import sample_folder
 from lipika.simulator.corpus import CorpusPlan, make_corpus
@@ -63,19 +64,11 @@ async def lipika(*arguments: str, data_dir: Path, stage: Stage, **more: str) -> 
         "WORKER_PROCESSES": "0",
         "WORKER_BATCH_SIZE": "6",
         "BATCH_INTERVAL_SECONDS": "2",
-        "HEARTBEAT_SECONDS": "1",
+        "HEARTBEAT_SECONDS": "5",  # so that two starts of a server on a busy machine are no lost lease
     }
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "lipika", *arguments)
     return await asyncio.create_subprocess_exec(*command, env=clean | own | more, stdout=pipe, stderr=pipe)
-
-
-def server_of(data_dir: Path) -> int:
-    return int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
-
-
-def supervisor_of(data_dir: Path) -> int:
-    return int(Path(f"/proc/{server_of(data_dir)}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def another_than(former: int, data_dir: Path) -> bool:
@@ -115,10 +108,24 @@ async def test_a_run_survives(stage: Stage, data_dir: Path, kill: Callable[[Path
     assert ("embedded_postgres_started_again" in log) == (kill is not kill_server), log
 
 
+async def test_a_run_finds_a_server_that_had_to_take_another_port(stage: Stage, data_dir: Path) -> None:
+    """It asked the program that had taken the old one, until its lease was over."""
+    async with running(data_dir, stage) as run:
+        await until(lambda: answered(stage, 6), 60)
+        port = port_of(data_dir)
+        with port_taken(data_dir):
+            code, summary, log = await run
+            assert port_of(data_dir) != port
+    assert (code, summary["done"], summary["transcribed"]) == (0, 3, CLIPS), log
+    assert "embedded_postgres_moved" in log
+    asked = await stage.asked()
+    assert (asked["accepted"], asked["digests"]["repaid"]) == (CLIPS, 0)
+
+
 async def test_a_run_whose_server_cannot_come_back_says_so_and_keeps_its_answers(
     stage: Stage, data_dir: Path, tmp_path: Path
 ) -> None:
-    settings = {"LEASE_SECONDS": "4", "SPOOL_DIR": str(tmp_path / "spool")}
+    settings = {"LEASE_SECONDS": "4", "HEARTBEAT_SECONDS": "1", "SPOOL_DIR": str(tmp_path / "spool")}
     async with running(data_dir, stage, **settings) as run:
         await until(lambda: answered(stage, 6), 60)
         version, supervisor = data_dir / "cluster" / "PG_VERSION", supervisor_of(data_dir)

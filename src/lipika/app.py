@@ -92,7 +92,10 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
         finally:
             await database.close()
         return
-    async with EmbeddedPostgres(settings.lipika_data_dir) as server, Database(server.url) as database:
+    async with (
+        EmbeddedPostgres(settings.lipika_data_dir) as server,
+        Database(lambda: server.url) as database,
+    ):
         yield database
 
 

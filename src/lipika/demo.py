@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lipika.app import store_settings
 from lipika.config import Settings, load_settings
-from lipika.db.admin import fresh_database
+from lipika.db.admin import another_database, fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded import EmbeddedPostgres
@@ -39,12 +39,11 @@ async def run_demo(out: Path, data_dir: Path | None, console: Console) -> RunSum
         "lipika demo: sample speech in 12 languages, embedded Postgres, simulated model", style="bold"
     )
     videos = await find_videos([str(sample_folder())], str(out), store_settings(settings))
-    async with (
-        EmbeddedPostgres(settings.lipika_data_dir) as server,
-        Database(await fresh_database(server.url, _DATABASE)) as database,
-    ):
-        await migrate(database)
-        return await run_videos(settings, database, videos, console, title="lipika demo")
+    async with EmbeddedPostgres(settings.lipika_data_dir) as server:
+        await fresh_database(server.url, _DATABASE)
+        async with Database(lambda: another_database(server.url, _DATABASE)) as database:
+            await migrate(database)
+            return await run_videos(settings, database, videos, console, title="lipika demo")
 
 
 def _empty(out: Path) -> None:

@@ -95,7 +95,9 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """What to connect to. Contains the password: never log it."""
+        """What to connect to, as things are; the port may change with a killed server. Contains the password: never
+        log it.
+        """
         if self._state is None:
             raise RuntimeError("the embedded Postgres has not been started")
         password = quote(self._state.password, safe="")
@@ -184,7 +186,7 @@ class EmbeddedPostgres:
             pause = _WATCH_SECONDS
             if state and state.ready and state.port != port:
                 port = state.port
-                self._say_that_it_moved()
+                self._follow(state)
 
     def _start_again(self) -> None:
         if self._launch():
@@ -194,12 +196,14 @@ class EmbeddedPostgres:
                 reason="the process that keeps it was killed, perhaps for memory",
             )
 
-    def _say_that_it_moved(self) -> None:
-        log.error(
+    def _follow(self, state: State) -> None:
+        """Whoever asks for `url` from now on finds the server where it is; `Database` asks with each connection."""
+        self._state = state
+        log.warning(
             "embedded_postgres_moved",
             folder=str(self.data_dir),
+            port=state.port,
             reason="it was killed, and before it came back another program had taken its port",
-            way_out="end this lipika and start it again: what was answered is kept",
         )
 
     def _has_users(self) -> bool:

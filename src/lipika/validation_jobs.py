@@ -329,7 +329,7 @@ async def _database(settings: Settings) -> AsyncIterator[tuple[Database, str]]:
             yield await stack.enter_async_context(Database(url)), url
             return
         server = await stack.enter_async_context(EmbeddedPostgres(settings.lipika_data_dir))
-        database = await stack.enter_async_context(Database(server.url))
+        database = await stack.enter_async_context(Database(lambda: server.url))
         await migrate(database)
         yield database, server.url
 

@@ -28,4 +28,9 @@ async def fresh_database(url: str, name: str) -> str:
                     f"the database {name} is in use by another process: wait until it ends, or use another --data-dir"
                 ) from None
             await connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    return another_database(url, name)
+
+
+def another_database(url: str, name: str) -> str:
+    """The URL of the database `name` on the server of `url`."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
@@ -69,13 +69,17 @@ class Database:
     """A small pool of connections to one Postgres.
 
     Args:
-        url: `postgresql://user:password@host:port/database`. Never logged, never part of an error.
+        url: `postgresql://user:password@host:port/database`; a function is asked for it with each connection, for a
+            server whose address may change. Never logged, never part of an error.
         max_size: connections at most.
         wait_seconds: how long to wait for a free connection before it counts as an outage.
     """
 
-    def __init__(self, url: str, *, max_size: int = 2, wait_seconds: float = 10.0) -> None:
-        self._conninfo = _checked(url)
+    def __init__(
+        self, url: str | Callable[[], str], *, max_size: int = 2, wait_seconds: float = 10.0
+    ) -> None:
+        self._url = url
+        self._conninfo()  # what is wrong with it is known before anybody waits for it
         self.key = secrets.token_hex(16)
         """What this process life shows to speak for its worker; no other role of the database can read it."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -90,6 +94,9 @@ class Database:
             open=False,
         )
 
+    def _conninfo(self) -> str:
+        return _checked(self._url if isinstance(self._url, str) else self._url())
+
     async def open(self) -> Self:
         """Connect once to learn what is wrong, if anything, then open the pool.
 
@@ -98,7 +105,7 @@ class Database:
             DatabaseUnavailable: it cannot be reached.
         """
         try:
-            async with await AsyncConnection.connect(self._conninfo, autocommit=True):
+            async with await AsyncConnection.connect(self._conninfo(), autocommit=True):
                 pass
         except psycopg.OperationalError as error:
             reason = _first_line(error)
