@@ -28,6 +28,54 @@ PG_BIN = os.environ.get("LIPIKA_TEST_PG_BIN") or None  # another Postgres to tes
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 TEMPLATE = "lipika_template"
 
+LONGEST_FIRST = (
+    "test_streams",
+    "test_run",
+    "world/test_world_replies",
+    "test_foreign_audio",
+    "test_worker",
+    "test_supervisor_killed",
+    "test_outages",
+    "test_canary",
+    "test_paid_once",
+    "test_hints",
+    "test_refusals",
+    "test_user_errors",
+    "test_board_browser",
+    "test_chaos",
+    "test_governor",
+    "test_hostile_memory",
+    "test_fallback",
+    "world/test_world_audio",
+    "test_alignment_stage",
+    "test_align_command",
+    "test_vast",
+    "test_sources",
+    "test_deploy_files",
+    "world/test_world_archives",
+    "test_progress",
+    "test_embedded",
+    "test_poison_run",
+    "test_budget_cli",
+    "test_forecast",
+    "test_speed_guard",
+    "test_docs",
+    "test_troubles",
+    "test_big_database",
+)
+"""Test files of twenty seconds and more: begun last, they would be waited for by an idle machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: nearly half of its time a test waits, for processes, servers and clocks."""
+    return (os.cpu_count() or 1) + 1
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(

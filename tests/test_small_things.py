@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from conftest import LONGEST_FIRST
 from fleet_kit import rows
 from gateway_kit import a_gateway
 from lipika import __version__
@@ -84,3 +85,7 @@ async def test_the_summary_ends_with_hours_findings_and_the_next_step(
     ((code, _severity), count), *_others = counts.most_common()
     assert f"{code} {count}" in words
     assert words.rstrip().splitlines()[-1] == f"Next: {summary['next_step']}"
+
+
+def test_the_long_tests_that_go_first_are_there() -> None:
+    assert [name for name in LONGEST_FIRST if not (Path(__file__).parent / f"{name}.py").is_file()] == []
