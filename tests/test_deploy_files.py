@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -291,9 +292,10 @@ class _Rented:
         """lipika is here already; its worker is this line of shell."""
         (self.venv / "bin").mkdir(parents=True)
         (self.venv / "whole").touch()
-        (self.venv / "bin" / "python").symlink_to(sys.executable)
-        (self.venv / "bin" / "lipika").write_text(f"#!/bin/bash\n{worker}\n")
-        (self.venv / "bin" / "lipika").chmod(0o755)
+        # A link would be the Python below this environment, with packages of its own or none.
+        for name, line in {"python": f'exec {shlex.quote(sys.executable)} "$@"', "lipika": worker}.items():
+            (self.venv / "bin" / name).write_text(f"#!/bin/bash\n{line}\n")
+            (self.venv / "bin" / name).chmod(0o755)
 
     def start(self) -> subprocess.CompletedProcess[bytes]:
         """Runs the script to its end."""

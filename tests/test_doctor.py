@@ -223,8 +223,12 @@ def test_on_the_command_line(database_url: str, tmp_path: Path) -> None:
     env: dict[str, str] = {"DATABASE_URL": database_url, "PROVIDER": "simulator", "COLUMNS": "200"}
     good = lipika("doctor", "--json", env=env)
     assert (good.returncode, {one["level"] for one in json.loads(good.stdout)} <= {"ok", "warn"}) == (0, True)
-    unfolded = lipika("doctor", "--provider", "simulator", env={"DATABASE_URL": database_url})
+    few_files = ("bash", "-c", 'ulimit -n 1024 && exec "$@"', "-")  # so that there is something to advise
+    unfolded = lipika(
+        "doctor", "--provider", "simulator", env={"DATABASE_URL": database_url}, through=few_files
+    )
     assert unfolded.returncode == 0, unfolded.stdout  # no key is set
+    assert "lower MAX_IN_FLIGHT" in unfolded.stdout
     assert all(line.split()[0] in {"check", "ok", "warn"} for line in unfolded.stdout.splitlines())
     bad: Any = lipika("doctor", env=env | {"OUTPUT_URL": "s3://bucket/x"})
     assert (bad.returncode, "FAIL" in bad.stdout, "Traceback" in bad.stderr) == (1, True, False)

@@ -188,6 +188,7 @@ async def test_postgres_is_away_for_longer_than_the_lease(
     stage.defaults |= {"lease_seconds": 2.0, "heartbeat_seconds": 0.5, "spool_dir": stage.folder / "spool"}
     async with a_line(stage.database_url) as (line, url), stage.worker(url) as found:
         task = await started(found)
+        await until(lambda: found.engine.in_flight > 0)  # whose answers neither will take
         s3.away = store_too
         line.cut()
         with pytest.raises(WorkerStop, match="no heartbeat"):

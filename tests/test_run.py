@@ -26,12 +26,16 @@ from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
 def lipika(
-    *arguments: str, env: dict[str, str] | None = None, timeout: float = 110, cwd: Path | None = None
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    timeout: float = 110,
+    cwd: Path | None = None,
+    through: tuple[str, ...] = (),
 ) -> Any:
     """Run the command line in a process of its own, with nothing of our environment but what it needs."""
     clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
     return subprocess.run(
-        [sys.executable, "-m", "lipika", *arguments],
+        [*through, sys.executable, "-m", "lipika", *arguments],
         env=clean | (env or {}),
         capture_output=True,
         text=True,

@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-_WIDE = 240
+_WIDE = 10_000
 """Columns in a file or a pipe, whose reader has no screen that tables must be folded to."""
 
 
