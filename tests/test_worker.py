@@ -542,8 +542,8 @@ async def test_an_alert_that_is_being_written_when_the_worker_ends_is_written_on
     """The row is there, and the loop that wrote it is ended before it knows."""
     written, write = asyncio.Event(), Workers.record_error
 
-    async def slowly(self: Workers, *error: Any) -> None:
-        await write(self, *error)
+    async def slowly(self: Workers, *error: Any, **more: Any) -> None:
+        await write(self, *error, **more)
         written.set()
         await asyncio.sleep(1)
 
@@ -557,3 +557,33 @@ async def test_an_alert_that_is_being_written_when_the_worker_ends_is_written_on
         await life
     kinds = [row.exception_type for row in rows(database_url, "select * from worker_errors order by id")]
     assert kinds == ["Alert:odd", "ValueError"]
+
+
+async def test_an_alert_whose_answer_is_lost_is_written_once(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is there, and the line breaks before the worker hears of it."""
+    lost, write = list[Any](), Workers.record_error
+
+    async def unheard(self: Workers, *error: Any, **more: Any) -> None:
+        await write(self, *error, **more)
+        if error not in lost:
+            lost.append(error)
+            raise DatabaseUnavailable("Postgres is away: the connection is lost")
+
+    monkeypatch.setattr(Workers, "record_error", unheard)
+    async with a_stage(tmp_path, database_url) as stage, stage.worker() as found:
+        for message in ("something", "something", "something else"):  # what is said twice stands there twice
+            found.worker._alert("odd", message)
+        found.worker._ports.tools.troubles.note("a-video", "a-clip", ValueError("odd"))
+        life = asyncio.create_task(found.worker.run())
+        await until(lambda: len(lost) == 3 and not found.worker._ports.tools.troubles.waiting)
+        found.worker.drain()
+        await life
+    written = rows(database_url, "select * from worker_errors order by id")
+    assert [(row.exception_type, row.message.split(": ")[-1]) for row in written] == [
+        ("Alert:odd", "something"),
+        ("Alert:odd", "something"),
+        ("Alert:odd", "something else"),
+        ("ValueError", "odd"),
+    ]

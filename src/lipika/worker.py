@@ -71,6 +71,7 @@ class Worker:
         self._stop: Exception | None = None
         self._wake = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None  # of alerts and troubles
+        self._unsure = False  # whether what was written last of them is there
         self._minute = LastMinute(time.monotonic())
         self._clips_per_video = 50.0  # a guess, corrected by every finished video
         self._disk_is_full = self._database_is_away = False
@@ -449,19 +450,23 @@ class Worker:
             await asyncio.wait([previous])
         alerts = self._ports.alerts
         while alerts:
-            await self._ports.workers.record_error(
-                self._info.worker_id, None, f"Alert:{alerts[0].code}", alerts[0].message, ""
-            )
+            await self._record(None, f"Alert:{alerts[0].code}", alerts[0].message, "")
             alerts.pop(0)
         await self._write_troubles()
+
+    async def _record(self, video_id: str | None, kind: str, message: str, traceback: str) -> None:
+        """Write one of those rows. Where the last attempt had no answer, nobody knows whether its row is there."""
+        again, self._unsure = self._unsure, True
+        await self._ports.workers.record_error(
+            self._info.worker_id, video_id, kind, message, traceback, again=again
+        )
+        self._unsure = False
 
     async def _write_troubles(self) -> None:
         notes = self._ports.tools.troubles.waiting
         while notes:
             note = notes[0]
-            await self._ports.workers.record_error(
-                self._info.worker_id, note.video_id, note.trouble.kind, note.message, note.trouble.traceback
-            )
+            await self._record(note.video_id, note.trouble.kind, note.message, note.trouble.traceback)
             if notes and notes[0] is note:  # else it made room for others meanwhile
                 notes.popleft()
 

@@ -181,9 +181,18 @@ class Workers:
         return await self._database.execute(_QUERIES["drain"], {"worker_ids": ids})
 
     async def record_error(
-        self, worker_id: str, video_id: str | None, exception_type: str, message: str, traceback: str
+        self,
+        worker_id: str,
+        video_id: str | None,
+        exception_type: str,
+        message: str,
+        traceback: str,
+        *,
+        again: bool = False,
     ) -> None:
-        """Keep an exception. Texts must have had their secrets removed."""
+        """Keep an exception. Texts must have had their secrets removed. `again`: this may have been kept already, and
+        the answer was lost; then it is kept once.
+        """
         params = {
             **self._speaking(worker_id),
             "video_id": video_id,
@@ -191,6 +200,7 @@ class Workers:
             "message": clean_text(message),
             "traceback": clean_text(traceback),
             "summary": clean_text(f"{exception_type}: {message}")[:1000],
+            "again": again,
         }
         await self._database.execute(_QUERIES["record_error"], params)
 

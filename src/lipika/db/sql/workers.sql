@@ -44,5 +44,5 @@ where status = 'online' and (%(worker_ids)s::text[] is null or worker_id = any(%
 -- name: record_error
 select lipika_record_error(
   %(worker_id)s::text, %(key)s::text, %(video_id)s::text, %(exception_type)s::text, %(message)s::text,
-  %(traceback)s::text, %(summary)s::text
+  %(traceback)s::text, %(summary)s::text, %(again)s::boolean
 ) as ours
