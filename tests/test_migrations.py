@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import LiteralString
@@ -25,6 +21,7 @@ from lipika.db.workers import WorkerInfo
 from lipika.embedded import EmbeddedPostgres, bundled_binaries
 from lipika.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from lipika.models import Accounting, NewVideo
+from pooler import a_pooler
 
 TABLES = {
     *("lipika_migrations", "video_queue", "workers", "worker_errors", "provider_budgets"),
@@ -492,43 +489,8 @@ def _whole_text(error: BaseException) -> str:
 @pytest.fixture
 def pooled_url(database_url: str, open_dir: Path) -> Iterator[str]:
     """The same database through pgbouncer in transaction mode, two server connections in all."""
-    binary = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if binary is None:
-        pytest.skip("pgbouncer is not installed (Debian package pgbouncer)")
-    parts = urlsplit(database_url)
-    folder = open_dir / "pgbouncer"
-    folder.mkdir(exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={parts.port}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = scram-sha-256\nauth_file = {folder}/users.txt\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\nserver_check_delay = 0\n"
-    )
-    command = [binary, "-q", str(folder / "pgbouncer.ini")]
-    if os.geteuid() == 0:
-        command += ["-u", "nobody"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        _wait_for_port(port, process)
-        yield f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+    with a_pooler(database_url, open_dir / "pgbouncer") as url:
+        yield url
 
 
 async def test_everything_works_through_a_transaction_pooler(

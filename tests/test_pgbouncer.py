@@ -3,59 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from fleet_kit import a_stage, rows
 from lipika.db import Database, Queue
+from pooler import a_pooler
 
 
 @pytest.fixture
 def pooled_url(database_url: str, open_dir: Path) -> Iterator[str]:
     """The same database through pgbouncer in transaction mode, two server connections in all."""
-    binary = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if binary is None:
-        pytest.skip("pgbouncer is not installed (Debian package pgbouncer)")
-    parts = urlsplit(database_url)
-    folder = open_dir / "pooler"
-    folder.mkdir(exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={parts.port}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = scram-sha-256\nauth_file = {folder}/users.txt\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\nserver_check_delay = 0\nserver_reset_query =\n"
-    )
-    command = [binary, "-q", str(folder / "pgbouncer.ini")]
-    if os.geteuid() == 0:
-        command += ["-u", "nobody"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        yield f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=10)
+    with a_pooler(database_url, open_dir / "pooler") as url:
+        yield url
 
 
 async def test_three_workers_share_two_connections_and_leave_nothing_behind(

@@ -22,10 +22,12 @@ from lipika import latency
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
 from lipika.db.migrate import check, migrate
+from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.workers import WorkerInfo, WorkerStats
-from lipika.errors import DatabaseError, LeaseLost, SettingsError, WorkerStop
+from lipika.errors import DatabaseError, DatabaseUnavailable, LeaseLost, SettingsError, WorkerStop
 from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
+from pooler import a_pooler
 
 ROLES = (Path(__file__).resolve().parent.parent / "deploy" / "supabase" / "roles.sql").read_bytes()
 OWNER, PASSWORD = "lipika_owner", "roles-of-the-test"
@@ -52,9 +54,17 @@ def server(postgres_url: str) -> Iterator[str]:
             connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
 
 
+@pytest.fixture(scope="module", params=["directly", "pooled"])
+def route(request: pytest.FixtureRequest) -> str:
+    """Workers come to Postgres itself, or by way of connections that they share."""
+    word: str = request.param
+    return word
+
+
 @pytest.fixture(scope="module")
-def url(server: str) -> Iterator[str]:
+def url(server: str, route: str) -> Iterator[str]:
     """A database that the owner has migrated and given roles, twice."""
+    del route
     database, owner = sql.Identifier("test_roles"), sql.Identifier(OWNER)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {} owner {}").format(database, owner))
@@ -74,6 +84,16 @@ def url(server: str) -> Iterator[str]:
         connection.execute(sql.SQL("drop database {} with (force)").format(database))
 
 
+@pytest.fixture(scope="module")
+def worker_url(url: str, route: str, open_dir: Path) -> Iterator[str]:
+    worker = as_role(url, "lipika_worker")
+    if route == "directly":
+        yield worker
+        return
+    with a_pooler(worker, open_dir / "pooler of workers") as pooled:
+        yield pooled
+
+
 async def _migrate(url: str) -> None:
     async with Database(url) as database:
         await migrate(database)
@@ -90,7 +110,7 @@ async def a_video(url: str) -> str:
 
 def refused(url: str, statement: LiteralString) -> bool:
     """Whether the statement is refused for want of rights; it is undone in any case."""
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, prepare_threshold=None) as connection:
         try:
             connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege:
@@ -103,14 +123,16 @@ def refused(url: str, statement: LiteralString) -> bool:
 # ----------------------------------------------------------------------------- a worker
 
 
-async def test_a_worker_finishes_a_queue_with_its_own_rights(url: str, tmp_path: Path) -> None:
+async def test_a_worker_finishes_a_queue_with_its_own_rights(
+    url: str, worker_url: str, tmp_path: Path
+) -> None:
     async with a_stage(tmp_path, url) as stage:
         videos = await stage.queue(3, 8)
         async with Database(url) as owner:
             await Budgets(owner).set_limits(
                 "aistudio", Limits(requests_per_minute=6000, spend_total_usd=50.0)
             )
-        stage.database_url = as_role(url, "lipika_worker")
+        stage.database_url = worker_url
         first = await stage.work_until(5)
         assert first.engine.totals.returned >= 5
         second = await stage.work()
@@ -175,11 +197,12 @@ HOSTILE: tuple[LiteralString, ...] = (
     "select from videos",
     "create table mine (id int)",
     "create function mine() returns int language sql as 'select 1'",
-    """
-    create temp table bait (id int);
-    create trigger t after insert on bait referencing new table as rows_in
-      for each statement execute function lipika_count_queue('(select 1)')
-    """,
+    # to put something in the way of whoever gets the same connection of a pooler next
+    "create temp table transcription_results (id int)",
+    "create temp view video_queue as select 1 as video_id",
+    "create temp sequence lipika_migrations",
+    "create type pg_temp.workers as (worker_id text)",
+    "create function pg_temp.lipika_claim() returns int language sql as 'select 1'",
     "drop table video_queue",
     "alter table video_queue disable row level security",
     "alter function lipika_claim security invoker",
@@ -191,15 +214,14 @@ HOSTILE: tuple[LiteralString, ...] = (
 
 
 @pytest.mark.parametrize("statement", HOSTILE)
-async def test_a_worker_may_not(url: str, statement: LiteralString) -> None:
-    assert refused(as_role(url, "lipika_worker"), statement)
-    assert not refused(as_role(url, "lipika_worker"), "select video_id, status from video_queue")
+async def test_a_worker_may_not(worker_url: str, statement: LiteralString) -> None:
+    assert refused(worker_url, statement)
+    assert not refused(worker_url, "select video_id, status from video_queue")
 
 
-async def test_a_worker_speaks_for_itself_only(url: str) -> None:
+async def test_a_worker_speaks_for_itself_only(url: str, worker_url: str) -> None:
     """Two machines under one role: neither knows the other's key, which the database holds as a digest only."""
-    worker = as_role(url, "lipika_worker")
-    async with Database(worker) as one, Database(worker) as other:
+    async with Database(worker_url) as one, Database(worker_url) as other:
         mine, theirs = Workers(one), Workers(other)
         await mine.register(WorkerInfo("w-one", "host", "aistudio", None, {}))
         with pytest.raises(WorkerStop, match="another process"):
@@ -231,12 +253,11 @@ def _window(worker: str, usd: float) -> BatchReport:
     )  # fmt: skip
 
 
-async def test_a_worker_cannot_talk_the_ledger_out_of_its_cap(url: str) -> None:
+async def test_a_worker_cannot_talk_the_ledger_out_of_its_cap(url: str, worker_url: str) -> None:
     async with Database(url) as owner:
         await Budgets(owner).set_limits("capped", Limits(spend_total_usd=1.0, spend_day_usd=1.0))
-    worker = as_role(url, "lipika_worker")
     asking = Demand("capped", 100, 600.0, 0.01, 0.0, 0.0, 0.0, 0.0)
-    async with Database(worker) as one, Database(worker) as other:
+    async with Database(worker_url) as one, Database(worker_url) as other:
         honest, liar = Reservations(one), Reservations(other)
         assert (await honest.reserve("spender", replace(asking, wanted=0, usd_metered=0.95))).granted == 0
         assert 4 <= (await liar.reserve("liar", asking)).granted <= 5
@@ -269,12 +290,14 @@ async def test_a_worker_cannot_talk_the_ledger_out_of_its_cap(url: str) -> None:
     assert sum_.least >= 0
 
 
-async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(url: str, a_video: str) -> None:
+async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(
+    url: str, worker_url: str, a_video: str
+) -> None:
     """Neither for what another holds, nor for what is done: no token, no word."""
     async with Database(url) as owner:
         await Queue(owner).add([NewVideo("theirs", "in/theirs.tar", "out/theirs.tar")])
         (claim,) = await Queue(owner).claim("somebody", 600, 1, only=["theirs"])
-    async with Database(as_role(url, "lipika_worker")) as database:
+    async with Database(worker_url) as database:
         queue, results = Queue(database), Results(database)
         guess = replace(claim, claim_token=NOTHING)
         for hostile in (
@@ -289,7 +312,7 @@ async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(url: str
             with pytest.raises(LeaseLost):
                 await hostile
         (written,) = rows(
-            as_role(url, "lipika_worker"),
+            worker_url,
             "select lipika_write_results('theirs', %s::uuid, '[]', '[]') as owned",
             NOTHING,
         )
@@ -305,9 +328,106 @@ async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(url: str
         await Queue(owner).remove(["theirs"])
 
 
-async def test_locks_of_a_worker_keep_no_other_from_counting(url: str) -> None:
+async def test_counters_count_for_no_table_of_a_worker(url: str, worker_url: str) -> None:
+    """Where the platform lets it make temporary ones, too: its triggers may not call what runs with our rights."""
+    name = sql.Identifier(urlsplit(url).path[1:])
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(sql.SQL("grant temporary on database {} to lipika_worker").format(name))
+        bait = """
+            create temp table bait (id int);
+            create trigger t after insert on bait referencing new table as rows_in
+              for each statement execute function lipika_count_queue('(select 1)')
+        """
+        assert refused(worker_url, bait)
+        owner.execute(sql.SQL("revoke temporary on database {} from lipika_worker").format(name))
+
+
+SETTINGS: tuple[LiteralString, ...] = (
+    "set default_transaction_read_only = on",
+    "set search_path = nowhere",
+    "set row_security = off",
+    "set session characteristics as transaction isolation level serializable, read only",
+)
+
+
+@pytest.mark.parametrize("hostile", SETTINGS)
+async def test_what_a_worker_leaves_on_a_connection_stops_no_other(
+    url: str, worker_url: str, hostile: LiteralString
+) -> None:
+    """Through a pooler settings of a session meet whoever comes next on it."""
+    async with Database(url) as owner:
+        await Queue(owner).add([NewVideo("next", "in/next.tar", "out/next.tar")])
+    with leaving(worker_url, hostile):
+        async with Database(worker_url) as database:
+            queue = Queue(database)
+            (claim,) = await queue.claim("honest", 600, 1, only=["next"])
+            assert await queue.extend([claim], 600) == {"next"}
+            assert (await queue.counts(["next"])).claimed == 1
+            await queue.finish(claim, Accounting(), output_bytes=1, output_digest="x")
+    async with Database(url) as owner:
+        await Queue(owner).remove(["next"])
+
+
+async def test_what_a_worker_sets_for_its_role_goes_with_the_roles_file(url: str, worker_url: str) -> None:
+    name = sql.Identifier(urlsplit(url).path[1:])
+    direct = as_role(url, "lipika_worker")
+    with psycopg.connect(worker_url, autocommit=True) as hostile:
+        hostile.execute("alter role lipika_worker set search_path = nowhere")
+        hostile.execute(
+            sql.SQL("alter role lipika_worker in database {} set default_transaction_read_only = on").format(
+                name
+            )
+        )
+    settings = (
+        "select current_setting('search_path') as path, current_setting('transaction_read_only') as closed"
+    )
+    assert rows(direct, settings) == [("nowhere", "on")]
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(ROLES)
+    assert rows(direct, settings) == [('"$user", public', "off")]
+
+
+async def test_a_server_that_is_read_only_stays_so(url: str) -> None:
+    """Supabase's is when its disk is full: that is waited out, not got around."""
+    name = sql.Identifier(urlsplit(url).path[1:])
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
+        try:
+            direct = as_role(url, "lipika_worker")  # a pooler's connections are older than that
+            async with Database(direct) as database:
+                with pytest.raises(DatabaseUnavailable, match="read-only"):
+                    await Queue(database).claim("w", 600, 1)
+        finally:
+            owner.execute("set default_transaction_read_only = off")
+            owner.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
+
+
+async def test_a_worker_leaves_nobody_out_of_time_for_long(worker_url: str, route: str) -> None:
+    sleep = Query("sleep", b"select pg_sleep(0.6)")
+    with leaving(worker_url, "set statement_timeout = '300ms'"):
+        async with Database(worker_url) as database:
+            if route == "pooled":
+                with pytest.raises(DatabaseUnavailable, match="timeout"):
+                    await database.execute(sleep, {})
+            assert await database.execute(sleep, {}) == 1
+
+
+@contextlib.contextmanager
+def leaving(url: str, statement: LiteralString) -> Iterator[None]:
+    """The statement, run on each of a pooler's two connections, and its sessions still open."""
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(psycopg.connect(url, prepare_threshold=None)) for _ in range(2)]
+        for session in sessions:  # each transaction holds one
+            session.execute("select 1")
+        for session in sessions:
+            session.execute(statement)
+            session.commit()
+        yield
+
+
+async def test_locks_of_a_worker_keep_no_other_from_counting(url: str, worker_url: str) -> None:
     """Anybody who may connect may take advisory locks: who finds all counters taken has some of its own."""
-    with psycopg.connect(as_role(url, "lipika_worker"), autocommit=True) as hostile:
+    with psycopg.connect(worker_url, autocommit=True) as hostile:
         hostile.execute("select pg_advisory_lock(780963642, n) from generate_series(0, 31) n")
         async with Database(url) as owner:
             added = Queue(owner).add([NewVideo("counted", "in/counted.tar", "out/counted.tar")])
@@ -318,8 +438,8 @@ async def test_locks_of_a_worker_keep_no_other_from_counting(url: str) -> None:
             await Queue(owner).remove(["counted"])
 
 
-async def test_the_check_of_a_workers_database_finds_nothing(url: str) -> None:
-    async with Database(as_role(url, "lipika_worker")) as database:
+async def test_the_check_of_a_workers_database_finds_nothing(url: str, worker_url: str) -> None:
+    async with Database(worker_url) as database:
         assert (await check(database)).problems() == []
     async with Database(as_role(url, "lipika_reader")) as database:
         assert any("may not write" in problem for problem in (await check(database)).problems())

@@ -30,6 +30,13 @@ begin
     raise notice 'the schema public is not ours: see that others may create nothing in it';
   end;
 
+  -- Temporary tables go before ours, and a transaction pooler hands a connection with them to whoever comes next.
+  begin
+    execute format('revoke temporary on database %I from public', current_database());
+  exception when insufficient_privilege then
+    raise notice 'the database is not ours: see that lipika_worker may make no temporary tables in it';
+  end;
+
   for wanted in
     select to_regclass('public.' || name) as relation, name, role, rights
     from (values
@@ -129,6 +136,9 @@ begin
 
   grant lipika_reader to lipika_dashboard;
 
+  -- A role may set things for itself, such as to be read only from its next login on.
+  alter role lipika_worker reset all;
+  execute format('alter role lipika_worker in database %I reset all', current_database());
   -- A query that hangs lets go of its connection; the longest of a worker's takes seconds.
   alter role lipika_worker set statement_timeout = '60s';
   alter role lipika_worker set idle_in_transaction_session_timeout = '60s';

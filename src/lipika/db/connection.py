@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
@@ -24,6 +24,7 @@ from lipika.db.queries import Query
 from lipika.errors import DatabaseError, DatabaseUnavailable, LipikaError, RowRefused, SettingsError
 
 Row = TypeVar("Row")
+Done = TypeVar("Done")
 Params: TypeAlias = Mapping[str, object]
 Connection: TypeAlias = AsyncConnection[TupleRow]
 
@@ -53,6 +54,14 @@ _AWAY_STATES = {
     "57P03",  # starting up or shutting down
     "57P05",  # idle session timeout
 }
+_OF_A_SESSION = {
+    "25006",  # read only
+    "42501",  # not allowed: row_security
+    "42883",  # no such function: search_path
+    "42P01",  # no such table
+}
+"""What somebody else's settings may do to a statement: a pooler hands on its connections with them."""
+_OUT_OF_TIME = {"55P03", "57014"}  # lock_timeout, statement_timeout
 _ROW_CLASSES = ("22", "23", "54")  # data exception; a constraint; beyond a limit
 _HINTS = {
     "42P01": "run `lipika db migrate`",
@@ -141,25 +150,65 @@ class Database:
 
     async def execute(self, query: Query, params: Params) -> int:
         """Run one statement; returns the number of rows it touched."""
-        with translated(query.name):
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(query.sql, params or None)
-                return cursor.rowcount
+
+        async def run(connection: Connection) -> int:
+            return (await connection.execute(query.sql, params or None)).rowcount
+
+        return await self._run(query, run)
 
     async def rows(self, query: Query, params: Params, kind: type[Row]) -> list[Row]:
         """All rows of one statement as instances of `kind`, built by column name."""
-        with translated(query.name):
-            async with (
-                self._pool.connection() as connection,
-                connection.cursor(row_factory=class_row(kind)) as cursor,
-            ):
+
+        async def run(connection: Connection) -> list[Row]:
+            async with connection.cursor(row_factory=class_row(kind)) as cursor:
                 await cursor.execute(query.sql, params or None)
                 return await cursor.fetchall()
+
+        return await self._run(query, run)
 
     async def row(self, query: Query, params: Params, kind: type[Row]) -> Row:
         """The one row of a statement that always gives one."""
         (row,) = await self.rows(query, params, kind)
         return row
+
+    async def _run(self, query: Query, run: Callable[[Connection], Awaitable[Done]]) -> Done:
+        """Run it; once more with settings of its own where it may have failed by those of another client.
+
+        A statement that failed has done nothing, so that it may be repeated.
+        """
+        with translated(query.name):
+            async with self._pool.connection() as connection:
+                try:
+                    return await run(connection)
+                except psycopg.Error as error:
+                    first = error
+                if first.sqlstate in _OUT_OF_TIME:  # not again: it may have taken long by itself
+                    with suppress(psycopg.Error):
+                        await _in_a_clean_session(connection, _nothing)
+                if first.sqlstate not in _OF_A_SESSION:
+                    raise first
+                try:
+                    return await _in_a_clean_session(connection, run)
+                except psycopg.errors.FeatureNotSupported:  # a standby writes for nobody
+                    raise first from None
+
+
+async def _in_a_clean_session(connection: Connection, run: Callable[[Connection], Awaitable[Done]]) -> Done:
+    """In one transaction, and so on one connection of a pooler, which stays clean.
+
+    Where the server itself is read only, as Supabase's with a full disk, it stays so.
+    """
+    async with connection.transaction():
+        await connection.execute("set transaction isolation level read committed")
+        await connection.execute("reset all")
+        cursor = await connection.execute("show default_transaction_read_only")
+        if await cursor.fetchone() == ("off",):
+            await connection.execute("set transaction read write")
+        return await run(connection)
+
+
+async def _nothing(_connection: Connection) -> None:
+    """Only clean it."""
 
 
 @contextmanager
