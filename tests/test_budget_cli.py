@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
-from test_run import lipika
+from fleet_kit import rows
+from lipika.cli import app
+from test_run import lipika as in_its_own_process
+
+Lipika = Callable[..., SimpleNamespace]
 
 
 @pytest.fixture
@@ -14,22 +21,37 @@ def env(database_url: str) -> dict[str, str]:
     return {"DATABASE_URL": database_url, "COLUMNS": "200"}
 
 
+@pytest.fixture
+def lipika(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Lipika:
+    """The commands in this process; to start one takes longer than all that a command does."""
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> SimpleNamespace:
+        done = CliRunner().invoke(app, arguments)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return SimpleNamespace(returncode=done.exit_code, stdout=done.stdout, stderr=done.stderr)
+
+    return run
+
+
 def test_limits_are_set_one_at_a_time_and_shown(env: dict[str, str]) -> None:
-    assert "none set" in lipika("budget", "show", env=env).stdout
-    lipika("budget", "set", "aistudio", "--rpm", "18_000", "--usd-total", "90000", env=env)
-    lipika("budget", "set", "aistudio", "--tpm", "5000000", "--usd-total", "none", env=env)
-    shown = json.loads(lipika("budget", "show", "--json", env=env).stdout)
+    assert "none set" in in_its_own_process("budget", "show", env=env).stdout
+    in_its_own_process("budget", "set", "aistudio", "--rpm", "18_000", "--usd-total", "90000", env=env)
+    in_its_own_process("budget", "set", "aistudio", "--tpm", "5000000", "--usd-total", "none", env=env)
+    shown = json.loads(in_its_own_process("budget", "show", "--json", env=env).stdout)
     (budget,) = shown["budgets"]
     assert (budget["requests_per_minute"], budget["tokens_per_minute"]) == (18_000, 5_000_000)
     assert budget["spend_total_usd"] is None
-    assert "18,000" in lipika("budget", "show", env=env).stdout
+    assert "18,000" in in_its_own_process("budget", "show", env=env).stdout
 
 
-def test_pause_says_why_and_resume_says_whether(env: dict[str, str]) -> None:
-    lipika("budget", "pause", "openrouter", "--reason", "invoice is late", env=env)
-    assert "PAUSED: invoice is late" in lipika("budget", "show", env=env).stdout
-    assert "is resumed" in lipika("budget", "resume", "openrouter", env=env).stdout
-    assert "was not paused" in lipika("budget", "resume", "openrouter", env=env).stdout
+def test_pause_says_why_and_resume_says_whether(lipika: Lipika) -> None:
+    lipika("budget", "pause", "openrouter", "--reason", "invoice is late")
+    assert "PAUSED: invoice is late" in lipika("budget", "show").stdout
+    assert "is resumed" in lipika("budget", "resume", "openrouter").stdout
+    assert "was not paused" in lipika("budget", "resume", "openrouter").stdout
 
 
 @pytest.mark.parametrize(
@@ -47,23 +69,25 @@ def test_pause_says_why_and_resume_says_whether(env: dict[str, str]) -> None:
         (("set", "aistudio"), "--rpm"),
     ],
 )
-def test_wrong_limits_are_explained(arguments: tuple[str, ...], said: str, env: dict[str, str]) -> None:
-    done = lipika("budget", *arguments, env=env)
+def test_wrong_limits_are_explained(
+    arguments: tuple[str, ...], said: str, lipika: Lipika, database_url: str
+) -> None:
+    done = lipika("budget", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert "none set" in lipika("budget", "show", env=env).stdout
+    assert rows(database_url, "select * from provider_budgets") == []
 
 
-def test_commas_group_thousands(env: dict[str, str]) -> None:
-    lipika("budget", "set", "aistudio", "--rpm", "18,000", "--usd-total", "90,000.50", env=env)
-    (budget,) = json.loads(lipika("budget", "show", "--json", env=env).stdout)["budgets"]
+def test_commas_group_thousands(lipika: Lipika) -> None:
+    lipika("budget", "set", "aistudio", "--rpm", "18,000", "--usd-total", "90,000.50")
+    (budget,) = json.loads(lipika("budget", "show", "--json").stdout)["budgets"]
     assert (budget["requests_per_minute"], budget["spend_total_usd"]) == (18_000, 90_000.5)
 
 
-def test_status_of_an_empty_fleet(env: dict[str, str]) -> None:
-    found = json.loads(lipika("status", "--json", env=env).stdout)
+def test_status_of_an_empty_fleet(lipika: Lipika) -> None:
+    found = json.loads(lipika("status", "--json").stdout)
     assert found["queue"]["pending"] == 0
     assert found["workers"] == found["errors"] == []
-    text = lipika("status", env=env).stdout
+    text = lipika("status").stdout
     assert "none in the last hour" in text

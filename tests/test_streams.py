@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -14,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from fleet_kit import rows
 from lipika import machine
+from lipika.db import Database, Queue
 from lipika.demo import sample_folder
+from lipika.models import NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 FAST = {"BATCH_INTERVAL_SECONDS": "5", "LIVE_SECONDS": "0.5", "PROVIDER": "simulator"}
@@ -45,6 +49,18 @@ def shell(line: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", ours], env=env, capture_output=True, text=True, timeout=LONG_S)
 
 
+def enqueue(corpus: Path, out: Path, url: str) -> None:
+    videos = [
+        NewVideo(tar.stem, str(tar), str(out / f"{tar.stem}_transcribed.tar")) for tar in corpus.glob("*.tar")
+    ]
+
+    async def add() -> None:
+        async with Database(url) as database:
+            await Queue(database).add(videos)
+
+    asyncio.run(add())
+
+
 def full_pipe() -> tuple[int, int]:
     """(read end, write end) of a pipe that has no room left, as with a reader that has stalled."""
     reader, writer = os.pipe()
@@ -59,10 +75,8 @@ def full_pipe() -> tuple[int, int]:
 
 def done(url: str, out: Path) -> bool:
     """Whether the whole corpus is finished, in the database and on disk."""
-    told = lipika(
-        "queue", "status", "--json", env=environment(DATABASE_URL=url), stdout=subprocess.PIPE
-    ).stdout
-    return json.loads(told)["done"] == 3 and len(list(out.glob("*_transcribed.tar"))) == 3
+    statuses = [row.status for row in rows(url, "select status from video_queue")]
+    return statuses == ["done"] * 3 and len(list(out.glob("*_transcribed.tar"))) == 3
 
 
 # ----------------------------------------------------------------------------- a log that nobody takes
@@ -112,7 +126,7 @@ def test_a_terminal_that_is_paused_stops_nothing(corpus: Path, tmp_path: Path, d
 )
 def test_a_log_that_is_lost_loses_no_work(corpus: Path, tmp_path: Path, database_url: str, sink: str) -> None:
     out, env = tmp_path / "out", environment(DATABASE_URL=database_url)
-    assert shell(f"lipika queue add '{corpus}' --out '{out}'", env).returncode == 0
+    enqueue(corpus, out, database_url)
     ended = shell(f"lipika worker --until-empty {sink}", env)
     assert ended.returncode == 0, ended.stderr
     assert done(database_url, out)
