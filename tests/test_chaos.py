@@ -40,6 +40,8 @@ async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
         lease_s=5.0,
         drain_s=2.0,
         clips_per_s=14.0,
+        # 50 s on two quiet cores. Nothing in it waits for long, but a dozen workers are started, and each takes ten
+        # seconds for that where eight others want the cores: 75 s have been seen, and more with more beside it.
         limit_s=150,
         seed=seed,
     )
