@@ -13,7 +13,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-TEXTS = {"hi": "आज मौसम बहुत अच्छा है", "ta": "இன்று வானிலை மிகவும் நன்றாக உள்ளது", "en": "the weather is fine today"}
+TEXTS = {
+    "hi": "आज मौसम बहुत अच्छा है",
+    "ta": "இன்று வானிலை மிகவும் நன்றாக உள்ளது",
+    "en": "the weather is fine today",
+    "none": "NO_SPEECH",
+}
 
 Describe = Callable[[web.Request], web.Response]
 """What it answers to a GET of the model."""

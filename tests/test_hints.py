@@ -204,6 +204,21 @@ async def test_run_takes_a_language_and_a_wrong_one_is_mended_without_paying_for
         assert (same["already_done"], gateway.requests) == (1, paid)
 
 
+async def test_a_clip_in_which_nobody_speaks_is_not_paid_again_for_a_wrong_hint(
+    archives: list[Path], tmp_path: Path, database_url: str
+) -> None:
+    """There is no language in it to mishear."""
+    async with a_gateway(heard=lambda _digest: "none") as gateway:
+        env = gateway.settings(tmp_path, database_url)
+        command = ("run", str(archives[2]), "--out", str(tmp_path / "out"), "--json")
+        first = json.loads((await lipika(*command, "--language", "hi", env=env)).stdout)
+        assert first["no_speech"] == 3
+        paid = gateway.requests
+        mended = await lipika(*command, "--force-language", "ta", env=env)
+        assert mended.returncode == 0, mended.stderr
+        assert (json.loads(mended.stdout)["reused"], gateway.requests) == (3, paid)
+
+
 async def test_a_hint_that_all_clips_agree_with_is_taken_for_nothing(
     archives: list[Path], tmp_path: Path, database_url: str
 ) -> None:

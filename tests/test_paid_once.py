@@ -34,6 +34,7 @@ def was(**changes: Any) -> Was:
         "trimmer_version": polish.TRIMMER_VERSION,
         "language_hint": "hi",
         "detected_language": "hi",
+        "no_speech": False,
     }
     return Was(**(given | changes))
 
@@ -53,7 +54,8 @@ def was(**changes: Any) -> Was:
         ({}, "ta", "language hint"),
         ({"detected_language": "ta"}, "ta", ""),  # heard right in spite of the hint
         ({"detected_language": "en"}, "ta", "language hint"),
-        ({"detected_language": "none"}, "ta", "language hint"),
+        ({"detected_language": "none"}, "ta", "language hint"),  # words, in whatever language
+        ({"detected_language": "none", "no_speech": True}, "ta", ""),
         ({}, None, ""),
         ({"detected_language": "ta"}, None, "language hint"),
         ({"language_hint": ""}, "hi", ""),

@@ -802,6 +802,7 @@ def _was(former: StoredAnswer) -> Was:
         former.trimmer_version,
         former.language_hint,
         answer.detected_language if answer else "",
+        answer is not None and answer.no_speech,
     )
 
 

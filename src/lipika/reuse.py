@@ -33,6 +33,7 @@ class Was:
     trimmer_version: str
     language_hint: str
     detected_language: str
+    no_speech: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | N
     """What forbids to use an answer for the very same audio; None where nothing does.
 
     Another hint forbids it only where the clip was not heard in the language that is hinted at now: what was heard
-    right stays right, and a wrong hint may be mended without paying for it again.
+    right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
+    language to mishear; an answer of that kind to lively audio has been doubted and asked for twice already.
     """
     return by_choice(was, asked, language) or _by_version(was)
 
@@ -68,7 +70,8 @@ def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | No
     if was.thinking_level != asked.thinking_level:
         return Difference("thinking level", was.thinking_level, asked.thinking_level)
     hint = language or ""
-    if was.language_hint != hint and was.detected_language != (hint or was.language_hint):
+    heard_right = was.no_speech or was.detected_language == (hint or was.language_hint)
+    if was.language_hint != hint and not heard_right:
         return Difference("language hint", was.language_hint, hint)
     return None
 

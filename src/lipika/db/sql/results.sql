@@ -32,10 +32,11 @@ select lipika_write_batch(%(key)s::text, %(batch)s::jsonb)
 -- How the answers that these videos have were asked for, with clips and dollars. By the index on (video_id, segment_file).
 select video_id, model_id, coalesce(model_version, '') as model_version, temperature, thinking_level, prompt_version,
   schema_version, trimmer_version, coalesce(expected_language_hint, '') as language_hint,
-  coalesce(detected_language, '') as detected_language, count(*) as clips, sum(cost_usd)::double precision as usd
+  coalesce(detected_language, '') as detected_language, status = 'no_speech' as no_speech,
+  count(*) as clips, sum(cost_usd)::double precision as usd
 from transcription_results
 where video_id = any(%(video_ids)s) and status <> 'failed'
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 -- name: made_up
 -- Videos whose results come from the simulator. By the index on (video_id, segment_file), one row a video.
