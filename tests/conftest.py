@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "test_outages",
     "test_canary",
     "test_paid_once",
+    "test_made_up",
     "test_hints",
     "test_refusals",
     "test_user_errors",
@@ -56,12 +57,13 @@ LONGEST_FIRST = (
     "test_progress",
     "test_embedded",
     "test_poison_run",
-    "test_budget_cli",
     "test_forecast",
     "test_speed_guard",
     "test_docs",
     "test_troubles",
-    "test_big_database",
+    "test_poison",
+    "test_same_bytes",
+    "test_small_things",
 )
 """Test files of twenty seconds and more: begun last, they would be waited for by an idle machine."""
 
