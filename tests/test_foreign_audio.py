@@ -132,20 +132,39 @@ def test_bytes_between_frames_are_refused_as_every_decoder_does(junk: bytes, dec
 
 
 def test_no_byte_too_many_goes_along_with_a_frame(decoder: str) -> None:
-    """Also where the changed checksum would hide it: at one of 256 places."""
-    at = stream_of(FLAC).bounds[6]
-    run = Run(stream_of(FLAC[:at] + b"\x55" + FLAC[at:]), 5, 6)
+    """Also where the changed checksum would hide it: behind one of 256 frames."""
+    chance = np.random.default_rng(5)
     hidden = 0
-    for start in range(2_400, 4_400):
-        tried = proof(run, start)
+    for number in range(1_200):
+        noise = chance.integers(-8 - 4 * number, 8 + 4 * number, 2 * 1_152).astype(np.int16)
+        flac = encode_flac(Audio(noise, RATE, 16))
+        at = stream_of(flac).bounds[1]
+        run = Run(stream_of(flac[:at] + b"\x55" + flac[at:]), 0, 1)
+        tried = proof(run)
         assert tried is not None
         moved = decoders.mono_flac_samples(tried[0], run.blocks[0], 16)
         if tried[1]:
             hidden += moved is not None
-            assert decoders.mono_flac_samples(tried[1][0], 1, 16) is not None, start
+            assert decoders.mono_flac_samples(tried[1][0], 1, 16) is not None, number
         else:
-            assert moved is None, start
+            assert moved is None, number
     assert hidden > 1
+
+
+@pytest.mark.parametrize("depth", [8, 16, 24])
+def test_what_is_sound_is_proven_in_whatever_words_its_frames_state_the_depth(
+    depth: int, decoder: str
+) -> None:
+    left = VOICE if depth == 16 else VOICE.astype(np.int32) << 16
+    whole = Run.whole(stream_of(encode_flac(Audio(left, RATE, depth))))
+    tried = proof(whole)
+    assert tried is not None
+    again = proof(Run.whole(stream_of(tried[0])))
+    assert again is not None
+    assert again[0] == whole.data
+    for data in (tried[0], again[0]):
+        samples = decoders.mono_flac_samples(data, len(VOICE), depth)
+        np.testing.assert_array_equal(samples, decoders.mono_flac_samples(whole.data, len(VOICE), depth))
 
 
 @settings(max_examples=80, deadline=None)

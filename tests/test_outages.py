@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -242,14 +242,14 @@ async def test_told_to_go_while_postgres_is_away_it_keeps_its_answers(stage: Sta
 
 async def test_a_full_disk_is_waited_out_and_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await stage.queue(2, 6)
-    honest, full = os.pwrite, True
+    honest, full = os.pwritev, True
 
-    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+    def pwritev(descriptor: int, data: Sequence[bytes], offset: int) -> int:
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return honest(descriptor, data, offset)
 
-    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "pwritev", pwritev)
     with capture_logs() as logs:
         async with stage.worker() as found:
             task = asyncio.create_task(found.worker.run(until_empty=True))
@@ -271,16 +271,16 @@ async def test_a_disk_that_stays_full_costs_no_attempt(stage: Stage, monkeypatch
     """A video that waits long gives its own room on the disk back; it is not at fault."""
     await stage.queue(1, 6)
     monkeypatch.setattr("lipika.app.Tools", partial(Tools, disk_wait_s=0.1))
-    honest, left = os.pwrite, 3
+    honest, left = os.pwritev, 3
 
-    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+    def pwritev(descriptor: int, data: Sequence[bytes], offset: int) -> int:
         nonlocal left
         left -= 1
         if -12 < left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return honest(descriptor, data, offset)
 
-    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "pwritev", pwritev)
     found = await stage.work()
     assert found.worker.tally.released >= 1
     await whole(stage, 6)

@@ -386,7 +386,7 @@ async def open_worker(
         routes = await stack.enter_async_context(
             open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
         )
-        executor = stack.enter_context(ThreadPoolExecutor(_cores(), thread_name_prefix="audio"))
+        executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
         polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
 
@@ -456,6 +456,11 @@ async def open_worker(
 def _cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _audio_threads() -> int:
+    """A core is left to the event loop: with more that run at a time, all wait for one another's turn of Python."""
+    return max(_cores() - 1, 1)
 
 
 def _polishers(settings: Settings, threads: ThreadPoolExecutor) -> Polishers:

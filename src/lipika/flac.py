@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -45,6 +45,8 @@ RATES = (
 _DEPTH_CODES = {8: 1, 12: 2, 16: 4, 20: 5, 24: 6, 32: 7}
 _LEAST_FRAME = 8  # bytes: header, number, checksums, and something between them
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
+_DEPTH_AT = 3  # which byte of a frame's header holds the depth, behind three bits of others and before one
+_LONGEST_HEAD = 16  # bytes: four, a number of up to seven, block size and rate of up to two each, a checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,15 @@ class Run:
         return stream.bounds[frames], stream.bodies[frames], ends
 
     @property
+    def head(self) -> bytes:
+        """What a stream of them begins with, as they are."""
+        first, last = self.samples
+        return replace(self.stream.info, frames=last - first).head()
+
+    @property
     def data(self) -> bytes:
         """A stream of them as they are; `proof` tells whether they are more than they seem."""
-        stream = self.stream
-        first, last = self.samples
-        info = replace(stream.info, frames=last - first)
-        return info.head() + stream.data[stream.bounds[self.first] : stream.bounds[self.last]]
+        return self.head + self.stream.data[self.stream.bounds[self.first] : self.stream.bounds[self.last]]
 
     @property
     def blocks(self) -> list[int]:
@@ -188,42 +193,13 @@ def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
     Its blocks are of any size, which RFC 9639 asks of every decoder. None where a block but the last would be shorter
     than the format allows; strict decoders refuse such a file.
     """
-    made = _joined(runs, md5)
-    return made[0] if made else None
-
-
-def proof(run: Run, start: int) -> tuple[bytes, list[bytes]] | None:
-    """Streams that show by how they decode whether each frame of a run ends where it is taken to end.
-
-    The first is the run moved to sample `start`, which changes each header and, where the frame is taken to end, its
-    CRC-16. A decoder finds that changed only there: of this stream every sample must come out. A change whose lower
-    byte is zero would not be missed if one byte too many is taken along, so each such frame is a stream of the
-    second kind, with its last byte spoiled: of those none must come out. None where it cannot be told.
-    """
-    made = _joined([run], lambda: bytes(16), start)
-    if made is None:
-        return None
-    doubtful = [at for at, change in enumerate(made[1]) if not change & 0xFF]
-    return made[0], [_spoiled(Run(run.stream, run.first + at, run.first + at + 1)) for at in doubtful]
-
-
-def _spoiled(run: Run) -> bytes:
-    """One frame as a stream, damaged in its last byte."""
-    data, start, end = run.stream.data, run.stream.bounds[run.first], run.stream.bounds[run.last]
-    block = run.blocks[0]
-    info = replace(run.stream.info, min_block=block, max_block=block, frames=block)
-    return info.head() + data[start : end - 1] + bytes((data[end - 1] ^ 0xFF,))
-
-
-def _joined(runs: Sequence[Run], md5: Callable[[], bytes], start: int = 0) -> tuple[bytes, list[int]] | None:
-    """See `joined`; also how the CRC-16 of each frame has changed. The first sample is number `start`."""
     blocks = [size for run in runs for size in run.blocks]
     shortest = min(blocks[:-1], default=blocks[-1])
     if (len(blocks) > 1 and shortest < _SHORTEST_BLOCK) or max(blocks) > _LONGEST_BLOCK:
         return None
     info = runs[0].stream.info
     heads, bodies, changes = list[bytes](), list[bytes](), list[int]()
-    sample = start
+    sample = 0
     for run in runs:
         starts, inner, ends = run.places
         data, (first, last) = run.stream.data, run.samples
@@ -236,12 +212,60 @@ def _joined(runs: Sequence[Run], md5: Callable[[], bytes], start: int = 0) -> tu
     lengths = list(map(len, bodies))
     sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
     old_crcs = np.concatenate([run.stream.crcs[run.first : run.last] for run in runs])
-    carried = _carried(changes, lengths)
-    crcs = (old_crcs ^ carried).astype(">u2").tobytes()
-    whole = StreamInfo(shortest, max(blocks), info.sample_rate_hz, 1, info.bit_depth, sample - start)
+    crcs = (old_crcs ^ _carried(np.array(changes), np.array(lengths))).astype(">u2").tobytes()
+    whole = StreamInfo(shortest, max(blocks), info.sample_rate_hz, 1, info.bit_depth, sample)
     parts = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
     head = whole.head((min(sizes), max(sizes)), md5())
-    return b"".join((head, *chain.from_iterable(parts))), carried.tolist()
+    return b"".join((head, *chain.from_iterable(parts)))
+
+
+def proof(run: Run) -> tuple[bytes, list[bytes]] | None:
+    """Streams that show by how they decode whether each frame of a run ends where it is taken to end.
+
+    The first is the run with another word for the same depth in each frame's header (as the stream's, or stated),
+    which changes its CRC-8 and, where the frame is taken to end, its CRC-16. A decoder finds that changed only there:
+    of this stream every sample must come out. A change whose lower byte is zero would not be missed if one byte too
+    many is taken along, so each such frame is a stream of the second kind, with its last byte spoiled: of those none
+    must come out. None where it cannot be told.
+    """
+    stream, code = run.stream, _DEPTH_CODES.get(run.stream.info.bit_depth)
+    first, end = stream.bounds[run.first], stream.bounds[run.last]
+    starts, bodies, ends = (np.array(places) - first for places in run.places)
+    if code is None or (ends < bodies).any():
+        return None
+    made = np.frombuffer(stream.data, np.uint8)[first:end].copy()
+    crc8s, crc16s = _changes(code << 1)
+    made[starts + _DEPTH_AT] ^= code << 1
+    made[bodies - 1] ^= crc8s[bodies - starts]
+    carried = _carried(crc16s[bodies - starts], ends - bodies)
+    made[ends] ^= (carried >> 8).astype(np.uint8)
+    made[ends + 1] ^= carried.astype(np.uint8)
+    doubtful = np.flatnonzero(carried & 0xFF == 0).tolist()
+    return run.head + made.tobytes(), [
+        _spoiled(Run(stream, run.first + at, run.first + at + 1)) for at in doubtful
+    ]
+
+
+@lru_cache
+def _changes(flipped: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """What flipping bits of a header's depth does to its CRC-8, and both of them to the CRC-16 behind it.
+
+    By the length of the header, its CRC-8 included.
+    """
+    crc8s, crc16s = np.zeros(_LONGEST_HEAD + 1, np.uint8), np.zeros(_LONGEST_HEAD + 1, np.uint16)
+    for length in range(_DEPTH_AT + 2, _LONGEST_HEAD + 1):
+        change = bytes((*bytes(_DEPTH_AT), flipped)).ljust(length - 1, b"\0")
+        crc8s[length] = crc8(change)
+        crc16s[length] = crc16(change + crc8s[length].tobytes())
+    return crc8s, crc16s
+
+
+def _spoiled(run: Run) -> bytes:
+    """One frame as a stream, damaged in its last byte."""
+    data, start, end = run.stream.data, run.stream.bounds[run.first], run.stream.bounds[run.last]
+    block = run.blocks[0]
+    info = replace(run.stream.info, min_block=block, max_block=block, frames=block)
+    return info.head() + data[start : end - 1] + bytes((data[end - 1] ^ 0xFF,))
 
 
 # ----------------------------------------------------------------------------- frame headers
@@ -386,10 +410,10 @@ _POWERS_FROM = sliding_window_view(np.tile(_powers(), 2), _BITS)[:_PERIOD, ::-1]
 """Row n: x**(n + 15), x**(n + 14) ... x**n."""
 
 
-def _carried(changes: Sequence[int], lengths: Sequence[int]) -> NDArray[np.uint16]:
+def _carried(changes: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
     """What each change of a CRC-16 has become after so many more bytes: its product with x**(8 * length)."""
-    steps = np.array(lengths, np.intp) * 8 % _PERIOD
-    chosen = np.unpackbits(np.array(changes, ">u2").view(np.uint8)).reshape(-1, _BITS)
+    steps = lengths * 8 % _PERIOD
+    chosen = np.unpackbits(changes.astype(">u2").view(np.uint8)).reshape(-1, _BITS)
     terms = _POWERS_FROM[steps] * chosen
     changed: NDArray[np.uint16] = np.bitwise_xor.reduce(terms, axis=1)
     return changed

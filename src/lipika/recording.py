@@ -49,7 +49,6 @@ _KEPT_FRAMES = 1 << 22  # samples that are kept from the first reading: four min
 _SNDFILE_DEPTHS = (8, 16, 24)  # of FLAC
 _MOST_HERTZ_STATED = 65_535  # of rates above, FLAC's frames state tens of hertz
 _COMMON_RATES_HZ = (192_000, 176_400, 96_000, 88_200, 64_000)
-_PROOF_MS = 150  # as far as a clip's pad moves its first sample: the headers made for the proof serve it too
 
 # When the mean of the channels is far quieter than they are
 _WINDOW_HZ = 4  # compared in quarters of a second
@@ -202,10 +201,9 @@ def _proven_blocks(stream: Stream) -> Iterator[Samples]:
         _NotPlain: they are not.
     """
     depth = stream.info.bit_depth
-    pad = (_PROOF_MS * stream.info.sample_rate_hz + 500) // 1_000
     for run in _runs(stream):
         start, end = run.samples
-        tried = proof(run, start + pad)
+        tried = proof(run)
         samples = mono_flac_samples(tried[0], end - start, depth) if tried else None
         if tried is None or samples is None:
             raise _NotPlain

@@ -173,11 +173,14 @@ class _Append:
     def write(self, pieces: Iterable[bytes]) -> int:
         """Where they begin."""
         start = end = self.size
-        for piece in pieces:
-            left = memoryview(piece)
-            while left:
-                written = os.pwrite(self._fd, left, end)
-                left, end = left[written:], end + written
+        left = [memoryview(piece) for piece in pieces]
+        while left:
+            written = os.pwritev(self._fd, left, end)
+            end += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if left:
+                left[0] = left[0][written:]
         self.size = end
         return start
 

@@ -128,6 +128,8 @@ def said(value: object) -> str:
 
     Without secrets, of which none is cut in half; no NUL, no half of a surrogate pair.
     """
+    if not value:
+        return ""
     text = redacted_start(as_text(value).replace("\x00", ""), _LOOKED_AT)
     text = text.encode("utf-8", "replace").decode("utf-8")
     return " ".join(text.split())[:_LONGEST_SAID]
