@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A lock is complete: nothing is left to resolve or to build, so nothing depends on what else the index has by now.
-# Most modules of the test tools are never imported: compiling all of them takes as long as everything else here.
-LOCKED := $(PIP) install -q --no-deps --no-compile --require-hashes --only-binary :all:
+LOCKED := $(PIP) install -q --no-deps --require-hashes --only-binary :all:
 WHOLE := $(PIP) check || { echo 'The packages in $(VENV) do not fit together. Anew: make clean $(MAKECMDGOALS)'; exit 1; }
+
+# Where it is set, each of a thousand processes would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint check bench bench-peers bench-validation chaos world lock clean
@@ -70,6 +72,6 @@ $(VENV)/.runtime: $(BIN)/python requirements.lock deploy/image/build.lock pyproj
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo 'Installing test tools (once) ...'
-	@$(LOCKED) -r requirements-dev.lock
+	@$(LOCKED) --no-compile -r requirements-dev.lock # most of their modules are never imported
 	@$(WHOLE)
 	@touch $@
