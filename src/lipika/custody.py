@@ -277,6 +277,7 @@ class Custody:
             await self._let_go(held)
             return
         held.ending = held.going_back = True
+        _cancellation_heard()
         video, sink = held.video, self._ports.sink
         saved = await self._in_time(sink.save())
         # While Postgres is away the lease runs out by itself, and the attempt has been charged.
@@ -292,6 +293,7 @@ class Custody:
         does not claim it before.
         """
         held.going_back = True
+        _cancellation_heard()
         video, ports = held.video, self._ports
         ports.sink.lose(video)
         held.let_go.set()
@@ -372,6 +374,15 @@ def is_defect(error: BaseException) -> bool:
     """Whether it says more of the program than of an archive, a store, a setting or a service."""
     ours = isinstance(error, (AccountingError, DatabaseError)) or not isinstance(error, LipikaError)
     return ours and exhausted(error) is None
+
+
+def _cancellation_heard() -> None:
+    """What follows is this task's own work, whoever ended what it did before. Python 3.11 to 3.11.2 takes the end of
+    a time limit for that cancellation otherwise, and answers that were to be kept would be lost.
+    """
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 def _attempts(stored: StoredAnswer) -> int:
