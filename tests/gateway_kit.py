@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from http_kit import listening
+
 TEXTS = {
     "hi": "आज मौसम बहुत अच्छा है",
     "ta": "இன்று வானிலை மிகவும் நன்றாக உள்ளது",
@@ -75,15 +77,8 @@ async def a_gateway(describe: Describe = not_there, **given: Any) -> AsyncIterat
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/{path:.*}", generate)
     app.router.add_get("/{path:.*}", get, allow_head=False)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with listening(app) as gateway.url:
         yield gateway
-    finally:
-        await runner.cleanup()
 
 
 def _answer(gateway: Gateway, language: str) -> bytes:

@@ -11,6 +11,8 @@ import aiohttp
 import orjson
 from aiohttp import web
 
+from http_kit import listening
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -107,12 +109,5 @@ async def _serving(reply: Answer) -> AsyncIterator[Recorder]:
 
     app = web.Application(client_max_size=32 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        recorder.url = "http://{}:{}".format(*runner.addresses[0][:2])
+    async with listening(app) as recorder.url:
         yield recorder
-    finally:
-        await runner.cleanup()

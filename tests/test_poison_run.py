@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from http_kit import listening
 from scripted import GOOD
+from test_transport import server_tls
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "tars" / "hi_sample.tar"
 CLIPS = 9
@@ -58,19 +61,14 @@ def refusal(status: int, **error: object) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(says: Callable[[int, int], web.Response | None]) -> AsyncIterator[Service]:
+async def serving(
+    says: Callable[[int, int], web.Response | None], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Service]:
     service = Service(says)
     app = web.Application(client_max_size=1 << 28)
     app.router.add_route("*", "/{path:.*}", service.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with listening(app, tls) as service.url:
         yield service
-    finally:
-        await runner.cleanup()
 
 
 def results(folder: Path) -> int:
@@ -94,7 +92,7 @@ async def lipika(*arguments: str, **env: str) -> tuple[int, str, str]:
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def run(service: Service, out: Path, database_url: str) -> tuple[int, dict[str, Any], str]:
+async def run(service: Service, out: Path, database_url: str, **more: str) -> tuple[int, dict[str, Any], str]:
     """`lipika run --json`, with waits of hundredths: exit code, what it printed, and its log."""
     code, printed, log = await lipika(
         "run",
@@ -111,6 +109,7 @@ async def run(service: Service, out: Path, database_url: str) -> tuple[int, dict
         RETRY_SECONDS="0.1",
         PROBE_SECONDS="0.1",
         LEAST_WAIT_SECONDS="0.05",
+        **more,
     )
     return code, json.loads(printed), log
 
@@ -142,6 +141,29 @@ async def test_a_redirect_stops_the_run_with_where_it_points_to(tmp_path: Path, 
         assert away in told
         assert "GEMINI_BASE_URL" in told
     assert service.requests <= CLIPS
+
+
+async def test_a_certificate_that_is_not_trusted_stops_the_run_and_is_named_by_doctor(
+    tmp_path: Path, database_url: str
+) -> None:
+    """With what to do; done, it runs."""
+    tls, authority = server_tls(tmp_path, "127.0.0.1")
+    async with serving(lambda _clip, _asks: None, tls) as service:
+        code, summary, log = await run(service, tmp_path / "out", database_url)
+        assert (code, service.requests) == (3, 0)
+        ours = {"GEMINI_BASE_URL": service.url, "GEMINI_API_KEY": "key", "DATABASE_URL": database_url}
+        examined, found, _ = await lipika("doctor", **ours)
+        assert examined == 1
+        (line,) = (line for line in found.splitlines() if "FAIL" in line)
+        for told in (summary["stopped"], log, line):
+            assert "the certificate of 127.0.0.1" in told
+            assert "is not trusted" in told
+            assert "SSL_CERT_FILE" in told
+            assert "ca-certificates" in told  # to its end
+        trusting = {"SSL_CERT_FILE": str(authority)}
+        assert (await lipika("doctor", **ours, **trusting))[0] == 0
+        code, summary, log = await run(service, tmp_path / "out", database_url, **trusting)
+    assert (code, summary["transcribed"]) == (0, CLIPS), log
 
 
 async def test_a_daily_429_with_a_wait_of_zero_parks_nobody_until_midnight(
