@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import shutil
 import tarfile
+import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -16,6 +18,9 @@ from structlog.testing import capture_logs
 from fleet_kit import Stage, a_stage, change, results_of, rows, until
 from lipika import prompt
 from lipika.app import Running
+from lipika.db.result_rows import StoredAnswer
+from lipika.models import ClaimedVideo
+from lipika.partials import Partials
 from lipika.simulator import FaultKind, FaultPlan, FaultRule
 
 
@@ -184,3 +189,20 @@ async def test_clips_that_another_trimmer_cut_leave_table_and_sums(stage: Stage)
         stage.database_url, "select count(*) as clips, sum(duration_ms) as ms from transcription_results"
     )
     assert (sums.clips, sums.ms) == (table.clips, table.ms)
+
+
+async def test_what_a_former_owner_saves_late_is_deleted_with_the_rest(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers were on their way when it lost the video, and came after the next owner had looked for them."""
+    load = Partials.load
+
+    async def then_another_saves(partials: Partials, video: ClaimedVideo) -> list[StoredAnswer]:
+        found = await load(partials, video)
+        former = replace(video, claim_token=str(uuid.uuid4()))
+        await partials.save(former, [b"{}\n"])
+        return found
+
+    monkeypatch.setattr(Partials, "load", then_another_saves)
+    await finish(stage)
+    assert stage.parts() == []

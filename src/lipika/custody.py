@@ -264,6 +264,7 @@ class Custody:
         if stale:  # another trimmer cut the video into other clips
             log.warning("stale_rows_removed", video=video.video_id, rows=len(stale))
             await ports.results.remove(video, sorted(stale))
+        await ports.sink.partials.look_again(video)
         await ports.queue.progress(video, held.accounting)  # raises LeaseLost before anything is deleted
         await ports.sink.leave_unsaved(video)
         await ports.sink.partials.clear(video)

@@ -43,7 +43,7 @@ class Partials:
     def __init__(self, place: ResultPlace, here: Path) -> None:
         self._place = place
         self._here = here
-        self._keys: dict[str, list[str]] = {}  # claim token -> objects read or written under it
+        self._keys: dict[str, list[str]] = {}  # claim token -> objects found or written under it
         self._numbers = itertools.count()
 
     async def load(self, video: ClaimedVideo) -> list[StoredAnswer]:
@@ -113,6 +113,18 @@ class Partials:
     def _file_here(self, video: ClaimedVideo) -> Path:
         digest = hashlib.sha256(video.video_id.encode()).hexdigest()[:16]
         return self._here / f"{quote(video.video_id, safe='')[:80]}-{digest}.jsonl"
+
+    async def look_again(self, video: ClaimedVideo) -> None:
+        """Also find what former owners have saved since `load`: answers that were on their way when they lost the
+        claim. To be called before the claim is checked, so that nothing of an owner after us is among it.
+        Never fails.
+        """
+        store, folder = self._folder(video)
+        known = self._keys.setdefault(video.claim_token, [])
+        try:
+            known += {entry.key async for entry in store.list(folder)} - set(known)
+        except LipikaError as error:
+            log.warning("partial_left_behind", video=video.video_id, reason=str(error))
 
     async def clear(self, video: ClaimedVideo) -> None:
         """Delete what is no longer needed; objects of an owner after us are left alone. Never fails."""
