@@ -49,6 +49,7 @@ from lipika.providers.base import TranscriptionRequest, TranscriptionResponse
 from lipika.sources import find_videos
 from lipika.spool import Spool
 from lipika.storage import Store, StoreSettings
+from lipika.tuning import settle_in
 
 VIDEOS, SEGMENTS, ROUNDS = 8, 40, 5
 LATENCY_S = 0.05
@@ -161,7 +162,8 @@ def child() -> None:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--steps", action="store_true")
     options = parser.parse_args()
-    log.configure(level="warning")  # as the command line does
+    log.configure(level="warning")
+    settle_in()  # both as the command line does
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         told = runner.run(_rounds(options.folder, options.rounds, options.steps))
     sys.stdout.buffer.write(orjson.dumps(told))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -103,6 +104,28 @@ async def test_running_any_one_again_changes_nothing(database_url: str) -> None:
         changed = set(shape(database_url)) ^ set(before)
         assert not changed, migration.title
         assert content(database_url) == held, migration.title
+
+
+RELEASED = {
+    "20261122000000": "dcbbcfe3ddc26299",
+    "20261122000100": "9247065eb90f88f6",
+    "20261122000300": "e55cd850ba83697b",
+    "20261122000400": "fbf60b26235be843",
+    "20261122000500": "4f7004eab19adacb",
+    "20261122000600": "55969fbb7456fc6c",
+    "20261122000700": "4d9edea6ddb82ddc",
+    "20261128000300": "9d763d9b058cc888",
+    "20261128000700": "b8d4f7fe7b2c6878",
+    "20261128000710": "7325f49896d7fc86",
+    "20261128000800": "330bf57175a04a8c",
+}
+"""Files that databases have run: their versions, and how their digests begin."""
+
+
+def test_what_databases_have_run_is_never_edited() -> None:
+    """A change belongs into a file of its own: a database that has run this one will not run it again."""
+    there = {file.version: hashlib.sha256(file.sql).hexdigest()[:16] for file in migrations()}
+    assert {version: there.get(version) for version in RELEASED} == RELEASED
 
 
 async def test_the_mark_of_nothing_left_comes_without_writing_the_queue_anew(

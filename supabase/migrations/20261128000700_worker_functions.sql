@@ -663,24 +663,14 @@ begin
 end
 $$;
 
-drop function if exists lipika_record_error(text, text, text, text, text, text, text);
-
--- `p_again`: it may have been written already, and the answer was lost.
 create or replace function lipika_record_error(
   p_worker_id text, p_key text, p_video_id text, p_exception_type text, p_message text, p_traceback text,
-  p_summary text, p_again boolean
+  p_summary text
 ) returns boolean
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
   if not lipika_is_worker(p_worker_id, p_key) then
     return false;
-  end if;
-  if p_again and exists (
-    select from worker_errors
-    where worker_id = p_worker_id and video_id is not distinct from p_video_id
-      and exception_type = p_exception_type and message = p_message and traceback = p_traceback
-  ) then
-    return true;
   end if;
   update workers set last_error = p_summary, last_error_at = now() where worker_id = p_worker_id;
   insert into worker_errors (worker_id, video_id, exception_type, message, traceback)
