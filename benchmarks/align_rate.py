@@ -22,13 +22,13 @@ from typing import Any
 from benchmarks.setting import scratch_folder
 from lipika.alignment.listener import ListenerOptions, Task
 from lipika.alignment.stage import AlignmentStage, Opened
-from lipika.app import open_worker
 from lipika.config import load_settings
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
-from lipika.demo import sample_folder
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.jobs.demo import sample_folder
+from lipika.jobs.wiring import open_worker
 from lipika.models import Agreement, Alignment, NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 

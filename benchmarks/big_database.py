@@ -33,9 +33,9 @@ from lipika.db.queries import Query
 from lipika.db.queue import Queue
 from lipika.db.review import ErrorFilter, FlagFilter
 from lipika.db.stats import Stats
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.fleet.status import read_status
 from lipika.models import VideoStatus
-from lipika.status import read_status
 
 Question = Callable[[Database], Awaitable[object]]
 

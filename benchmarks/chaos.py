@@ -36,13 +36,13 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from benchmarks.setting import machine, save, scratch_folder
-from lipika import packaging
+from lipika.archive import documents
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
-from lipika.demo import sample_folder
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.jobs.demo import sample_folder
 from lipika.models import ClipResult, NewVideo
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Handle, Latency, SimulatorConfig, spawn
 from lipika.simulator.corpus import CorpusPlan, make_corpus
@@ -488,7 +488,7 @@ def compare(path: Path, video: Any, rows: dict[str, str]) -> Iterator[str]:
         member = tar.extractfile("metadata.json")
         accounting = orjson.loads(member.read() if member else b"{}")["transcription"]["accounting"]
     with path.open("rb") as stream:
-        results = list(packaging.read_results(stream))
+        results = list(documents.read_results(stream))
     if len(set(names)) != len(names):
         yield f"{name}: a member stands there twice"
     in_tar = {result.segment_file: result.clip.audio_digest for result in results}

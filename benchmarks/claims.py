@@ -17,12 +17,12 @@ from pathlib import Path
 import orjson
 
 from benchmarks.setting import machine, save, scratch_folder
+from lipika.archive.lists import Defaults, read_list
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
-from lipika.embedded import EmbeddedPostgres
-from lipika.lists import Defaults, read_list
+from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.models import Accounting
 
 LEASE_S = 120.0

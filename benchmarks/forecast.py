@@ -23,11 +23,11 @@ from lipika import log
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
-from lipika.embedded import EmbeddedPostgres
-from lipika.forecast import DAY_S, Crew, Forecast, Purse, Unit, forecast
-from lipika.intervals import Estimate
-from lipika.limits import Budget
-from lipika.routes import unlimited
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.engine.route import unlimited
+from lipika.forecast.budget import DAY_S, Budget, Purse
+from lipika.forecast.forecast import Crew, Forecast, Unit, forecast
+from lipika.forecast.intervals import Estimate
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, SimulatorConfig
 
 CLIPS, SAMPLE, PER_VIDEO = 20_000, 1000, 25

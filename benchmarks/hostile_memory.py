@@ -26,11 +26,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.setting import scratch_folder
-from lipika import tars
-from lipika.demo import sample_folder
-from lipika.flac import StreamInfo, crc8
+from lipika.archive import members as tars
+from lipika.archive.tar import member_header, padding
+from lipika.audio.flac import StreamInfo, crc8
+from lipika.jobs.demo import sample_folder
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from lipika.tarformat import member_header, padding
 
 ALLOWED_MB = 700
 """Above a good archive."""

@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.command import Sample, lipika_run
 from benchmarks.setting import Machine, Setting, machine, save, scratch_folder, setting
-from lipika import tars
-from lipika.audio import Audio, encode_flac
-from lipika.demo import sample_folder
+from lipika.archive import members as tars
+from lipika.audio.codec import Audio, encode_flac
+from lipika.jobs.demo import sample_folder
 from lipika.models import SegmentName
 from lipika.simulator.corpus import read_speech
 

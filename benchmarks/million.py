@@ -17,14 +17,15 @@ import numpy as np
 import psutil
 
 from benchmarks.setting import machine, save
-from lipika import prompt, transcript, validation
-from lipika.audio import Audio, encode_flac
-from lipika.capabilities import load_capabilities
-from lipika.engine import Engine, EngineOptions, Review
+from lipika import validation
+from lipika.audio.codec import Audio, encode_flac
+from lipika.engine.engine import Engine, EngineOptions, Review
+from lipika.engine.route import Route
+from lipika.llm import prompt, transcript
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import ModelOptions, TranscriptionRequest
 from lipika.models import AudioFacts, Clip, Failure, Judged, SegmentName
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import ModelOptions, TranscriptionRequest
-from lipika.routes import Route
 from lipika.simulator import Latency, SimulatorConfig, spawn
 
 MODEL = "gemini-3-flash-preview"

@@ -24,8 +24,8 @@ import soundfile
 from benchmarks.memory import big_segments, segments
 from benchmarks.peers.environments import NoEnvironment, interpreter
 from benchmarks.setting import REPOSITORY, Machine, in_child, machine, save, scratch_folder
+from lipika.audio.polish import polish_segment
 from lipika.models import SegmentName
-from lipika.polish import polish_segment
 
 MINUTES = 2.0
 ROUNDS = 2

@@ -31,8 +31,8 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
 from lipika.db.stats import Stats
-from lipika.demo import sample_folder
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
 from lipika.simulator import Handle, Latency, Quotas, SimulatorConfig, spawn
 from lipika.simulator.corpus import CorpusPlan, make_corpus

@@ -36,7 +36,7 @@ from lipika.db.budgets import Budgets, Limits
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.queue import Queue
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.models import NewVideo
 
 PARTS = ("processes", "fleet")

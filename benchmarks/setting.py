@@ -24,8 +24,8 @@ from cryptography.x509.oid import NameOID
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
-from lipika.demo import sample_folder
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.jobs.demo import sample_folder
 from lipika.simulator import Handle, Latency, SimulatorConfig, spawn
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 

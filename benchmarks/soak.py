@@ -28,13 +28,14 @@ import uvloop
 
 from benchmarks.end_to_end import many
 from benchmarks.setting import Machine, Setting, machine, save, scratch_folder, setting
-from lipika import app, log
+from lipika import log, services
 from lipika.config import load_settings
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
+from lipika.jobs import wiring
 from lipika.models import NewVideo
-from lipika.tuning import settle_in
+from lipika.processes import settle_in
 
 CLIPS_A_MINUTE = 5000
 MINUTES = 30.0
@@ -206,7 +207,10 @@ def _per_hour(at_s: Sequence[float], values: Sequence[float]) -> float:
 async def _inside() -> None:
     """A worker, and somebody who looks at its process."""
     settings = load_settings(output_url="out")
-    async with app.open_database(settings) as database, app.open_worker(settings, database) as running:
+    async with (
+        services.open_database(settings) as database,
+        wiring.open_worker(settings, database) as running,
+    ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.worker.drain)
         looking = asyncio.create_task(_look(running, time.monotonic()))
         try:
@@ -215,7 +219,7 @@ async def _inside() -> None:
             looking.cancel()
 
 
-async def _look(running: app.Running, started: float) -> None:
+async def _look(running: wiring.Running, started: float) -> None:
     process = psutil.Process()
     while True:
         progress = running.worker.progress

@@ -26,13 +26,22 @@ from rich.console import Console
 from benchmarks.floor import Floor
 from benchmarks.setting import Machine, corpus, in_child, machine, save, scratch_folder, setting
 from benchmarks.stopwatch import Stopwatch
-from lipika import app, log, packaging, polish, prompt, tars, transcript, transcription_jobs, validation
-from lipika.capabilities import load_capabilities
+from lipika import log, services, validation
+from lipika.archive import documents
+from lipika.archive import members as tars
+from lipika.archive.sources import find_videos
+from lipika.archive.spool import Spool
+from lipika.audio import polish
 from lipika.config import Settings, load_settings
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
 from lipika.db.results import Results
 from lipika.db.workers import Workers
+from lipika.jobs import transcribe, wiring
+from lipika.llm import prompt, transcript
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.models import (
     Accounting,
     ClaimedVideo,
@@ -44,12 +53,8 @@ from lipika.models import (
     PolishedClip,
     Provenance,
 )
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import TranscriptionRequest, TranscriptionResponse
-from lipika.sources import find_videos
-from lipika.spool import Spool
+from lipika.processes import settle_in
 from lipika.storage import Store, StoreSettings
-from lipika.tuning import settle_in
 
 VIDEOS, SEGMENTS, ROUNDS = 8, 40, 5
 LATENCY_S = 0.05
@@ -173,7 +178,7 @@ async def _rounds(folder: Path, rounds: int, with_steps: bool) -> dict[str, obje
     settings = load_settings(output_url=str(folder / "out"))
     tar_files = sorted((folder / "in").glob("*.tar"))
     done = []
-    async with app.open_database(settings) as database, _provider(settings) as provider:
+    async with services.open_database(settings) as database, _provider(settings) as provider:
         walk = StepByStep(settings, database, provider, folder)
         await walk.prepare(tar_files)
         async with Floor(settings.gemini_base_url) as floor:
@@ -199,11 +204,13 @@ async def _chain_ms(
     out = str(folder / f"out{next(_outs)}")  # a result is never written over another video's
     videos = [
         replace(video, video_id=f"{next(_numbers)}")
-        for video in await find_videos([str(path) for path in tar_files], out, app.store_settings(settings))
+        for video in await find_videos(
+            [str(path) for path in tar_files], out, services.store_settings(settings)
+        )
     ]
     quiet = Console(file=sys.stderr)
     before = _cpu_s()
-    summary = await transcription_jobs.run_videos(settings, database, videos, quiet, quiet=True)
+    summary = await transcribe.run_videos(settings, database, videos, quiet, quiet=True)
     spent = _cpu_s() - before
     if summary.done != len(videos) or summary.failed:
         raise RuntimeError(f"the chain did not do its work: {summary}")
@@ -222,7 +229,7 @@ def _provider(settings: Settings) -> AIStudioProvider:
     return AIStudioProvider(
         base_url=settings.gemini_base_url,
         api_key=_key(settings),
-        options=app.model_options(settings),
+        options=wiring.model_options(settings),
         capabilities=load_capabilities(settings.model_id),
         response_schema=transcript.response_schema(),
     )
@@ -244,7 +251,7 @@ class StepByStep:
         self._folder = folder
         self._source = Store.open(str(folder / "in"), StoreSettings())
         self._target = Store.open(str(folder / "out"), StoreSettings(), create=True)
-        self._worker = app.worker_info(settings)
+        self._worker = wiring.worker_info(settings)
         self._tar_files: Sequence[Path] = ()
         self.flacs: list[bytes] = []
         self.clips = self.bytes = 0
@@ -390,15 +397,15 @@ class StepByStep:
         clips: Sequence[PolishedClip],
         results: Sequence[ClipResult],
     ) -> None:
-        summary, accounting = packaging.Summary(), Accounting(segments=len(clips))
+        summary, accounting = documents.Summary(), Accounting(segments=len(clips))
         with Spool(self._folder / "spool") as spool:
             with watch.step("spool"):
                 for clip, result in zip(clips, results, strict=True):
                     spool.add_clip(clip.clip.name.stem, clip.packed)
                     summary.add(result)
-                    spool.add_result(clip.clip.name.stem, packaging.clip_result_to_json(result))
+                    spool.add_result(clip.clip.name.stem, documents.clip_result_to_json(result))
             with watch.step("store"):
-                metadata = packaging.result_metadata({}, video.video_id, language, accounting, [], summary)
+                metadata = documents.result_metadata({}, video.video_id, language, accounting, [], summary)
                 tar = spool.compose(metadata)
                 await self._target.put_stream(video.output_key, tar.chunks(), tar.size)
 

@@ -17,8 +17,8 @@ from psycopg import sql
 from rich.console import Console
 
 from benchmarks.setting import machine, save, scratch_folder
-from lipika.demo import run_demo
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.jobs.demo import run_demo
 
 _TABLES = ("transcription_results", "transcription_flags", "video_queue")
 

@@ -21,19 +21,20 @@ import numpy as np
 import psycopg
 from psycopg.rows import class_row
 
-from lipika import prompt, transcript, validation
-from lipika.audio import Audio, encode_flac
-from lipika.capabilities import load_capabilities
+from lipika import validation
+from lipika.audio.codec import Audio, encode_flac
 from lipika.db.queries import load
 from lipika.db.reservations import FRESH_S, LEASE_S, Reservation
-from lipika.engine import Engine, EngineOptions, Outcome, Review
+from lipika.engine.engine import Engine, EngineOptions, Outcome, Review
+from lipika.engine.route import Need, Reserve, Route, Slots
+from lipika.forecast.budget import GRANT_HORIZON_S, SAFETY
 from lipika.languages import FIRST_CLASS
-from lipika.limits import GRANT_HORIZON_S, SAFETY
+from lipika.llm import prompt, transcript
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import ModelOptions, TranscriptionRequest
+from lipika.llm.replies import Reply
 from lipika.models import AudioFacts, Clip, Failure, Judged, SegmentName
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import ModelOptions, TranscriptionRequest
-from lipika.providers.replies import Reply
-from lipika.routes import Need, Reserve, Route, Slots
 from lipika.simulator import SimulatorConfig, gemini
 from lipika.simulator.audio import glance
 from lipika.simulator.simulation import Simulation
@@ -76,7 +77,7 @@ def run(work: Callable[[], Awaitable[T]], start_unix_s: float) -> T:
         clock = SimpleNamespace(
             time=lambda: start_unix_s + loop.time(), monotonic=loop.time, perf_counter=loop.time
         )
-        with mock.patch("lipika.engine.time", clock), mock.patch("lipika.providers.base.time", clock):
+        with mock.patch("lipika.engine.engine.time", clock), mock.patch("lipika.llm.provider.time", clock):
             return runner.run(job())
 
 

@@ -13,7 +13,7 @@ import typer
 from pydantic import AfterValidator
 from typer.core import TyperGroup
 
-from lipika.cli import app
+from lipika.cli.main import app
 from lipika.config import HttpUrl, PostgresUrl, Settings
 from lipika.simulator.__main__ import _parser as simulator_parser
 
@@ -154,7 +154,7 @@ def _walk(words: str, context: typer.Context) -> Iterator[tuple[str, typer.Conte
 
 def cli_page() -> str:
     """The help of every command."""
-    parts = [NOTICE.format(source="lipika.cli"), CLI_HEAD.lstrip()]
+    parts = [NOTICE.format(source="lipika.cli.main"), CLI_HEAD.lstrip()]
     for words, context in commands():
         parts.append(f"## {words}\n\n```text\n{_help(context)}\n```\n")
         if words == "lipika simulator":

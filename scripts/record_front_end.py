@@ -14,7 +14,7 @@ import torch
 
 from lipika.alignment.frontend import BANDS, FFT, RATE_HZ, Variant
 from lipika.alignment.nemo import Preprocessor
-from lipika.audio import decode, to_sent
+from lipika.audio.codec import decode, to_sent
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "fixtures" / "front_end.npz"

@@ -9,16 +9,16 @@ from functools import cache
 
 import numpy as np
 
-from lipika import prompt, transcript
-from lipika.audio import Audio, encode_flac
-from lipika.capabilities import load_capabilities
-from lipika.engine import Engine, EngineOptions, Events, Review
-from lipika.limits import Backoff, Probing
+from lipika.audio.codec import Audio, encode_flac
+from lipika.engine.engine import Engine, EngineOptions, Events, Review
+from lipika.engine.pacing import Backoff, Probing
+from lipika.engine.retries import RetryPolicy
+from lipika.engine.route import Reserve, Route, unlimited
+from lipika.llm import prompt, transcript
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import BaseProvider, ModelOptions, TranscriptionRequest
 from lipika.models import BatchReport, Failure, Judged, Lane, Verdict
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import BaseProvider, ModelOptions, TranscriptionRequest
-from lipika.retries import RetryPolicy
-from lipika.routes import Reserve, Route, unlimited
 
 MODEL = "gemini-3-flash-preview"
 

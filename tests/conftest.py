@@ -19,7 +19,7 @@ from psycopg import sql
 
 from lipika.db import Database
 from lipika.db.migrate import migrate
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
 
 ALLOW_SKIPS = os.environ.get("LIPIKA_ALLOW_SKIPS", "1") != "0"
 """CI installs every package a test may want, and then a skipped test is a failed one."""

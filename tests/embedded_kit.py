@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lipika.supervisor import try_lock
+from lipika.embedded.supervisor import try_lock
 
 
 def server_of(data_dir: Path) -> int:

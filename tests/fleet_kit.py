@@ -16,11 +16,11 @@ import orjson
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from lipika import packaging
-from lipika.app import Running, open_worker
+from lipika.archive import documents
 from lipika.config import Settings, load_settings
 from lipika.db import Database, Queue
-from lipika.demo import sample_folder
+from lipika.jobs.demo import sample_folder
+from lipika.jobs.wiring import Running, open_worker
 from lipika.models import ClipResult, NewVideo
 from lipika.simulator import Latency, SimulatorConfig, running
 from lipika.simulator.corpus import CorpusPlan, make_corpus
@@ -39,7 +39,7 @@ def change(url: str, statement: LiteralString, *parameters: object) -> None:
 
 def results_of(tar: Path) -> list[ClipResult]:
     with tar.open("rb") as stream:
-        return list(packaging.read_results(stream))
+        return list(documents.read_results(stream))
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:

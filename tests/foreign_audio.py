@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from lipika.flac import StreamInfo, crc8, crc16
+from lipika.audio.flac import StreamInfo, crc8, crc16
 
 _DEPTH_CODES = {8: 1, 12: 2, 16: 4, 20: 5, 24: 6, 32: 7}
 

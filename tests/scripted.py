@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from asking import MODEL, a_request, accept
 from benchmarks.virtual import run
-from lipika.capabilities import load_capabilities
-from lipika.engine import Accept, Alert, Engine, EngineOptions, Events, OnDoubt, Outcome
+from lipika.engine.engine import Accept, Alert, Engine, EngineOptions, Events, OnDoubt, Outcome
+from lipika.engine.route import Reserve, Route, unlimited
 from lipika.errors import LipikaError
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.models import Failure, FailureKind, Usage
-from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
-from lipika.routes import Reserve, Route, unlimited
 
 GOOD = (
     '{"transcription": "ठीक है", "tagged": "ठीक है", "detected_language": "hi", "speaker_emotion": "neutral",'

@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 import soundfile
 
+from lipika.llm.transcript import response_schema
 from lipika.simulator import Latency, SimulatorConfig
-from lipika.transcript import response_schema
 
 MODEL = "gemini-3-flash-preview"
 INSTANT = Latency(median_s=0.0)

@@ -13,9 +13,10 @@ import orjson
 import typer
 from typer.testing import CliRunner, Result
 
-from lipika import cli_validation, packaging
+from lipika.archive import documents as packaging
+from lipika.archive.spool import Spool
+from lipika.cli import validation
 from lipika.models import Accounting, ClipResult, ClipStatus, Provenance, SegmentName, Usage
-from lipika.spool import Spool
 from lipika.validation import validate
 from test_validation import HINDI, answer, clip
 
@@ -26,7 +27,7 @@ Document = dict[str, Any]
 def command(*arguments: str) -> Result:
     """Run a command in this process; what it raises is in `exception`."""
     app = typer.Typer()
-    cli_validation.add_to(app, _run)
+    validation.add_to(app, _run)
     return CliRunner().invoke(app, arguments)
 
 

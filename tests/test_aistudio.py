@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.capabilities import load_capabilities
+from lipika.llm.aistudio import AIStudioProvider, classify_error, read_candidate, read_usage
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import ModelOptions, TranscriptionRequest
+from lipika.llm.replies import Reply
+from lipika.llm.transcript import response_schema
 from lipika.models import FailureKind, Usage
-from lipika.providers.aistudio import AIStudioProvider, classify_error, read_candidate, read_usage
-from lipika.providers.base import ModelOptions, TranscriptionRequest
-from lipika.providers.replies import Reply
-from lipika.transcript import response_schema
 
 
 def reply(status: int, body: Any, retry_after: str | None = None) -> Reply:

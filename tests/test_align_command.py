@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from fleet_kit import a_stage, change, results_of, rows
-from lipika import align_jobs, listening
 from lipika.alignment import standin
-from lipika.holdings import Archive
-from lipika.realign import Heard
+from lipika.jobs import align as align_jobs
+from lipika.rework import listeners
+from lipika.rework.realign import Heard
+from lipika.rework.stored_rows import Archive
 from stored_kit import documents, members, metadata, rewrite
 from test_alignment_stage import opened
 
@@ -171,7 +172,7 @@ async def test_a_video_that_a_worker_holds_is_left_to_it(
 async def test_an_archive_that_was_replaced_meanwhile_is_left_and_named(
     bundle: Path, database_url: str, unheard: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listen = listening.listen_here
+    listen = listeners.listen_here
 
     def listen_while_another_writes(archives: Iterable[Archive], *others: Any) -> Iterator[Heard]:
         for heard in listen(archives, *others):

@@ -18,7 +18,7 @@ from lipika.alignment.chunks import LONGEST_S, parts_of
 from lipika.alignment.ctc import Ear, greedy_text
 from lipika.alignment.frontend import RATE_HZ, Variant, log_mel
 from lipika.alignment.indicconformer import IndicConformer, Speech
-from lipika.audio import decode, to_sent
+from lipika.audio.codec import decode, to_sent
 from lipika.errors import UsageError
 from lipika.languages import FIRST_CLASS
 from lipika.validation.text import normalise

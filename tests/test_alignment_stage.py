@@ -18,11 +18,11 @@ from lipika.alignment import standin
 from lipika.alignment.listener import ListenerOptions, Task
 from lipika.alignment.sampling import BAD_WINDOWS, FIRST_BATCH, MOST_EVERY, Sampler
 from lipika.alignment.stage import AlignmentStage
-from lipika.audio import Audio, encode_flac
+from lipika.archive.documents import clip_result_from_json, clip_result_to_json
+from lipika.audio.codec import Audio, encode_flac
 from lipika.db import Database, Queue, Stats
-from lipika.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
+from lipika.fleet.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
 from lipika.models import Agreement
-from lipika.packaging import clip_result_from_json, clip_result_to_json
 from stored_kit import made
 from test_alignment_compare import CLIP, HINDI, answer
 

@@ -16,21 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lipika.audio import (
+from lipika.audio.codec import (
     Audio,
     decode,
     encode_flac,
     to_ms,
     to_sent,
 )
-from lipika.errors import SegmentError
-from lipika.levels import (
+from lipika.audio.levels import (
     dbfs,
     energy,
     measure,
     power_of,
 )
-from lipika.recording import MAX_SEGMENT_SECONDS
+from lipika.audio.recording import MAX_SEGMENT_SECONDS
+from lipika.errors import SegmentError
 
 STREAMINFO_RATE_TO_TOTAL = slice(18, 26)  # bytes of the FLAC header: 20 bits rate ... 36 bits total frames
 

@@ -16,7 +16,7 @@ from conftest import TEMPLATE, on_database
 from lipika.db import Database, Stats
 from lipika.db.connection import Params
 from lipika.db.queries import Query
-from lipika.status import as_document, read_status
+from lipika.fleet.status import as_document, read_status
 
 Row = TypeVar("Row")
 SMALL = Size(videos=3000, results=12_000, workers=40, hours=3, errors=2000)

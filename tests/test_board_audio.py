@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipika import packaging
-from lipika.app import Stores
-from lipika.audio import Audio, encode_flac
+from lipika.archive import documents
+from lipika.archive.spool import Spool
+from lipika.audio.codec import Audio, encode_flac
 from lipika.dashboard import clip_audio
 from lipika.dashboard.clip_audio import ClipAudio, waveform
 from lipika.errors import LipikaError, ObjectMissing
 from lipika.models import Accounting
-from lipika.spool import Spool
+from lipika.services import Stores
 from lipika.storage import StoreSettings
 from stored_kit import made, members
 
@@ -27,8 +27,8 @@ def archive(folder: Path, clips: int, clip_bytes: int, speaker: str = "speaker0"
             stem = f"{speaker}_{number * 1000:05d}_{number * 1000 + 500:05d}"
             audio = b"fLaC" + noise.bytes(clip_bytes + number) + b"segments/x\0ustar  \0" * 40
             spool.add_clip(stem, audio)
-            spool.add_result(stem, packaging.clip_result_to_json(made(number)))
-        metadata = packaging.result_metadata({}, "v", "hi", Accounting(), [], packaging.Summary())
+            spool.add_result(stem, documents.clip_result_to_json(made(number)))
+        metadata = documents.result_metadata({}, "v", "hi", Accounting(), [], documents.Summary())
         path = folder / "v_transcribed.tar"
         path.write_bytes(b"".join(spool.compose(metadata).chunks()))
     return path

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from lipika.bounded import ByteBudget
+from lipika.pipeline.byte_budget import ByteBudget
 
 
 async def test_use_never_exceeds_the_limit_and_everybody_gets_a_turn() -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fleet_kit import rows
-from lipika.cli import app
+from lipika.cli.main import app
 from test_run import lipika as in_its_own_process
 
 Lipika = Callable[..., SimpleNamespace]

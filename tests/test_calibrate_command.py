@@ -11,10 +11,10 @@ import orjson
 import psycopg
 import pytest
 
-from lipika.calibration import load_bands, save
 from lipika.db import Database, Queue, Results
 from lipika.errors import UsageError
 from lipika.models import ClipResult, NewVideo
+from lipika.rework.calibrate import load_bands, save
 from lipika.validation import DEFAULT_BANDS, VALIDATOR_VERSION
 from lipika.validation.calibrate import Observation, calibrate, collect
 from stored_kit import command, made, told, write_archive
@@ -31,7 +31,7 @@ def spoken(video: int, clips: int) -> list[ClipResult]:
 
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("lipika.validation.calibrate", "lipika.validation_jobs"):
+    for module in ("lipika.validation.calibrate", "lipika.jobs.judge_again"):
         monkeypatch.setattr(f"{module}.LEAST_CLIPS", 300)
 
 

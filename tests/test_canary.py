@@ -22,17 +22,18 @@ from lipika.canary.judgement import Criterion, Mark, at_least, at_most
 from lipika.canary.keeping import Cleaned, clean
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.page import render, span, usd
-from lipika.capabilities import load_capabilities
 from lipika.db import Database, Queue
 from lipika.db.budgets import Budgets
 from lipika.db.budgets import Limits as BudgetLimits
 from lipika.db.canary import Canaries
-from lipika.demo import sample_folder
 from lipika.errors import StorageError, UsageError
-from lipika.intervals import Estimate, wilson
+from lipika.forecast.intervals import Estimate, wilson
+from lipika.jobs.demo import sample_folder
+from lipika.jobs.outlook import Question, look_ahead
 from lipika.languages import FIRST_CLASS
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.transcript import NO_SPEECH
 from lipika.models import NewVideo
-from lipika.outlook import Question, look_ahead
 from lipika.simulator import (
     Caching,
     FaultKind,
@@ -45,7 +46,6 @@ from lipika.simulator import (
     running,
 )
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from lipika.transcript import NO_SPEECH
 from lipika.validation.text import normalise, without_tags
 from test_run import lipika
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from lipika.app import engine_options, probing, store_settings
 from lipika.config import Settings, load_settings, require_key
+from lipika.engine.pacing import Backoff, Probing
+from lipika.engine.retries import RetryPolicy
 from lipika.errors import SettingsError
-from lipika.limits import Backoff, Probing
+from lipika.jobs.wiring import engine_options, probing
 from lipika.log import hide, redact
-from lipika.retries import RetryPolicy
+from lipika.services import store_settings
 
 ROOT = Path(__file__).parent.parent
 

@@ -22,7 +22,7 @@ import typer
 import yaml
 from typer.core import TyperGroup
 
-from lipika import cli
+from lipika.cli import main
 from lipika.config import Settings
 from lipika.simulator.__main__ import _parser as simulator_parser
 
@@ -393,7 +393,7 @@ def test_containers_are_started_with_commands_that_exist(compose: dict[str, Any]
     calls += [container["args"] for pod in _pods() for container in pod["containers"]]
     assert len(calls) == 8
     for words in calls:
-        command: Any = typer.main.get_command(cli.app)
+        command: Any = typer.main.get_command(main.app)
         rest = list(words)
         while isinstance(command, TyperGroup):
             command, rest = command.commands[rest[0]], rest[1:]

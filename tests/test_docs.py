@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from lipika.cli import app
+from lipika.cli.main import app
 from lipika.simulator.__main__ import _parser as simulator_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,18 +64,41 @@ def test_the_reference_pages_are_in_step(capsys: pytest.CaptureFixture[str]) -> 
     assert make_docs["main"](["--check"]) == 0, capsys.readouterr().out
 
 
-def test_the_architecture_names_every_module_and_no_other() -> None:
+def _rooms() -> list[str]:
+    """As the page on architecture lists them, from the top."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     table = text.split("## Modules")[1].split("## Data")[0]
     first_cells = re.findall(r"(?m)^\| (`.+?) \|", table)
-    named = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    return [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+def test_the_architecture_names_every_room_and_no_other() -> None:
     package = ROOT / "src" / "lipika"
     there = {
         path.relative_to(package).parts[0].removesuffix(".py")
         for path in _files()
         if path.is_relative_to(package) and path.suffix == ".py"
     }
-    assert named == there - {"__init__", "__main__"}
+    named = _rooms()
+    assert sorted(named) == sorted(there - {"__init__", "__main__"})
+
+
+def test_the_architecture_has_the_order_of_the_import_contract() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (flow,) = (
+        contract
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract.get("containers") == ["lipika"]
+    )
+    assert flow["exhaustive"]
+    rungs = {name: rung for rung, names in enumerate(flow["layers"]) for name in names.split(" | ")}
+    named = _rooms()
+    assert [rungs[name] for name in named] == sorted(rungs[name] for name in named)
+
+
+def test_few_modules_lie_outside_of_rooms() -> None:
+    flat = [path.name for path in (ROOT / "src" / "lipika").glob("*.py") if not path.name.startswith("__")]
+    assert len(flat) <= 12, flat
 
 
 # ----------------------------------------------------------------------------- links, targets, commands

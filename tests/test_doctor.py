@@ -16,7 +16,7 @@ import pytest
 from fleet_kit import change
 from lipika.db import Database
 from lipika.db.budgets import Budgets, Limits
-from lipika.doctor import Diagnosis, Level, examine, memory_mb
+from lipika.jobs.doctor import Diagnosis, Level, examine, memory_mb
 from lipika.simulator import Listening, Quotas, running
 from recorder import Page, recording
 from simulator_kit import QUICK

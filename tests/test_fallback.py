@@ -10,19 +10,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from asking import MODEL, a_request, a_route, accept, aistudio, quick
-from lipika import prompt, transcript
-from lipika.app import fleet_ledger
-from lipika.capabilities import load_capabilities
 from lipika.db import Database
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.reservations import Reservations
-from lipika.engine import Alert, Engine, EngineOptions, Events, Outcome
+from lipika.engine.engine import Alert, Engine, EngineOptions, Events, Outcome
+from lipika.engine.route import Reserve, unlimited
 from lipika.errors import WorkerStop
-from lipika.lease import Lease
+from lipika.fleet.lease import Lease
+from lipika.jobs.wiring import fleet_ledger
+from lipika.llm import prompt, transcript
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.provider import ModelOptions
 from lipika.models import BatchReport
-from lipika.providers.base import ModelOptions
-from lipika.providers.openrouter import OpenRouterProvider
-from lipika.routes import Reserve, unlimited
 from lipika.simulator import (
     FaultKind,
     FaultPlan,
@@ -394,8 +394,8 @@ async def test_pause_and_resume_are_obeyed_within_seconds(database: Database) ->
 
 
 async def test_while_the_ledger_is_away_nothing_is_sent_and_nothing_fails() -> None:
+    from lipika.engine.route import Need, Slots
     from lipika.errors import DatabaseUnavailable
-    from lipika.routes import Need, Slots
 
     away = True
 

@@ -13,10 +13,10 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lipika import decoders
-from lipika.audio import Audio, decode, encode_flac, encode_padded
+from lipika.audio import decoders
+from lipika.audio.codec import Audio, decode, encode_flac, encode_padded
+from lipika.audio.flac import Run, Stream, StreamInfo, joined
 from lipika.errors import SegmentError
-from lipika.flac import Run, Stream, StreamInfo, joined
 
 PAD = 2_400
 MD5 = slice(26, 42)

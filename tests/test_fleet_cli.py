@@ -16,13 +16,13 @@ import typer
 from typer.testing import CliRunner, Result
 
 from fleet_kit import change, rows
-from lipika import cli_fleet
+from lipika.cli import fleet
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import UsageError
+from lipika.meters import Sums
 from lipika.models import Accounting, NewVideo
-from lipika.vitals import Sums
 from lipika.wording import duration, money
 from stored_kit import made
 
@@ -35,7 +35,7 @@ def lipika(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Lipika:
     """The commands in this process, on a database with one done video of three clips and a worker."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     app = typer.Typer()
-    cli_fleet.add_to(app, _run)
+    fleet.add_to(app, _run)
     asyncio.run(_fill(database_url))
 
     def run(*arguments: str) -> Result:

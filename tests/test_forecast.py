@@ -13,11 +13,11 @@ import structlog
 from benchmarks.forecast import Scenario, compare, sample
 from benchmarks.virtual import Population, Ran
 from lipika import log
-from lipika.forecast import DAY_S, Crew, PerClip, Purse, Unit, forecast, needed, time_s
-from lipika.intervals import Estimate
-from lipika.limits import SAFETY, Budget
+from lipika.forecast.budget import DAY_S, SAFETY, Budget, Purse
+from lipika.forecast.forecast import Crew, PerClip, Unit, forecast, needed, time_s
+from lipika.forecast.intervals import Estimate
+from lipika.forecast.workload import Counted, Remaining, workload
 from lipika.simulator import Latency, SimulatorConfig
-from lipika.workload import Counted, Remaining, workload
 
 CREW = Crew(workers=2, clips_per_minute=1000, max_in_flight=2000, latency_s=0.0, window_s=0.0)
 UNITS = [Unit(10, 11, 6000, 2000, 0.01, "hi"), Unit(10, 11, 8000, 2000, 0.012, "ta")]

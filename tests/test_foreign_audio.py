@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 import foreign_audio as world
 from foreign_audio import flac_decoded, flac_test, made_flac, needs, verbatim_frame, voice, written
-from lipika import decoders, recording
-from lipika.audio import Audio, decode, encode_flac, encode_ogg
+from lipika.audio import decoders, recording
+from lipika.audio.codec import Audio, decode, encode_flac, encode_ogg
+from lipika.audio.flac import Run, Stream, StreamInfo, proof
+from lipika.audio.polish import polish_segment
+from lipika.audio.recording import ONE_CHANNEL, encoded_rate, read
 from lipika.errors import SegmentError
-from lipika.flac import Run, Stream, StreamInfo, proof
 from lipika.models import PolishedClip, SegmentName, SendFormat
-from lipika.polish import polish_segment
-from lipika.recording import ONE_CHANNEL, encoded_rate, read
 
 RATE = 16_000
 PAD = 2_400
@@ -586,7 +586,7 @@ PEAK = """
 import resource, sys
 import numpy as np
 from lipika.models import SegmentName
-from lipika.polish import polish_segment
+from lipika.audio.polish import polish_segment
 data = open(sys.argv[1], "rb").read()
 polish_segment(SegmentName("a", 0, 300), open(sys.argv[2], "rb").read())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

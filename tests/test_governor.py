@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipika.limits import OVER_A_CAP, AdaptiveConcurrency, Ask, Budget, Gate, Ledger, grant, settle
+from lipika.engine.pacing import AdaptiveConcurrency, Gate
+from lipika.forecast.budget import OVER_A_CAP, Ask, Budget, Ledger, grant, settle
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import a_gateway
 from lipika.db import Database, Queue
-from lipika.demo import sample_folder
+from lipika.jobs.demo import sample_folder
 from lipika.models import HintFrom, NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from test_made_up import lipika

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from fleet_kit import a_stage, results_of, rows
-from lipika import tars
-from lipika.demo import sample_folder
+from lipika.archive import members
+from lipika.archive.tar import member_header, padding
+from lipika.audio.polish import polish_segment
 from lipika.errors import ArchiveError, SegmentError
+from lipika.jobs.demo import sample_folder
 from lipika.models import Accounting, SegmentName
-from lipika.polish import polish_segment
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from lipika.tarformat import member_header, padding
 
 SEED = int(os.environ.get("LIPIKA_FUZZ_SEED") or 20261122)
 ONE_S = 5.0
@@ -69,12 +69,12 @@ def read_all(data: bytes) -> tuple[Accounting, str]:
     """Read and polish as a video's pipeline does; the accounting and why reading ended early, if it did."""
     accounting, reason = Accounting(), ""
     try:
-        for member in tars.read_members(io.BytesIO(data)):
-            if member.kind is not tars.MemberKind.SEGMENT:
+        for member in members.read_members(io.BytesIO(data)):
+            if member.kind is not members.MemberKind.SEGMENT:
                 continue
             accounting.segments += 1
             try:
-                if isinstance(member, tars.BadMember):
+                if isinstance(member, members.BadMember):
                     raise SegmentError(member.code, member.message)
                 polished = polish_segment(member.segment, member.data)
                 accounting.polished(len(polished.clips), polished.discards)
@@ -104,8 +104,8 @@ def test_damaged_archives(whole: bytes) -> None:
 def test_damaged_audio(whole: bytes) -> None:
     segments = [
         member.data
-        for member in tars.read_members(io.BytesIO(whole))
-        if isinstance(member, tars.Member) and member.kind is tars.MemberKind.SEGMENT
+        for member in members.read_members(io.BytesIO(whole))
+        if isinstance(member, members.Member) and member.kind is members.MemberKind.SEGMENT
     ]
     outcomes: Counter[str] = Counter()
     for number in range(500):

@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.hostile_memory import ALLOWED_MB, GOOD, Ran, measure
 from foreign_audio import voice, written
+from lipika.audio.flac import StreamInfo
+from lipika.audio.recording import read
 from lipika.errors import SegmentError
-from lipika.flac import StreamInfo
-from lipika.recording import read
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.intervals import Estimate, mean, ratio, stratified_draws, wilson
+from lipika.forecast.intervals import Estimate, mean, ratio, stratified_draws, wilson
 
 
 def test_wilson_against_published_figures() -> None:

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from benchmarks.chaos import read_log, repeated_answers
 from fleet_kit import Stage, a_stage, change, results_of, rows, until
-from lipika.app import Running
-from lipika.cli import app
+from lipika.cli.main import app
 from lipika.db import Database, Queue
 from lipika.errors import WorkerStop
+from lipika.jobs.wiring import Running
 from lipika.models import NewVideo
 from lipika.simulator import FaultKind, FaultPlan, FaultRule
 

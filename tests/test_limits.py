@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.limits import Backoff, Pacer, RateMeter
+from lipika.engine.pacing import Backoff, Pacer
+from lipika.meters import RateMeter
 
 
 def launches(pacer: Pacer, until: float, step: float = 0.05) -> list[float]:

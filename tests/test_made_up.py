@@ -15,11 +15,11 @@ from aiohttp import web
 
 from fleet_kit import change, rows
 from gateway_kit import Describe, a_gateway, not_there
-from lipika.app import ask_who_answers
 from lipika.config import load_settings
 from lipika.db import Database
 from lipika.db.stats import Stats
-from lipika.demo import sample_folder
+from lipika.jobs.demo import sample_folder
+from lipika.jobs.wiring import ask_who_answers
 from lipika.simulator import Latency, SimulatorConfig, running
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.metadata import MAX_BYTES, Metadata
+from lipika.archive.documents import Summary, amended_metadata, language_of, result_metadata
+from lipika.archive.metadata import MAX_BYTES, Metadata
 from lipika.models import Accounting
-from lipika.packaging import Summary, amended_metadata, language_of, result_metadata
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

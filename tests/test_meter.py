@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asking import a_request
-from lipika import prompt
-from lipika.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.errors import SettingsError
 from lipika.languages import FIRST_CLASS
-from lipika.models import Failure, FailureKind, Usage
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import (
+from lipika.llm import prompt
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.provider import (
     HttpProvider,
     ModelOptions,
     Reading,
@@ -26,9 +26,9 @@ from lipika.providers.base import (
     estimate_usage,
     text_tokens,
 )
-from lipika.providers.openrouter import OpenRouterProvider
+from lipika.llm.transcript import response_schema
+from lipika.models import Failure, FailureKind, Usage
 from lipika.simulator import Caching, FaultKind, FaultPlan, FaultRule, Latency, SimulatorConfig, running
-from lipika.transcript import response_schema
 
 MODELS = ("gemini-3-flash-preview", "gemini-3.5-flash-lite", "gemini-3.6-flash", "gemini-3.8-flash")
 FLASH = load_capabilities(MODELS[0])

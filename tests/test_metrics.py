@@ -20,12 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from board_kit import a_visitor
 from fleet_kit import Stage, a_stage, change, until
-from lipika.app import Running
 from lipika.db import Budgets, Database, Queue, Stats
 from lipika.db.budgets import Limits
 from lipika.errors import SettingsError
-from lipika.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
-from lipika.metrics_server import serving_metrics
+from lipika.fleet.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
+from lipika.fleet.metrics_server import serving_metrics
+from lipika.jobs.wiring import Running
 
 ROOT = Path(__file__).parents[1]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"

@@ -19,7 +19,7 @@ from conftest import PG_BIN, UNSAFE_BUT_FAST, on_database
 from lipika.db import Database, Queue, Results, Workers
 from lipika.db.migrate import CheckReport, check, migrate, migrations
 from lipika.db.workers import WorkerInfo
-from lipika.embedded import EmbeddedPostgres, bundled_binaries
+from lipika.embedded.postgres import EmbeddedPostgres, bundled_binaries
 from lipika.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from lipika.models import Accounting, NewVideo
 from pooler import a_pooler

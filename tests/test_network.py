@@ -16,17 +16,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from asking import a_request
-from lipika.app import make_provider
-from lipika.capabilities import load_capabilities
 from lipika.config import load_settings
 from lipika.errors import SettingsError
+from lipika.jobs.wiring import make_provider
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.provider import HttpProvider, ModelOptions, TranscriptionResponse
+from lipika.llm.transcript import response_schema
 from lipika.models import Failure, FailureKind, Trouble, Usage
 from lipika.network import Network, spare_loopback, spared
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import HttpProvider, ModelOptions, TranscriptionResponse
-from lipika.providers.openrouter import OpenRouterProvider
 from lipika.storage import Store, StoreSettings
-from lipika.transcript import response_schema
 from recorder import Page, recording
 from strict_s3 import strict_s3
 from test_providers import ANSWERS, KEY, Make, aistudio, both

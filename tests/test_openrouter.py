@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.capabilities import load_capabilities
 from lipika.errors import SettingsError
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider, classify_error, read_choice, read_usage
+from lipika.llm.provider import ModelOptions, TranscriptionRequest
+from lipika.llm.replies import Reply, parse_json
+from lipika.llm.transcript import response_schema
 from lipika.models import Failure, FailureKind, Usage
-from lipika.providers.base import ModelOptions, TranscriptionRequest
-from lipika.providers.openrouter import OpenRouterProvider, classify_error, read_choice, read_usage
-from lipika.providers.replies import Reply, parse_json
-from lipika.transcript import response_schema
 from recorder import Page, recording
 
 MODEL = "gemini-3-flash-preview"

@@ -20,13 +20,13 @@ from google.genai import errors, types
 from pydantic.alias_generators import to_camel
 
 from asking import a_request
-from lipika.capabilities import load_capabilities
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.provider import HttpProvider, ModelOptions, TranscriptionRequest, TranscriptionResponse
+from lipika.llm.transcript import response_schema
 from lipika.models import FailureKind, Usage
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import HttpProvider, ModelOptions, TranscriptionRequest, TranscriptionResponse
-from lipika.providers.openrouter import OpenRouterProvider
 from lipika.simulator import Caching, FaultKind, FaultPlan, FaultRule, Listening, SimulatorConfig, running
-from lipika.transcript import response_schema
 from recorder import Page, Recorder, Request, recording_before
 from simulator_kit import INSTANT
 

@@ -15,17 +15,18 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from fleet_kit import Stage, a_line, a_stage, results_of, rows, until
-from lipika.app import Running, open_database
 from lipika.db import Database, Queue, Results
-from lipika.demo import sample_folder
 from lipika.errors import DatabaseUnavailable, WorkerStop
+from lipika.fleet.worker import Tally, Worker
+from lipika.jobs.demo import sample_folder
+from lipika.jobs.transcribe import run_videos
+from lipika.jobs.wiring import Running
 from lipika.models import NewVideo
-from lipika.pipeline import Tools
+from lipika.pipeline.sink import ResultSink
+from lipika.pipeline.video import Tools
+from lipika.services import open_database
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from lipika.sink import ResultSink
 from lipika.storage import Store, StoreSettings
-from lipika.transcription_jobs import run_videos
-from lipika.worker import Tally, Worker
 from strict_s3 import StrictS3, strict_s3
 
 AWAY_S = float(os.environ.get("LIPIKA_OUTAGE_SECONDS") or 4)
@@ -289,7 +290,7 @@ async def test_a_full_disk_is_waited_out_and_said(stage: Stage, monkeypatch: pyt
 async def test_a_disk_that_stays_full_costs_no_attempt(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A video that waits long gives its own room on the disk back; it is not at fault."""
     await stage.queue(1, 6)
-    monkeypatch.setattr("lipika.app.Tools", partial(Tools, disk_wait_s=0.1))
+    monkeypatch.setattr("lipika.jobs.wiring.Tools", partial(Tools, disk_wait_s=0.1))
     honest, left = os.pwritev, 3
 
     def pwritev(descriptor: int, data: Sequence[bytes], offset: int) -> int:

@@ -15,6 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipika import __version__
+from lipika.archive.documents import (
+    Summary,
+    clip_result_from_json,
+    clip_result_to_json,
+    language_of,
+    read_results,
+    result_metadata,
+    segment_path,
+    transcription_path,
+)
+from lipika.archive.members import END_OF_ARCHIVE, member_header, padding
 from lipika.models import (
     Accounting,
     Agreement,
@@ -35,17 +46,6 @@ from lipika.models import (
     Usage,
     Verdict,
 )
-from lipika.packaging import (
-    Summary,
-    clip_result_from_json,
-    clip_result_to_json,
-    language_of,
-    read_results,
-    result_metadata,
-    segment_path,
-    transcription_path,
-)
-from lipika.tars import END_OF_ARCHIVE, member_header, padding
 
 T = TypeVar("T")
 

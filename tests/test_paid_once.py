@@ -11,10 +11,10 @@ import pytest
 
 from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import Gateway, a_gateway
-from lipika import polish
-from lipika.demo import sample_folder
-from lipika.models import is_made_up
-from lipika.reuse import AskedAs, Was, difference, lost
+from lipika.audio import polish
+from lipika.jobs.demo import sample_folder
+from lipika.models import Was, is_made_up
+from lipika.pipeline.reuse import AskedAs, difference, lost
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from test_made_up import lipika
 
@@ -22,7 +22,7 @@ ASKED = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=False)
 
 
 def was(**changes: Any) -> Was:
-    from lipika import prompt, transcript
+    from lipika.llm import prompt, transcript
 
     given: dict[str, Any] = {
         "model_id": "gemini-3-flash-preview",

@@ -16,11 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from fleet_kit import Stage, a_stage, change, results_of, rows, until
-from lipika import prompt
-from lipika.app import Running
 from lipika.db.result_rows import StoredAnswer
+from lipika.jobs.wiring import Running
+from lipika.llm import prompt
 from lipika.models import ClaimedVideo
-from lipika.partials import Partials
+from lipika.pipeline.saved_answers import Partials
 from lipika.simulator import FaultKind, FaultPlan, FaultRule
 
 

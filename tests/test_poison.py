@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from asking import accept
-from lipika.engine import Advice, EngineOptions, Events, Outcome, Review
+from lipika.engine.engine import Advice, EngineOptions, Events, Outcome, Review
 from lipika.errors import WorkerStop
 from lipika.models import Failure, FailureKind, Trouble
 from scripted import Asked, Scripted, Told, ask, http

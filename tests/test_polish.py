@@ -18,11 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lipika.audio import Audio, Samples, decode, encode_flac
-from lipika.errors import SegmentError
-from lipika.levels import power_of
-from lipika.models import PolishedClip, SegmentName, SendFormat
-from lipika.polish import (
+from lipika.audio.codec import Audio, Samples, decode, encode_flac
+from lipika.audio.levels import power_of
+from lipika.audio.polish import (
     CUT_AFTER_MS,
     CUT_UNTIL_MS,
     FORCED_CUT_AFTER_MS,
@@ -36,6 +34,8 @@ from lipika.polish import (
     profile_of,
     samples_in,
 )
+from lipika.errors import SegmentError
+from lipika.models import PolishedClip, SegmentName, SendFormat
 
 RATE = 16_000
 
@@ -555,7 +555,7 @@ def test_an_hour_is_planned_like_a_minute(samples: NDArray[np.int16]) -> None:
 DIGESTS = """
 import hashlib, sys
 from lipika.models import SegmentName
-from lipika.polish import polish_segment
+from lipika.audio.polish import polish_segment
 data = sys.stdin.buffer.read()
 for polished in polish_segment(SegmentName("speaker0", 0, 3150), data).clips:
     print(polished.clip, hashlib.sha256(polished.packed).hexdigest())

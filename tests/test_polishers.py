@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from lipika.audio import Audio, encode_flac
-from lipika.polish import PolishedSegment
-from lipika.polishers import KILLED, Polishers, Work, polished
-from lipika.tars import BadMember, Member, MemberKind
+from lipika.archive.members import BadMember, Member, MemberKind
+from lipika.audio.codec import Audio, encode_flac
+from lipika.audio.polish import PolishedSegment
+from lipika.pipeline.polishers import KILLED, Polishers, Work, polished
 
 
 def segment(number: int, seconds: float = 2.5) -> Member:

@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 from fleet_kit import Stage, a_stage, rows, until
 from lipika.db import Budgets, Database, Stats, Workers
 from lipika.db.budgets import Limits
-from lipika.demo import sample_folder
-from lipika.progress import Show, Snapshot, Watch, line, panel, shown
+from lipika.fleet.progress import Show, Snapshot, Watch, line, panel, shown
+from lipika.jobs.demo import sample_folder
+from lipika.jobs.transcribe import _around
+from lipika.meters import RATE_KINDS
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from lipika.transcription_jobs import _around
-from lipika.vitals import RATE_KINDS
 from test_run import lipika
 
 
@@ -154,7 +154,7 @@ async def test_lines_and_events_come_where_there_is_no_terminal(
     stage: Stage, database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     structlog.reset_defaults()  # other tests set the level of the whole process
-    monkeypatch.setattr("lipika.progress.log", structlog.get_logger())
+    monkeypatch.setattr("lipika.fleet.progress.log", structlog.get_logger())
     await stage.queue(1, 4)
     console = Console(file=io.StringIO(), force_terminal=False)
     look = _around(database, whole_queue=True)

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from lipika import transcript
 from lipika.languages import LANGUAGES
-from lipika.prompt import (
+from lipika.llm import transcript
+from lipika.llm.prompt import (
     PROMPT_VERSION,
     THINKING_HEADROOM_TOKENS,
     clip_prompt,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lipika.capabilities import load_capabilities
+from lipika.engine.retries import History, RetryPolicy, Step, decide
+from lipika.llm import aistudio, openrouter, replies
+from lipika.llm.capabilities import load_capabilities
 from lipika.models import Failure, FailureKind, Trouble
-from lipika.providers import aistudio, openrouter, replies
-from lipika.retries import History, RetryPolicy, Step, decide
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "providers.md").read_text("utf-8")
@@ -87,7 +87,7 @@ def test_what_is_in_the_way_is_listed_whole() -> None:
 
 
 def test_the_prices_are_those_of_the_list() -> None:
-    listed = (ROOT / "src" / "lipika" / "models.toml").read_text("utf-8")
+    listed = (ROOT / "src" / "lipika" / "llm" / "models.toml").read_text("utf-8")
     shown = {cells[0].strip("`"): cells[1:] for cells in rows("Prices")}
     assert list(shown) == re.findall(r'(?m)^\[models\."(.+)"\]$', listed)
     for model, cells in shown.items():

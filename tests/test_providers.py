@@ -12,21 +12,21 @@ from dataclasses import replace
 import pytest
 
 from asking import a_request
-from lipika.capabilities import load_capabilities
 from lipika.errors import SettingsError
-from lipika.models import FailureKind, Usage
-from lipika.providers import base
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import (
+from lipika.llm import provider
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.provider import (
     AUDIO_MARK,
     HttpProvider,
     ModelOptions,
     TranscriptionRequest,
     TranscriptionResponse,
 )
-from lipika.providers.openrouter import OpenRouterProvider
+from lipika.llm.transcript import response_schema
+from lipika.models import FailureKind, Usage
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, Listening, SimulatorConfig, running
-from lipika.transcript import response_schema
 from recorder import Page, Request, recording
 
 MODEL = "gemini-3-flash-preview"
@@ -177,7 +177,7 @@ async def test_connections_that_a_rush_has_left_behind_are_closed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each holds 0.6 MB; seen in half an hour at a steady pace: their number only ever rose."""
-    monkeypatch.setattr(base, "_KEEPALIVE_S", 0.5)
+    monkeypatch.setattr(provider, "_KEEPALIVE_S", 0.5)
     together = asyncio.Barrier(20)
 
     async def answer(_: Request) -> Page:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lipika.errors import SettingsError
-from lipika.pulse import pulse
+from lipika.fleet.health_file import pulse
 
 
 async def test_the_file_is_fresh_while_the_loop_turns_and_gone_after(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from fleet_kit import change, rows
-from lipika.cli_queue import queue_commands
+from lipika.archive.lists import Defaults, read_list
+from lipika.cli.queue import queue_commands
 from lipika.db import Database, Queue
-from lipika.demo import sample_folder
 from lipika.errors import UsageError
-from lipika.lists import Defaults, read_list
+from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
 
 

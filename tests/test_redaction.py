@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from asking import a_request
+from lipika.llm.replies import excerpt, said
 from lipika.models import Failure, FailureKind
-from lipika.providers.replies import excerpt, said
 from lipika.redaction import hide, redact, redacted_start
 from recorder import Page, Request, recording
 from test_providers import Make, aistudio, both, openrouter

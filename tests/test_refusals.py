@@ -65,7 +65,7 @@ async def test_a_store_that_begins_to_refuse_stops_the_worker_with_its_answers_k
     stage: Stage, s3: StrictS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key is changed in mid-run: asking ends soon, and what was paid for is in the rows."""
-    monkeypatch.setattr("lipika.worker._REFUSAL_S", 1.0)
+    monkeypatch.setattr("lipika.fleet.worker._REFUSAL_S", 1.0)
     await to_s3(stage, s3, VIDEOS)
     stage.defaults |= {"worker_batch_size": 4, "batch_interval_seconds": 1.0, "live_seconds": 0.2}
     async with stage.worker() as found:

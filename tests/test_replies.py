@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asking import a_request
+from lipika.llm.provider import TranscriptionResponse
+from lipika.llm.replies import body_object, parse_json, said
+from lipika.llm.transcript import parse_answer
 from lipika.models import Answer, FailureKind, Usage
-from lipika.providers.base import TranscriptionResponse
-from lipika.providers.replies import body_object, parse_json, said
-from lipika.transcript import parse_answer
 from recorder import Page, recording
 from test_providers import Make, aistudio, both
 from test_transcript import GOOD, written

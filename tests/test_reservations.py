@@ -12,7 +12,7 @@ import pytest
 from lipika.db import Database
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.reservations import Demand, Reservation, Reservations
-from lipika.limits import Ask, Budget, Ledger, grant, settle
+from lipika.forecast.budget import Ask, Budget, Ledger, grant, settle
 
 
 def demand(wanted: int = 10, **changes: float) -> Demand:

@@ -1,7 +1,7 @@
 import pytest
 
+from lipika.engine.retries import History, RetryPolicy, Step, decide
 from lipika.models import Failure, FailureKind
-from lipika.retries import History, RetryPolicy, Step, decide
 
 NEW = History(counted=0, waits=0, varied=False)
 

@@ -24,15 +24,17 @@ from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 
 from conftest import TEMPLATE, _fresh_database
-from lipika import polish, prompt, revalidate, transcript
+from lipika.archive.documents import read_results
+from lipika.audio import polish
 from lipika.db import Database, Queue
 from lipika.db.queries import load
 from lipika.db.stored import Stored, StoredClip
-from lipika.demo import sample_folder
 from lipika.errors import UsageError
-from lipika.holdings import _root_and_key
+from lipika.jobs.demo import sample_folder
+from lipika.llm import prompt, transcript
 from lipika.models import ClipResult, Severity, Verdict
-from lipika.packaging import read_results
+from lipika.rework import revalidate
+from lipika.rework.stored_rows import _root_and_key
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
 from lipika.validation import RULES, VALIDATOR_VERSION

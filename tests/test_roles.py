@@ -18,7 +18,7 @@ from psycopg import sql
 
 from conftest import on_database
 from fleet_kit import a_stage, rows
-from lipika import latency
+from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
 from lipika.db.migrate import check, migrate
@@ -246,7 +246,7 @@ async def test_a_worker_speaks_for_itself_only(url: str, worker_url: str) -> Non
 
 
 def _window(worker: str, usd: float) -> BatchReport:
-    counts = tuple(latency.count([1000.0]))
+    counts = tuple(meters.count([1000.0]))
     return BatchReport(
         f"window of {worker}", worker, ("v",), time.time(), 1, 1, 0, 0, 0, "aistudio", 0, Usage(), usd,
         900.0, 900.0, 60_000, {}, {}, counts,

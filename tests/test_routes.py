@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from asking import MODEL, a_request
-from lipika.capabilities import load_capabilities
+from lipika.engine.route import Need, Permit, Route, Slots, seconds_to_pacific_midnight
 from lipika.errors import DatabaseUnavailable
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.models import Failure, FailureKind, Usage
-from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
-from lipika.routes import Need, Permit, Route, Slots, seconds_to_pacific_midnight
 
 NOON_UTC = 1_790_000_000.0 // 86_400 * 86_400 + 43_200
 

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from lipika import packaging
-from lipika.demo import sample_folder
+from lipika.archive import documents
+from lipika.jobs.demo import sample_folder
 from lipika.languages import FIRST_CLASS
 from lipika.models import ClipStatus
 from lipika.simulator.corpus import CorpusPlan, make_corpus
@@ -57,7 +57,7 @@ def read_tar(path: Path) -> tuple[dict[str, Any], list[str], list[Any]]:
         assert metadata_file is not None
         metadata = json.load(metadata_file)
     with path.open("rb") as stream:
-        results = list(packaging.read_results(stream))
+        results = list(documents.read_results(stream))
     assert names[0] == "metadata.json"
     return metadata, [name for name in names if name.startswith("segments/")], results
 

@@ -42,7 +42,7 @@ def test_the_runbook_names_each_and_no_other(title: str, known: set[str]) -> Non
 
 
 def test_every_reason_of_a_broken_archive_is_in_the_runbook() -> None:
-    files = (ROOT / "src" / "lipika" / name for name in ("tars.py", "tarformat.py"))
+    files = (ROOT / "src" / "lipika" / "archive" / name for name in ("members.py", "tar.py"))
     raised = {
         code for file in files for code in re.findall(r"ArchiveError\(\s*\"(\w+)\"", file.read_text("utf-8"))
     }

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from lipika.audio import Audio, encode_flac
+from lipika.audio.codec import Audio, encode_flac
+from lipika.audio.polish import PolishedSegment, polish_segment
 from lipika.models import SegmentName, SendFormat
-from lipika.polish import PolishedSegment, polish_segment
 
 needs_the_pinned_codec = pytest.mark.skipif(
     soundfile.__libsndfile_version__ != "1.2.2", reason="the digests are those of libsndfile 1.2.2"

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from lipika.shared import WORTH_SHARING, SharedPlaces, Side, answered, keep_here
-from lipika.spread import executor
+from lipika.pipeline.shared_memory import WORTH_SHARING, SharedPlaces, Side, answered, keep_here
+from lipika.processes import executor
 
 pytestmark = pytest.mark.skipif(
     not SharedPlaces.possible(), reason="this system has no memory without a name"

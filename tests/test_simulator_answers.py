@@ -18,8 +18,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.audio import Audio, encode_ogg
+from lipika.audio.codec import Audio, encode_ogg
 from lipika.languages import LANGUAGES
+from lipika.llm.transcript import EVENT_TAGS, parse_answer, response_schema
 from lipika.models import Answer
 from lipika.simulator.answers import hinted_language, known_fields, transcribe
 from lipika.simulator.audio import Heard, UnreadableAudio, decode_base64, glance, listen
@@ -27,7 +28,6 @@ from lipika.simulator.lifting import lift
 from lipika.simulator.schema import Json, instance
 from lipika.simulator.sentences import sentences, speak
 from lipika.simulator.tokens import text_tokens
-from lipika.transcript import EVENT_TAGS, parse_answer, response_schema
 from simulator_kit import flac
 
 # ----------------------------------------------------------------------------- hearing

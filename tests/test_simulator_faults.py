@@ -12,8 +12,9 @@ import aiohttp
 import orjson
 import pytest
 
-from lipika.capabilities import load_capabilities
 from lipika.errors import SettingsError
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.transcript import parse_answer
 from lipika.models import Answer
 from lipika.simulator import (
     FaultKind,
@@ -30,7 +31,6 @@ from lipika.simulator.audio import ear
 from lipika.simulator.config import Caching, read
 from lipika.simulator.exchange import Question
 from lipika.simulator.faults import Faults
-from lipika.transcript import parse_answer
 from simulator_kit import (
     INSTANT,
     MODEL,

@@ -14,13 +14,13 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
+from lipika.archive.members import Member, MemberKind, read_members
+from lipika.audio.polish import polish_segment
 from lipika.languages import FIRST_CLASS
+from lipika.llm.prompt import system_prompt
+from lipika.llm.transcript import FIELDS, parse_answer, response_schema
 from lipika.models import Answer, SegmentName, Severity
-from lipika.polish import polish_segment
-from lipika.prompt import system_prompt
 from lipika.simulator import Caching, FaultKind, FaultPlan, FaultRule, Listening, SimulatorConfig, running
-from lipika.tars import Member, MemberKind, read_members
-from lipika.transcript import FIELDS, parse_answer, response_schema
 from lipika.validation import validate
 from simulator_kit import INSTANT, MODEL, QUICK, ask_gemini, flac, gemini_body, text_of
 

@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from lipika.llm.transcript import parse_answer
 from lipika.models import Answer
 from lipika.simulator import Caching, Listening, Quotas, SimulatorConfig, running
-from lipika.transcript import parse_answer
 from simulator_kit import (
     INSTANT,
     MODEL,

@@ -13,8 +13,8 @@ from conftest import LONGEST_FIRST
 from fleet_kit import rows
 from gateway_kit import a_gateway
 from lipika import __version__
-from lipika.cli import app
-from lipika.demo import sample_folder
+from lipika.cli.main import app
+from lipika.jobs.demo import sample_folder
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from test_made_up import lipika
 

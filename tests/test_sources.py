@@ -13,9 +13,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 from structlog.testing import capture_logs
 
+from lipika.archive.sources import find_videos
 from lipika.errors import SettingsError, StorageError, UsageError
 from lipika.models import NewVideo
-from lipika.sources import find_videos
 from lipika.storage import Store, StoreSettings
 
 TAR = b"x" * 10240

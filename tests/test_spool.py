@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from lipika.archive.members import MemberKind, read_members
+from lipika.archive.spool import Spool
 from lipika.errors import AccountingError, StorageError
-from lipika.spool import Spool
-from lipika.tars import MemberKind, read_members
 
 Files = dict[str, bytes]
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from lipika import latency
+from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
 from lipika.db.reservations import Demand, Reservations
@@ -22,9 +22,9 @@ from lipika.db.review import FlagFilter
 from lipika.db.stats_queue import Outlook
 from lipika.db.stored import Stored
 from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.meters import LastMinute, Sums
 from lipika.models import Accounting, BatchReport, ClaimedVideo, ClipResult, ClipStatus, NewVideo, Usage
 from lipika.validation import validate
-from lipika.vitals import LastMinute, Sums
 from stored_kit import made
 
 Rows = list[dict[str, Any]]
@@ -228,25 +228,25 @@ async def test_flags_come_in_pages_without_gap_or_double(database: Database) -> 
 
 @given(st.lists(st.floats(0, 400_000), min_size=1, max_size=200), st.floats(0, 1))
 def test_percentiles_of_counts_are_near_those_of_the_numbers(latencies: list[float], share: float) -> None:
-    counts = latency.count(latencies)
+    counts = meters.count(latencies)
     assert sum(counts) == len(latencies)
-    found = latency.percentile(counts, share)
+    found = meters.percentile(counts, share)
     ordered = sorted(latencies)
     true = ordered[max(min(int(share * len(ordered) + 0.999999), len(ordered)) - 1, 0)]
     assert found is not None
-    if true <= latency.BOUNDS_MS[-1]:
-        low = latency.BOUNDS_MS[latency.place(true) - 1] if latency.place(true) else 0.0
+    if true <= meters.BOUNDS_MS[-1]:
+        low = meters.BOUNDS_MS[meters.place(true) - 1] if meters.place(true) else 0.0
         assert (
-            low - 1e-6 <= found <= latency.BOUNDS_MS[latency.place(true)] + 1e-6
+            low - 1e-6 <= found <= meters.BOUNDS_MS[meters.place(true)] + 1e-6
             or share * len(ordered) % 1 < 1e-5
         )
     else:
-        assert found <= latency.BOUNDS_MS[-1]
+        assert found <= meters.BOUNDS_MS[-1]
 
 
 def test_percentiles_of_nothing_are_none() -> None:
-    assert latency.percentile([], 0.5) is None
-    assert latency.percentile([0] * latency.PLACES, 0.5) is None
+    assert meters.percentile([], 0.5) is None
+    assert meters.percentile([0] * meters.PLACES, 0.5) is None
 
 
 OUTLOOK = Outlook(
@@ -342,7 +342,7 @@ def info(worker_id: str, provider: str = "aistudio") -> WorkerInfo:
 
 async def test_the_fleet_adds_up_over_its_live_workers(database: Database, database_url: str) -> None:
     workers, stats = Workers(database), Stats(database)
-    quick, slow = latency.count([100.0] * 99), latency.count([5000.0])
+    quick, slow = meters.count([100.0] * 99), meters.count([5000.0])
     for name, counts in (("a", quick), ("b", slow), ("dead", slow)):
         await workers.register(info(name))
         sums = Sums(30, 0.5, 1000, 250, {"rate_minute": 2, "server": 1}, counts)
@@ -434,7 +434,7 @@ async def test_batches_are_counted_by_hour_and_minute(database: Database, databa
     results, stats = Results(database), Stats(database)
     report = BatchReport(
         "b1", "w1", ("v",), time.time(), 110, 100, 7, 3, 10, "aistudio", 0, Usage(1000, 600, 400, 50, 200, 30), 0.5,
-        900.0, 1900.0, 60_000, {"rate_minute": 7, "server": 3}, {"count": 100}, tuple(latency.count([1000.0] * 110)),
+        900.0, 1900.0, 60_000, {"rate_minute": 7, "server": 3}, {"count": 100}, tuple(meters.count([1000.0] * 110)),
     )  # fmt: skip
     await results.write_batch(replace(report, segments_returned=1, failure_kinds={"server": 9}))
     await results.write_batch(report)  # the same window, said again

@@ -26,11 +26,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from moto.server import ThreadedMotoServer
 
+from lipika.archive.members import END_OF_ARCHIVE, member_header, padding, read_members
 from lipika.errors import ObjectMissing, SettingsError, StorageError, StorageUnavailable, UsageError
 from lipika.storage import ObjectInfo, Store, StoreSettings, split_url
 from lipika.storage.buckets import signed_headers
 from lipika.storage.transfers import ObjectReader, part_size
-from lipika.tars import END_OF_ARCHIVE, member_header, padding, read_members
 
 MIB = 1 << 20
 SECRET = "very-secret-value"

@@ -18,7 +18,7 @@ import pytest
 from fleet_kit import rows
 from lipika import machine
 from lipika.db import Database, Queue
-from lipika.demo import sample_folder
+from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 

@@ -16,7 +16,7 @@ import pytest
 
 from embedded_kit import port_of, port_taken, server_of, supervisor_of
 from fleet_kit import Stage, a_stage, until
-from lipika.demo import sample_folder
+from lipika.jobs.demo import sample_folder
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 CLIPS = 36

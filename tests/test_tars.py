@@ -18,10 +18,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika import recording
-from lipika.errors import ArchiveError
-from lipika.models import SegmentName
-from lipika.tars import (
+from lipika.archive.members import (
     END_OF_ARCHIVE,
     BadMember,
     BinaryReader,
@@ -35,6 +32,9 @@ from lipika.tars import (
     read_folder,
     read_members,
 )
+from lipika.audio import recording
+from lipika.errors import ArchiveError
+from lipika.models import SegmentName
 
 FLAC = b"fLaC" + bytes(100)
 GOOD = "segments/speaker0_00000_00850.flac"

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipika.languages import DETECTABLE
-from lipika.models import Answer, Failure, FailureKind
-from lipika.transcript import (
+from lipika.llm.transcript import (
     EMOTIONS,
     FIELDS,
     NO_SPEECH,
@@ -27,6 +26,7 @@ from lipika.transcript import (
     tidied,
     tidied_answer,
 )
+from lipika.models import Answer, Failure, FailureKind
 
 GOOD: dict[str, object] = {
     "transcription": "नमस्ते, 3 बजे meeting है।",

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from asking import a_request
+from lipika.llm.provider import HttpProvider, TranscriptionResponse
+from lipika.llm.transport import HEADER_TOO_LONG, REPLY_TOO_LONG
 from lipika.models import Failure, FailureKind, Trouble, Usage
-from lipika.providers.base import HttpProvider, TranscriptionResponse
-from lipika.providers.transport import HEADER_TOO_LONG, REPLY_TOO_LONG
 from recorder import Page, recording
 from test_providers import ANSWERS, KEY, Make, aistudio, both
 

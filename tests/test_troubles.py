@@ -14,12 +14,16 @@ import orjson
 import pytest
 
 from fleet_kit import Stage, a_stage, change, results_of, rows, until
-from lipika import levels, polish, polishers, prompt, tars, transcript, validation
+from lipika import validation
+from lipika.archive import members
+from lipika.archive.members import BinaryReader
+from lipika.archive.spool import Spool
+from lipika.audio import levels, polish
 from lipika.errors import ArchiveError, ObjectMissing, StorageError, StorageUnavailable
+from lipika.llm import prompt, transcript
 from lipika.models import AudioFacts, ClipStatus, SegmentName
+from lipika.pipeline import polishers
 from lipika.simulator import FaultKind, FaultPlan, FaultRule
-from lipika.spool import Spool
-from lipika.tars import BinaryReader
 
 DOUBTED = FaultPlan((FaultRule(FaultKind.TAG_MISMATCH, max_temperature=0.5),))
 """Every first answer: a clip is asked once more, in other words."""
@@ -202,7 +206,7 @@ async def test_what_stops_a_video_waits_until_its_paid_answers_are_kept(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, reason: Exception
 ) -> None:
     """With answers on their way, and doubts that come while the video is ending."""
-    honest = tars.read_members
+    honest = members.read_members
 
     def cut_short(reader: BinaryReader, *given: Any) -> Iterator[Any]:
         for number, member in enumerate(honest(reader, *given)):
@@ -212,7 +216,7 @@ async def test_what_stops_a_video_waits_until_its_paid_answers_are_kept(
 
     async with a_stage(tmp_path, database_url, latency_s=0.5, faults=DOUBTED) as stage:
         await stage.queue(1, 60)
-        monkeypatch.setattr(tars, "read_members", cut_short)
+        monkeypatch.setattr(members, "read_members", cut_short)
         async with stage.worker() as found:
             task = asyncio.create_task(found.worker.run())
 

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_kit import rows
 from lipika import errors
-from lipika.custody import is_defect
+from lipika.fleet.custody import is_defect
 from lipika.machine import refused
 from test_run import lipika
 

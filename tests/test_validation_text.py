@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.transcript import EVENT_TAGS, MARKERS
+from lipika.llm.transcript import EVENT_TAGS, MARKERS
 from lipika.validation.text import NEUTRAL, SCRIPT_OF, canonical_tag, normalise, read_tags, without_tags
 
 ANYTHING = st.text() | st.text(

@@ -19,12 +19,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner
 
-from lipika import cli
+from lipika.cli import main
 from lipika.config import Settings, load_settings
 from lipika.errors import Unavailable, UsageError
-from lipika.vast import Instance, Offer, Vast, VastRefused, Wish, settings_fit
-from lipika.vast_fleet import Fleet, Outcome, ailment, plan
-from lipika.vast_secrets import missing, open_settings, secrets_of, store
+from lipika.vast.client import Instance, Offer, Vast, VastRefused, Wish, settings_fit
+from lipika.vast.fleet import Fleet, Outcome, ailment, plan
+from lipika.vast.secrets import missing, open_settings, secrets_of, store
 
 FAKE = Path(__file__).parent / "fake_vastai.py"
 WISH = Wish(image="registry.example.com/lipika:1", settings={"PROVIDER": "aistudio"})
@@ -475,13 +475,13 @@ async def test_secrets_go_nowhere_unencrypted(monkeypatch: pytest.MonkeyPatch, u
 
 
 def command(account: Account, *words: str) -> Any:
-    return CliRunner().invoke(cli.app, ["deploy", "vast", *words, "--vastai", str(account.program)])
+    return CliRunner().invoke(main.app, ["deploy", "vast", *words, "--vastai", str(account.program)])
 
 
 def test_the_command_is_dry_unless_told(
     account: Account, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lipika.vast_fleet._SETTLE_S", 0.0)
+    monkeypatch.setattr("lipika.vast.fleet._SETTLE_S", 0.0)
     vast = ("--workers", "2", "--image", "r/lipika:1")
     dry = command(account, *vast)
     assert dry.exit_code == 0, dry.output

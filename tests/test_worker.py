@@ -19,18 +19,19 @@ from structlog.testing import capture_logs
 
 from asking import aistudio
 from fleet_kit import Stage, a_line, a_stage, change, results_of, rows, until
-from lipika import machine, pipeline
-from lipika.capabilities import load_capabilities
+from lipika import machine
+from lipika.archive.documents import clip_result_to_json
 from lipika.db import Database, Queue, Results
 from lipika.db.connection import translated
 from lipika.db.workers import Workers
+from lipika.engine.route import unlimited
 from lipika.errors import DatabaseError, DatabaseUnavailable, WorkerStop
-from lipika.lease import Lease, LeasedRoute
+from lipika.fleet.lease import Lease, LeasedRoute
+from lipika.llm.capabilities import load_capabilities
 from lipika.models import ClaimedVideo, ClipResult, NewVideo
-from lipika.packaging import clip_result_to_json
-from lipika.partials import Partials
-from lipika.routes import unlimited
-from lipika.sink import ResultSink, SinkLimits
+from lipika.pipeline import video as pipeline
+from lipika.pipeline.saved_answers import Partials
+from lipika.pipeline.sink import ResultSink, SinkLimits
 from lipika.storage import ObjectReader, Store, StoreSettings
 from test_results import clip, result
 
@@ -198,7 +199,7 @@ def in_flight(stage: Stage):  # type: ignore[no-untyped-def]
 
 async def a_process(stage: Stage, code: str = "", **environment: str) -> asyncio.subprocess.Process:
     """`lipika worker` in a process of its own, or that with some code run before."""
-    start = ["-m", "lipika"] if not code else ["-c", f"{code}\nfrom lipika.cli import main; main()"]
+    start = ["-m", "lipika"] if not code else ["-c", f"{code}\nfrom lipika.cli.main import main; main()"]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *start,
@@ -313,7 +314,7 @@ async def test_what_happens_to_one_video_is_recorded_without_secrets(
             raise ValueError("postgresql://me:geheim@host/db said no to key=AIzaSyVerySecretIndeed123")
         return await honest(video, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("lipika.custody.transcribe_video", faulty)
+    monkeypatch.setattr("lipika.fleet.custody.transcribe_video", faulty)
     found = await stage.work()
     assert (found.worker.tally.done, found.worker.tally.failed) == (1, 1)
     (error,) = rows(stage.database_url, "select * from worker_errors")

@@ -44,7 +44,7 @@ from lipika.db.admin import fresh_database
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
-from lipika.embedded import EmbeddedPostgres
+from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.simulator import Handle, Latency, Quotas, SimulatorConfig, spawn
 
 CLIENTS = {

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from benchmarks.validation.corpus import Sentence, sentences
 from benchmarks.validation.transliterate import BLOCKS, to_latin, to_script
 from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.llm.prompt import clip_prompt, system_prompt
+from lipika.llm.transcript import EVENT_TAGS
 from lipika.models import Answer, AudioFacts, Clip, SegmentName
-from lipika.prompt import clip_prompt, system_prompt
-from lipika.transcript import EVENT_TAGS
 
 CORRECT, MIXED = "correct", "code-mix"
 

@@ -1,5 +1,5 @@
 """`python -m lipika`."""
 
-from lipika.cli import main
+from lipika.cli.main import main
 
 main()

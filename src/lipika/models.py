@@ -534,3 +534,19 @@ class ClaimedVideo:
     source_bytes: int | None = None
     alone: bool = False  # its last attempt after crashes: nothing else should be at stake beside it
     language_from: HintFrom = HintFrom.ROW
+
+
+@dataclass(frozen=True, slots=True)
+class Was:
+    """How earlier answers were asked, and in which language their clips were heard."""
+
+    model_id: str
+    model_version: str
+    temperature: float | None
+    thinking_level: str
+    prompt_version: str
+    schema_version: str
+    trimmer_version: str
+    language_hint: str
+    detected_language: str
+    no_speech: bool

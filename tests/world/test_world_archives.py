@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fleet_kit import rows
-from lipika import tars
+from lipika.archive import members as tars
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from world_archives import STEMS, Box, a_box
 from world_kit import rounds, run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lipika import tars
+from lipika.archive import members
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from world_audio import Right, Sound, a_sound
 from world_judges import problems_of, stem_of, write_video
@@ -25,8 +25,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     with path.open("rb") as stream:
         data = next(
             member.data
-            for member in tars.read_members(stream)
-            if isinstance(member, tars.Member) and member.kind is tars.MemberKind.SEGMENT
+            for member in members.read_members(stream)
+            if isinstance(member, members.Member) and member.kind is members.MemberKind.SEGMENT
         )
     return Sound("a good segment", data, 6.0, Right.READ)
 

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from fleet_kit import rows
-from lipika import tars
+from lipika.archive import members
 from world_kit import rounds, run
 from world_replies import AUDIO_TOKENS, OUTPUT_TOKENS, PROMPT_TOKENS, Ledger, Weather, a_world
 
@@ -58,13 +58,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with (folder / f"video_{video:02d}.tar").open("wb") as file:
             metadata = b'{"language": "hi"}'
             file.write(
-                tars.member_header("metadata.json", len(metadata)) + metadata + tars.padding(len(metadata))
+                members.member_header("metadata.json", len(metadata))
+                + metadata
+                + members.padding(len(metadata))
             )
             for number in range(100):
                 flac = two_seconds(video * 100 + number)
                 name = f"segments/sp_{number * 300:05d}_{number * 300 + 200:05d}.flac"
-                file.write(tars.member_header(name, len(flac)) + flac + tars.padding(len(flac)))
-            file.write(tars.END_OF_ARCHIVE)
+                file.write(members.member_header(name, len(flac)) + flac + members.padding(len(flac)))
+            file.write(members.END_OF_ARCHIVE)
     return folder
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lipika import tars
+from lipika.archive import members as tars
 from world_audio import Right, Sound, Wave
 
 

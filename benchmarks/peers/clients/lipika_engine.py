@@ -9,17 +9,18 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, OneByOne, Task
-from lipika import app, transcript
-from lipika.capabilities import load_capabilities
 from lipika.db.connection import Database
 from lipika.db.workers import WorkerInfo, Workers, WorkerStats
-from lipika.engine import Engine, EngineOptions, Review
-from lipika.lease import Lease
+from lipika.engine.engine import Engine, EngineOptions, Review
+from lipika.engine.route import Route
+from lipika.fleet.lease import Lease
+from lipika.jobs import wiring
+from lipika.llm import transcript
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import load_capabilities
+from lipika.llm.provider import ModelOptions, TranscriptionRequest
 from lipika.models import Failure, Judged, Lane, Verdict
-from lipika.providers.aistudio import AIStudioProvider
-from lipika.providers.base import ModelOptions, TranscriptionRequest
-from lipika.routes import Route
-from lipika.tuning import settle_in
+from lipika.processes import settle_in
 
 _WORKER = "peers"
 _NO_VERDICT = Verdict((), 1.0, {}, Lane(True), Lane(True), Lane(True), False, False, 0, 0, 0, 1.0, "")
@@ -44,7 +45,7 @@ class LipikaEngine(OneByOne):
             await self._stack.enter_async_context(provider),
             load_capabilities(MODEL),
             max_in_flight=self.task.in_flight,
-            reserve=app.fleet_ledger(database, _WORKER, Lease(3600.0)),
+            reserve=wiring.fleet_ledger(database, _WORKER, Lease(3600.0)),
         )
         options = EngineOptions(batch_size=1_000_000)  # the quota is to bind, not the pace
         self._engine = await self._stack.enter_async_context(

@@ -12,7 +12,7 @@ from lipika.alignment.bundle import download, open_bundle
 from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing, version_of
 from lipika.alignment.indicconformer import Device, IndicConformer, Speech
 from lipika.alignment.romanise import RomaniserName, open_romaniser
-from lipika.audio import decode, to_sent
+from lipika.audio.codec import decode, to_sent
 from lipika.models import Alignment, Answer, Clip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lipika.capabilities import Capabilities
+from lipika.llm.capabilities import Capabilities
 
 
 class ArmKind(StrEnum):

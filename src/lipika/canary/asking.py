@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from lipika import prompt, transcript, validation
+from lipika import validation
 from lipika.canary.arms import Arm
 from lipika.canary.purse import LOOK_S, Purse
 from lipika.canary.records import Asked, Stopped
 from lipika.canary.sample import SampledClip
-from lipika.capabilities import Capabilities
-from lipika.engine import Advice, Engine, EngineOptions, Outcome, Review
+from lipika.engine.engine import Advice, Engine, EngineOptions, Outcome, Review
+from lipika.engine.pacing import Probing
+from lipika.engine.route import Reserve, Route
 from lipika.errors import Draining, WorkerStop
-from lipika.limits import Probing
+from lipika.llm import prompt, transcript
+from lipika.llm.capabilities import Capabilities
+from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.log import get_logger
 from lipika.models import ClipStatus, Failure, FailureKind, Judged, Usage
-from lipika.providers.base import BaseProvider, TranscriptionRequest, TranscriptionResponse
-from lipika.routes import Reserve, Route
 from lipika.validation.bands import Bands
 
 log = get_logger(__name__)

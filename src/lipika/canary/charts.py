@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lipika.intervals import Estimate
+from lipika.forecast.intervals import Estimate
 
 _WIDTH = 540
 _LABELS = 170  # width of the column of names

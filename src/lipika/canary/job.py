@@ -17,17 +17,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from lipika import __version__, prompt
-from lipika.app import (
-    Stores,
-    ask_who_answers,
-    engine_options,
-    fleet_ledger,
-    make_provider,
-    probing,
-    store_settings,
-)
-from lipika.calibration import load_bands
+from lipika import __version__
+from lipika.archive.sources import find_videos, object_url
 from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
 from lipika.canary.judgement import Limits, judge
@@ -37,19 +28,22 @@ from lipika.canary.records import Asked, CanaryRun
 from lipika.canary.report import Report
 from lipika.canary.sample import Candidate, Desk, take_sample
 from lipika.canary.sample import Sample as Clips
-from lipika.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.config import Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
+from lipika.engine.route import Reserve, unlimited
 from lipika.errors import LipikaError, UsageError
-from lipika.lease import Lease
+from lipika.fleet.lease import Lease
+from lipika.forecast.workload import Counted
+from lipika.jobs.outlook import Outlook, Question, Sample, outlook, sample_to_json
+from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, make_provider, probing
+from lipika.llm import prompt
+from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
+from lipika.llm.provider import text_tokens
 from lipika.models import HintFrom, SendFormat, is_made_up
-from lipika.outlook import Outlook, Question, Sample, outlook, sample_to_json
-from lipika.providers.base import text_tokens
-from lipika.routes import Reserve, unlimited
+from lipika.rework.calibrate import load_bands
+from lipika.services import Stores, store_settings
 from lipika.simulator import SimulatorConfig, spawn
-from lipika.sources import find_videos, object_url
-from lipika.workload import Counted
 
 _CANDIDATES_EACH = 60
 """Archives looked at for each language, at most: some may be damaged or hold nothing usable."""

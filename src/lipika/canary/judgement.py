@@ -14,8 +14,8 @@ from enum import StrEnum
 from lipika.canary.arms import Arm, ArmKind, Skipped
 from lipika.canary.measures import Against, ArmMeasures, Measures
 from lipika.canary.records import CanaryRun
-from lipika.forecast import LIMIT_WORDS, Forecast
-from lipika.intervals import Estimate
+from lipika.forecast.forecast import LIMIT_WORDS, Forecast
+from lipika.forecast.intervals import Estimate
 from lipika.languages import FIRST_CLASS, LANGUAGES
 
 _BUSY_MS = 100

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from lipika.app import store_settings
+from lipika.archive.sources import is_url, object_url
 from lipika.canary.page import render
 from lipika.canary.records import Asked
 from lipika.canary.report import Report
@@ -18,7 +18,7 @@ from lipika.config import Settings
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.errors import LipikaError, UsageError
-from lipika.sources import is_url, object_url
+from lipika.services import store_settings
 from lipika.storage import Store
 
 FOLDER = "canary"

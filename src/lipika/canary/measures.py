@@ -12,8 +12,8 @@ from rapidfuzz.distance import Levenshtein
 
 from lipika.canary.arms import Arm
 from lipika.canary.records import Asked, CanaryRun
-from lipika.forecast import Unit
-from lipika.intervals import Estimate, mean, ratio, wilson
+from lipika.forecast.forecast import Unit
+from lipika.forecast.intervals import Estimate, mean, ratio, wilson
 from lipika.models import Usage
 from lipika.validation.text import normalise, without_tags
 

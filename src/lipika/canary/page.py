@@ -16,8 +16,8 @@ from lipika.canary.charts import Piece, Point, Row
 from lipika.canary.judgement import percent
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.report import Report
-from lipika.forecast import LIMIT_WORDS
-from lipika.intervals import Estimate
+from lipika.forecast.forecast import LIMIT_WORDS
+from lipika.forecast.intervals import Estimate
 from lipika.languages import LANGUAGES
 
 _TOKENS = (

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from lipika.limits import affordable
-from lipika.routes import Need, Reserve, Slots
+from lipika.engine.route import Need, Reserve, Slots
+from lipika.forecast.budget import affordable
 
 LOOK_S = 0.25
 """How often a canary looks whether it is over, and what it could not pay for is asked again."""

@@ -8,8 +8,8 @@ from datetime import datetime
 from lipika.canary.arms import Arm, Skipped
 from lipika.canary.judgement import Judgement, Limits
 from lipika.canary.measures import Measures
+from lipika.jobs.outlook import Outlook
 from lipika.models import JsonObject
-from lipika.outlook import Outlook
 
 
 @dataclass(frozen=True, slots=True)

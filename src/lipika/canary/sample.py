@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from lipika import packaging, tars
+from lipika.archive import documents, members
+from lipika.audio.polish import polish_segment
 from lipika.canary.records import SourceVideo
 from lipika.errors import LipikaError, SegmentError, UsageError
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.log import get_logger
 from lipika.models import Clip, HintFrom, SendFormat
-from lipika.pipeline import Place
-from lipika.polish import polish_segment
+from lipika.storage.store import Place
 
 T = TypeVar("T")
 
@@ -120,9 +120,9 @@ async def _told_language(candidate: Candidate, desk: Desk) -> str | None:
     def peek() -> str | None:
         place = desk.place(candidate.source_key)
         with closing(place.store.open_read(place.key)) as reader:
-            for member in tars.read_members(reader):
-                if isinstance(member, tars.Member) and member.metadata is not None:
-                    return packaging.language_of(member.metadata.fields())
+            for member in members.read_members(reader):
+                if isinstance(member, members.Member) and member.metadata is not None:
+                    return documents.language_of(member.metadata.fields())
         return None
 
     try:
@@ -176,7 +176,7 @@ def _clips_of(
         if len(clips) >= quota:
             break
         polished += 1
-        if isinstance(member, tars.BadMember):
+        if isinstance(member, members.BadMember):
             continue
         try:
             found = polish_segment(member.segment, member.data, desk.send_format).clips
@@ -195,19 +195,19 @@ def _clips_of(
 
 def _draw(
     candidate: Candidate, count: int, seed: int, desk: Desk
-) -> tuple[int, list[tars.Member | tars.BadMember], str | None]:
+) -> tuple[int, list[members.Member | members.BadMember], str | None]:
     """(segments in the archive, `count` of them in an order of chance, the language its metadata name).
 
     No more than those are held in memory.
     """
     place = desk.place(candidate.source_key)
     segments, told = 0, None
-    heap: list[tuple[int, int, tars.Member | tars.BadMember]] = []  # the greatest rank first
+    heap: list[tuple[int, int, members.Member | members.BadMember]] = []  # the greatest rank first
     with closing(place.store.open_read(place.key)) as reader:
-        for member in tars.read_members(reader):
-            if isinstance(member, tars.Member) and member.metadata is not None:
-                told = packaging.language_of(member.metadata.fields())
-            if member.kind is not tars.MemberKind.SEGMENT:
+        for member in members.read_members(reader):
+            if isinstance(member, members.Member) and member.metadata is not None:
+                told = documents.language_of(member.metadata.fields())
+            if member.kind is not members.MemberKind.SEGMENT:
                 continue
             segments += 1
             entry = (-_rank(seed, f"{candidate.video_id}/{member.name}"), segments, member)

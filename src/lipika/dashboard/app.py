@@ -17,8 +17,8 @@ from lipika.dashboard import entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.errors import DatabaseError, LipikaError, Unavailable
+from lipika.fleet.metrics import CONTENT_TYPE, fleet_exposition
 from lipika.log import redact
-from lipika.metrics import CONTENT_TYPE, fleet_exposition
 
 Page = Callable[[Request], Awaitable[Response]]
 

@@ -16,12 +16,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lipika.app import Stores
-from lipika.audio import decode
+from lipika.archive.documents import segment_path
+from lipika.archive.tar import BLOCK, Entry, Source, entries
+from lipika.audio.codec import decode
 from lipika.errors import ArchiveError, ObjectMissing
-from lipika.packaging import segment_path
-from lipika.pipeline import Place
-from lipika.tarformat import BLOCK, Entry, Source, entries
+from lipika.services import Stores
+from lipika.storage.store import Place
 
 MAX_CLIP_BYTES = 32 << 20
 

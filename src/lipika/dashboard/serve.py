@@ -15,7 +15,6 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lipika.app import Stores, open_database, store_settings
 from lipika.config import Settings
 from lipika.dashboard.app import create_app
 from lipika.dashboard.board import Board
@@ -28,6 +27,7 @@ from lipika.db.queue import Queue
 from lipika.db.stats import Stats
 from lipika.db.workers import Workers
 from lipika.errors import UsageError
+from lipika.services import Stores, open_database, store_settings
 
 _SHORT_TOKEN = 16
 _GRACE_S = 1

@@ -9,7 +9,7 @@ from datetime import datetime
 from lipika.db.connection import Database
 from lipika.db.queries import load
 from lipika.db.workers import FRESH_SECONDS
-from lipika.workload import Counted, Remaining
+from lipika.forecast.workload import Counted, Remaining
 
 _QUERIES = load("outlook")
 _FINISHED, _BATCHES = 2000, 5000

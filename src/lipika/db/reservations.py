@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.limits import GRANT_HORIZON_S, SAFETY
+from lipika.forecast.budget import GRANT_HORIZON_S, SAFETY
 
 _QUERIES = load("reservations")
 FRESH_S = 10.0

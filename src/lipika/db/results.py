@@ -24,8 +24,8 @@ from lipika.models import (
     ClaimedVideo,
     ClipResult,
     Discard,
+    Was,
 )
-from lipika.reuse import Was
 
 _QUERIES = load("results")
 _ROWS_PER_STATEMENT = 1_000  # about 2 MB of JSON

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.latency import percentile
+from lipika.meters import percentile
 from lipika.models import Agreement
 
 _QUERIES = load("stats_fleet")

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.forecast import Purse, over_days
+from lipika.forecast.budget import Purse, over_days
 
 _QUERIES = load("stats_queue")
 

@@ -9,7 +9,7 @@ from lipika.db.connection import Database
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.errors import WorkerStop
-from lipika.vitals import Sums
+from lipika.meters import Sums
 
 _QUERIES = load("workers")
 FRESH_SECONDS = 30.0  # a heartbeat older than this counts as none: three of the default ones missed

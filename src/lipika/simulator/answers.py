@@ -8,11 +8,11 @@ from dataclasses import fields
 from functools import lru_cache
 
 from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.llm.transcript import EVENT_TAGS, NO_SPEECH
 from lipika.models import Answer
 from lipika.simulator.audio import Heard
 from lipika.simulator.schema import Json
 from lipika.simulator.sentences import speak
-from lipika.transcript import EVENT_TAGS, NO_SPEECH
 
 _PACE = (0.95, 1.12)  # of the language's typical rate
 _QUIET_TAGS = ("breath", "noise")  # the ones most often heard

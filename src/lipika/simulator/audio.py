@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import pybase64
 
-from lipika.flac import Run, Stream
+from lipika.audio.flac import Run, Stream
 
 PADDING_S = 0.3
 """Digital silence that lipika puts around a clip (150 ms at each end)."""

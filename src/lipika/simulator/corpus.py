@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lipika import tars
-from lipika.audio import Audio, decode, encode_flac, to_sent
+from lipika.archive import members
+from lipika.audio.codec import Audio, decode, encode_flac, to_sent
 from lipika.errors import SegmentError
 from lipika.languages import FIRST_CLASS
 from lipika.models import SegmentName
@@ -57,8 +57,8 @@ def read_speech(sample: Path) -> NDArray[np.int16]:
     """All usable audio of a sample archive in one piece: [n] int16 at 16 kHz."""
     pieces = []
     with sample.open("rb") as stream:
-        for member in tars.read_members(stream):
-            if isinstance(member, tars.Member) and member.kind is tars.MemberKind.SEGMENT:
+        for member in members.read_members(stream):
+            if isinstance(member, members.Member) and member.kind is members.MemberKind.SEGMENT:
                 try:
                     pieces.append(to_sent(decode(member.data)).samples.astype(np.int16))
                 except SegmentError:
@@ -71,12 +71,12 @@ def _write(path: Path, language: str, number: int, speech: NDArray[np.int16], pl
     metadata = orjson.dumps({"video_id": path.stem, "language": language, "title": f"made up, {number}"})
     with path.open("wb") as file:
         file.write(
-            tars.member_header("metadata.json", len(metadata)) + metadata + tars.padding(len(metadata))
+            members.member_header("metadata.json", len(metadata)) + metadata + members.padding(len(metadata))
         )
         for name, flac in _segments(speech, chance, plan):
-            file.write(tars.member_header(f"segments/{name.stem}.flac", len(flac)))
-            file.write(flac + tars.padding(len(flac)))
-        file.write(tars.END_OF_ARCHIVE)
+            file.write(members.member_header(f"segments/{name.stem}.flac", len(flac)))
+            file.write(flac + members.padding(len(flac)))
+        file.write(members.END_OF_ARCHIVE)
 
 
 def _segments(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from lipika.capabilities import Capabilities
+from lipika.llm.capabilities import Capabilities
 from lipika.models import JsonObject
 from lipika.simulator.audio import Heard
 from lipika.simulator.tokens import Tokens

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import orjson
 
 from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Answer
 from lipika.simulator.answers import spoken, text_for
 from lipika.simulator.exchange import Candidate, Question, Shape
 from lipika.simulator.faults import FaultKind
-from lipika.transcript import NO_SPEECH
 
 _LOOPED_WORDS = 3
 _LOOPS = 12

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from lipika.capabilities import load_capabilities
 from lipika.errors import SettingsError
+from lipika.llm.capabilities import load_capabilities
 from lipika.simulator import control, gemini, openrouter
 from lipika.simulator.audio import ear
 from lipika.simulator.config import SimulatorConfig

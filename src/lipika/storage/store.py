@@ -364,3 +364,11 @@ def _settle_at_exit() -> None:
     of three processes that end right after a request, and none that wait 20 ms.
     """
     atexit.register(time.sleep, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object in a store."""
+
+    store: Store
+    key: str

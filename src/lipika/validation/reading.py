@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from lipika.languages import LANGUAGES, Language, find_language
+from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Answer, Clip
-from lipika.transcript import NO_SPEECH
 from lipika.validation import pages
 from lipika.validation.bands import DEFAULT_BANDS, Bands, RateBand
 from lipika.validation.text import NEUTRAL, SCRIPT_OF, Tags, normalise, read_tags, without_tags

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lipika.languages import LANGUAGES
-from lipika.transcript import EVENT_TAGS, MARKERS
+from lipika.llm.transcript import EVENT_TAGS, MARKERS
 from lipika.validation import pages
 
 # ----------------------------------------------------------------------------- characters

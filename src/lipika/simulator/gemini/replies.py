@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from lipika.capabilities import Capabilities
+from lipika.llm.capabilities import Capabilities
 from lipika.simulator.exchange import Answered, Candidate, Page, Refusal, RefusalKind, Shape
 from lipika.simulator.gemini.errors import refusal_page
 from lipika.simulator.tokens import Tokens

@@ -10,7 +10,7 @@ from functools import lru_cache
 import orjson
 from pydantic import ValidationError
 
-from lipika.capabilities import Capabilities
+from lipika.llm.capabilities import Capabilities
 from lipika.models import JsonObject
 from lipika.simulator.answers import hinted_language
 from lipika.simulator.audio import Ear, Heard, UnreadableAudio, together

@@ -6,7 +6,7 @@ import time
 
 import orjson
 
-from lipika.capabilities import Capabilities
+from lipika.llm.capabilities import Capabilities
 from lipika.simulator.exchange import Answered, Page, Refusal, Shape
 from lipika.simulator.openrouter.errors import refusal_page
 from lipika.simulator.tokens import Tokens

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 
 from lipika.languages import LANGUAGES
+from lipika.llm.prompt import clip_prompt, system_prompt
+from lipika.llm.transcript import FIELDS, composed
 from lipika.models import Finding
-from lipika.prompt import clip_prompt, system_prompt
-from lipika.transcript import FIELDS, composed
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading

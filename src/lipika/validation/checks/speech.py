@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Finding
-from lipika.transcript import NO_SPEECH
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading

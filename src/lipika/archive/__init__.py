@@ -1,0 +1,1 @@
+"""Tars: the format, members, documents, and where they lie."""

@@ -1,0 +1,145 @@
+"""Lists of videos (CSV, JSON lines, Parquet) as rows for the queue.
+
+Columns: `video_id`, and where there are any `source_key`, `output_key`, `language`, `priority`, `segment_count` and
+`source_bytes`; others are passed over. Without `source_key` the archive's key is made from the video id.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import orjson
+
+from lipika.archive.sources import OUTPUT_SUFFIX, object_url
+from lipika.errors import UsageError
+from lipika.languages import find_language
+from lipika.models import HintFrom, NewVideo
+
+SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
+_COLUMNS = ("video_id", "source_key", "output_key", "language", "priority", "segment_count", "source_bytes")
+_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a row does not say itself."""
+
+    out: str = ""  # root of the results; empty: keys below the workers' OUTPUT_URL
+    key_template: str = "{video_id}.tar"
+    language: str | None = None
+    priority: int = 0
+    forced_language: str | None = None  # goes before what a row says
+
+    def source_key(self, video_id: str) -> str:
+        return self.key_template.replace("{video_id}", video_id)
+
+    def output_key(self, video_id: str) -> str:
+        name = f"{video_id}{OUTPUT_SUFFIX}"
+        return object_url(self.out, name) if self.out else name
+
+
+def is_list(source: str) -> bool:
+    """Whether a source is a list of videos rather than an archive or a folder."""
+    return Path(source).suffix.lower() in SUFFIXES
+
+
+def read_list(path: Path, defaults: Defaults) -> Iterator[NewVideo]:
+    """The videos of a list, in its order.
+
+    Raises:
+        UsageError: the file cannot be read or a row will not do; names file, row and cause.
+    """
+    try:
+        for number, row in _rows(path):
+            yield _video(row, defaults, f"{path}, row {number}")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} is not a list of videos in UTF-8: {error}") from None
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    match path.suffix.lower():
+        case ".csv":
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                if "video_id" not in (reader.fieldnames or ()):
+                    raise UsageError(f"{path}: its first line must name the columns, video_id among them")
+                yield from enumerate(reader, 1)
+        case ".parquet":
+            yield from enumerate(_parquet(path), 1)
+        case _:
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield number, _object(line, f"{path}, row {number}")
+
+
+def _object(line: bytes, where: str) -> Mapping[str, object]:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise UsageError(f'{where}: an object such as {{"video_id": "a"}} is expected')
+    return row
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, object]]:
+    try:
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError:
+        raise UsageError(
+            f"{path}: reading Parquet needs pyarrow (the extra `parquet`): pip install pyarrow, or give it as CSV"
+            " or JSON lines"
+        ) from None
+    try:
+        file = parquet.ParquetFile(path)
+        columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+            yield from batch.to_pylist()
+    except arrow.ArrowInvalid as error:
+        raise UsageError(f"{path} is no Parquet file: {error}") from None
+
+
+def _video(row: Mapping[str, object], defaults: Defaults, where: str) -> NewVideo:
+    video_id = _text(row, "video_id")
+    if not video_id:
+        raise UsageError(f"{where}: no video_id")
+    if any(character < " " for character in video_id):
+        raise UsageError(f"{where}: control characters in video_id {video_id!r}")
+    said = find_language(_text(row, "language"))
+    language, given_by = defaults.language, HintFrom.DEFAULT
+    if defaults.forced_language is not None:
+        language, given_by = defaults.forced_language, HintFrom.FORCED
+    elif said is not None:
+        language, given_by = said.code, HintFrom.ROW
+    return NewVideo(
+        video_id,
+        _text(row, "source_key") or defaults.source_key(video_id),
+        _text(row, "output_key") or defaults.output_key(video_id),
+        language,
+        _number(row, "priority", where) or defaults.priority,
+        _number(row, "segment_count", where),
+        _number(row, "source_bytes", where),
+        given_by,
+    )
+
+
+def _text(row: Mapping[str, object], column: str) -> str:
+    value = row.get(column)
+    return "" if value is None else str(value).strip()
+
+
+def _number(row: Mapping[str, object], column: str, where: str) -> int | None:
+    text = _text(row, column)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{where}: {column} is {text!r}, which is not a whole number") from None

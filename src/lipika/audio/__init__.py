@@ -1,0 +1,1 @@
+"""Samples: decoders, codecs, levels, cuts."""

@@ -1,0 +1,56 @@
+"""The command `align`: `add_to` puts it on the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lipika.cli.console import open_console
+from lipika.cli.options import AsJson, DataDir, Run, print_json
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...", help="Result tars, folders of them, or s3://bucket/prefix.", show_default=False
+    ),
+]
+
+
+def add_to(app: typer.Typer, run: Run) -> None:
+    """Put the command on `app`; `run` is the command line's own."""
+
+    @app.command()
+    def align(
+        sources: Sources,
+        rows: Annotated[bool, typer.Option("--rows", help="Their rows in the database, too.")] = False,
+        actors: Annotated[
+            int, typer.Option(min=0, help="Listeners on Ray. 0: one, in this process, without Ray.")
+        ] = 0,
+        gpus_each: Annotated[float, typer.Option(min=0, help="GPUs for each actor, such as 1 or 0.5.")] = 0.0,
+        cpus_each: Annotated[float, typer.Option(min=0.1, help="CPU cores for each actor.")] = 1.0,
+        address: Annotated[
+            str, typer.Option(help="A running Ray cluster. Default: Ray on this machine alone.")
+        ] = "",
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Let IndicConformer listen to finished results and compare. Nothing is asked or paid.
+
+        Findings, scores and lanes follow; answers and audio stay as they are. What this version has listened to is
+        passed over, so that a run that was stopped goes on where it was.
+
+        Example: lipika align out/ --rows --actors 8 --gpus-each 1
+        """
+        from lipika.jobs.align import Order, print_done
+        from lipika.jobs.align import align as listen
+        from lipika.rework.listeners import Actors
+
+        chosen = Actors(actors, gpus_each, cpus_each, address) if actors else None
+        done = run(lambda: listen(Order(sources, rows, chosen, data_dir)))
+        if as_json:
+            print_json(done.document())
+        else:
+            print_done(done, open_console())
+        if done.problems:
+            raise typer.Exit(1)

@@ -1,0 +1,189 @@
+"""The commands `lipika budget`: `budget_commands` gives them to the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+from rich.table import Table
+
+from lipika.cli.console import open_console
+from lipika.cli.options import AsJson, DataDir, Run, print_json
+from lipika.errors import UsageError
+from lipika.wording import read_limit
+
+if TYPE_CHECKING:
+    from lipika.db.budgets import Budget
+    from lipika.db.reservations import Spent
+
+ToWhom = Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)]
+
+
+def budget_commands(run: Run) -> typer.Typer:
+    """The group `lipika budget`; `run` is the command line's own."""
+    app = typer.Typer(
+        help="What the whole fleet may use of a provider; workers follow within five seconds.",
+        no_args_is_help=True,
+    )
+    _looking(app, run)
+    _limits(app, run)
+    _stopping(app, run)
+    return app
+
+
+# ----------------------------------------------------------------------------- looking
+
+
+def _looking(app: typer.Typer, run: Run) -> None:
+    @app.command("show")
+    def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+        """Limits of each provider, and what has been spent."""
+        budgets, spent = run(lambda: _budgets(data_dir))
+        if as_json:
+            print_json({"budgets": budgets, "spent": spent})
+        else:
+            _print_budgets(budgets, spent)
+
+
+async def _budgets(data_dir: Path | None) -> tuple[Sequence[Budget], Sequence[Spent]]:
+    from lipika.config import load_settings
+    from lipika.db.budgets import Budgets
+    from lipika.db.reservations import Reservations
+    from lipika.services import open_database
+
+    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+        return await Budgets(database).show(), await Reservations(database).spent()
+
+
+def _print_budgets(budgets: Sequence[Budget], spent: Sequence[Spent]) -> None:
+    out = open_console()
+    if not budgets:
+        out.print("Budgets: none set, so nothing is limited (lipika budget set aistudio --rpm 18000)")
+        return
+    used = {(row.provider, row.project): row for row in spent}
+    table = Table(
+        "provider", "RPM", "TPM", "$ per 10 min", "$ per day", "$ in all", "spent today", "spent", ""
+    )
+    for row in budgets:
+        usage = used.get((row.provider, row.project))
+        table.add_row(
+            f"{row.provider} {row.project}".strip(),
+            *(
+                "no limit" if limit is None else f"{limit:,}"
+                for limit in (
+                    row.requests_per_minute,
+                    row.tokens_per_minute,
+                    row.spend_10min_usd,
+                    row.spend_day_usd,
+                    row.spend_total_usd,
+                )
+            ),
+            f"{usage.usd_today:.4f}" if usage else "0",
+            f"{usage.usd_total:.4f}" if usage else "0",
+            f"PAUSED: {row.pause_reason}" if row.paused else "",
+        )
+    out.print(table)
+
+
+# ----------------------------------------------------------------------------- limits
+
+
+def _limits(app: typer.Typer, run: Run) -> None:
+    @app.command("set")
+    def change(
+        provider: ToWhom,
+        rpm: Annotated[str | None, typer.Option(help="Requests a minute, or `none`.")] = None,
+        tpm: Annotated[str | None, typer.Option(help="Prompt tokens a minute, or `none`.")] = None,
+        usd_10min: Annotated[
+            str | None, typer.Option(help="Dollars per rolling ten minutes, or `none`.")
+        ] = None,
+        usd_day: Annotated[str | None, typer.Option(help="Dollars per UTC day, or `none`.")] = None,
+        usd_total: Annotated[str | None, typer.Option(help="Dollars in all: the cap, or `none`.")] = None,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Set some limits; the others stay. Example: lipika budget set aistudio --rpm 18000 --usd-total 90000"""
+        from lipika.config import load_settings
+        from lipika.db.budgets import MOST_REQUESTS, MOST_TOKENS, MOST_USD, Budgets
+        from lipika.services import open_database
+
+        given = {
+            "requests_per_minute": _limit("--rpm", rpm, MOST_REQUESTS, whole=True),
+            "tokens_per_minute": _limit("--tpm", tpm, MOST_TOKENS, whole=True),
+            "spend_10min_usd": _limit("--usd-10min", usd_10min, MOST_USD),
+            "spend_day_usd": _limit("--usd-day", usd_day, MOST_USD),
+            "spend_total_usd": _limit("--usd-total", usd_total, MOST_USD),
+        }
+        changes = {key: value for key, value in given.items() if value is not _KEEP}
+        if not changes:
+            raise typer.BadParameter("name a limit: --rpm, --tpm, --usd-10min, --usd-day or --usd-total")
+
+        async def job() -> None:
+            async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+                await Budgets(database).change(_known_provider(provider), changes)
+
+        run(job)
+        _print_budgets(*run(lambda: _budgets(data_dir)))
+
+
+_KEEP = object()
+
+
+def _limit(name: str, text: str | None, most: int, *, whole: bool = False) -> object:
+    """A limit as given: a number, None for `none`, _KEEP when it was not given."""
+    if text is None:
+        return _KEEP
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return read_limit(text, whole=whole, most=most)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, or `none`", param_hint=name) from None
+
+
+def _known_provider(name: str) -> str:
+    from lipika.config import ProviderName
+
+    if name not in get_args(ProviderName):
+        raise UsageError(f"{name!r} is no provider: aistudio, openrouter or simulator")
+    return name
+
+
+# ----------------------------------------------------------------------------- stopping
+
+
+def _stopping(app: typer.Typer, run: Run) -> None:
+    @app.command("pause")
+    def pause(
+        provider: ToWhom,
+        reason: Annotated[str, typer.Option(help="Shown wherever somebody asks why.")] = "paused by hand",
+        data_dir: DataDir = None,
+    ) -> None:
+        """Tell the fleet to send nothing to a provider; answers in flight still come back."""
+        from lipika.config import load_settings
+        from lipika.db.budgets import Budgets
+        from lipika.services import open_database
+
+        async def job() -> None:
+            async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+                await Budgets(database).pause(_known_provider(provider), reason)
+
+        run(job)
+        open_console().print(f"{provider} is paused: {reason}")
+
+    @app.command("resume")
+    def resume(
+        provider: ToWhom,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Let the fleet send to a provider again."""
+        from lipika.config import load_settings
+        from lipika.db.budgets import Budgets
+        from lipika.services import open_database
+
+        async def job() -> bool:
+            async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+                return await Budgets(database).resume(_known_provider(provider))
+
+        open_console().print(f"{provider} is resumed" if run(job) else f"{provider} was not paused")

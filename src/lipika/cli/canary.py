@@ -1,0 +1,355 @@
+"""The commands `canary` and `forecast`: `add_to` puts them on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lipika.cli.console import open_console
+from lipika.cli.options import AsJson, DataDir, Provider, Run, print_json
+
+if TYPE_CHECKING:
+    from lipika.canary.asking import Standing
+    from lipika.canary.job import Done, Order
+    from lipika.canary.keeping import Cleaned
+    from lipika.config import Settings
+    from lipika.db.canary import CanaryRow
+    from lipika.db.connection import Database
+    from lipika.jobs.outlook import Outlook
+
+
+class Kind(StrEnum):
+    """What may differ from the baseline."""
+
+    PROVIDER = "provider"
+    TEMPERATURE = "temperature"
+    THINKING = "thinking"
+
+
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Forecast for so many workers. Default: those that are live, or 1.")
+]
+Clips = Annotated[
+    float | None,
+    typer.Option(
+        "--queue-clips", min=1, help="Forecast for so many clips. Default: what is left of the queue."
+    ),
+]
+
+out = open_console()
+err = Console(stderr=True, highlight=False)
+
+
+def add_to(app: typer.Typer, run: Run) -> None:
+    """Put both commands on `app`; `run` is the command line's own."""
+    _canary(app, run)
+    _forecast(app, run)
+
+
+def _canary(app: typer.Typer, run: Run) -> None:
+    @app.command()
+    def canary(
+        sources: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="SOURCE...",
+                help="Tars, folders of tars, or s3://bucket/prefix. Default: the queue's archives.",
+                show_default=False,
+            ),
+        ] = None,
+        clips: Annotated[int, typer.Option(min=1, help="How many, over all languages.")] = 1000,
+        max_usd: Annotated[float, typer.Option(min=0.001, help="Spend no more than this.")] = 10.0,
+        max_minutes: Annotated[float, typer.Option(min=0.01, help="Ask no longer than this.")] = 60.0,
+        arm: Annotated[
+            list[Kind] | None,
+            typer.Option(
+                help="What else to compare; may be repeated. Default: all three.", show_default=False
+            ),
+        ] = None,
+        no_arms: Annotated[bool, typer.Option("--baseline-only", help="Compare nothing.")] = False,
+        level: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Thinking level to compare; may be repeated. Default: minimal, low, medium.",
+                show_default=False,
+            ),
+        ] = None,
+        usd_at_most: Annotated[
+            float | None, typer.Option(help="No-go if the queue will cost more than this.")
+        ] = None,
+        hours_at_most: Annotated[
+            float | None, typer.Option(help="No-go if the queue will take longer than this.")
+        ] = None,
+        queue_clips: Clips = None,
+        workers: Workers = None,
+        provider: Annotated[Provider | None, typer.Option(help="Who is asked first [PROVIDER].")] = None,
+        seed: Annotated[int, typer.Option(help="Another seed chooses other clips.")] = 0,
+        out_url: Annotated[
+            str | None,
+            typer.Option(
+                "--out", help="The report goes below canary/ in this folder or bucket [OUTPUT_URL]."
+            ),
+        ] = None,
+        list_runs: Annotated[bool, typer.Option("--list", help="Show the canaries there have been.")] = False,
+        clean: Annotated[
+            list[str] | None,
+            typer.Option(metavar="RUN", help="Remove this canary's rows and files, or `all`; asks nothing."),
+        ] = None,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
+    ) -> None:
+        """A measured run before the large one: the same clips of every language, asked in several ways.
+
+        Measures tokens, cost, cache, latency, failures, quality and looping, compares providers, temperatures and
+        thinking levels, forecasts the whole queue, and says go or no-go in a report. Obeys the fleet's budgets.
+        The exit code is 1 for a no-go, and 3 if the report could not be kept where it should be.
+
+        Example: lipika canary --clips 1000 --max-usd 8
+        """
+        from lipika.canary.arms import ArmKind
+        from lipika.canary.job import Order
+        from lipika.canary.judgement import Limits
+
+        if list_runs or clean:
+            _keep_house(run, _settings_of(provider, data_dir), clean or [], as_json=as_json)
+            return
+        kinds = [] if no_arms else [ArmKind(str(kind)) for kind in arm or Kind]
+        order = Order(
+            sources=sources or (),
+            clips=clips,
+            seed=seed,
+            kinds=[ArmKind.BASELINE, *kinds],
+            levels=[_level(name) for name in level] if level else None,
+            max_usd=max_usd,
+            max_minutes=max_minutes,
+            limits=replace(Limits(), usd_at_most=usd_at_most, hours_at_most=hours_at_most),
+            queue_clips=queue_clips,
+            workers=workers,
+            out=out_url or "",
+        )
+        done = run(lambda: _asked(order, _settings_of(provider, data_dir), quiet=quiet or as_json))
+        if as_json:
+            print_json({"report": done.report, "files": done.files, "troubles": done.troubles})
+        else:
+            _print_canary(done)
+        for trouble in done.troubles:
+            err.print(f"lipika: {trouble}", markup=False, soft_wrap=True)
+        if done.report.judgement.mark == "no-go":
+            raise typer.Exit(1)
+        if done.troubles:
+            raise typer.Exit(3)
+
+
+def _forecast(app: typer.Typer, run: Run) -> None:
+    @app.command()
+    def forecast(
+        clips: Annotated[
+            float | None, typer.Option(min=1, help="For so many clips. Default: what is left of the queue.")
+        ] = None,
+        workers: Workers = None,
+        hours: Annotated[
+            float | None, typer.Option(min=0.01, help="Also say what it takes to finish in this time.")
+        ] = None,
+        provider: Annotated[
+            Provider | None,
+            typer.Option(help="Whose budget binds; for the simulator, aistudio's [PROVIDER]."),
+        ] = None,
+        window_hours: Annotated[
+            float, typer.Option(min=0.1, help="Look at the fleet's last hours, so many.")
+        ] = 6.0,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """When the queue will be done and what it will cost, under each limit of the budget.
+
+        Goes by what the fleet has measured in the last hours; before that, by the last canary.
+
+        Example: lipika forecast --workers 18 --hours 96
+        """
+        from lipika.jobs.outlook import Question, look_ahead
+        from lipika.services import open_database
+
+        async def job() -> Outlook:
+            settings = _settings_of(provider, data_dir)()
+            name = "aistudio" if settings.provider == "simulator" else settings.provider
+            async with open_database(settings) as database:
+                return await look_ahead(
+                    database, settings, Question(name, clips, workers, hours), window_hours * 3600
+                )
+
+        found = run(job)
+        if as_json:
+            print_json(found)
+        else:
+            _print_outlook(found)
+
+
+# ----------------------------------------------------------------------------- work
+
+
+def _settings_of(provider: Provider | None, data_dir: Path | None) -> Callable[[], Settings]:
+    """Reads the settings inside the command, where a mistake in them becomes a sentence."""
+
+    def settings() -> Settings:
+        from lipika.config import load_settings
+
+        return load_settings(provider=provider.value if provider else None, lipika_data_dir=data_dir)
+
+    return settings
+
+
+async def _asked(order: Order, settings_of: Callable[[], Settings], *, quiet: bool) -> Done:
+    from lipika.canary.job import run_canary
+    from lipika.services import open_database
+
+    settings = settings_of()
+    async with open_database(settings) as database:
+        if quiet:
+            return await run_canary(settings, database, order)
+        with err.status("choosing clips") as status:
+
+            def show(standing: Standing) -> None:
+                waits = f"; waits for {standing.waits_for}" if standing.waits_for else ""
+                status.update(
+                    escape(
+                        f"{standing.answers:,} of {standing.wanted:,} answers, ${standing.usd:.4f} of"
+                        f" ${order.max_usd:g}{waits}"
+                    )
+                )
+
+            return await run_canary(settings, database, order, show)
+
+
+def _keep_house(run: Run, settings_of: Callable[[], Settings], run_ids: list[str], *, as_json: bool) -> None:
+    """--clean and --list."""
+    from lipika.canary.keeping import clean
+    from lipika.db.canary import Canaries
+    from lipika.services import open_database
+
+    async def on_database(work: Callable[[Settings, Database], Coroutine[Any, Any, Any]]) -> Any:
+        settings = settings_of()
+        async with open_database(settings) as database:
+            return await work(settings, database)
+
+    if run_ids:
+        done = run(lambda: on_database(lambda settings, database: clean(settings, database, run_ids)))
+        _print_cleaned(done, as_json=as_json)
+        return
+    rows = run(lambda: on_database(lambda _settings, database: Canaries(database).list_runs()))
+    if as_json:
+        print_json(rows)
+    else:
+        _print_runs(rows)
+
+
+def _level(name: str) -> str:
+    levels = ("minimal", "low", "medium", "high")
+    if name not in levels:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(levels)}", param_hint="--level")
+    return name
+
+
+# ----------------------------------------------------------------------------- words
+
+
+def _print_canary(done: Done) -> None:
+    report = done.report
+    table = Table("", "criterion", "found", "wanted", "reason", box=None)
+    marks = {"go": "[green]go[/]", "warn": "[yellow]warn[/]", "no-go": "[red]NO-GO[/]"}
+    for one in report.judgement.criteria:
+        words = f"{one.reason}. {one.way_out}" if one.way_out else one.reason
+        table.add_row(marks[one.mark], *(escape(text) for text in (one.name, one.figure, one.limit, words)))
+    out.print(table)
+    if report.outlook is not None:
+        _print_outlook(report.outlook)
+    else:
+        out.print(f"No forecast: {report.no_outlook_because}", markup=False, soft_wrap=True)
+    made_up = " (simulated: nothing was charged)" if report.simulated else ""
+    out.print(f"\n{report.judgement.words}. It cost ${report.usd:.4f}{made_up}.", style="bold")
+    out.print(f"Report: {done.files[0]}", markup=False, soft_wrap=True)
+
+
+def _print_outlook(found: Outlook) -> None:
+    from lipika.canary.page import number, span, usd
+    from lipika.forecast.forecast import LIMIT_WORDS
+
+    told = found.forecast
+    out.print(
+        f"\n{number(told.clips.value)} clips left ({number(told.clips.low)} to {number(told.clips.high)}),"
+        f" by {found.source}",
+        markup=False,
+        soft_wrap=True,
+    )
+    table = Table("if only this limit held", "set to", "clips a minute", "time", "95 % interval", "")
+    for one in told.limits:
+        money = one.name.startswith("spend")
+        table.add_row(
+            LIMIT_WORDS[one.name],
+            usd(one.limit) if money else number(one.limit),
+            number(one.clips_per_s * 60),
+            span(one.seconds.value),
+            f"{span(one.seconds.low)} to {span(one.seconds.high)}",
+            "binds" if one.binds else "",
+        )
+    out.print(table)
+    out.print(
+        f"All together: {span(told.seconds.value)}, {usd(told.usd.value)} ({usd(told.usd.low)} to"
+        f" {usd(told.usd.high)}; {usd(told.usd_per_clip.value)} a clip) with {told.workers} workers"
+    )
+    if told.workers_needed is not None:
+        out.print(f"{told.workers_needed} workers use the quota in full; more would wait for it")
+    if told.clips_until_cap is not None:
+        out.print(
+            f"The dollar cap in all stops it after {number(told.clips_until_cap)} clips (lipika budget set)"
+        )
+    if found.pace_seconds is not None:
+        out.print(
+            f"At the pace of the last minutes, {number(found.pace_clips_per_minute)} clips a minute: "
+            f"{span(found.pace_seconds)}"
+        )
+    if found.needed is not None:
+        need = found.needed
+        out.print(
+            f"To finish in {need.hours:g} h: {number(need.rpm)} requests and {number(need.tpm)} prompt tokens a"
+            f" minute, {usd(need.usd_per_10min)} per 10 minutes, {usd(need.usd_per_day)} a day,"
+            f" {need.workers} workers"
+        )
+
+
+def _print_runs(rows: list[CanaryRow]) -> None:
+    if not rows:
+        out.print("no canary yet")
+        return
+    table = Table("canary", "began", "verdict", "rows", "$", "report")
+    for row in rows:
+        table.add_row(
+            row.run_id,
+            f"{row.started_at:%Y-%m-%d %H:%M}",
+            row.verdict or "did not end",
+            f"{row.rows:,}",
+            f"{row.usd:.4f}",
+            escape(f"{row.output_url}/report.html") if row.output_url else "",
+        )
+    out.print(table)
+
+
+def _print_cleaned(done: Cleaned, *, as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+    else:
+        out.print(f"removed {done.runs} {'canary' if done.runs == 1 else 'canaries'} with {done.files} files")
+        for one in done.away:
+            err.print(f"no files of {one}", markup=False, soft_wrap=True)
+        for one in done.left:
+            err.print(f"NOT REMOVED  {one}", markup=False, soft_wrap=True)
+    if done.left:
+        raise typer.Exit(1)

@@ -1,0 +1,102 @@
+"""What `lipika run` and `lipika demo` print at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lipika.wording import most_first
+
+if TYPE_CHECKING:
+    from lipika.db.stats import Found, Yield
+    from lipika.jobs.transcribe import RunSummary
+
+_REASONS_SHOWN = 8
+_EMPTY_SHOWN = 10
+_LANGUAGES_SHOWN = 25
+_FINDINGS_SHOWN = 8
+_LANES = ("asr", "tts_clean", "tts_expressive")
+
+
+def print_summary(out: Console, summary: RunSummary, where: object) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    rows = (
+        ("videos done", f"{summary.done} of {summary.videos}"),
+        ("videos failed", f"{summary.failed_videos}"),
+        *((("videos of which nothing is left", f"{summary.empty_videos}"),) if summary.empty_videos else ()),
+        ("already done before", f"{summary.already_done}"),
+        ("segments", f"{summary.segments:,}"),
+        ("  discarded", f"{summary.discarded:,}" + _and_parts(summary.parts_discarded)),
+        *((f"    {row.reason}", f"{row.discards:,}") for row in summary.left_out[:_REASONS_SHOWN]),
+        ("clips", f"{summary.clips:,}"),
+        ("  transcribed", f"{summary.transcribed:,}"),
+        ("  NO_SPEECH", f"{summary.no_speech:,}"),
+        ("  failed", f"{summary.failed:,}"),
+        ("requests", f"{summary.requests:,}"),
+        ("  429s", f"{summary.rate_limited:,}"),
+        ("tokens in / out", f"{summary.prompt_tokens:,} / {summary.output_tokens:,}"),
+        (
+            "dollars",
+            f"{summary.cost_usd:.4f}" + (" (simulated: nothing was charged)" if summary.simulated else ""),
+        ),
+        ("clips per minute", f"{summary.clips_per_minute:,.0f}"),
+        ("time", f"{summary.seconds:.1f} s"),
+    )
+    for name, value in rows:
+        table.add_row(name, value)
+    out.print(table)
+    for row in summary.left_out[:_REASONS_SHOWN] if summary.empty else ():
+        out.print(f"{row.reason}, for example: {row.example}", markup=False, soft_wrap=True)
+    for video in summary.empty[:_EMPTY_SHOWN]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in most_first(video.discard_reasons))
+        told = f"nothing is left of its {video.segment_count:,} segments{reasons and ': '}{reasons}"
+        out.print(f"EMPTY   {video.video_id}: {told}", markup=False, soft_wrap=True)
+    if summary.empty_videos > _EMPTY_SHOWN:
+        out.print(f"        and {summary.empty_videos - _EMPTY_SHOWN:,} more such videos")
+    for _video_id, message in summary.errors:
+        out.print(f"FAILED  {message}", markup=False, soft_wrap=True)
+    if summary.lanes:
+        out.print()
+        out.print(_hours(summary.lanes))
+    if summary.findings:
+        out.print(f"Findings (clips): {_told(summary.findings)}", markup=False, soft_wrap=True)
+    if summary.simulated and summary.transcribed:
+        out.print("\nThe transcripts are SIMULATED: made-up text of plausible length, not what was said.")
+    if where is not None:
+        out.print(f"Results: {where}", soft_wrap=True)
+    if summary.next_step:
+        out.print(f"Next: {summary.next_step}", markup=False, soft_wrap=True)
+
+
+def _hours(lanes: Sequence[Yield]) -> Table:
+    """Hours of all clips and of each lane; the languages with most of them."""
+    table = Table("hours of", "all", *_LANES, box=None, pad_edge=False, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    digits = 1 if sum(row.hours for row in lanes) >= 100 else 3
+    shown: list[tuple[str, Sequence[Yield]]] = [(row.language, (row,)) for row in lanes[:_LANGUAGES_SHOWN]]
+    if rest := lanes[_LANGUAGES_SHOWN:]:
+        shown.append((f"{len(rest)} others", rest))
+    if len(lanes) > 1:
+        shown.append(("together", lanes))
+    for name, summed in shown:
+        figures = (sum(getattr(row, kind) for row in summed) for kind in ("hours", *_LANES))
+        table.add_row(escape(name), *(f"{hours:,.{digits}f}" for hours in figures))
+    return table
+
+
+def _told(findings: Sequence[Found]) -> str:
+    shown = ", ".join(f"{found.code} {found.clips:,}" for found in findings[:_FINDINGS_SHOWN])
+    return shown + (
+        f", and {len(findings) - _FINDINGS_SHOWN} more" if len(findings) > _FINDINGS_SHOWN else ""
+    )
+
+
+def _and_parts(count: int) -> str:
+    return f" (and {count:,} parts of others)" if count else ""

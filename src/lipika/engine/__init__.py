@@ -1,0 +1,1 @@
+"""Launches and the one retry loop."""

@@ -1,0 +1,132 @@
+"""Per-batch tracking: every attempt is accounted to the window that launched it, however late its answer."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+
+from lipika import meters
+from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
+
+_RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
+
+_FLOOD_SHARE = 0.10
+_FLOOD_LEAST = 10
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """One accounting window while it is open. Times are the engine's monotonic seconds unless said otherwise."""
+
+    worker_id: str
+    window_start: float
+    window_end: float
+    started_at: float  # Unix time
+    batch_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    first_attempts: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    returned: int = 0
+    rate_limited: int = 0
+    errors: int = 0
+    cache_hits: int = 0
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+    last_answer: float = 0.0
+    videos: set[str] = field(default_factory=set)
+    sent_to: Counter[str] = field(default_factory=Counter)
+    refused_by: Counter[str] = field(default_factory=Counter)
+    failure_kinds: Counter[str] = field(default_factory=Counter)
+    scores: list[float] = field(default_factory=list)
+
+    def launched(self, video_id: str, provider: str, *, first: bool) -> None:
+        if first:
+            self.first_attempts += 1
+        else:
+            self.retries += 1
+        self.in_flight += 1
+        self.videos.add(video_id)
+        self.sent_to[provider] += 1
+
+    def ended(self, now: float, latency_ms: float, usage: Usage, cost_usd: float) -> None:
+        """An attempt has come back, for good or bad."""
+        self.in_flight -= 1
+        self.last_answer = now
+        self.latencies_ms.append(latency_ms)
+        self.usage += usage
+        self.cost_usd += cost_usd
+        self.cache_hits += usage.cached > 0
+
+    def doubted(self) -> None:
+        """An answer came, but one more attempt may bring a better one."""
+        self.failure_kinds["doubted"] += 1
+
+    def cancelled(self, cost_usd: float) -> None:
+        """An attempt was given up under way; `cost_usd` is a guess."""
+        self.in_flight -= 1
+        self.errors += 1
+        self.failure_kinds["cancelled"] += 1
+        self.cost_usd += cost_usd
+
+    def accepted(self, judged: Judged) -> None:
+        self.returned += 1
+        self.scores.append(judged.verdict.quality_score)
+
+    def failed(self, failure: Failure, provider: str) -> None:
+        self.failure_kinds[failure.kind] += 1
+        if failure.kind in _RATE_KINDS:
+            self.rate_limited += 1
+            self.refused_by[provider] += 1
+        else:
+            self.errors += 1
+
+    def flooded(self, provider: str) -> bool:
+        """Over a tenth of what this window sent there was answered 429; a handful of answers proves nothing."""
+        refused = self.refused_by[provider]
+        return refused >= _FLOOD_LEAST and refused > _FLOOD_SHARE * self.sent_to[provider]
+
+    def closable(self, now: float) -> bool:
+        return self.in_flight == 0 and now >= self.window_end
+
+    def report(self) -> BatchReport:
+        """The finished window as one row."""
+        latencies = sorted(self.latencies_ms)
+        scores = self.scores
+        return BatchReport(
+            batch_id=self.batch_id,
+            worker_id=self.worker_id,
+            video_ids=tuple(sorted(self.videos)),
+            started_at=self.started_at,
+            segments_sent=self.first_attempts + self.retries,
+            segments_returned=self.returned,
+            segments_429=self.rate_limited,
+            segments_error=self.errors,
+            segments_retried=self.retries,
+            provider_used=_provider_used(self.sent_to),
+            cache_hits=self.cache_hits,
+            usage=self.usage,
+            cost_usd=self.cost_usd,
+            avg_latency_ms=sum(latencies) / len(latencies) if latencies else 0.0,
+            p95_latency_ms=latencies[int(0.95 * (len(latencies) - 1))] if latencies else 0.0,
+            batch_duration_ms=max(round((self.last_answer - self.window_start) * 1000), 0),
+            failure_kinds=dict(self.failure_kinds),
+            validation_scores=(
+                {
+                    "count": len(scores),
+                    "mean": sum(scores) / len(scores),
+                    "min": min(scores),
+                    "max": max(scores),
+                }
+                if scores
+                else {"count": 0}
+            ),
+            latency_counts=tuple(meters.count(latencies)),
+        )
+
+
+def _provider_used(providers: Counter[str]) -> str:
+    if not providers:
+        return "none"
+    return next(iter(providers)) if len(providers) == 1 else "mixed"

@@ -1,0 +1,1 @@
+"""A process life, and what is seen of it."""

@@ -1,0 +1,86 @@
+"""How long a worker may act as the owner of its videos, judged by its own clock from the last renewal that succeeded.
+
+Nothing else is asked: a process that was stopped for an hour, or whose database hangs, knows it the moment it looks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from lipika.engine.pacing import Probing
+from lipika.engine.route import Reserve, Route
+from lipika.llm.capabilities import Capabilities
+from lipika.llm.provider import BaseProvider
+
+_MARGIN_S = 5.0
+
+
+class Lease:
+    """One for a worker: all its videos are renewed in one statement, and each was claimed after the last renewal.
+
+    Args:
+        lease_s: what the database was told; from then on another worker may own the videos.
+    """
+
+    def __init__(self, lease_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lease_s = lease_s
+        self._margin_s = min(_MARGIN_S, lease_s / 4)
+        self._clock = clock
+        self.hold = ""  # why nothing may be sent though the videos are ours: results cannot be written
+        self._renewed_at = clock()
+
+    def now(self) -> float:
+        """The clock; to be read before the database is asked for a renewal."""
+        return self._clock()
+
+    def renewed(self, asked_at: float) -> None:
+        """The database has renewed all leases, some time after `asked_at`."""
+        self._renewed_at = max(self._renewed_at, asked_at)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last renewal."""
+        return self._clock() - self._renewed_at
+
+    @property
+    def holds(self) -> bool:
+        """Whether something new may be sent: the videos are ours, for a moment yet."""
+        return self.age_s < self.lease_s - self._margin_s
+
+    @property
+    def over(self) -> bool:
+        """Whether to stop waiting: renewals have failed for well over the whole lease."""
+        return self.age_s > 1.5 * self.lease_s
+
+
+class LeasedRoute(Route):
+    """A route that sends nothing while the lease does not hold."""
+
+    def __init__(
+        self,
+        provider: BaseProvider,
+        capabilities: Capabilities,
+        *,
+        max_in_flight: int,
+        reserve: Reserve,
+        lease: Lease,
+        probing: Probing | None = None,
+    ) -> None:
+        super().__init__(
+            provider, capabilities, max_in_flight=max_in_flight, reserve=reserve, probing=probing
+        )
+        self._lease = lease
+
+    def delay(self, now: float) -> float:
+        return super().delay(now) if self._lease.holds and not self._lease.hold else math.inf
+
+    def limited_by(self, now: float) -> str:
+        if self._lease.hold:
+            return f"{self.name}: nothing is asked while results cannot be written: {self._lease.hold}"
+        if self._lease.holds:
+            return super().limited_by(now)
+        return (
+            f"{self.name}: nothing is sent without a lease, and no renewal reached the database for a while"
+        )

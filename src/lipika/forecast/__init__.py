@@ -1,0 +1,1 @@
+"""How long the queue takes and what it costs. Pure."""

@@ -1,0 +1,276 @@
+"""A fleet's budget: the arithmetic that `lipika_reserve` does in SQL, and what a forecast computes with it. Pure.
+
+Times are seconds, given by the caller as `now`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an operator allows the whole fleet on one provider and project; None is no limit."""
+
+    rpm: int | None = None
+    tpm: int | None = None  # prompt tokens a minute
+    usd_per_10min: float | None = None
+    usd_per_day: float | None = None  # UTC days
+    usd_total: float | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the fleet has reserved and spent, kept beside the budget. Times are Unix seconds.
+
+    A cursor is a virtual clock: everything granted so far, at the budget's rate, is used up at that moment.
+    `usd_reserved` is money granted to live workers and not yet settled.
+    """
+
+    requests_until: float = 0.0
+    tokens_until: float = 0.0
+    usd_until: float = 0.0
+    usd_total: float = 0.0
+    usd_today: float = 0.0
+    usd_reserved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one worker would like to launch soon, with its best guess of each request's size.
+
+    `usd_most`: what one may cost at most, if its answer runs on to the limit; 0: no more than the guess.
+    """
+
+    requests: int
+    tokens_each: float
+    usd_each: float
+    live_workers: int = 1
+    usd_most: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Launch slots: the i-th request may go at `start + i * step_s`. `binds` names the limit that decided."""
+
+    requests: int
+    start: float
+    step_s: float
+    binds: str = ""
+    retry_in_s: float = 0.0  # with no request granted: when to ask again
+
+
+GRANT_HORIZON_S = 4.0
+"""How far ahead slots are granted: what a killed worker can waste, and how often a worker must ask."""
+
+_TEN_MINUTES_S = 600.0
+SAFETY = 0.985
+"""Of each rate: launches reach the provider with jitter, and its window is not ours."""
+
+
+def grant(
+    budget: Budget, ledger: Ledger, ask: Ask, now: float, horizon_s: float = GRANT_HORIZON_S
+) -> tuple[Grant, Ledger]:
+    """Reserve launch slots for one worker out of the fleet's budget.
+
+    The database does the same in `lipika_reserve`, for workers far apart; tests hold the two together.
+
+    Every rate advances a cursor by what is granted, so that slots of all workers together are spaced at the
+    budget's rate: no rolling window can hold more. No worker gets more than its fair part of the horizon in one
+    go, and what the others leave is there for whoever asks next; a worker that dies wastes its last grant only.
+    """
+    if budget.paused:
+        return Grant(0, now, 0.0, "paused", 1.0), ledger
+    rates = [rate for rate in _rates(budget, ledger, ask) if rate.each > 0]
+    affordable, money_binds = _affordable(budget, ledger, ask)
+    if affordable < 1:  # what is on its way may turn out to cost less than it may at most
+        return Grant(0, now, 0.0, money_binds, 0.5 if ledger.usd_reserved > _NOTHING_USD else 5.0), ledger
+    wanted = min(ask.requests, affordable)
+    binds, granted, start, step_s = money_binds, wanted, now, 0.0
+    for rate in rates:
+        if rate.per_s <= 0:
+            return Grant(0, now, 0.0, rate.name, horizon_s / 2), ledger
+        free_from = max(rate.until, now)
+        fair = max(int(rate.per_s * horizon_s / rate.each / max(ask.live_workers, 1)), 1)
+        room = int((now + horizon_s - free_from) * rate.per_s / rate.each)
+        if room < 1 and free_from <= now:
+            room = 1  # slower than one a horizon: let the next one go when its time has come
+        allowed = max(min(room, fair), 0)
+        if allowed < granted:
+            granted, binds = allowed, rate.name
+        start = max(start, free_from)
+        step_s = max(step_s, rate.each / rate.per_s)
+    if granted < 1:
+        return Grant(0, now, 0.0, binds, max(min(start - now, horizon_s) / 2, 0.05)), ledger
+    reserved = {rate.cursor: max(rate.until, now) + granted * rate.each / rate.per_s for rate in rates}
+    most = max(ask.usd_most, ask.usd_each)
+    ledger = replace(ledger, usd_reserved=ledger.usd_reserved + granted * most, **reserved)
+    return Grant(granted, start, step_s, binds), ledger
+
+
+GUESS_MARGIN = 1.15
+"""Requests are reserved at so many times their usual size, and settled when they have been metered."""
+
+
+def seconds_per_request(budget: Budget, tokens_each: float, usd_each: float) -> dict[str, float]:
+    """How far one metered request moves the cursor of each rate in the end, by the limit's name.
+
+    Its inverse is the rate that the fleet reaches while that limit binds. The guess is on the high side when it is
+    reserved, at a rate that leaves room for one request; what was guessed too much is given back at the full rate.
+    """
+    seconds = {}
+    if budget.rpm is not None:
+        seconds["rpm"] = _moved_s(budget.rpm, 0.0, 60) if budget.rpm else math.inf
+    if budget.tpm is not None:
+        seconds["tpm"] = _moved_s(budget.tpm, tokens_each, 60) if budget.tpm else math.inf
+    if budget.usd_per_10min is not None:
+        limit = budget.usd_per_10min
+        seconds["spend_10min"] = _moved_s(limit, usd_each, _TEN_MINUTES_S) if limit else math.inf
+    return seconds
+
+
+def _moved_s(limit: float, metered: float, span_s: float) -> float:
+    full = _per_s(limit, 0.0, span_s)
+    if not metered:
+        return 1.0 / full  # requests are counted, not guessed
+    guess = metered * GUESS_MARGIN
+    return guess / _per_s(limit, guess, span_s) + (metered - guess) / full
+
+
+def settle(
+    budget: Budget,
+    ledger: Ledger,
+    *,
+    tokens_over: float,
+    usd: float,
+    usd_reserved: float,
+    usd_guessed: float | None = None,
+) -> Ledger:
+    """Replace guesses by metered use: `tokens_over` = metered - guessed, `usd` metered, `usd_reserved` given back; of
+    which `usd_guessed` was the guess, where more than that was reserved."""
+    tokens_until, usd_until = ledger.tokens_until, ledger.usd_until
+    if budget.tpm:
+        tokens_until += tokens_over / _per_s(budget.tpm, 0, 60)
+    if budget.usd_per_10min:
+        usd_until += (usd - (usd_reserved if usd_guessed is None else usd_guessed)) / _per_s(
+            budget.usd_per_10min, 0, _TEN_MINUTES_S
+        )
+    return replace(
+        ledger,
+        tokens_until=tokens_until,
+        usd_until=usd_until,
+        usd_total=ledger.usd_total + usd,
+        usd_today=ledger.usd_today + usd,
+        usd_reserved=max(ledger.usd_reserved - usd_reserved, 0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    name: str
+    cursor: str  # the ledger's field
+    until: float
+    per_s: float
+    each: float  # units of one request
+
+
+def _rates(budget: Budget, ledger: Ledger, ask: Ask) -> list[_Rate]:
+    rates = []
+    if budget.rpm is not None:
+        rates.append(_Rate("rpm", "requests_until", ledger.requests_until, _per_s(budget.rpm, 0, 60), 1.0))
+    if budget.tpm is not None:
+        per_s = _per_s(budget.tpm, ask.tokens_each, 60)
+        rates.append(_Rate("tpm", "tokens_until", ledger.tokens_until, per_s, ask.tokens_each))
+    if budget.usd_per_10min is not None:
+        per_s = _per_s(budget.usd_per_10min, ask.usd_each, _TEN_MINUTES_S)
+        rates.append(_Rate("spend_10min", "usd_until", ledger.usd_until, per_s, ask.usd_each))
+    return rates
+
+
+def _per_s(limit: float, each: float, span_s: float) -> float:
+    """Units a second that keep any rolling `span_s` within `limit`.
+
+    n evenly spaced steps have n + 1 ends, so one request's size is taken off; whole requests round down anyway.
+    """
+    return max(limit * SAFETY - each, limit / 2) / span_s
+
+
+OVER_A_CAP = 0.1
+"""The part of a cap by which a fleet may exceed it: with nothing else on its way, one request whose usual cost is
+left may go, though its answer could run on to the limit. Else the last dollars of a small cap could not be spent."""
+
+
+def affordable(cap: float, spent: float, reserved: float, usd_each: float, usd_most: float) -> int:
+    """Requests that a cap on money still allows: each may cost the most there is, and all together no more than what
+    is left, but for one (see OVER_A_CAP)."""
+    left = cap - spent - reserved
+    most = max(usd_most, usd_each)
+    if left <= 0 or most <= 0:
+        return 0 if left <= 0 else MOST_REQUESTS
+    if (
+        left < most
+        and reserved < _NOTHING_USD
+        and usd_each <= left
+        and spent + most <= (1 + OVER_A_CAP) * cap
+    ):
+        return 1
+    return int(min(left / most, MOST_REQUESTS))
+
+
+MOST_REQUESTS = 1_000_000_000
+_NOTHING_USD = 1e-7  # what is left when sums of fractions are taken off again
+
+
+def _affordable(budget: Budget, ledger: Ledger, ask: Ask) -> tuple[int, str]:
+    """How many requests the caps on money still allow, and which cap says so."""
+    caps = (
+        ("spend_total", budget.usd_total, ledger.usd_total),
+        ("spend_day", budget.usd_per_day, ledger.usd_today),
+    )
+    most, binds = ask.requests, ""
+    for name, cap, spent in caps:
+        if cap is None:
+            continue
+        count = affordable(cap, spent, ledger.usd_reserved, ask.usd_each, ask.usd_most)
+        if count < most:
+            most, binds = count, name
+    return most, binds
+
+
+# ----------------------------------------------------------------------------- days
+
+DAY_S = 86_400.0
+
+
+_ENDLESS_DAYS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """Where the money stands when the forecast begins: dollars so far, seconds since the UTC day began."""
+
+    spent_today_usd: float = 0.0
+    spent_total_usd: float = 0.0
+    second_of_day: float = 0.0
+
+
+def over_days(usd: float, usd_per_s: float, cap: float, purse: Purse) -> float:
+    """Seconds to spend `usd` at a rate, and no more than `cap` on any UTC day."""
+    left, today = usd, purse.spent_today_usd
+    clock, elapsed = purse.second_of_day, 0.0
+    for _ in range(_ENDLESS_DAYS):
+        allowed = min(max(cap - today, 0.0), (DAY_S - clock) * usd_per_s)
+        if left <= allowed:
+            return elapsed + left / usd_per_s
+        left -= allowed
+        elapsed += DAY_S - clock
+        clock = today = 0.0
+        if cap <= 0:
+            return math.inf
+        whole = math.floor(left / min(cap, DAY_S * usd_per_s))
+        if whole > 1:  # days that are all alike, in one go
+            left -= (whole - 1) * min(cap, DAY_S * usd_per_s)
+            elapsed += (whole - 1) * DAY_S
+    return math.inf

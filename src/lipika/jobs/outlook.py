@@ -1,0 +1,216 @@
+"""When will the queue be done and what will it cost? From a running fleet's own figures, or from the last canary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
+
+from lipika.config import Settings
+from lipika.db.budgets import Budgets
+from lipika.db.canary import Canaries, CanarySample
+from lipika.db.connection import Database
+from lipika.db.outlook import BatchSums, OutlookQueries
+from lipika.db.reservations import Reservations
+from lipika.errors import UsageError
+from lipika.forecast.budget import Budget, Purse
+from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, forecast, needed
+from lipika.forecast.intervals import Estimate
+from lipika.forecast.workload import Counted, Remaining, Workload, workload
+from lipika.models import JsonObject
+
+_FEWEST_CLIPS = 200
+"""With fewer answers a fleet's own figures say less than a canary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was measured: by whom, in words; the units; archives whose clips are known; whether it was made up."""
+
+    source: str
+    units: tuple[Unit, ...]
+    counted: tuple[Counted, ...]
+    latency_s: float
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person may say. None: as it is."""
+
+    provider: str
+    clips: float | None = None  # left in the queue
+    workers: int | None = None
+    hours: float | None = None  # to finish in
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A forecast with where it comes from; `simulated`: from made-up answers.
+
+    `pace_*` is how it goes just now, whatever the limits are.
+    """
+
+    source: str
+    provider: str
+    forecast: Forecast
+    needed: Needed | None
+    pace_clips_per_minute: float
+    pace_seconds: float | None
+    simulated: bool = False
+
+
+async def look_ahead(database: Database, settings: Settings, question: Question, window_s: float) -> Outlook:
+    """The forecast for what is left of the queue.
+
+    Raises:
+        UsageError: nothing has been measured, or nothing is left to do.
+    """
+    sample = await _measured(database, question.provider, window_s)
+    return await outlook(database, settings, question, sample)
+
+
+async def outlook(database: Database, settings: Settings, question: Question, sample: Sample) -> Outlook:
+    """As `look_ahead`, from this sample."""
+    queries = OutlookQueries(database)
+    left = await _left(queries, question, sample)
+    units = _weighed(sample.units, left)
+    crew = Crew(
+        workers=question.workers or max(await queries.workers(), 1),
+        clips_per_minute=settings.worker_batch_size / settings.batch_interval_seconds * 60,
+        max_in_flight=settings.max_in_flight,
+        latency_s=sample.latency_s,
+        window_s=settings.batch_interval_seconds,
+    )
+    budget, purse = await _money(database, question.provider, await queries.second_of_day())
+    told = forecast(units, left.clips, budget, crew, purse)
+    pace = await queries.pace()
+    return Outlook(
+        source=f"SIMULATED answers: {sample.source}" if sample.simulated else sample.source,
+        provider=question.provider,
+        forecast=told,
+        needed=needed(told.clips.value, told.per_clip, crew, question.hours) if question.hours else None,
+        pace_clips_per_minute=pace.clips_per_s * 60,
+        pace_seconds=told.clips.value / pace.clips_per_s if pace.clips_per_s else None,
+        simulated=sample.simulated,
+    )
+
+
+def sample_to_json(sample: Sample) -> JsonObject:
+    """A sample as it is kept with a canary's report."""
+    value: JsonObject = _SAMPLE.dump_python(sample, mode="json")
+    return value
+
+
+_SAMPLE: TypeAdapter[Sample] = TypeAdapter(Sample)
+
+
+async def _measured(database: Database, provider: str, window_s: float) -> Sample:
+    """The fleet's own figures with this provider where there are enough, else the last canary's; what was made up
+    only where nothing else is known.
+    """
+    queries = OutlookQueries(database)
+    finished = await queries.finished()
+    canary = await Canaries(database).latest()
+    real = None if canary is None or canary.simulated else canary
+    batches = await queries.batches(window_s, (provider, "mixed"))
+    if _tells(batches, real):
+        return _of_batches(batches, finished, window_s)
+    rehearsed = [] if real else await queries.batches(window_s, ("simulator",))
+    if _tells(rehearsed, canary):
+        return replace(_of_batches(rehearsed, finished, window_s), simulated=True)
+    if canary is None:
+        raise UsageError(
+            "nothing has been measured yet: run `lipika canary`, or let workers answer some clips"
+        )
+    sample = _SAMPLE.validate_python(canary.sample)
+    clips = sum(batch.clips for batch in batches)
+    few = f"; the fleet has {clips:,} of {_FEWEST_CLIPS} answers that say more" if clips else ""
+    return replace(
+        sample,
+        source=sample.source + few,
+        counted=(*sample.counted, *finished),
+        simulated=canary.simulated,
+    )
+
+
+def _tells(batches: Sequence[BatchSums], canary: CanarySample | None) -> bool:
+    """Whether a fleet's figures are to be preferred to this canary's."""
+    clips = sum(batch.clips for batch in batches)
+    return clips >= _FEWEST_CLIPS or (clips > 0 and canary is None)
+
+
+def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], window_s: float) -> Sample:
+    requests = sum(batch.requests for batch in batches)
+    clips = sum(batch.clips for batch in batches)
+    return Sample(
+        source=f"{clips:,} answers in {len(batches):,} batch windows of the last {window_s / 3600:g} h",
+        units=tuple(
+            Unit(batch.clips, batch.requests, batch.prompt_tokens, batch.output_tokens, batch.cost_usd)
+            for batch in batches
+        ),
+        counted=tuple(finished),
+        latency_s=sum(batch.avg_latency_ms * batch.requests for batch in batches) / requests / 1000,
+    )
+
+
+async def _left(queries: OutlookQueries, question: Question, sample: Sample) -> Workload:
+    remaining: Sequence[Remaining] = await queries.remaining()
+    known = workload(sample.counted, remaining) if sample.counted and remaining else None
+    if question.clips is not None:
+        return Workload(Estimate.exact(question.clips), known.by_language if known else {})
+    if not remaining:
+        raise UsageError("the queue has nothing left to do: fill it (lipika queue add), or say --clips")
+    if known is None:
+        raise UsageError(
+            "no video is done yet, so its clips are not known: run `lipika canary`, or say --clips"
+        )
+    return known
+
+
+def _weighed(units: Sequence[Unit], left: Workload) -> list[Unit]:
+    """Each language counts as much as it has clips left; languages that are not left count for nothing."""
+    mix = left.by_language
+    sampled: dict[str, float] = {}
+    for unit in units:
+        sampled[unit.stratum] = sampled.get(unit.stratum, 0.0) + unit.clips
+    if not any(mix.get(stratum) for stratum in sampled):
+        return list(units)
+    return [
+        Unit(
+            unit.clips,
+            unit.requests,
+            unit.prompt_tokens,
+            unit.output_tokens,
+            unit.usd,
+            unit.stratum,
+            mix.get(unit.stratum, 0.0) / sampled[unit.stratum],
+        )
+        for unit in units
+        if mix.get(unit.stratum)
+    ]
+
+
+async def _money(database: Database, provider: str, second_of_day: float) -> tuple[Budget, Purse]:
+    """The provider's budget, and what has been spent of it."""
+    rows = await Budgets(database).show(provider)
+    spent = [row for row in await Reservations(database).spent() if row.provider == provider]
+    purse = Purse(
+        spent_today_usd=sum(row.usd_today for row in spent),
+        spent_total_usd=sum(row.usd_total for row in spent),
+        second_of_day=second_of_day,
+    )
+    if not rows:
+        return Budget(), purse
+    row = rows[0]
+    return (
+        Budget(
+            rpm=row.requests_per_minute,
+            tpm=row.tokens_per_minute,
+            usd_per_10min=row.spend_10min_usd,
+            usd_per_day=row.spend_day_usd,
+            usd_total=row.spend_total_usd,
+        ),
+        purse,
+    )

@@ -1,0 +1,401 @@
+"""The composition root: settings in, running parts out. The only place that knows how everything is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lipika import __version__, validation
+from lipika.alignment.listener import ListenerOptions
+from lipika.alignment.stage import AlignmentStage
+from lipika.audio import polish
+from lipika.config import Settings, require_key
+from lipika.db.connection import Database
+from lipika.db.queue import Queue
+from lipika.db.reservations import Demand, Reservations
+from lipika.db.results import Results
+from lipika.db.workers import WorkerInfo, Workers
+from lipika.engine.engine import Alert, Engine, EngineOptions, Events
+from lipika.engine.pacing import Backoff, Probing
+from lipika.engine.retries import RetryPolicy
+from lipika.engine.route import Need, Reserve, Slots
+from lipika.errors import DatabaseUnavailable
+from lipika.fleet.lease import Lease, LeasedRoute
+from lipika.fleet.worker import Ports, Worker, WorkerOptions
+from lipika.llm import prompt, transcript
+from lipika.llm.aistudio import AIStudioProvider
+from lipika.llm.capabilities import cache_note, load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.provider import BaseProvider, ModelOptions, text_tokens
+from lipika.log import get_logger
+from lipika.machine import gpu_type, instance_name
+from lipika.models import SendFormat
+from lipika.network import Network
+from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.polishers import Polishers, polished
+from lipika.pipeline.reuse import AskedAs
+from lipika.pipeline.saved_answers import Partials
+from lipika.pipeline.sink import ResultSink
+from lipika.pipeline.troubles import Troubles
+from lipika.pipeline.video import Progress, Tools
+from lipika.rework.calibrate import load_bands
+from lipika.services import Stores, kept_here, store_settings
+from lipika.simulator.config import SimulatorConfig
+from lipika.simulator.process import spawn
+from lipika.storage import Store
+from lipika.storage.store import Place
+from lipika.validation.bands import DEFAULT_BANDS
+
+_LAST_FLUSH_S = 5.0
+_LONGEST_RETRY, _LONGEST_LEAST_WAIT = 30, 60  # times the first wait
+_MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
+
+
+Said = Mapping[str, bool | None]
+"""Of each provider, whether its model says that it makes answers up; None: it says nothing of itself."""
+
+log = get_logger(__name__)
+
+# ----------------------------------------------------------------------------- parts
+
+
+@asynccontextmanager
+async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> AsyncIterator[list[LeasedRoute]]:
+    """The providers that can be asked while the lease holds, the primary first; the second one if its key is set."""
+    async with AsyncExitStack() as stack:
+        if settings.provider == "simulator":
+            simulator = await stack.enter_async_context(spawn(SimulatorConfig(models=(settings.model_id,))))
+            providers: list[BaseProvider] = [_aistudio(settings, simulator.url, "simulated-key", "simulator")]
+        else:
+            require_key(settings)
+            providers = _configured(settings)
+        capabilities = load_capabilities(settings.model_id, settings.models_file)
+        note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi")))
+        if note is not None:
+            log.info("no_cache_hits_expected", reason=note)
+        yield [
+            LeasedRoute(
+                await stack.enter_async_context(provider),
+                capabilities,
+                max_in_flight=settings.max_in_flight,
+                reserve=reserve,
+                lease=lease,
+                probing=probing(settings),
+            )
+            for provider in providers
+        ]
+
+
+def _configured(settings: Settings) -> list[BaseProvider]:
+    """Both providers where both keys are set, PROVIDER first."""
+    keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
+    names = [settings.provider, *(name for name in keys if name != settings.provider)]
+    return [make_provider(settings, name) for name in names if keys[name] is not None]
+
+
+async def ask_who_answers(settings: Settings) -> Said:
+    """One free question to each provider that may be asked: does its model say that it makes answers up?
+
+    It comes before the first decision about earlier answers. Where a provider listens tells nothing: a gateway on
+    this machine gives real answers, and those were paid for.
+    """
+    if settings.provider == "simulator":
+        return {"simulator": True}
+    said: dict[str, bool | None] = {}
+    for provider in _configured(settings):
+        async with provider:
+            said[provider.get_provider_name()] = await provider.says_simulated()
+    return said
+
+
+def make_provider(settings: Settings, name: str, *, routed: bool | None = None) -> BaseProvider:
+    """`aistudio` or `openrouter` as the settings have it, its key among them. `routed` is OpenRouterProvider's."""
+    if name == "aistudio":
+        gemini_key = settings.gemini_api_key
+        return _aistudio(
+            settings, settings.gemini_base_url, gemini_key.get_secret_value() if gemini_key else "", name
+        )
+    openrouter_key = settings.openrouter_api_key
+    return OpenRouterProvider(
+        base_url=settings.openrouter_base_url,
+        api_key=openrouter_key.get_secret_value() if openrouter_key else "",
+        options=model_options(settings),
+        capabilities=load_capabilities(settings.model_id, settings.models_file),
+        response_schema=transcript.response_schema(),
+        prompt_version=prompt.PROMPT_VERSION,
+        routed=routed,
+        network=Network.of(settings),
+    )
+
+
+def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudioProvider:
+    return AIStudioProvider(
+        base_url=base_url,
+        api_key=key,
+        options=model_options(settings),
+        capabilities=load_capabilities(settings.model_id, settings.models_file),
+        response_schema=transcript.response_schema(),
+        api_version=settings.gemini_api_version,
+        models_path=settings.gemini_models_path,
+        name=name,
+        network=Network.of(settings),
+    )
+
+
+def engine_options(settings: Settings, *, shares: int = 1) -> EngineOptions:
+    """How clips are launched and asked again; `shares` engines side by side ask as much as one worker does."""
+    first_s, least_s = settings.retry_seconds, settings.least_wait_seconds
+    return EngineOptions(
+        batch_size=max(settings.worker_batch_size // shares, 1),
+        interval_s=settings.batch_interval_seconds,
+        burst=settings.batch_launch == "burst",
+        retry=RetryPolicy(
+            settings.max_retries,
+            Backoff(first_s, _LONGEST_RETRY * first_s),
+            Backoff(least_s, _LONGEST_LEAST_WAIT * least_s),
+        ),
+    )
+
+
+def probing(settings: Settings) -> Probing:
+    """How often a service that cannot be asked is looked at again."""
+    least_s = settings.least_wait_seconds
+    return Probing(settings.probe_seconds, least_s, _LONGEST_LEAST_WAIT * least_s)
+
+
+def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
+    """Launch slots out of the budget that all workers share."""
+    reservations = Reservations(database)
+
+    async def reserve(need: Need) -> Slots:
+        if not lease.holds:
+            raise DatabaseUnavailable("no renewal of the lease has reached Postgres for a while")
+        got = await reservations.reserve(
+            worker_id,
+            Demand(
+                provider=need.provider,
+                wanted=need.wanted,
+                tokens_each=need.tokens_each,
+                usd_each=need.usd_each,
+                tokens_over=need.tokens_over,
+                usd_over=need.usd_over,
+                usd_metered=need.usd_metered,
+                reserved_usd=need.reserved_usd,
+                usd_most=need.usd_most,
+            ),
+        )
+        return Slots(got.granted, got.start_in_s, got.step_s, got.binds, got.retry_in_s, got.unlimited)
+
+    return reserve
+
+
+def asked_as(settings: Settings, simulated: bool | None) -> AskedAs:
+    """What an earlier answer must share to be used again; `simulated` is the model's own word."""
+    return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
+
+
+def model_options(settings: Settings) -> ModelOptions:
+    """How the model is asked."""
+    return ModelOptions(
+        settings.model_id, settings.temperature, settings.thinking_level, settings.request_timeout_seconds
+    )
+
+
+def worker_info(
+    settings: Settings, bands: validation.Bands = DEFAULT_BANDS, said: Said | None = None
+) -> WorkerInfo:
+    """Who this process life is: the machine's name and a random suffix, so that a restart revives nobody."""
+    instance = instance_name(settings.worker_instance_id)
+    return WorkerInfo(
+        worker_id=f"{instance}-{secrets.token_hex(3)}",
+        instance_id=instance,
+        provider=settings.provider,
+        gpu_type=gpu_type(),
+        config={
+            "lipika_version": __version__,
+            "prompt_version": prompt.PROMPT_VERSION,
+            "schema_version": transcript.SCHEMA_VERSION,
+            "trimmer_version": polish.TRIMMER_VERSION,
+            "validator_version": validation.validator_version(bands),
+            "model_id": settings.model_id,
+            "temperature": settings.temperature,
+            "thinking_level": settings.thinking_level,
+            "batch_size": settings.worker_batch_size,
+            "batch_interval_seconds": settings.batch_interval_seconds,
+            "batch_launch": settings.batch_launch,
+            "live_seconds": settings.live_seconds,
+            "made_up_by": " ".join(sorted(name for name, made_up in (said or {}).items() if made_up)),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A worker that is ready to run, and what to look at while it does."""
+
+    worker_id: str
+    worker: Worker
+    engine: Engine
+    room: ByteBudget
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings,
+    database: Database,
+    *,
+    aligner: AlignmentStage | None = None,
+    said: Said | None = None,
+) -> AsyncIterator[Running]:
+    """A worker with everything it needs; all of it is gone when the block ends.
+
+    `aligner` listens in place of the one that the settings ask for. `said` is what the models say of themselves,
+    where that has been asked already.
+    """
+    bands = load_bands(settings.calibration_file)
+    said = await ask_who_answers(settings) if said is None else said
+    info = await asyncio.to_thread(worker_info, settings, bands, said)
+    lease = Lease(settings.lease_seconds)
+    stores = Stores(store_settings(settings))
+    results = Results(database)
+    room = ByteBudget(settings.max_buffer_mb << 20)
+    alerts: list[Alert] = []
+    troubles = Troubles()
+    async with AsyncExitStack() as stack:
+        routes = await stack.enter_async_context(
+            open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
+        )
+        executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
+        polishers = await stack.enter_async_context(_polishers(settings, executor))
+        spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
+
+        def target(key: str) -> Place:
+            return stores.place(key, settings.output_url, create=True)
+
+        sink = stack.enter_context(
+            ResultSink(
+                results,
+                Partials(lambda key: _parts(target(key)), kept_here(settings)),
+                spool_dir,
+                troubles=troubles,
+            )
+        )
+        stack.push_async_callback(_flush_last, sink)
+        engine = await stack.enter_async_context(
+            Engine(
+                routes,
+                worker_id=info.worker_id,
+                options=engine_options(settings),
+                events=Events(on_batch=sink.keep_batch, on_alert=alerts.append),
+            )
+        )
+        aligner = aligner or await stack.enter_async_context(_aligner(settings, alerts))
+        tools = Tools(
+            worker_id=info.worker_id,
+            engine=engine,
+            keeper=sink,
+            troubles=troubles,
+            room=room,
+            threads=executor,
+            polishers=polishers,
+            spool_dir=spool_dir,
+            asked_as=asked_as(settings, said.get(settings.provider)),
+            bands=bands,
+            progress=Progress(),
+            aligner=aligner,
+            tell_language=Queue(database).found_language,
+            pay_again=settings.pay_again,
+        )
+        worker = Worker(
+            info,
+            Ports(
+                queue=Queue(database),
+                results=results,
+                workers=Workers(database),
+                engine=engine,
+                sink=sink,
+                tools=tools,
+                alerts=alerts,
+                source=lambda key: stores.place(key, settings.store_url),
+                target=target,
+            ),
+            lease,
+            WorkerOptions(
+                heartbeat_s=settings.heartbeat_seconds,
+                live_s=settings.live_seconds,
+                drain_s=settings.drain_seconds,
+                max_videos=settings.max_videos,
+                window=settings.worker_batch_size,
+            ),
+        )
+        sink.on_lost = worker.forget
+        yield Running(info.worker_id, worker, engine, room)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _audio_threads() -> int:
+    """A core is left to the event loop: with more that run at a time, all wait for one another's turn of Python."""
+    return max(_cores() - 1, 1)
+
+
+def _polishers(settings: Settings, threads: ThreadPoolExecutor) -> Polishers:
+    given = settings.worker_processes
+    processes = min(_cores(), _MOST_PROCESSES) if given is None else given
+    work = partial(polished, send_format=SendFormat(settings.send_format))
+    return Polishers(threads, processes, turns=2 * max(processes, _cores()), work=work)
+
+
+@asynccontextmanager
+async def _aligner(settings: Settings, alerts: list[Alert]) -> AsyncIterator[AlignmentStage | None]:
+    """A second recogniser that listens beside the work, where it is asked for."""
+    if not settings.enable_gpu_validation:
+        yield None
+        return
+    stage = AlignmentStage(
+        listener_options(settings),
+        deadline_s=settings.align_seconds,
+        on_off=lambda reason: alerts.append(Alert("alignment_off", reason)),
+    )
+    async with stage:
+        yield stage
+
+
+def listener_options(settings: Settings) -> ListenerOptions:
+    """Which model listens, and on what."""
+    return ListenerOptions(
+        path=settings.indicconformer_path,
+        revision=settings.indicconformer_revision,
+        token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+        device=settings.align_device,
+        threads=settings.align_threads or max((os.cpu_count() or 1) // 4, 1),
+        romaniser=settings.align_romaniser,
+    )
+
+
+async def _flush_last(sink: ResultSink) -> None:
+    """The last batch reports, which the engine gives when it ends. They are figures: no outage is waited out."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(sink.flush_all(), _LAST_FLUSH_S)
+
+
+def _parts(place: Place) -> tuple[Store, str]:
+    return place.store, place.key
+
+
+def _spool_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own for work in progress; its files have no names, so nothing is left after a kill."""
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="lipika-", dir=parent)

@@ -1,0 +1,69 @@
+"""What the model is told: one system prompt per language hint, one line per clip, and how much it may answer.
+
+The prose lives in `prompts/v<PROMPT_VERSION>/`. A system prompt is byte-identical for every clip of a
+language, so that a provider may cache it; what differs by clip comes after it, and the audio comes last.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from string import Template
+
+from lipika.languages import LANGUAGES, Language, find_language
+
+PROMPT_VERSION = "1"
+"""Bump with any change to the prose (in a new folder); a test pins the pair."""
+
+THINKING_HEADROOM_TOKENS = 2048
+"""`maxOutputTokens` counts thoughts too; Google's users saw 9 % of runs cut at a cap of 2,000."""
+
+_FIXED_FIELDS_TOKENS = 192  # JSON keys, enums and an accent, with room to spare
+_TOKENS_PER_CODE_POINT = 1.0  # an upper bound: tokenizers give Indic scripts 0.3 to 0.8
+
+_SCRIPT_NAMES = {
+    "as": "Assamese letters with ৰ and ৱ, not Bengali র",
+    "bn": "Bengali letters",
+    "or": "Odia letters",
+    "ur": "Perso-Arabic letters with ک and ی",
+}
+
+
+def system_prompt(language: str | None) -> str:
+    """The system prompt for a language hint (code or name); any hint not in the registry reads `unknown`."""
+    return _system_prompt(find_language(language))
+
+
+def clip_prompt(duration_ms: int, *, varied: bool = False) -> str:
+    """The text between system prompt and audio. `varied` is for the one retry after an unusable answer."""
+    text = _template("clip").substitute(seconds=f"{duration_ms / 1000:.1f}")
+    return f"{text} {_template('vary').substitute()}" if varied else text
+
+
+def max_output_tokens(duration_ms: int, language: str | None) -> int:
+    """A cap that no honest answer reaches: both texts at the language's fastest rate, and room to think.
+
+    It bounds what a loop can cost, since a schema cannot limit the length of a string.
+    """
+    hint = find_language(language)
+    fastest = max(entry.chars_per_second[2] for entry in ([hint] if hint else LANGUAGES.values()))
+    text_tokens = 2 * fastest * _TOKENS_PER_CODE_POINT * duration_ms / 1000
+    return int(text_tokens) + _FIXED_FIELDS_TOKENS + THINKING_HEADROOM_TOKENS
+
+
+@cache
+def _system_prompt(hint: Language | None) -> str:
+    return _template("system").substitute(
+        hint=f"{hint.name} ({hint.code})" if hint else "unknown",
+        script=f" ({hint.name}: {_script_name(hint)})" if hint else "",
+    )
+
+
+def _script_name(language: Language) -> str:
+    return _SCRIPT_NAMES.get(language.code, language.script)
+
+
+@cache
+def _template(name: str) -> Template:
+    folder = resources.files("lipika.llm") / "prompts" / f"v{PROMPT_VERSION}"
+    return Template((folder / f"{name}.txt").read_text(encoding="utf-8").strip())

@@ -1,0 +1,137 @@
+"""Whether an answer that was paid for fits how clips are asked now; where it does not, what differs. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lipika.audio import polish
+from lipika.llm import prompt, transcript
+from lipika.models import Was, is_made_up
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAs:
+    """How clips are asked: part of every result, and what an earlier answer must share to be used again."""
+
+    model_id: str
+    temperature: float | None
+    thinking_level: str
+    simulated: bool | None = None  # whether answers are made up; None: nobody knows, and all count as alike
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Why an answer cannot be used again: what differs, as it was and as it is."""
+
+    what: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.was or 'none'} then, {self.now or 'none'} now"
+
+
+def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
+    """What forbids to use an answer for the very same audio; None where nothing does.
+
+    Another hint forbids it only where the clip was not heard in the language that is hinted at now: what was heard
+    right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
+    language to mishear; an answer of that kind to lively audio has been doubted and asked for twice already.
+    """
+    return by_choice(was, asked, language) or _by_version(was)
+
+
+def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
+    """The part of `difference` that a person has chosen, unlike the versions of our own prompt and schema."""
+    made_up = is_made_up(was.model_version)
+    if asked.simulated not in (None, made_up):
+        return Difference("simulated", _yes(made_up), _yes(not made_up))
+    if _plain(was.model_id) != _plain(asked.model_id):
+        return Difference("model", was.model_id, asked.model_id)
+    if _rounded(was.temperature) != _rounded(asked.temperature):
+        return Difference("temperature", _degrees(was.temperature), _degrees(asked.temperature))
+    if was.thinking_level != asked.thinking_level:
+        return Difference("thinking level", was.thinking_level, asked.thinking_level)
+    hint = language or ""
+    heard_right = was.no_speech or was.detected_language == (hint or was.language_hint)
+    if was.language_hint != hint and not heard_right:
+        return Difference("language hint", was.language_hint, hint)
+    return None
+
+
+def _by_version(was: Was) -> Difference | None:
+    if was.prompt_version != prompt.PROMPT_VERSION:
+        return Difference("prompt version", was.prompt_version, prompt.PROMPT_VERSION)
+    if was.schema_version != transcript.SCHEMA_VERSION:
+        return Difference("schema version", was.schema_version, transcript.SCHEMA_VERSION)
+    return None
+
+
+def other_cut(was: Was) -> Difference | None:
+    """That another trimmer made the clip: if it cuts otherwise now, its answer belongs to audio that is no more."""
+    if was.trimmer_version != polish.TRIMMER_VERSION:
+        return Difference("trimmer version", was.trimmer_version, polish.TRIMMER_VERSION)
+    return None
+
+
+@dataclass(slots=True)
+class Lost:
+    """Answers that were paid for and would be paid for again."""
+
+    clips: int = 0
+    usd: float = 0.0
+    because: Counter[str] = field(default_factory=Counter)
+
+    def add(self, reason: Difference, clips: int, usd: float) -> None:
+        self.clips += clips
+        self.usd += usd
+        self.because[str(reason)] += clips
+
+    def __str__(self) -> str:
+        answers = f"{self.clips:,} answers" if self.clips != 1 else "1 answer"
+        reasons = "; ".join(reason for reason, _ in self.because.most_common(3))
+        return f"{answers} that cost ${self.usd:,.4f} ({reasons})"
+
+
+def lost(
+    answers: Iterable[tuple[Was, int, float]],
+    asked: AskedAs,
+    language: str | None,
+    *,
+    hint_known: bool = True,
+) -> Lost:
+    """What of earlier answers (how they were asked, clips, dollars) would be paid for again.
+
+    Made-up answers cost nothing where real ones are asked for. Without `hint_known` hints are not compared: the
+    archive will tell.
+    """
+    found = Lost()
+    for was, clips, usd in answers:
+        if is_made_up(was.model_version) and asked.simulated is False:
+            continue
+        hint = language if hint_known else was.language_hint
+        reason = difference(was, asked, hint) or other_cut(was)
+        if reason is not None:
+            found.add(reason, clips, usd)
+    return found
+
+
+def _plain(model_id: str) -> str:
+    """Google's models go by several names: `google/...` at OpenRouter, `models/...` at Google."""
+    return model_id.removeprefix("google/").removeprefix("models/")
+
+
+def _rounded(temperature: float | None) -> float | None:
+    return (
+        None if temperature is None else round(temperature, 4)
+    )  # a database may keep it in single precision
+
+
+def _degrees(temperature: float | None) -> str:
+    return "the model's own" if temperature is None else f"{temperature:g}"
+
+
+def _yes(made_up: bool) -> str:
+    return "yes" if made_up else "no"

@@ -1,1 +1,0 @@
-"""Clients for audio LLMs: they translate and classify only; they never sleep, retry, count or print."""

@@ -1,0 +1,215 @@
+"""Results that are there already, held against a second recogniser: archives and rows aligned after the fact.
+
+An archive is read in parts of some clips, which may go to listeners anywhere; what they heard comes back in small
+pieces, and is written when all of an archive's parts have come. What carries the current version is passed over, so
+that a run that was stopped goes on where it was, and a second one changes nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from lipika.alignment.listener import Task
+from lipika.archive.documents import (
+    METADATA_NAME,
+    Summary,
+    amended_metadata,
+    clip_result_from_json,
+    clip_result_to_json,
+)
+from lipika.archive.members import DEFAULT_LIMITS
+from lipika.archive.metadata import Metadata
+from lipika.archive.spool import Spool
+from lipika.archive.tar import Source, entries
+from lipika.models import Alignment, ClipResult
+from lipika.rework.stored_rows import Archive, Block, not_ours
+from lipika.storage import ObjectInfo, Store, StoreSettings
+from lipika.validation import with_alignment
+
+PART_CLIPS = 64  # 10 MB of audio at 16 kHz, more of studio audio
+_VERDICT_KEYS = ("quality_score", "score_parts", "lanes", "findings", "alignment_score", "alignment")
+_SUMMARY_KEYS = ("quality_score", "lanes", "findings", "agreements")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to align again. `version` is the listener's."""
+
+    settings: StoreSettings
+    version: str
+    spool_dir: Path | None = None  # for archives being composed; None: the system's
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some clips of an archive, with the names of their documents. `parts` is how many the archive has."""
+
+    archive: Archive
+    number: int
+    parts: int
+    stems: tuple[str, ...]
+    tasks: tuple[Task, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard in a part."""
+
+    archive: Archive
+    number: int
+    parts: int
+    alignments: Mapping[str, Alignment]  # by the document's stem
+    problem: str = ""  # why the archive has to stay as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Realigned:
+    """An archive that got its alignments. `results` are all of its clips, as they are now."""
+
+    video_id: str
+    size: int
+    sha256: str
+    results: tuple[ClipResult, ...] = field(repr=False)
+    aligned: int
+
+
+def is_current(block: Block, version: str) -> bool:
+    """Whether every clip of an archive that has an answer carries this version."""
+    return block.aligner_versions.get(version, 0) == block.answered
+
+
+def read_parts(archive: Archive, plan: Plan, clips: int = PART_CLIPS) -> Iterator[Part]:
+    """The clips of an archive that have an answer and no current alignment, a part at a time. Blocks.
+
+    The audio of one part is held at a time. An archive without any such clip has one empty part.
+
+    Raises:
+        ArchiveError: it is damaged.
+    """
+    wanted = _wanted(archive, plan)
+    stems = sorted(wanted)
+    groups = [tuple(stems[start : start + clips]) for start in range(0, len(stems), clips)] or [()]
+    place = {stem: number for number, group in enumerate(groups) for stem in group}
+    gathered: list[dict[str, Task]] = [{} for _ in groups]
+    for stem, audio in _audio(archive, plan.settings):
+        if stem not in place:
+            continue
+        number, result = place[stem], wanted[stem]
+        if result.answer is not None:
+            gathered[number][stem] = Task(audio, result.answer, result.clip, result.language_hint)
+        if len(gathered[number]) == len(groups[number]):
+            full, gathered[number] = gathered[number], {}
+            yield Part(archive, number, len(groups), tuple(full), tuple(full.values()))
+    if groups == [()]:
+        yield Part(archive, 0, 1, (), ())
+    elif any(gathered):
+        raise not_ours(f"the audio of {next(iter(next(filter(None, gathered))))} is missing")
+
+
+def _wanted(archive: Archive, plan: Plan) -> dict[str, ClipResult]:
+    return {
+        stem: result
+        for stem, document in _members(archive, plan.settings, "transcriptions")
+        if (result := _result(document)).answer is not None
+        and (result.alignment is None or result.alignment.version != plan.version)
+    }
+
+
+def _audio(archive: Archive, settings: StoreSettings) -> Iterator[tuple[str, bytes]]:
+    return _members(archive, settings, "segments")
+
+
+def _members(archive: Archive, settings: StoreSettings, folder: str) -> Iterator[tuple[str, bytes]]:
+    """(stem, content) of a folder's members, in the archive's order."""
+    with closing(Store.open(archive.root, settings).open_read(archive.key)) as reader:
+        source = Source(reader)
+        for entry in entries(source, DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_extension_bytes):
+            if entry.problem is not None or entry.size > DEFAULT_LIMITS.max_member_bytes:
+                raise not_ours(f"{entry.shown} is damaged or larger than allowed")
+            where, _, name = entry.name.rpartition("/")
+            if where == folder:
+                yield name.rpartition(".")[0], source.take()
+
+
+def _result(document: bytes) -> ClipResult:
+    try:
+        return clip_result_from_json(document)
+    except ValueError as error:
+        raise not_ours(str(error)) from None
+
+
+# ----------------------------------------------------------------------------- writing back
+
+
+async def write_back(
+    archive: Archive, before: ObjectInfo, alignments: Mapping[str, Alignment], plan: Plan
+) -> Realigned:
+    """Put what was heard into an archive: a new one takes its place in a single step.
+
+    Audio and whatever else stands in the documents stay byte for byte. `before` is what the archive was before it was
+    read for listening.
+
+    Raises:
+        ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
+        StorageError: it was replaced since, and the newer one stays; or the store refuses.
+    """
+    store = Store.open(archive.root, plan.settings)
+    with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
+        metadata, results, aligned = _rewrite(store, archive.key, alignments, spool)
+        tar = spool.compose(_with_summary(metadata, results, spool))
+        stored = await store.replace_stream(before, tar.chunks(), tar.size)
+    video_id = str(Metadata(metadata).fields()["transcription"]["video_id"])
+    return Realigned(video_id, stored.size, stored.sha256, tuple(results), aligned)
+
+
+def _rewrite(
+    store: Store, key: str, alignments: Mapping[str, Alignment], spool: Spool
+) -> tuple[bytes, list[ClipResult], int]:
+    metadata, aligned = b"", 0
+    results: list[ClipResult] = []
+    with closing(store.open_read(key)) as reader:
+        source = Source(reader)
+        for entry in entries(source, DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_extension_bytes):
+            folder, _, name = entry.name.rpartition("/")
+            stem = name.rpartition(".")[0]
+            if entry.name == METADATA_NAME:
+                metadata = source.take()
+            elif folder == "segments":
+                spool.add_clip(stem, source.take())
+            elif folder == "transcriptions":
+                document = source.take()
+                result = with_heard(_result(document), alignments.get(stem))
+                aligned += stem in alignments
+                results.append(result)
+                spool.add_result(stem, _with_alignment(document, result) if stem in alignments else document)
+            else:
+                raise not_ours(f"{entry.shown} is no part of one, and would be lost")
+    if not metadata:
+        raise not_ours("it has no metadata.json")
+    return metadata, results, aligned
+
+
+def with_heard(result: ClipResult, alignment: Alignment | None) -> ClipResult:
+    """The result with what was heard, and what that means for its verdict."""
+    if alignment is None or result.verdict is None:
+        return result
+    return replace(result, alignment=alignment, verdict=with_alignment(result.verdict, alignment))
+
+
+def _with_alignment(document: bytes, result: ClipResult) -> bytes:
+    fresh = orjson.loads(clip_result_to_json(result))
+    changed = orjson.loads(document) | {key: fresh[key] for key in _VERDICT_KEYS}
+    return orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _with_summary(metadata: bytes, results: Sequence[ClipResult], spool: Spool) -> bytes:
+    summary = Summary()
+    for result in results:
+        summary.add(result)
+    return amended_metadata(metadata, summary, _SUMMARY_KEYS, "aligner", spool.digests)

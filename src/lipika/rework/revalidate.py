@@ -1,0 +1,292 @@
+"""Stored answers under the present rules: result archives and rows judged again. No provider is asked, no cent spent.
+
+A unit (an archive, some videos of the database) is done from start to end by one process. What carries the current
+validator version is passed over, so that a run that was stopped goes on where it was. An archive is written whole and
+replaces the old one in a single step; rows change in one statement a thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from lipika.archive import members
+from lipika.archive.documents import (
+    METADATA_NAME,
+    Summary,
+    amended_metadata,
+    clip_result_from_json,
+    clip_result_to_json,
+)
+from lipika.archive.spool import Spool
+from lipika.archive.tar import Source, entries
+from lipika.db.connection import Database
+from lipika.db.stored import Stored, StoredVideo
+from lipika.errors import StorageError, VideoError
+from lipika.models import ClipResult
+from lipika.processes import in_groups, spread
+from lipika.rework.stored_rows import (
+    Archive,
+    Block,
+    block_of,
+    find_results,
+    held_result,
+    not_ours,
+    peek,
+    read_rows,
+    segments_of,
+)
+from lipika.storage import Store, StoreSettings
+from lipika.validation import Bands, validator_version
+from lipika.validation.again import judge_again
+from lipika.validation.compare import Confusion, Judgement
+
+_VIDEOS_PER_UNIT = 20
+_VERDICT_KEYS = ("quality_score", "score_parts", "lanes", "findings", "checks")
+_SUMMARY_KEYS = ("quality_score", "lanes", "findings")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to judge again. `dry_run` changes nothing."""
+
+    bands: Bands
+    settings: StoreSettings
+    dry_run: bool = False
+    spool_dir: Path | None = None  # for archives being composed; None: the system's
+    database_url: str = field(default="", repr=False)
+    output_url: str = ""  # where result archives are whose keys in the queue are no URLs
+
+    @property
+    def version(self) -> str:
+        return validator_version(self.bands)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """An archive that took another's place."""
+
+    video_id: str
+    old_size: int
+    size: int
+    sha256: str
+
+
+COUNTS = ("units", "rewritten", "current", "busy", "clips", "changed_meanwhile", "without_audio")
+"""The numbers of a report."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of archives or of videos in the database. Reports of parts add up to that of the whole."""
+
+    units: int = 0  # archives or videos looked at
+    rewritten: int = 0
+    current: int = 0  # passed over: judged by this version already
+    busy: int = 0  # videos that a worker holds: their new answers will be judged as they come
+    clips: int = 0  # judged again
+    changed_meanwhile: int = 0  # rows that a worker wrote anew in between
+    without_audio: int = 0  # clips of which neither row nor archive says how they sound
+    confusion: Confusion = field(default_factory=Confusion)
+    problems: list[tuple[str, str]] = field(default_factory=list)  # archive or video, and why it is as it was
+    replaced: list[Replaced] = field(default_factory=list)  # not part of sums: there may be millions
+
+    def add(self, other: Report) -> None:
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.confusion.merge([other.confusion])
+        self.problems += other.problems
+
+
+# ----------------------------------------------------------------------------- archives
+
+
+def revalidate_archives(plan: Plan, sources: Sequence[str], jobs: int) -> AsyncGenerator[Report, None]:
+    """One report an archive, as they come.
+
+    Raises:
+        UsageError: a source names nothing.
+        StorageUnavailable: a store is away; what has been done stays done.
+    """
+    return spread(_archive_unit, _archive_units(plan, sources), jobs)
+
+
+async def _archive_units(plan: Plan, sources: Sequence[str]) -> AsyncIterator[tuple[Plan, Archive]]:
+    async for archive in find_results(sources, plan.settings):
+        yield plan, archive
+
+
+def _archive_unit(unit: tuple[Plan, Archive]) -> Report:
+    plan, archive = unit
+    try:
+        report = asyncio.run(_redo_archive(plan, archive))
+    except (VideoError, StorageError) as error:
+        report = Report(problems=[(archive.url, str(error))])
+    report.units = 1
+    return report
+
+
+async def _redo_archive(plan: Plan, archive: Archive) -> Report:
+    if peek(archive, plan.settings).validator_versions <= {plan.version}:
+        return Report(current=1)
+    store = Store.open(archive.root, plan.settings)
+    before = await store.head(archive.key)
+    with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
+        old = _read(store, archive.key, None if plan.dry_run else spool)
+        report, results = _judge(old, plan.bands)
+        if plan.dry_run:
+            return report
+        for document, result in zip(old.documents, results, strict=True):
+            spool.add_result(result.clip.name.stem, _with_verdict(document, result))
+        tar = spool.compose(_with_summary(old.metadata, results, spool))
+        now = await store.head(archive.key)
+        if (now.size, now.etag) != (before.size, before.etag):
+            raise StorageError("it was replaced while it was judged; run this again")
+        stored = await store.put_stream(archive.key, tar.chunks(), tar.size)
+    report.rewritten = 1
+    report.replaced.append(Replaced(old.block.video_id, before.size, stored.size, stored.sha256))
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """A result archive without its audio. `documents` are the transcriptions' bytes, `results` what they say."""
+
+    metadata: bytes
+    block: Block
+    documents: list[bytes]
+    results: list[ClipResult]
+
+
+def _read(store: Store, key: str, spool: Spool | None) -> _Contents:
+    """Read an archive; its audio goes to the spool, if there is one, byte by byte as it is.
+
+    Raises:
+        ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
+    """
+    metadata: bytes | None = None
+    documents: list[bytes] = []
+    limits = members.DEFAULT_LIMITS
+    with closing(store.open_read(key)) as reader:
+        source = Source(reader)
+        for entry in entries(source, limits.max_headers, limits.max_extension_bytes):
+            if entry.problem is not None or entry.size > limits.max_member_bytes:
+                raise not_ours(f"{entry.shown} is damaged or larger than allowed")
+            folder, _, name = entry.name.rpartition("/")
+            if entry.name == METADATA_NAME:
+                metadata = source.take()
+            elif folder == "segments" and name.endswith(".flac"):
+                if spool is not None:
+                    spool.add_clip(name.removesuffix(".flac"), source.take())
+            elif folder == "transcriptions" and name.endswith(".json"):
+                documents.append(source.take())
+            else:
+                raise not_ours(f"{entry.shown} is no part of one, and would be lost")
+    if metadata is None:
+        raise not_ours("it has no metadata.json")
+    try:
+        results = [clip_result_from_json(document) for document in documents]
+    except ValueError as error:
+        raise not_ours(str(error)) from None
+    return _Contents(metadata, block_of(metadata), documents, results)
+
+
+def _judge(old: _Contents, bands: Bands) -> tuple[Report, list[ClipResult]]:
+    """The results with their new verdicts, those of failed clips as they are."""
+    held = [one for result in old.results if (one := held_result(result)) is not None]
+    files = [*(f"{result.clip.segment.stem}.flac" for result in old.results), *old.block.discarded]
+    segments = segments_of((result.clip.name for result in old.results), files)
+    verdicts = list(judge_again(held, segments, bands))
+    report = Report(clips=len(held))
+    for one, verdict in zip(held, verdicts, strict=True):
+        report.confusion.add(one.before, Judgement.of(verdict))
+    fresh = iter(verdicts)
+    return report, [
+        result if held_result(result) is None else replace(result, verdict=next(fresh))
+        for result in old.results
+    ]
+
+
+def _with_verdict(document: bytes, result: ClipResult) -> bytes:
+    """The document with the result's verdict; whatever else stands in it, other tiers' scores too, stays."""
+    if result.verdict is None:
+        return document
+    fresh = orjson.loads(clip_result_to_json(result))
+    changed = orjson.loads(document) | {key: fresh[key] for key in _VERDICT_KEYS}
+    return orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _with_summary(metadata: bytes, results: Sequence[ClipResult], spool: Spool) -> bytes:
+    """The metadata with new figures where they rest on verdicts; the rest stays."""
+    summary = Summary()
+    for result in results:
+        summary.add(result)
+    return amended_metadata(metadata, summary, _SUMMARY_KEYS, "validator", spool.digests)
+
+
+# ----------------------------------------------------------------------------- rows
+
+
+def revalidate_rows(plan: Plan, database: Database, jobs: int) -> AsyncGenerator[Report, None]:
+    """Reports of some videos each, as they come. Every process has a connection of its own to `plan.database_url`.
+
+    Raises:
+        DatabaseUnavailable, StorageUnavailable: what has been done stays done.
+    """
+    return spread(_rows_unit, _row_units(plan, Stored(database)), jobs)
+
+
+async def _row_units(plan: Plan, stored: Stored) -> AsyncIterator[tuple[Plan, list[StoredVideo]]]:
+    async for videos in in_groups(stored.videos(plan.version), _VIDEOS_PER_UNIT):
+        yield plan, videos
+
+
+def _rows_unit(unit: tuple[Plan, list[StoredVideo]]) -> Report:
+    plan, videos = unit
+    stale = [video.video_id for video in videos if video.stale]
+    report = asyncio.run(_redo_videos(plan, stale)) if stale else Report()
+    report.current = len(videos) - len(stale)
+    report.units = len(videos)
+    return report
+
+
+async def _redo_videos(plan: Plan, video_ids: Sequence[str]) -> Report:
+    total = Report()
+    async with Database(plan.database_url, max_size=1) as database:
+        stored = Stored(database)
+        for video_id in video_ids:
+            try:
+                report = await _redo_video(plan, stored, video_id)
+            except ValueError as error:  # a row that no run has written
+                report = Report(problems=[(video_id, str(error))])
+            total.add(report)
+    return total
+
+
+async def _redo_video(plan: Plan, stored: Stored, video_id: str) -> Report:
+    """Judge the stale rows of a video. All of its rows are read: who overlaps whom shows in them together."""
+    video = await read_rows(stored, video_id, plan.settings, plan.output_url)
+    report = Report(without_audio=video.silent)
+    verdicts = judge_again([one.held for one in video.held], video.segments, plan.bands)
+    stale = [
+        (one, verdict)
+        for one, verdict in zip(video.held, verdicts, strict=True)
+        if one.row.validator_version != plan.version
+    ]
+    if stale and not plan.dry_run:
+        outcome = await stored.rewrite(video_id, [(one.row, verdict) for one, verdict in stale])
+        report.busy = outcome.busy
+        if outcome.busy:
+            return report
+        report.changed_meanwhile = len(stale) - outcome.written
+        report.rewritten = 1
+    report.clips = len(stale)
+    for one, verdict in stale:
+        report.confusion.add(one.held.before, Judgement.of(verdict))
+    return report

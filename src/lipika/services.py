@@ -1,0 +1,139 @@
+"""Settings in, database and stores out: the two doors of every command. Knows no worker, engine or provider."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import platformdirs
+from pydantic import SecretStr
+
+from lipika.archive.sources import is_url, object_url
+from lipika.config import Settings
+from lipika.db.connection import Database
+from lipika.db.migrate import migrate
+from lipika.embedded.postgres import EmbeddedPostgres
+from lipika.errors import DatabaseUnavailable
+from lipika.log import get_logger, hide
+from lipika.storage import Store, StoreSettings, amazon_endpoint, split_url
+from lipika.storage.store import Place
+
+log = get_logger(__name__)
+
+_START_RETRY_S = 2.0
+
+
+WORKER_WAIT_S = 300.0
+"""Who finds Postgres away before or after the work waits so long for it; during the work, as long as it takes."""
+
+
+T = TypeVar("T")
+
+
+def kept_here(settings: Settings) -> Path:
+    """Folder for answers that neither the database nor the store could take before a worker had to end."""
+    return (settings.spool_dir or platformdirs.user_state_path("lipika")) / "kept-answers"
+
+
+@asynccontextmanager
+async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIterator[Database]:
+    """DATABASE_URL, or the embedded Postgres; as it is, perhaps without tables. An outage is waited out so long."""
+    hide(*settings.secrets())
+    if settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value())
+        try:
+            await _opened(database, wait_s)
+            yield database
+        finally:
+            await database.close()
+        return
+    async with (
+        EmbeddedPostgres(settings.lipika_data_dir) as server,
+        Database(lambda: server.url) as database,
+    ):
+        yield database
+
+
+async def _opened(database: Database, wait_s: float) -> None:
+    await waited_out(database.open, wait_s)
+
+
+async def waited_out(work: Callable[[], Awaitable[T]], wait_s: float = WORKER_WAIT_S) -> T:
+    """What `work` returns, begun anew while Postgres is away, for so long at most: it must bear to be repeated.
+
+    Raises:
+        DatabaseUnavailable: it stayed away.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return await work()
+        except DatabaseUnavailable as error:
+            left_s = deadline - time.monotonic() - _START_RETRY_S
+            if left_s < 0:
+                raise
+            log.warning("database_waits", reason=str(error), tries_for_s=round(left_s))
+            await asyncio.sleep(_START_RETRY_S)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIterator[Database]:
+    """As `connect_database`; the embedded one is migrated, another is left to `lipika db migrate`."""
+    async with connect_database(settings, wait_s=wait_s) as database:
+        if settings.database_url is None:
+            await migrate(database)
+        yield database
+
+
+def store_settings(settings: Settings) -> StoreSettings:
+    """How object stores are reached."""
+    hide(*settings.secrets())
+    if settings.has_aws_keys:
+        region = settings.aws_region or settings.aws_default_region
+        endpoint = settings.s3_endpoint_url
+        if not endpoint and not settings.r2_account_id:
+            endpoint = settings.aws_endpoint_url_s3 or settings.aws_endpoint_url or amazon_endpoint(region)
+        return StoreSettings(
+            access_key_id=settings.aws_access_key_id,
+            secret_access_key=_shown(settings.aws_secret_access_key),
+            session_token=_shown(settings.aws_session_token),
+            variables="AWS",
+            endpoint_url=endpoint,
+            r2_account_id=settings.r2_account_id,
+            region=region or "auto",
+            bucket=settings.r2_bucket,
+        )
+    return StoreSettings(
+        access_key_id=settings.r2_access_key_id,
+        secret_access_key=_shown(settings.r2_secret_access_key),
+        session_token=_shown(settings.r2_session_token),
+        endpoint_url=settings.s3_endpoint_url,
+        r2_account_id=settings.r2_account_id,
+        bucket=settings.r2_bucket,
+    )
+
+
+def _shown(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+class Stores:
+    """Stores by their root, each opened once."""
+
+    def __init__(self, settings: StoreSettings):
+        self._settings = settings
+        self._open: dict[str, Store] = {}
+
+    def place(self, key: str, base: str, *, create: bool = False) -> Place:
+        """The object that a queue row names: a full URL or path, or a key below `base`.
+
+        `create` makes a missing local folder.
+        """
+        root, name = split_url(key if is_url(key) or key.startswith("/") else object_url(base, key))
+        if root not in self._open:
+            self._open[root] = Store.open(root, self._settings, create=create)
+        return Place(self._open[root], name)
