@@ -255,9 +255,9 @@ def test_an_archive_that_is_replaced_meanwhile_is_not_overwritten(
 
 TWO_PROCESSES = """
 import asyncio, sys, typer
-from lipika import cli_validation
+from lipika.cli import validation
 app = typer.Typer()
-cli_validation.add_to(app, lambda job: asyncio.run(job()))
+validation.add_to(app, lambda job: asyncio.run(job()))
 app(["revalidate", sys.argv[1], "--jobs", "2", "--json"])
 """
 

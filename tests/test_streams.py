@@ -137,7 +137,7 @@ def test_dropped_lines_are_counted(as_json: bool) -> None:
     """Ten megabytes for a reader that looks only afterwards: the rest of them is accounted for."""
     script = f"""
 import sys
-from lipika import streams
+from lipika.cli import streams
 with streams.standard_streams():
     streams.log_as_json(json_logs={as_json})
     for n in range(100_000):

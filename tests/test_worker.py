@@ -225,7 +225,7 @@ async def a_process(stage: Stage, code: str = "", **environment: str) -> asyncio
 
 POISON = """
 import os
-from lipika import polishers
+from lipika.pipeline import polishers
 polish = polishers._polished
 def deadly(member, send_format):
     if "_poison_" in getattr(member, "name", ""):
