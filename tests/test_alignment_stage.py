@@ -20,8 +20,10 @@ from lipika.alignment.sampling import BAD_WINDOWS, FIRST_BATCH, MOST_EVERY, Samp
 from lipika.alignment.stage import AlignmentStage
 from lipika.archive.documents import clip_result_from_json, clip_result_to_json
 from lipika.audio.codec import Audio, encode_flac
+from lipika.dashboard.metrics import fleet_exposition
 from lipika.db import Database, Queue, Stats
-from lipika.fleet.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
+from lipika.fleet.exposition import exposition
+from lipika.fleet.metrics import WorkerView, worker_metrics
 from lipika.models import Agreement
 from stored_kit import made
 from test_alignment_compare import CLIP, HINDI, answer

@@ -20,10 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from board_kit import a_visitor
 from fleet_kit import Stage, a_stage, change, until
+from lipika.dashboard.metrics import fleet_exposition
 from lipika.db import Budgets, Database, Queue, Stats
 from lipika.db.budgets import Limits
 from lipika.errors import SettingsError
-from lipika.fleet.metrics import WorkerView, exposition, fleet_exposition, worker_metrics
+from lipika.fleet.exposition import exposition
+from lipika.fleet.metrics import WorkerView, worker_metrics
 from lipika.fleet.metrics_server import serving_metrics
 from lipika.jobs.wiring import Running
 

@@ -16,8 +16,9 @@ from starlette.types import Scope
 from lipika.dashboard import entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
+from lipika.dashboard.metrics import fleet_exposition
 from lipika.errors import DatabaseError, LipikaError, Unavailable
-from lipika.fleet.metrics import CONTENT_TYPE, fleet_exposition
+from lipika.fleet.exposition import CONTENT_TYPE
 from lipika.log import redact
 
 Page = Callable[[Request], Awaitable[Response]]

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from lipika.errors import SettingsError
-from lipika.fleet.metrics import CONTENT_TYPE, WorkerView, exposition, worker_metrics
+from lipika.fleet.exposition import CONTENT_TYPE, exposition
+from lipika.fleet.metrics import WorkerView, worker_metrics
 from lipika.log import get_logger
 
 log = get_logger(__name__)
