@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.models import Advice
 from lipika.validation import DEFAULT_BANDS, RULES, LaneName
-from lipika.validation.catalogue import Part, Reaction, Rule
+from lipika.validation.catalogue import Part, Rule
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "validation.md"
@@ -24,7 +25,7 @@ _CLOSES = {
     frozenset(LaneName): "all",
     frozenset({LaneName.TTS_CLEAN, LaneName.TTS_EXPRESSIVE}): "both TTS",
 }
-_REACTIONS = {Reaction.KEEP: "", Reaction.VARY: "varied retry", Reaction.SWITCH: "other provider"}
+_WORTH = {Advice.KEEP: "", Advice.VARY: "varied retry", Advice.ELSEWHERE: "other provider"}
 
 
 def findings(part: Part) -> str:
@@ -36,7 +37,7 @@ def findings(part: Part) -> str:
 
 def _row(rule: Rule) -> str:
     closes = _CLOSES.get(rule.closes, ", ".join(f"`{name}`" for name in LaneName if name in rule.closes))
-    worth = _REACTIONS[rule.reaction] + (", never accepted" if rule.never_accepted else "")
+    worth = _WORTH[rule.advice] + (", never accepted" if rule.never_accepted else "")
     cells = (
         f"`{rule.code}`",
         rule.severity,

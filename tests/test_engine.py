@@ -10,9 +10,9 @@ import pytest
 
 from asking import a_request, accept, an_engine, digest, quick
 from fleet_kit import until
-from lipika.engine.engine import Accept, Advice, Engine, Outcome, Review
+from lipika.engine.engine import Accept, Engine, Outcome, Review
 from lipika.errors import Draining, WorkerStop
-from lipika.models import BatchReport, Failure, FailureKind
+from lipika.models import Advice, BatchReport, Failure, FailureKind
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, Quotas, SimulatorConfig, running
 
 

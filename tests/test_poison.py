@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from asking import accept
-from lipika.engine.engine import Advice, EngineOptions, Events, Outcome, Review
+from lipika.engine.engine import EngineOptions, Events, Outcome, Review
 from lipika.errors import WorkerStop
-from lipika.models import Failure, FailureKind, Trouble
+from lipika.models import Advice, Failure, FailureKind, Trouble
 from scripted import Asked, Scripted, Told, ask, http
 
 INTERNAL = http(500, FailureKind.SERVER)

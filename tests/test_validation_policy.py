@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.models import Finding, Lane, Severity, Verdict
-from lipika.validation import RULES, LaneName, RetryAdvice, acceptable, retry_advice, with_findings
-from lipika.validation.catalogue import Part, Reaction, finding
+from lipika.models import Advice, Finding, Lane, Severity, Verdict
+from lipika.validation import RULES, LaneName, acceptable, retry_advice, with_findings
+from lipika.validation.catalogue import Part, finding
 from lipika.validation.judge import lane, quality, score_parts
 
 FINDINGS = st.lists(st.sampled_from(sorted(RULES)).map(lambda code: finding(code, "seen")), max_size=12)
@@ -99,10 +99,10 @@ def test_the_table_is_consistent(rule: object) -> None:
     if rule.severity is Severity.FAIL:
         assert rule.closes == set(LaneName)
         assert rule.penalty >= 0.5
-        assert rule.later or rule.reaction is not Reaction.KEEP  # found later, the answer has been taken
+        assert rule.later or rule.advice is not Advice.KEEP  # found later, the answer has been taken
     if rule.severity is Severity.INFO:
         assert rule.penalty <= 0.1
-        assert rule.reaction is Reaction.KEEP
+        assert rule.advice is Advice.KEEP
     if LaneName.ASR in rule.closes:
         assert rule.closes == set(LaneName), "what spoils recognition spoils synthesis"
     if rule.never_accepted:
@@ -110,32 +110,32 @@ def test_the_table_is_consistent(rule: object) -> None:
 
 
 def test_advice_follows_the_findings_and_what_was_tried() -> None:
-    assert retry_advice(of()) is RetryAdvice.FINAL
-    assert retry_advice(of("hint_mismatch", "noisy", "unk")) is RetryAdvice.FINAL
+    assert retry_advice(of()) is Advice.KEEP
+    assert retry_advice(of("hint_mismatch", "noisy", "unk")) is Advice.KEEP
 
-    assert retry_advice(of("loop")) is RetryAdvice.VARIED_RETRY
-    assert retry_advice(of("loop"), varied=True) is RetryAdvice.OTHER_PROVIDER
-    assert retry_advice(of("loop"), varied=True, switched=True) is RetryAdvice.FINAL
+    assert retry_advice(of("loop")) is Advice.VARY
+    assert retry_advice(of("loop"), varied=True) is Advice.ELSEWHERE
+    assert retry_advice(of("loop"), varied=True, switched=True) is Advice.KEEP
 
-    assert retry_advice(of("english_text")) is RetryAdvice.VARIED_RETRY
-    assert retry_advice(of("english_text"), varied=True) is RetryAdvice.FINAL
+    assert retry_advice(of("english_text")) is Advice.VARY
+    assert retry_advice(of("english_text"), varied=True) is Advice.KEEP
 
-    assert retry_advice(of("meta_talk")) is RetryAdvice.OTHER_PROVIDER
-    assert retry_advice(of("meta_talk", "loop")) is RetryAdvice.OTHER_PROVIDER
-    assert retry_advice(of("meta_talk"), switched=True) is RetryAdvice.FINAL
+    assert retry_advice(of("meta_talk")) is Advice.ELSEWHERE
+    assert retry_advice(of("meta_talk", "loop")) is Advice.ELSEWHERE
+    assert retry_advice(of("meta_talk"), switched=True) is Advice.KEEP
 
 
 @given(FINDINGS)
 def test_advice_comes_to_an_end(findings: list[Finding]) -> None:
     judged = verdict(findings)
-    tried: list[RetryAdvice] = []
+    tried: list[Advice] = []
     while (
         advice := retry_advice(
             judged,
-            varied=RetryAdvice.VARIED_RETRY in tried,
-            switched=RetryAdvice.OTHER_PROVIDER in tried,
+            varied=Advice.VARY in tried,
+            switched=Advice.ELSEWHERE in tried,
         )
-    ) is not RetryAdvice.FINAL:
+    ) is not Advice.KEEP:
         assert advice not in tried
         tried.append(advice)
 

@@ -335,6 +335,14 @@ class Judged:
     verdict: Verdict
 
 
+class Advice(StrEnum):
+    """Whether asking once more may bring a better answer than one that can be read."""
+
+    KEEP = "keep"  # no: it is as good as it gets
+    VARY = "vary"  # the same provider, in other words; after that, the other provider
+    ELSEWHERE = "elsewhere"  # the other provider
+
+
 # ----------------------------------------------------------------------------- results
 
 

@@ -13,7 +13,7 @@ from lipika.canary.arms import Arm
 from lipika.canary.purse import LOOK_S, Purse
 from lipika.canary.records import Asked, Stopped
 from lipika.canary.sample import SampledClip
-from lipika.engine.engine import Advice, Engine, EngineOptions, Outcome, Review
+from lipika.engine.engine import Engine, EngineOptions, Outcome, Review
 from lipika.engine.pacing import Probing
 from lipika.engine.route import Reserve, Route
 from lipika.errors import Draining, WorkerStop
@@ -31,11 +31,6 @@ _CLIPS_AT_ONCE = 256
 _EMPTY_FOR_S = 3.0
 """Slots that were reserved and not used come back within two seconds: only then is the purse known to be empty."""
 _RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
-_ADVICE = {
-    validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
-    validation.RetryAdvice.OTHER_PROVIDER: Advice.KEEP,  # an arm has one provider
-    validation.RetryAdvice.FINAL: Advice.KEEP,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +247,8 @@ class _View:
         verdict = validation.validate(answer, self.sampled.clip, self.sampled.language, bands=self.bands)
         judged = Judged(answer, verdict)
         self.first = self.first or judged
-        advice = validation.retry_advice(verdict, varied=varied, switched=True)
-        return Review(judged, _ADVICE[advice], validation.acceptable(verdict))
+        advice = validation.retry_advice(verdict, varied=varied, switched=True)  # one provider
+        return Review(judged, advice, validation.acceptable(verdict))
 
 
 def _row(

@@ -16,7 +16,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Self, TypeVar
 
 from lipika.engine.batches import Batch
@@ -29,19 +28,11 @@ from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.llm.transport import NEVER_SENT
 from lipika.log import get_logger, redact
 from lipika.meters import PLACES, place
-from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
+from lipika.models import Advice, BatchReport, Failure, FailureKind, Judged, Usage
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
-
-
-class Advice(StrEnum):
-    """What might bring a better answer than this one."""
-
-    KEEP = "keep"  # nothing: it is as good as it gets
-    VARY = "vary"  # the same provider, asked in other words
-    ELSEWHERE = "elsewhere"  # the other provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from lipika.archive.spool import ComposedTar, Spool
 from lipika.audio import polish
 from lipika.audio.polish import PolishedSegment
 from lipika.db.result_rows import StoredAnswer
-from lipika.engine.engine import Advice, Engine, Outcome, Review
+from lipika.engine.engine import Engine, Outcome, Review
 from lipika.errors import (
     AccountingError,
     DiskFull,
@@ -536,7 +536,7 @@ class _Job:
                 return answer
             verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
             advice = validation.retry_advice(verdict, varied=varied, switched=switched)
-            return Review(Judged(answer, verdict), _ADVICE[advice], validation.acceptable(verdict))
+            return Review(Judged(answer, verdict), advice, validation.acceptable(verdict))
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
             code, reason = _why(error)
@@ -744,11 +744,6 @@ _MOST_DISCARDS = 10_000  # listed one by one, a few hundred bytes each; all are 
 _NOTES_LOGGED = 20
 _HANDFUL, _HANDFUL_BYTES = 8, 1 << 20
 _HANDFUL_EMPTY = 512  # of what holds nothing to polish
-_ADVICE = {
-    validation.RetryAdvice.VARIED_RETRY: Advice.VARY,
-    validation.RetryAdvice.OTHER_PROVIDER: Advice.ELSEWHERE,
-    validation.RetryAdvice.FINAL: Advice.KEEP,
-}
 
 
 def _handfuls(

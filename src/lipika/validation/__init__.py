@@ -16,7 +16,7 @@ from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
 from lipika.validation.checks.tags import marker_count
 from lipika.validation.judge import lane, quality, score_parts, suspects_overlap, with_findings
 from lipika.validation.reading import Reading, read
-from lipika.validation.retry import RetryAdvice, acceptable, retry_advice
+from lipika.validation.retry import acceptable, retry_advice
 from lipika.validation.timeline import overlap_findings, overlaps
 
 VALIDATOR_VERSION = "5"
@@ -28,7 +28,6 @@ __all__ = [
     "VALIDATOR_VERSION",
     "Bands",
     "LaneName",
-    "RetryAdvice",
     "acceptable",
     "alignment_findings",
     "judge",

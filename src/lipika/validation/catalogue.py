@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lipika.models import Finding, Severity
+from lipika.models import Advice, Finding, Severity
 from lipika.validation import bands
 from lipika.validation import thresholds as limit
 
@@ -35,14 +35,6 @@ class Part(StrEnum):
     ALIGNMENT = "alignment"  # a second recogniser, where one has listened
 
 
-class Reaction(StrEnum):
-    """What the first sight of a finding is worth."""
-
-    KEEP = "keep"  # another attempt would not change it
-    VARY = "vary"  # one varied retry, then the other provider
-    SWITCH = "switch"  # the other provider at once
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One finding code. `penalty` (0..1) is the share of its part of the score that it takes away."""
@@ -52,7 +44,7 @@ class Rule:
     part: Part
     penalty: float
     closes: frozenset[LaneName]
-    reaction: Reaction
+    advice: Advice  # at the first sight of it
     meaning: str
     threshold: str
     source: str = "chosen"
@@ -66,7 +58,7 @@ _CLEAN = frozenset({LaneName.TTS_CLEAN})
 _NONE: frozenset[LaneName] = frozenset()
 
 _INFO, _WARN, _FAIL = Severity.INFO, Severity.WARN, Severity.FAIL
-_KEEP, _VARY, _SWITCH = Reaction.KEEP, Reaction.VARY, Reaction.SWITCH
+_KEEP, _VARY, _ELSEWHERE = Advice.KEEP, Advice.VARY, Advice.ELSEWHERE
 
 _RULES = (
     # ------------------------------------------------------------------------- speech
@@ -323,7 +315,7 @@ _RULES = (
         "Speaker 1:",
     ),
     Rule(
-        "meta_talk", _FAIL, Part.FORM, 0.9, _ALL, _SWITCH,
+        "meta_talk", _FAIL, Part.FORM, 0.9, _ALL, _ELSEWHERE,
         "The model talks about the audio or the task, or declines it.",
         "a list of English phrases, such as `the speaker says`",
     ),
