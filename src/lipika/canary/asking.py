@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from lipika import validation
 from lipika.canary.arms import Arm
 from lipika.canary.purse import LOOK_S, Purse
 from lipika.canary.records import Asked, Stopped
@@ -17,11 +16,11 @@ from lipika.engine.engine import Engine, EngineOptions, Outcome, Review
 from lipika.engine.pacing import Probing
 from lipika.engine.route import Reserve, Route
 from lipika.errors import Draining, WorkerStop
-from lipika.llm import prompt, transcript
 from lipika.llm.capabilities import Capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.log import get_logger
-from lipika.models import ClipStatus, Failure, FailureKind, Judged, Usage
+from lipika.models import Failure, FailureKind, Judged, Usage
+from lipika.pipeline import question
 from lipika.validation.bands import Bands
 
 log = get_logger(__name__)
@@ -132,7 +131,9 @@ class _Desk:
         """Bring one clip to its end in this arm."""
         if self.stopped:
             return
-        request = _request(sampled, audio)
+        request = question.request_for(
+            sampled.video_id, sampled.clip, sampled.language, audio, sampled.sent_format
+        )
         view = _View(sampled, self.bands)
         try:
             outcome = await self.engine.transcribe(request, view.review)
@@ -176,23 +177,6 @@ async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[_Desk], wat
             if watch.reason or all(desk.stopped for desk in desks):
                 return
             group.create_task(one(number, sampled))
-
-
-def _request(sampled: SampledClip, audio: bytes) -> TranscriptionRequest:
-    """The very request that the pipeline makes."""
-    clip, language = sampled.clip, sampled.language
-    return TranscriptionRequest(
-        clip_id=f"{sampled.video_id}/{clip.name.stem}",
-        video_id=sampled.video_id,
-        language=language,
-        system_prompt=prompt.system_prompt(language),
-        clip_prompt=prompt.clip_prompt(clip.duration_ms),
-        audio=audio,
-        audio_format=sampled.sent_format,
-        audio_ms=clip.duration_ms,
-        max_output_tokens=prompt.max_output_tokens(clip.duration_ms, language),
-        varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
-    )
 
 
 # ----------------------------------------------------------------------------- what came back
@@ -239,16 +223,14 @@ class _View:
     unreadable: list[str] = field(default_factory=list)  # kinds of answers that the parser refused
 
     def review(self, text: str, varied: bool, _switched: bool) -> Review | Failure:
-        answer = transcript.read_answer(text)
-        if isinstance(answer, Failure):
-            self.first = self.first or answer
-            self.unreadable.append(str(answer.kind))
-            return answer
-        verdict = validation.validate(answer, self.sampled.clip, self.sampled.language, bands=self.bands)
-        judged = Judged(answer, verdict)
-        self.first = self.first or judged
-        advice = validation.retry_advice(verdict, varied=varied, switched=True)  # one provider
-        return Review(judged, advice, validation.acceptable(verdict))
+        """An arm has one provider: no other can be asked."""
+        found = question.review(
+            text, self.sampled.clip, self.sampled.language, self.bands, varied=varied, switched=True
+        )
+        self.first = self.first or (found if isinstance(found, Failure) else found.judged)
+        if isinstance(found, Failure):
+            self.unreadable.append(str(found.kind))
+        return found
 
 
 def _row(
@@ -268,7 +250,7 @@ def _row(
         segment_file=f"{sampled.clip.name.stem}.flac",
         language=sampled.language,
         duration_ms=sampled.clip.duration_ms,
-        status=_status(judged),
+        status=str(question.status_of(judged)),
         provider=outcome.provider,
         model_version=outcome.model_version,
         requests=outcome.attempts,
@@ -304,12 +286,6 @@ def _first_failure(first: Judged | Failure | None, answered: Sequence[_Attempt])
     if answered and answered[0].failure is not None:
         return str(answered[0].failure.kind)
     return str(first.kind) if isinstance(first, Failure) else ""
-
-
-def _status(judged: Judged | None) -> str:
-    if judged is None:
-        return str(ClipStatus.FAILED)
-    return str(ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED)
 
 
 # ----------------------------------------------------------------------------- when it is over

@@ -38,7 +38,6 @@ from lipika.errors import (
 )
 from lipika.languages import find_language
 from lipika.llm import prompt, transcript
-from lipika.llm.provider import TranscriptionRequest
 from lipika.log import get_logger, redact
 from lipika.models import (
     Accounting,
@@ -60,7 +59,7 @@ from lipika.models import (
     Usage,
     Was,
 )
-from lipika.pipeline import reuse
+from lipika.pipeline import question, reuse
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.polishers import DEFECT, Polishers
 from lipika.pipeline.reuse import AskedAs
@@ -497,20 +496,9 @@ class _Job:
             self._trouble(result.segment_file, error)
 
     async def _answer(self, polished: PolishedClip) -> Outcome:
-        clip = polished.clip
-        request = TranscriptionRequest(
-            clip_id=f"{self.video.video_id}/{clip.name.stem}",
-            video_id=self.video.video_id,
-            language=self.language,
-            system_prompt=prompt.system_prompt(self.language),
-            clip_prompt=prompt.clip_prompt(clip.duration_ms),
-            audio=polished.sent,
-            audio_format=polished.sent_format,
-            audio_ms=clip.duration_ms,
-            max_output_tokens=prompt.max_output_tokens(clip.duration_ms, self.language),
-            varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
+        request = question.request_for(
+            self.video.video_id, polished.clip, self.language, polished.sent, polished.sent_format
         )
-
         return await self.tools.engine.transcribe(
             request, partial(self._review, polished), partial(self._keep_meanwhile, polished)
         )
@@ -526,17 +514,11 @@ class _Job:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
 
     def _review(self, polished: PolishedClip, text: str, varied: bool, switched: bool) -> Review | Failure:
-        """Read and judge an answer, and say whether asking once more may bring a better one.
-
-        Called by the engine: what cannot be judged is a failure of the clip, never an exception.
-        """
+        """Called by the engine: what cannot be judged is a failure of the clip, never an exception."""
         try:
-            answer = transcript.read_answer(text)
-            if isinstance(answer, Failure):
-                return answer
-            verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
-            advice = validation.retry_advice(verdict, varied=varied, switched=switched)
-            return Review(Judged(answer, verdict), advice, validation.acceptable(verdict))
+            return question.review(
+                text, polished.clip, self.language, self.tools.bands, varied=varied, switched=switched
+            )
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
             code, reason = _why(error)
@@ -562,7 +544,7 @@ class _Job:
             video_id=self.video.video_id,
             clip=polished.clip,
             language_hint=self.language or "",  # by which it is judged now
-            status=_status(judged),
+            status=question.status_of(judged),
             answer=answer,
             verdict=verdict,
             failure=None,
@@ -594,7 +576,7 @@ class _Job:
             video_id=self.video.video_id,
             clip=polished.clip,
             language_hint=self.language or "",
-            status=_status(judged),
+            status=question.status_of(judged),
             answer=judged.answer if judged else None,
             verdict=judged.verdict if judged else None,
             failure=outcome.failure,
@@ -798,9 +780,3 @@ def _was(former: StoredAnswer) -> Was:
         answer.detected_language if answer else "",
         answer is not None and answer.no_speech,
     )
-
-
-def _status(judged: Judged | None) -> ClipStatus:
-    if judged is None:
-        return ClipStatus.FAILED
-    return ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED

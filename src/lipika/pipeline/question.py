@@ -1,0 +1,55 @@
+"""The question asked for a clip, and what its answer is worth: the same for a fleet and for a canary."""
+
+from __future__ import annotations
+
+from lipika import validation
+from lipika.engine.engine import Review
+from lipika.llm import prompt, transcript
+from lipika.llm.provider import TranscriptionRequest
+from lipika.models import Clip, ClipStatus, Failure, Judged, SendFormat
+
+
+def request_for(
+    video_id: str, clip: Clip, language: str | None, audio: bytes, audio_format: SendFormat
+) -> TranscriptionRequest:
+    """What is sent for a clip; `language` is the hint, and `audio` its bytes as sent."""
+    return TranscriptionRequest(
+        clip_id=f"{video_id}/{clip.name.stem}",
+        video_id=video_id,
+        language=language,
+        system_prompt=prompt.system_prompt(language),
+        clip_prompt=prompt.clip_prompt(clip.duration_ms),
+        audio=audio,
+        audio_format=audio_format,
+        audio_ms=clip.duration_ms,
+        max_output_tokens=prompt.max_output_tokens(clip.duration_ms, language),
+        varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
+    )
+
+
+def review(
+    text: str,
+    clip: Clip,
+    language: str | None,
+    bands: validation.Bands,
+    *,
+    varied: bool,
+    switched: bool,
+) -> Review | Failure:
+    """Read and judge an answer, and say whether asking once more may bring a better one.
+
+    `varied`: it was asked in other words. `switched`: the other provider was asked, or there is none.
+    """
+    answer = transcript.read_answer(text)
+    if isinstance(answer, Failure):
+        return answer
+    verdict = validation.validate(answer, clip, language, bands=bands)
+    advice = validation.retry_advice(verdict, varied=varied, switched=switched)
+    return Review(Judged(answer, verdict), advice, validation.acceptable(verdict))
+
+
+def status_of(judged: Judged | None) -> ClipStatus:
+    """How a clip ended that has this answer, or none."""
+    if judged is None:
+        return ClipStatus.FAILED
+    return ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED
