@@ -21,6 +21,7 @@ from lipika.dashboard.review import marked
 from lipika.dashboard.spend import Tokens, by_hour
 from lipika.db.stats_quality import FindingCount, Heard, ScoreBucket
 from lipika.db.stats_spend import SpendDay, SpendHour
+from lipika.wording import duration, money, number, percent, short
 from test_run import lipika
 
 # ----------------------------------------------------------------------------- the command
@@ -131,26 +132,26 @@ async def test_a_worker_s_row_tells_how_its_alignment_goes(database_url: str) ->
 @pytest.mark.parametrize(
     ("said", "given"),
     [
-        ("1,234,567", words.number(1_234_567)),
-        ("12.3", words.number(12.34)),
-        ("1.23 M", words.short(1_230_000)),
-        ("9,999", words.short(9_999)),
-        ("12 k", words.short(12_000)),
-        ("$0.000789", words.usd(0.000789)),
-        ("$0.1234", words.usd(0.1234)),
-        ("$90,000.50", words.usd(90_000.5)),
-        ("$0.00", words.usd(0)),
-        ("99.9 %", words.percent(0.999)),
-        ("100 %", words.percent(1)),
-        ("0 %", words.percent(0)),
-        ("89 s", words.duration(89)),
-        ("3 d 4 h", words.duration(76 * 3600)),
-        ("1 h 31 min", words.duration(5_460)),
+        ("1,234,567", number(1_234_567)),
+        ("12.3", number(12.34)),
+        ("1.23 M", short(1_230_000)),
+        ("9,999", short(9_999)),
+        ("12 k", short(12_000)),
+        ("$0.000789", money(0.000789)),
+        ("$0.1234", money(0.1234)),
+        ("$90,000", money(90_000.2)),
+        ("$0", money(0)),
+        ("99.9 %", percent(0.999)),
+        ("100 %", percent(1)),
+        ("0 %", percent(0)),
+        ("1 min 29 s", duration(89)),
+        ("3 d 4 h", duration(76 * 3600)),
+        ("1 h 31 min", duration(5_460)),
         ("1:02:03.45", words.clock(3_723_450)),
         ("0:07.50", words.clock(7_500)),
         ("Hindi", words.language("hi")),
         ("left out: too short", words.finding("discard:too_short")),
-        ("–", words.usd(None)),
+        ("–", money(None)),
     ],
 )
 def test_figures_as_people_read_them(said: str, given: str) -> None:

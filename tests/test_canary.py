@@ -21,7 +21,7 @@ from lipika.canary.job import Done, Order, run_canary
 from lipika.canary.judgement import Criterion, Mark, at_least, at_most
 from lipika.canary.keeping import Cleaned, clean
 from lipika.canary.measures import ArmMeasures
-from lipika.canary.page import render, span, usd
+from lipika.canary.page import render
 from lipika.db import Database, Queue
 from lipika.db.budgets import Budgets
 from lipika.db.budgets import Limits as BudgetLimits
@@ -513,24 +513,6 @@ def test_arms_are_those_that_the_model_takes() -> None:
 )
 def test_only_a_sure_figure_says_no_go(estimate: Estimate, floor: Mark, ceiling: Mark) -> None:
     assert (at_least(estimate, 0.45), at_most(estimate, 0.45)) == (floor, ceiling)
-
-
-def test_figures_in_words() -> None:
-    assert [usd(value) for value in (0, 0.000934, 0.5, 12.345, 94_610.4)] == [
-        "$0",
-        "$0.000934",
-        "$0.5",
-        "$12.35",
-        "$94,610",
-    ]
-    assert [span(value) for value in (0.2, 52, 1020, 30_600, 276_480, math.inf)] == [
-        "under 1 s",
-        "52 s",
-        "17 min",
-        "8.5 h",
-        "3.2 days",
-        "never",
-    ]
 
 
 # ----------------------------------------------------------------------------- the page

@@ -185,7 +185,7 @@ async def test_without_a_second_provider_a_daily_quota_means_waiting_and_saying_
         await asyncio.sleep(0.5)
         assert not asking.done()
         assert engine.totals.requests == requests
-        assert engine.limited_by().startswith("aistudio: daily quota used up, for 67 min more")
+        assert engine.limited_by().startswith("aistudio: daily quota used up, for 1 h 7 min more")
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
     assert seen.codes.count("provider_parked") == 1

@@ -23,7 +23,7 @@ from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import UsageError
 from lipika.meters import Sums
 from lipika.models import Accounting, NewVideo
-from lipika.wording import duration, money
+from lipika.wording import money
 from stored_kit import made
 
 Lipika = Callable[..., Result]
@@ -197,25 +197,3 @@ def test_flags_are_filtered_counted_and_resolved(lipika: Lipika) -> None:
 
 def replace_times(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"note": None}
-
-
-@pytest.mark.parametrize(
-    ("usd", "said"),
-    [
-        (None, "$?"),
-        (0.0, "$0.0000"),
-        (0.00051, "$0.000510"),
-        (1.5, "$1.50"),
-        (0.25, "$0.2500"),
-        (12345.678, "$12,345.68"),
-    ],
-)
-def test_money_is_shown_with_the_digits_that_matter(usd: float | None, said: str) -> None:
-    assert money(usd) == said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(None, "?"), (59.6, "1:00"), (3725, "1:02:05"), (200_000, "2 d 7 h")]
-)
-def test_durations_are_short(seconds: float | None, said: str) -> None:
-    assert duration(seconds) == said

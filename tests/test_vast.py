@@ -325,7 +325,7 @@ def instance(number: int, place: int, **changes: Any) -> Instance:
         ({"status": "loading", "age_s": 600.0}, ""),
         (
             {"status": "loading", "age_s": 4000.0, "message": "pulling"},
-            "did not start within 67 minutes: pulling",
+            "did not start within 1 h 7 min: pulling",
         ),
         ({"status": "exited", "message": "oom"}, "exited: oom"),
         ({"status": "offline"}, "offline"),

@@ -1,10 +1,12 @@
-"""Limits as people write them."""
+"""Limits as people write them; money, spans of time and numbers as people read them."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from lipika.wording import read_limit
+from lipika.wording import duration, latency, money, number, read_limit, short
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,58 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 def test_half_a_request_is_refused() -> None:
     with pytest.raises(ValueError, match="whole number"):
         read_limit("1.5", whole=True, most=10)
+
+
+@pytest.mark.parametrize(
+    ("usd", "said"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (0, "$0"),
+        (0.000_000_2, "under $0.000001"),
+        (0.000934, "$0.000934"),
+        (0.005, "$0.005"),
+        (0.0099996, "$0.01"),
+        (0.25, "$0.25"),
+        (0.12345, "$0.1235"),
+        (0.99999, "$1.00"),
+        (12.345, "$12.35"),
+        (-12.345, "-$12.35"),
+        (9_999.5, "$9,999.50"),
+        (123_456.75, "$123,457"),
+    ],
+)
+def test_money_is_shown_with_the_digits_that_matter(usd: float | None, said: str) -> None:
+    assert money(usd) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "never"),
+        (0, "0 s"),
+        (0.2, "under 1 s"),
+        (52, "52 s"),
+        (59.4, "59 s"),
+        (59.5, "1 min"),
+        (83, "1 min 23 s"),
+        (3_599.4, "59 min 59 s"),
+        (3_599.6, "1 h"),
+        (5_400, "1 h 30 min"),
+        (172_769, "47 h 59 min"),
+        (172_771, "2 d"),
+        (200_000, "2 d 8 h"),
+        (100_000_000, "1,157 d 10 h"),
+    ],
+)
+def test_a_span_of_time_has_its_two_largest_units(seconds: float | None, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_numbers_have_the_figures_that_count() -> None:
+    given = (1_234_567, 12.34, 99.0, 123.4, math.nan)
+    assert [number(value) for value in given] == ["1,234,567", "12.3", "99", "123", "–"]
+    assert [short(value) for value in (1_230_000, 9_999, 12_000)] == ["1.23 M", "9,999", "12 k"]
+    assert [latency(value) for value in (850, 1_234)] == ["850 ms", "1.23 s"]

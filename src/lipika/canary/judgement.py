@@ -17,6 +17,7 @@ from lipika.canary.records import CanaryRun
 from lipika.forecast.forecast import LIMIT_WORDS, Forecast
 from lipika.forecast.intervals import Estimate
 from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.wording import money
 
 _BUSY_MS = 100
 """So late in what is done by the clock, in one case of twenty, a machine adds to what it measures."""
@@ -319,7 +320,7 @@ def _about_the_queue(outlook: Forecast | None, limits: Limits) -> Iterator[Crite
         yield Criterion(
             "dollar cap",
             Mark.NO_GO,
-            f"${outlook.usd.value:,.2f} for the queue",
+            f"{money(outlook.usd.value)} for the queue",
             "the cap in all",
             f"it is reached after {outlook.clips_until_cap:,.0f} of {outlook.clips.value:,.0f} clips",
             "raise it (lipika budget set … --usd-total), or queue less",
@@ -329,9 +330,9 @@ def _about_the_queue(outlook: Forecast | None, limits: Limits) -> Iterator[Crite
         yield Criterion(
             "cost of the queue",
             mark,
-            f"${outlook.usd.value:,.2f} ({outlook.usd.low:,.2f} to {outlook.usd.high:,.2f})",
-            f"${limits.usd_at_most:,.2f} (--usd-at-most)",
-            f"{outlook.clips.value:,.0f} clips at ${outlook.usd_per_clip.value:.6f}",
+            f"{money(outlook.usd.value)} ({money(outlook.usd.low)} to {money(outlook.usd.high)})",
+            f"{money(limits.usd_at_most)} (--usd-at-most)",
+            f"{outlook.clips.value:,.0f} clips at {money(outlook.usd_per_clip.value)}",
             _unless(mark, "a shorter prompt, less thinking or a cheaper model"),
         )
     if limits.hours_at_most is not None:  # as if the cap in all were raised in time

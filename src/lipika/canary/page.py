@@ -19,6 +19,7 @@ from lipika.canary.report import Report
 from lipika.forecast.forecast import LIMIT_WORDS
 from lipika.forecast.intervals import Estimate
 from lipika.languages import LANGUAGES
+from lipika.wording import duration, money, number
 
 _TOKENS = (
     ("text", "prompt text"),
@@ -36,8 +37,8 @@ def render(report: Report) -> str:
         charts=_charts(report),
         mark={"go": "Go", "warn": "Go, with warnings", "no-go": "No-go"}[report.judgement.mark],
         percent=percent,
-        usd=usd,
-        span=span,
+        money=money,
+        duration=duration,
         number=number,
         language_name=_language_name,
         right_to_left=lambda code: code == "ur",
@@ -65,7 +66,7 @@ def _charts(report: Report) -> Mapping[str, Markup]:
         "looping": charts.intervals(
             [_row(one, one.looped, colour) for one in arms], _percent, limit=report.limits.looped_at_most
         ),
-        "cost": charts.intervals([_row(one, one.cost_each, colour) for one in arms], usd),
+        "cost": charts.intervals([_row(one, one.cost_each, colour) for one in arms], money),
         "tokens": charts.stacked(
             [
                 (
@@ -142,7 +143,7 @@ def _limits(report: Report) -> str:
         )
         for one in limits
     ]
-    return charts.intervals(rows, lambda value: span(value * unit_s), log=True)
+    return charts.intervals(rows, lambda value: duration(value * unit_s), log=True)
 
 
 def _in(unit_s: float, seconds: Estimate) -> Estimate:
@@ -150,38 +151,6 @@ def _in(unit_s: float, seconds: Estimate) -> Estimate:
 
 
 # ----------------------------------------------------------------------------- figures in words
-
-
-def usd(value: float, places: int = 6) -> str:
-    """Dollars with as many places as they need, `places` at most."""
-    if math.isnan(value):
-        return "unknown"
-    if value == 0:
-        return "$0"
-    if value >= 1000:
-        return f"${value:,.0f}"
-    if value >= 1:
-        return f"${value:,.2f}"
-    return f"${value:.{places}f}".rstrip("0").rstrip(".")
-
-
-def span(seconds: float) -> str:
-    """A time that a person can read: `52 s`, `17 min`, `8.5 h`, `3.2 days`."""
-    if math.isnan(seconds):
-        return "unknown"
-    if math.isinf(seconds):
-        return "never"
-    if seconds < 1:
-        return "under 1 s"
-    for limit, unit, words in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            value = seconds / unit
-            return f"{value:.0f} {words}" if words != "h" else f"{value:.1f} {words}"
-    return f"{seconds / 86_400:,.1f} days"
-
-
-def number(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:,.0f}"
 
 
 def _percent(value: float) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Run, print_json
 from lipika.errors import UsageError
-from lipika.wording import read_limit
+from lipika.wording import money, read_limit
 
 if TYPE_CHECKING:
     from lipika.db.budgets import Budget
@@ -72,16 +72,14 @@ def _print_budgets(budgets: Sequence[Budget], spent: Sequence[Spent]) -> None:
             f"{row.provider} {row.project}".strip(),
             *(
                 "no limit" if limit is None else f"{limit:,}"
-                for limit in (
-                    row.requests_per_minute,
-                    row.tokens_per_minute,
-                    row.spend_10min_usd,
-                    row.spend_day_usd,
-                    row.spend_total_usd,
-                )
+                for limit in (row.requests_per_minute, row.tokens_per_minute)
             ),
-            f"{usage.usd_today:.4f}" if usage else "0",
-            f"{usage.usd_total:.4f}" if usage else "0",
+            *(
+                "no limit" if limit is None else money(limit)
+                for limit in (row.spend_10min_usd, row.spend_day_usd, row.spend_total_usd)
+            ),
+            money(usage.usd_today) if usage else money(0),
+            money(usage.usd_total) if usage else money(0),
             f"PAUSED: {row.pause_reason}" if row.paused else "",
         )
     out.print(table)

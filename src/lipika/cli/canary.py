@@ -15,6 +15,7 @@ from rich.table import Table
 
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Provider, Run, print_json
+from lipika.wording import duration, money, number
 
 if TYPE_CHECKING:
     from lipika.canary.asking import Standing
@@ -221,8 +222,8 @@ async def _asked(order: Order, settings_of: Callable[[], Settings], *, quiet: bo
                 waits = f"; waits for {standing.waits_for}" if standing.waits_for else ""
                 status.update(
                     escape(
-                        f"{standing.answers:,} of {standing.wanted:,} answers, ${standing.usd:.4f} of"
-                        f" ${order.max_usd:g}{waits}"
+                        f"{standing.answers:,} of {standing.wanted:,} answers, {money(standing.usd)} of"
+                        f" {money(order.max_usd)}{waits}"
                     )
                 )
 
@@ -274,12 +275,11 @@ def _print_canary(done: Done) -> None:
     else:
         out.print(f"No forecast: {report.no_outlook_because}", markup=False, soft_wrap=True)
     made_up = " (simulated: nothing was charged)" if report.simulated else ""
-    out.print(f"\n{report.judgement.words}. It cost ${report.usd:.4f}{made_up}.", style="bold")
+    out.print(f"\n{report.judgement.words}. It cost {money(report.usd)}{made_up}.", style="bold")
     out.print(f"Report: {done.files[0]}", markup=False, soft_wrap=True)
 
 
 def _print_outlook(found: Outlook) -> None:
-    from lipika.canary.page import number, span, usd
     from lipika.forecast.forecast import LIMIT_WORDS
 
     told = found.forecast
@@ -291,19 +291,18 @@ def _print_outlook(found: Outlook) -> None:
     )
     table = Table("if only this limit held", "set to", "clips a minute", "time", "95 % interval", "")
     for one in told.limits:
-        money = one.name.startswith("spend")
         table.add_row(
             LIMIT_WORDS[one.name],
-            usd(one.limit) if money else number(one.limit),
+            (money if one.name.startswith("spend") else number)(one.limit),
             number(one.clips_per_s * 60),
-            span(one.seconds.value),
-            f"{span(one.seconds.low)} to {span(one.seconds.high)}",
+            duration(one.seconds.value),
+            f"{duration(one.seconds.low)} to {duration(one.seconds.high)}",
             "binds" if one.binds else "",
         )
     out.print(table)
     out.print(
-        f"All together: {span(told.seconds.value)}, {usd(told.usd.value)} ({usd(told.usd.low)} to"
-        f" {usd(told.usd.high)}; {usd(told.usd_per_clip.value)} a clip) with {told.workers} workers"
+        f"All together: {duration(told.seconds.value)}, {money(told.usd.value)} ({money(told.usd.low)} to"
+        f" {money(told.usd.high)}; {money(told.usd_per_clip.value)} a clip) with {told.workers} workers"
     )
     if told.workers_needed is not None:
         out.print(f"{told.workers_needed} workers use the quota in full; more would wait for it")
@@ -314,13 +313,13 @@ def _print_outlook(found: Outlook) -> None:
     if found.pace_seconds is not None:
         out.print(
             f"At the pace of the last minutes, {number(found.pace_clips_per_minute)} clips a minute: "
-            f"{span(found.pace_seconds)}"
+            f"{duration(found.pace_seconds)}"
         )
     if found.needed is not None:
         need = found.needed
         out.print(
             f"To finish in {need.hours:g} h: {number(need.rpm)} requests and {number(need.tpm)} prompt tokens a"
-            f" minute, {usd(need.usd_per_10min)} per 10 minutes, {usd(need.usd_per_day)} a day,"
+            f" minute, {money(need.usd_per_10min)} per 10 minutes, {money(need.usd_per_day)} a day,"
             f" {need.workers} workers"
         )
 
@@ -336,7 +335,7 @@ def _print_runs(rows: list[CanaryRow]) -> None:
             f"{row.started_at:%Y-%m-%d %H:%M}",
             row.verdict or "did not end",
             f"{row.rows:,}",
-            f"{row.usd:.4f}",
+            money(row.usd),
             escape(f"{row.output_url}/report.html") if row.output_url else "",
         )
     out.print(table)

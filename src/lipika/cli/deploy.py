@@ -14,6 +14,7 @@ from rich.table import Table
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, Run, print_json
 from lipika.errors import UsageError
+from lipika.wording import duration, money
 
 if TYPE_CHECKING:
     from lipika.config import Settings
@@ -261,8 +262,8 @@ def _print_plan(plan: Plan, wish: Wish) -> None:
                 buy.label,
                 str(offer.id),
                 offer.gpu,
-                f"{offer.usd_hour:.3f}",
-                f"{offer.usd_traffic:.3f}",
+                money(offer.usd_hour),
+                money(offer.usd_traffic),
                 f"{offer.reliability:.3f}",
                 f"{offer.down:.0f} / {offer.up:.0f}",
                 offer.place,
@@ -270,7 +271,7 @@ def _print_plan(plan: Plan, wish: Wish) -> None:
         open_console().print(table)
     open_console().print(
         f"{len(plan.keep)} stay, {len(plan.destroy)} go, {len(plan.buy)} would be rented:"
-        f" ${plan.usd_hour:.2f} an hour in all, with the traffic of busy workers"
+        f" {money(plan.usd_hour)} an hour in all, with the traffic of busy workers"
     )
     if plan.short:
         open_console().print(f"No offer for {plan.short} more within: {wish.query()}", markup=False)
@@ -309,18 +310,18 @@ def _print_instances(found: Sequence[Instance]) -> None:
     if not found:
         open_console().print("no machines")
         return
-    table = Table("label", "instance", "state", "GPU", "$/h", "hours", "", box=None)
+    table = Table("label", "instance", "state", "GPU", "$/h", "age", "", box=None)
     for one in found:
         table.add_row(
             one.label,
             str(one.id),
             one.status or "starting",
             one.gpu,
-            f"{one.usd_hour:.3f}",
-            f"{one.age_s / 3600:.1f}",
+            money(one.usd_hour),
+            duration(one.age_s),
             ailment(one),
         )
     open_console().print(table)
     open_console().print(
-        f"{len(found)} machines, ${sum(one.usd_hour for one in found):.2f} an hour without traffic"
+        f"{len(found)} machines, {money(sum(one.usd_hour for one in found))} an hour without traffic"
     )

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lipika.wording import most_first
+from lipika.wording import duration, money, most_first
 
 if TYPE_CHECKING:
     from lipika.db.stats import Found, Yield
@@ -43,10 +43,10 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
         ("tokens in / out", f"{summary.prompt_tokens:,} / {summary.output_tokens:,}"),
         (
             "dollars",
-            f"{summary.cost_usd:.4f}" + (" (simulated: nothing was charged)" if summary.simulated else ""),
+            money(summary.cost_usd) + (" (simulated: nothing was charged)" if summary.simulated else ""),
         ),
         ("clips per minute", f"{summary.clips_per_minute:,.0f}"),
-        ("time", f"{summary.seconds:.1f} s"),
+        ("time", duration(summary.seconds)),
     )
     for name, value in rows:
         table.add_row(name, value)

@@ -7,6 +7,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lipika.dashboard.board import Board, board_of, fragment, local_path
 from lipika.dashboard.guard import client_of, session_cookie
+from lipika.wording import duration
 
 
 async def login(request: Request) -> Response:
@@ -24,7 +25,7 @@ async def login(request: Request) -> Response:
     client = client_of(request.scope)
     wait_s = board.attempts.wait_s(client)
     if wait_s:
-        response = _form(request, to, f"Too many tries: wait {wait_s:.0f} seconds.", 429)
+        response = _form(request, to, f"Too many tries: wait {duration(wait_s)}.", 429)
         response.headers["retry-after"] = f"{wait_s:.0f}"
         return response
     board.attempts.failed(client)

@@ -1,16 +1,14 @@
-"""Figures and codes as people read them: the filters of the templates. Pure."""
+"""Codes, times and pictures as people read them: the filters of the templates. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import isfinite
 
 from lipika.languages import LANGUAGES
 from lipika.models import FailureKind
 from lipika.validation.catalogue import RULES
-
-NONE = "–"
+from lipika.wording import NONE, duration, hours, latency, money, number, percent, short
 
 _STATES: Mapping[str, tuple[str, str]] = {
     # state -> what it is called, how it looks
@@ -50,70 +48,6 @@ _FAILURES: Mapping[str, str] = {
 }
 _LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
 _PROVIDERS = {"aistudio": "AI Studio", "openrouter": "OpenRouter", "simulator": "Simulator"}
-
-
-def number(value: float | None) -> str:
-    """1,234; fractions only of small ones."""
-    if value is None:
-        return NONE
-    if isinstance(value, int) or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:,.1f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def short(value: float | None) -> str:
-    """12.3 M: three figures that count."""
-    if value is None:
-        return NONE
-    for size, unit in ((1e9, " bn"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= 10 * size or (size > 1e3 and abs(value) >= size):
-            return f"{value / size:.3g}{unit}"
-    return number(value)
-
-
-def usd(value: float | None) -> str:
-    """$1,234.56; small sums with more places."""
-    if value is None:
-        return NONE
-    if value and abs(value) < 0.01:
-        return f"${value:.6f}".rstrip("0")
-    return f"${value:,.4f}" if abs(value) < 1 and value else f"${value:,.2f}"
-
-
-def percent(share: float | None) -> str:
-    """A share of 0..1 as a percentage."""
-    if share is None:
-        return NONE
-    return f"{100 * share:.1f} %" if 0 < share < 0.9995 else f"{100 * share:.0f} %"
-
-
-def duration(seconds: float | None) -> str:
-    """3 d 4 h; 12 min; 8 s."""
-    if seconds is None or not isfinite(seconds):
-        return NONE
-    minutes, hours = round(seconds / 60), round(seconds / 3600)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def hours(milliseconds: float | None) -> str:
-    """Length of audio in hours."""
-    if milliseconds is None:
-        return NONE
-    value = milliseconds / 3_600_000
-    return f"{value:,.0f} h" if value >= 100 else f"{value:.1f} h" if value >= 1 else f"{value * 60:.1f} min"
-
-
-def seconds(milliseconds: float | None) -> str:
-    """A latency or a short length."""
-    if milliseconds is None:
-        return NONE
-    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
 def clock(milliseconds: int | None) -> str:
@@ -213,11 +147,11 @@ def column(value: float, top: float) -> float:
 FILTERS: Mapping[str, Callable[..., object]] = {
     "n": number,
     "short": short,
-    "usd": usd,
+    "usd": money,
     "pct": percent,
     "dur": duration,
     "hours": hours,
-    "ms": seconds,
+    "ms": latency,
     "clock": clock,
     "when": moment,
     "language": language,

@@ -9,6 +9,7 @@ from datetime import datetime
 from lipika.db.connection import Database
 from lipika.db.queries import load
 from lipika.forecast.budget import Purse, over_days
+from lipika.wording import money
 
 _QUERIES = load("stats_queue")
 
@@ -115,7 +116,7 @@ class Outlook:
         cap, left = self.usd_day_cap, self.clips_left
         if cap is None or not left or left * self._usd_per_clip <= self.usd_day_left:
             return ""
-        return f", within ${cap:,.2f} a day, of which ${self.usd_day_left:,.2f} are left today"
+        return f", within {money(cap)} a day, of which {money(self.usd_day_left)} are left today"
 
     @property
     def basis(self) -> str:

@@ -21,6 +21,7 @@ from lipika.llm.provider import BaseProvider, TranscriptionRequest, Transcriptio
 from lipika.llm.transport import NEVER_SENT
 from lipika.meters import RateMeter
 from lipika.models import Failure, FailureKind
+from lipika.wording import duration
 
 _PACIFIC_STANDARD = timezone(timedelta(hours=-8))
 _SPEND_PARK_S = 600.0
@@ -394,7 +395,7 @@ class Route:
             return f"{self.name}: {what} ({because})" if what else f"{self.name}: {because}"
         if not self.gate.is_open:
             left_s = max(self.gate.shut_until - now, 0.0)
-            until = f"for {_span(left_s)} more" if left_s else "a probe is out"
+            until = f"for {duration(left_s)} more" if left_s else "a probe is out"
             return f"{self.name}: {self.gate.reason}, {until}"
         if self.in_flight >= self.concurrency.limit:
             return f"{self.name}: {self.concurrency.limit} requests in flight"
@@ -522,9 +523,3 @@ def seconds_to_pacific_midnight(unix_s: float) -> float:
     now = datetime.fromtimestamp(unix_s, _PACIFIC_STANDARD)
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return (midnight - now).total_seconds()
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

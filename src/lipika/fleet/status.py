@@ -18,7 +18,7 @@ from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, Outlook
 from lipika.models import Agreement
-from lipika.wording import duration, money
+from lipika.wording import duration, latency, money
 
 _LAST_ERRORS = 10
 
@@ -124,8 +124,8 @@ def _lines(report: StatusReport) -> list[str]:
     lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"
     if fleet.latency_p50_ms is not None:
         lines.append(
-            f"Latency: {fleet.latency_p50_ms / 1000:.1f} s in the median, 95 % under"
-            f" {(fleet.latency_p95_ms or 0) / 1000:.1f} s"
+            f"Latency: {latency(fleet.latency_p50_ms)} in the median, 95 % under"
+            f" {latency(fleet.latency_p95_ms)}"
         )
     if refused := [failure for failure in fleet.failures if failure.is_429]:
         told = ", ".join(f"{failure.kind} {failure.last_minute:,} ({failure.total:,})" for failure in refused)
@@ -148,9 +148,9 @@ def budgets_table(providers: Sequence[ProviderNow]) -> Table:
             row.provider,
             _of(f"{row.rpm:,}", row.requests_per_minute),
             _of(f"{row.tpm:,}", row.tokens_per_minute),
-            _of(f"{row.usd_per_minute * 10:,.2f}", row.spend_10min_usd),
-            _of(f"{row.usd_today:,.4f}", row.spend_day_usd),
-            _of(f"{row.usd_total:,.4f}", row.spend_total_usd),
+            _of_dollars(row.usd_per_minute * 10, row.spend_10min_usd),
+            _of_dollars(row.usd_today, row.spend_day_usd),
+            _of_dollars(row.usd_total, row.spend_total_usd),
             "" if row.cache_rate is None else f"{row.cache_rate:.0%}",
             f"PAUSED: {row.pause_reason}" if row.paused else row.binds,
         )
@@ -178,7 +178,7 @@ def workers_table(workers: Sequence[WorkerRow]) -> Table:
         table.add_row(
             row.worker_id,
             row.state,
-            f"{max(row.silent_s, 0):.0f} s ago",
+            f"{duration(max(row.silent_s, 0))} ago",
             row.provider,
             f"{row.videos:,}",
             f"{row.active_rpm:,}",
@@ -187,7 +187,7 @@ def workers_table(workers: Sequence[WorkerRow]) -> Table:
             f"{row.active_clips:,}",
             f"{row.total_segments_sent:,}",
             f"{row.total_segments_429:,}",
-            f"{row.spend_usd:,.4f}",
+            money(row.spend_usd),
             row.limited_by or "",
         )
     return table
@@ -214,6 +214,10 @@ def alignment_of(workers: Sequence[WorkerRow]) -> RenderableType:
 def error_line(row: ErrorRow) -> str:
     video = f" {row.video_id}" if row.video_id else ""
     return f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
+
+
+def _of_dollars(used: float, limit: float | None) -> str:
+    return money(used) if limit is None else f"{money(used)} of {money(limit)}"
 
 
 def _of(used: str, limit: float | None) -> str:

@@ -27,6 +27,7 @@ from lipika.llm.provider import text_tokens
 from lipika.machine import gpu_type
 from lipika.services import connect_database, store_settings
 from lipika.storage import Store
+from lipika.wording import money
 
 _FREE_GB = 5
 _MEMORY_FLOOR_MB = 512  # of a worker beyond its buffers: interpreter, libraries, what is being polished
@@ -171,7 +172,7 @@ async def _budget(visit: _Visit) -> _Found:
             f"lipika budget set {provider} --usd-total 50",
         )
     told = ", ".join(
-        f"${cap:,.2f} {what}"
+        f"{money(cap)} {what}"
         for row in caps
         for cap, what in ((row.spend_total_usd, "in all"), (row.spend_day_usd, "a day"))
         if cap is not None
@@ -230,7 +231,7 @@ def _told(visit: _Visit, served: Served) -> _Found:
         visit.clocks[served.provider] = served.clock_ahead_s
     message = f"{served.provider} accepts the key and serves {served.model}"
     if served.credit_left_usd is not None:
-        message += f"; ${served.credit_left_usd:,.2f} of credit left"
+        message += f"; {money(served.credit_left_usd)} of credit left"
         if served.credit_left_usd < _LOW_CREDIT_USD:
             level = Level.FAIL if served.credit_left_usd <= 0 else Level.WARN
             return _Found(message, level, "add credit, or raise the key's limit")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lipika.audio import polish
 from lipika.llm import prompt, transcript
 from lipika.models import Was, is_made_up
+from lipika.wording import money
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Lost:
     def __str__(self) -> str:
         answers = f"{self.clips:,} answers" if self.clips != 1 else "1 answer"
         reasons = "; ".join(reason for reason, _ in self.because.most_common(3))
-        return f"{answers} that cost ${self.usd:,.4f} ({reasons})"
+        return f"{answers} that cost {money(self.usd)} ({reasons})"
 
 
 def lost(

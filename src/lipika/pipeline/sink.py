@@ -25,6 +25,7 @@ from lipika.log import get_logger, redact
 from lipika.models import BatchReport, ClaimedVideo, ClipResult
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.troubles import Troubles
+from lipika.wording import duration
 
 log = get_logger(__name__)
 
@@ -260,7 +261,7 @@ class ResultSink:
         """Why answers that wait for the store cannot be saved; empty where they can."""
         waits_s = time.monotonic() - self._saving_since
         if self.save_error is None and waits_s > _SAVE_PATIENCE_S:
-            return f"the store has not answered for {waits_s:.0f} s"
+            return f"the store has not answered for {duration(waits_s)}"
         return str(self.save_error or "")
 
     async def save(self) -> bool:

@@ -22,6 +22,7 @@ import platformdirs
 from lipika.errors import Unavailable, UsageError
 from lipika.log import get_logger
 from lipika.vast.client import Instance, Offer, Vast, VastRefused, Wish
+from lipika.wording import duration
 
 log = get_logger(__name__)
 
@@ -101,9 +102,7 @@ def ailment(instance: Instance) -> str:
     if instance.intended != "running":
         return f"meant to be {instance.intended}"
     if instance.status != "running" and instance.status != "unknown" and instance.age_s > _START_S:
-        return (
-            f"did not start within {instance.age_s / 60:.0f} minutes: {instance.message or 'no reason given'}"
-        )
+        return f"did not start within {duration(instance.age_s)}: {instance.message or 'no reason given'}"
     return ""
 
 
