@@ -48,7 +48,7 @@ from lipika.simulator import FaultKind, FaultPlan, FaultRule, Handle, Latency, S
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 FLUSH_S = 5.0
-"""An answer is durable this long after its arrival (promise 2)."""
+"""An answer is durable this long after its arrival."""
 _SLACK_S = 1.5  # of a busy machine, and between the simulator's clock and the arrival
 _ANSWERED = ("answer", "straggler", "tag_mismatch")
 _DOUBTFUL = (*_ANSWERED, "malformed")  # what may be followed by the one varied question

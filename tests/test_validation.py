@@ -1,4 +1,4 @@
-"""Tier 1 from outside: one answer, one clip, one verdict."""
+"""Validation from outside: one answer, one clip, one verdict."""
 
 from __future__ import annotations
 

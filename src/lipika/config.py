@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     )
 
     # ---- a second recogniser
-    enable_gpu_validation: bool = Field(False, description="Tier 1.5: compare with IndicConformer.")
+    enable_gpu_validation: bool = Field(False, description="Compare answers with a second recogniser, IndicConformer.")
     indicconformer_path: Path | None = Field(
         None, description="Folder with its bundle; empty: from the hub, at INDICCONFORMER_REVISION."
     )

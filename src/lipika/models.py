@@ -179,7 +179,7 @@ class Usage:
 
 
 class FailureKind(StrEnum):
-    """Why an attempt gave no answer; each kind has its own reaction in the engine (DESIGN 7)."""
+    """The reason why an attempt gave no answer. What follows from each kind: docs/architecture.md, Failures."""
 
     RATE_MINUTE = "rate_minute"
     RATE_DAY = "rate_day"
@@ -398,7 +398,7 @@ class ClipResult:
 
 @dataclass(slots=True)
 class Accounting:
-    """The identity of one video (promise 1). Counted as things happen, checked before it may be done.
+    """Counts of one video that must add up before it may be done. Counted as things happen.
 
     segments = segments_polished + segments_discarded; clips = transcribed + no_speech + failed.
     """

@@ -1,1 +1,1 @@
-"""Tier 1.5: what a second recogniser, IndicConformer, heard in a clip, held against the answer."""
+"""A second recogniser, IndicConformer: hears clips itself, and its text is held against the answer."""

@@ -45,7 +45,7 @@ class WorkerStats:
     cached_tokens: int = 0
     output_tokens: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)  # attempts, by kind
-    alignment: Mapping[str, str | int | float | None] | None = None  # how Tier 1.5 goes, where it runs
+    alignment: Mapping[str, str | int | float | None] | None = None  # how listening a second time goes, where it runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ it is no answer at all."""
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How the engine paces itself. Defaults are the plan's."""
+    """How the engine paces itself."""
 
     batch_size: int = 1000  # first attempts per window
     interval_s: float = 60.0

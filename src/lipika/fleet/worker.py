@@ -353,7 +353,7 @@ class Worker:
 
     async def _watch_lease(self) -> None:
         """Looks at the clock only: it works while the database, and whoever waits for it, hangs."""
-        while not self._lease.over:  # noqa: ASYNC110 - a clock tells nobody
+        while not self._lease.over:  # noqa: ASYNC110 - no event says that a lease has run out
             await asyncio.sleep(min(self._lease.lease_s / 20, 1.0))
         if self._draining:
             self.stop_now()  # it was told to go anyway

@@ -19,7 +19,7 @@ from lipika.services import store_settings
 
 _DATABASE = "lipika_demo"
 _BATCH_SECONDS = 10.0
-"""Shorter windows than the plan's minute: the samples are few and the simulator has no quota."""
+"""Shorter than the usual minute: the samples are few and the simulator has no quota."""
 
 
 def sample_folder() -> Path:

@@ -144,7 +144,7 @@ class ResultSink:
     async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
         """Write the rows of one video, however long Postgres is away; returns by file those that were refused, as
         they were written instead."""
-        while not await self.flush_video(video):  # noqa: ASYNC110 - a server that comes back tells nobody
+        while not await self.flush_video(video):  # noqa: ASYNC110 - no event says that the store is back
             await asyncio.sleep(_SETTLE_RETRY_S)
         waiting = self._waiting.get(video.claim_token)
         return dict(waiting.refused) if waiting is not None else {}
@@ -164,7 +164,7 @@ class ResultSink:
 
     async def flush_all(self, retry_s: float = 2.0) -> None:
         """Write all rows there are, however long Postgres is away."""
-        while not await self.flush():  # noqa: ASYNC110 - neither does a server that comes back
+        while not await self.flush():  # noqa: ASYNC110 - no event says that the store is back
             await asyncio.sleep(retry_s)
 
     async def _write(self, token: str) -> None:

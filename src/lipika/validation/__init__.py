@@ -1,4 +1,4 @@
-"""Tier 1 validation: what a transcript, its clip and its language hint say about each other. Pure and fast.
+"""Checks of an answer: transcript, clip and language hint held against each other. Pure and fast.
 
 `validate` reads an answer once, runs every check over the reading, and turns the findings into a score and
 three lanes. The policy behind it is one table, `catalogue.RULES`; docs/validation.md explains it.

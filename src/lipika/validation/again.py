@@ -30,7 +30,7 @@ def judge_again(
     """New verdicts for clips of one video, in their order.
 
     `segments` are all names of the video, its clips and what was discarded: overlap is found among them. Findings of
-    other tiers stay as they are.
+    a second recogniser stay as they are.
     """
     shared = overlap_findings(overlaps([one.clip.name for one in held], segments))
     for one in held:

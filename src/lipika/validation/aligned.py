@@ -1,4 +1,4 @@
-"""What a second recogniser's hearing means for a verdict (Tier 1.5)."""
+"""Findings from what a second recogniser heard."""
 
 from __future__ import annotations
 
