@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     )
 
     # ---- a second recogniser
-    enable_gpu_validation: bool = Field(False, description="Compare answers with a second recogniser, IndicConformer.")
+    enable_gpu_validation: bool = Field(False, description="Compare answers with a second recogniser.")
     indicconformer_path: Path | None = Field(
         None, description="Folder with its bundle; empty: from the hub, at INDICCONFORMER_REVISION."
     )
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
 
     @property
     def has_aws_keys(self) -> bool:
-        """Whether the store's keys are those of AWS_ names; either set is used as a whole."""
+        """True if the store's keys are those of AWS_ names; either set is used as a whole."""
         given = self.r2_access_key_id or self.r2_secret_access_key
         return not given and bool(self.aws_access_key_id or self.aws_secret_access_key)
 

@@ -15,7 +15,7 @@ __all__ = ["configure", "get_logger", "hide", "redact"]
 
 
 class _Stderr:
-    """Whatever stderr is at the moment: a live panel puts itself in its place and keeps lines above it."""
+    """A stream to what stderr is at the moment: a live panel puts itself in its place and keeps lines above it."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)

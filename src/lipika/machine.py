@@ -1,4 +1,4 @@
-"""What this machine is called and what it has, as far as it can be told without asking anybody."""
+"""The name and the equipment of this machine, as far as it can be told without asking anybody."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def gpu_type() -> str | None:
 
 
 def exhausted(error: BaseException) -> str | None:
-    """What ran out, in words, where an exception comes of this machine's limits and not of ours."""
+    """The thing that ran out, in words, where an exception comes of this machine's limits and not of ours."""
     return next((told for one in _all_of(error) if (told := _ran_out(one))), None)
 
 
@@ -68,7 +68,7 @@ def _ran_out(error: BaseException) -> str | None:
 
 
 def refused(error: BaseException) -> str | None:
-    """What file or address the system would not give, and why, where that is what an exception says."""
+    """The file or address that the system would not give, and why, where an exception says so."""
     if not isinstance(error, OSError) or error.errno not in _REFUSALS:
         return None
     reason = error.strerror or os.strerror(error.errno)

@@ -25,7 +25,7 @@ class Sums:
     latency_counts: Sequence[int] = ()  # attempts, by place (`place`)
 
     def since(self, before: Sums) -> Sums:
-        """What has been added since."""
+        """The figures added since."""
         failures = {kind: count - before.failures.get(kind, 0) for kind, count in self.failures.items()}
         earlier = before.latency_counts or (0,) * len(self.latency_counts)
         return Sums(
@@ -65,7 +65,7 @@ class LastMinute:
 
 
 class RateMeter:
-    """What happened in the last `span_s`: a sliding sum over whole `step_s` slots. Memory is constant."""
+    """The sum over the last `span_s`, sliding by whole `step_s` slots. Memory is constant."""
 
     def __init__(self, span_s: float = 60.0, step_s: float = 1.0):
         self._span_s = span_s
@@ -98,7 +98,7 @@ PLACES = len(BOUNDS_MS) + 1
 
 
 def count(latencies_ms: Sequence[float]) -> list[int]:
-    """How many lie in each place."""
+    """The number in each place."""
     counts = [0] * PLACES
     for latency in latencies_ms:
         counts[place(latency)] += 1

@@ -70,7 +70,7 @@ class SegmentName:
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """What the samples alone say about a clip (measured before padding)."""
+    """Facts that the samples alone tell about a clip (measured before padding)."""
 
     speech_ms: int  # time above the segment's own silence threshold
     rms_dbfs: float
@@ -107,7 +107,7 @@ class Clip:
 
 
 class SendFormat(StrEnum):
-    """How a clip goes to the model."""
+    """The form in which a clip goes to the model."""
 
     FLAC = "flac"
     OGG = "ogg"  # Vorbis: lossy
@@ -233,7 +233,7 @@ class Failure:
 
     @property
     def stands(self) -> bool:
-        """Whether waiting mends nothing unless the service has answered before (`Trouble`)."""
+        """True if waiting mends nothing unless the service has answered before (`Trouble`)."""
         return self.code in _TROUBLES
 
 
@@ -278,7 +278,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Whether a clip may be used for one purpose, and every reason against it."""
+    """A yes or no to using a clip for one purpose, and every reason against it."""
 
     eligible: bool
     reasons: tuple[str, ...] = ()
@@ -286,7 +286,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What validation says about one transcript. Scores are 0..1, 1 is best."""
+    """The judgement of validation on one transcript. Scores are 0..1, 1 is best."""
 
     findings: tuple[Finding, ...]
     quality_score: float
@@ -304,7 +304,7 @@ class Verdict:
 
 
 class Agreement(StrEnum):
-    """How well an answer and a second recogniser agree, by the cuts of the language."""
+    """The grade of agreement of an answer and a second recogniser, by the cuts of the language."""
 
     AGREE = "agree"
     WEAK = "weak"
@@ -315,7 +315,7 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What a second recogniser heard in a clip, held against its answer."""
+    """The words that a second recogniser heard in a clip, held against its answer."""
 
     score: float | None  # 0..1, 1 = the same; None: excluded
     agreement: Agreement
@@ -353,13 +353,13 @@ class ClipStatus(StrEnum):
 
 
 def is_made_up(model_version: str) -> bool:
-    """Whether a model says of itself that it is a simulator: nothing else tells, least of all where it is."""
+    """True if a model says of itself that it is a simulator: nothing else tells, least of all where it is."""
     return model_version.startswith("simulated")
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How an answer came to be: enough to tell two runs apart."""
+    """The origin of an answer: enough to tell two runs apart."""
 
     provider: str
     model_id: str
@@ -448,7 +448,7 @@ class Accounting:
         self.discard_reasons[discard.reason] = self.discard_reasons.get(discard.reason, 0) + 1
 
     def problem(self) -> str | None:
-        """What does not add up, in words; None when the identity holds."""
+        """The sum that is wrong, in words; None when the identity holds."""
         if self.segments != self.segments_polished + self.segments_discarded:
             return (
                 f"{self.segments} segments read, but {self.segments_polished} polished"
@@ -502,7 +502,7 @@ class VideoStatus(StrEnum):
 
 
 class HintFrom(StrEnum):
-    """Who gave a video's language hint; each goes before the next."""
+    """The source of a video's language hint; each goes before the next."""
 
     FORCED = "forced"  # a person, whatever else says
     ROW = "row"  # the row of a list or table
@@ -511,7 +511,7 @@ class HintFrom(StrEnum):
 
     @property
     def yields(self) -> bool:
-        """Whether what the archive says goes before it."""
+        """True if what the archive says goes before it."""
         return self in (HintFrom.ARCHIVE, HintFrom.DEFAULT)
 
 
@@ -546,7 +546,7 @@ class ClaimedVideo:
 
 @dataclass(frozen=True, slots=True)
 class Was:
-    """How earlier answers were asked, and in which language their clips were heard."""
+    """The way in which earlier answers were asked, and the language in which their clips were heard."""
 
     model_id: str
     model_version: str

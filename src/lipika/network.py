@@ -21,7 +21,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 15, "TCP
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How other hosts are reached. The default goes straight there and trusts whom the system trusts.
+    """The way to other hosts. The default goes straight there and trusts whom the system trusts.
 
     It is handed to clients piece by piece: told to trust the environment, they would read `~/.netrc` too, and send
     what is there in the key's place.
@@ -93,7 +93,7 @@ def spare_loopback(environ: MutableMapping[str, str]) -> None:
 
 
 def _other(environ: MutableMapping[str, str], name: str) -> str:
-    """What the other spelling of NO_PROXY says, and loopback."""
+    """The value of the other spelling of NO_PROXY, and loopback."""
     said = environ.get("no_proxy" if name == "NO_PROXY" else "NO_PROXY", "")
     return said if _LOOPBACK_NAMES in said or said.strip() == "*" else f"{said},{_LOOPBACK_NAMES}".lstrip(",")
 
@@ -102,7 +102,7 @@ def _other(environ: MutableMapping[str, str], name: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name."""
+    """True if a host is this machine by its very name."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     address = _address(host)
@@ -110,7 +110,7 @@ def is_loopback(host: str) -> bool:
 
 
 def spared(to: SplitResult, no_proxy: str) -> bool:
-    """Whether NO_PROXY names this address: a host, a domain with or without a dot, an address, a network, `*`."""
+    """True if NO_PROXY names this address: a host, a domain with or without a dot, an address, a network, `*`."""
     host = (to.hostname or "").rstrip(".")
     address, port = _address(host), to.port or {"https": 443}.get(to.scheme, 80)
     return any(_names(entry, host, address, port) for entry in no_proxy.lower().replace(",", " ").split())

@@ -63,7 +63,7 @@ async def _opened(database: Database, wait_s: float) -> None:
 
 
 async def waited_out(work: Callable[[], Awaitable[T]], wait_s: float = WORKER_WAIT_S) -> T:
-    """What `work` returns, begun anew while Postgres is away, for so long at most: it must bear to be repeated.
+    """The value of `work`, begun anew while Postgres is away, for so long at most: it must bear to be repeated.
 
     Raises:
         DatabaseUnavailable: it stayed away.
@@ -90,7 +90,7 @@ async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIter
 
 
 def store_settings(settings: Settings) -> StoreSettings:
-    """How object stores are reached."""
+    """The settings for reaching object stores."""
     hide(*settings.secrets())
     if settings.has_aws_keys:
         region = settings.aws_region or settings.aws_default_region

@@ -65,7 +65,7 @@ class Pair:
 
 
 def language_of(answer: Answer, language_hint: str | None) -> str:
-    """Whose vocabulary to listen with: the answer's language, else the hint's; empty where none is known to it."""
+    """The language to listen for: the answer's, else the hint's; empty where the model knows neither."""
     for name in (answer.detected_language, language_hint):
         language = find_language(name)
         if language is not None:
@@ -74,7 +74,7 @@ def language_of(answer: Answer, language_hint: str | None) -> str:
 
 
 def not_worth_hearing(answer: Answer, clip: Clip, language_hint: str | None) -> str:
-    """Why an answer cannot be compared, as far as can be told without listening; empty where it can."""
+    """The reason why an answer cannot be compared, as far as can be told without listening; empty where it can."""
     if answer.no_speech:
         return "no_speech"
     if not language_of(answer, language_hint):
@@ -106,7 +106,7 @@ def compare(pairs: Sequence[Pair], romaniser: Romaniser, model: str) -> list[Ali
 
 
 def version_of(model: str, romaniser: Romaniser) -> str:
-    """What alignments carry: those of the same version are the same for the same clip and answer."""
+    """The version that alignments carry: those of the same version are the same for the same clip and answer."""
     return f"{ALIGNER_VERSION}+{model}+{romaniser.name}"
 
 

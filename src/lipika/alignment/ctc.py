@@ -1,4 +1,4 @@
-"""What the CTC head's scores say: the text in one language's vocabulary, and which language it sounds like. Pure."""
+"""Readings of the CTC head's scores: the text in one language's vocabulary, and the likeliest language. Pure."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What has changed between versions of NeMo. It moves the first and last two frames of a clip, and only where its
+    """A difference between versions of NeMo. It moves the first and last two frames of a clip, and only where its
     edges are not silent: lipika's clips have 150 ms of silence at each."""
 
     reflect: bool = False  # beyond the edges: the clip mirrored, else zeros
@@ -112,6 +112,6 @@ def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def band_centre_hz(band: int) -> float:
-    """Where a band's triangle peaks."""
+    """The frequency at which a band's triangle peaks."""
     edges = mel_to_hz(np.linspace(0.0, hz_to_mel(RATE_HZ / 2), BANDS + 2))
     return float(edges[band + 1])

@@ -125,7 +125,7 @@ class Graph:
         return self.op("Unsqueeze", flags, self.integers(axes))
 
     def hidden(self, valid: str) -> str:
-        """What to add to attention scores: a large negative number where `valid` (batch, n, 1) is 0."""
+        """The number to add to attention scores: a large negative number where `valid` (batch, n, 1) is 0."""
         gone = self.op("Sub", valid, self.constant(1.0))
         return self.unsqueeze(self.op("Mul", self.transpose(gone, (0, 2, 1)), self.constant(1e9)), 1)
 

@@ -38,7 +38,7 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard in a clip. `spoken_language` is empty where it cannot be told."""
+    """The text heard in a clip, and its language. `spoken_language` is empty where it cannot be told."""
 
     text: str
     spoken_language: str
@@ -75,11 +75,11 @@ class IndicConformer:
 
     @property
     def front_end(self) -> str:
-        """How far the front end is known to be the bundle's, in words."""
+        """The degree to which the front end is known to be the bundle's, in words."""
         return self._front_end.known
 
     def hear(self, clips: Sequence[Speech]) -> list[Heard]:
-        """What is said in each clip, in their order. Audio over 15.5 s is heard in parts.
+        """The words said in each clip, in their order. Audio over 15.5 s is heard in parts.
 
         Raises:
             ValueError: a language that the bundle does not know.
@@ -134,7 +134,7 @@ def _batches(parts: Sequence[_Part]) -> Iterator[list[int]]:
 
 
 def _providers(device: Device) -> list[tuple[str, dict[str, str]]]:
-    """Where to run, best first.
+    """The devices to run on, best first.
 
     Raises:
         UsageError: CUDA is asked for and this onnxruntime has none; or there is no onnxruntime.

@@ -18,7 +18,7 @@ from lipika.models import Alignment, Answer, Clip
 
 @dataclass(frozen=True, slots=True)
 class ListenerOptions:
-    """Which model, on what, and how texts are romanised. Without `path` the bundle comes from the hub."""
+    """A model, its device, and a way to romanise texts. Without `path` the bundle comes from the hub."""
 
     path: Path | None = None
     revision: str = ""
@@ -39,7 +39,7 @@ class Task:
 
 
 def listener_version(options: ListenerOptions) -> str:
-    """What the alignments of such a listener carry, without loading the model.
+    """The version that the alignments of such a listener carry, without loading the model.
 
     Raises:
         UsageError: the bundle or the romaniser is not to be had.
@@ -70,12 +70,12 @@ class Listener:
 
     @property
     def front_end(self) -> str:
-        """How far the front end is known to be the bundle's, in words."""
+        """The degree to which the front end is known to be the bundle's, in words."""
         return self._model.front_end
 
     @property
     def version(self) -> str:
-        """What every alignment of this listener carries."""
+        """The version that every alignment of this listener carries."""
         return version_of(self._name, self._romaniser)
 
     def align(self, tasks: Sequence[Task]) -> list[Alignment]:

@@ -136,7 +136,7 @@ _LATIN_CONSONANTS = str.maketrans("zxq", "jkk", "aeiouwyh")
 
 
 def _consonants(text: str) -> str:
-    """What Urdu and English spelling share: consonants, coarsely; semivowels stand for vowels too often to count."""
+    """The consonants that Urdu and English spelling share, coarsely; semivowels mostly stand for vowels."""
     latin = _LATIN_SPELLING_OF_SOUND.sub("k", text.lower()).translate(_LATIN_CONSONANTS)
     sounds = "".join(
         _URDU_CONSONANTS.get(one, one if one.isascii() and one.isalnum() else "") for one in latin

@@ -1,4 +1,4 @@
-"""How many clips are listened to: every k-th, k following the measured speed. Pure, with the clock passed in."""
+"""The share of clips listened to: every k-th, k following the measured speed. Pure, with the clock passed in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Sampler:
         return self._each_s
 
     def wants(self, now: float) -> bool:
-        """Whether to listen to the clip that is offered now."""
+        """True if it is time to listen to the clip that is offered now."""
         self._roll(now)
         if self.off_because:
             return False
@@ -70,7 +70,7 @@ class Sampler:
         self._window.late += 1
 
     def slipped(self, now: float) -> None:
-        """Whatever else this process does was held up."""
+        """Note that other work of this process was held up."""
         self._roll(now)
         self._window.slipped = True
 
@@ -79,7 +79,7 @@ class Sampler:
         self.off_because = self.off_because or reason
 
     def _has_room(self) -> bool:
-        """Whether a clip more would have its turn before its deadline."""
+        """True if a clip more would have its turn before its deadline."""
         if not self._each_s:
             return self._waiting < FIRST_BATCH
         return (self._waiting + 1) * self._each_s <= self._deadline_s * LOAD

@@ -40,7 +40,7 @@ _LAG_S = 0.15  # mean lateness of the loop over ten looks; requests are paced in
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a listener says about itself."""
+    """Facts that a listener tells about itself."""
 
     device: str
     front_end: str
@@ -149,7 +149,7 @@ class AlignmentStage:
         return done
 
     def figures(self) -> dict[str, str | int | float | None]:
-        """How it goes, for a heartbeat."""
+        """The counts so far, for a heartbeat."""
         return {
             "every": self._sampler.every,
             "seconds_per_clip": round(self._sampler.each_s, 4),
@@ -228,7 +228,7 @@ class AlignmentStage:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, argument)
 
     async def _watch_lag(self) -> None:
-        """How late the loop is: what delays this delays requests."""
+        """Measure how late the loop is: the same delays requests."""
         lag_s = 0.0
         while not self._sampler.off_because:
             before = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a result archive holds, as bytes: one JSON per clip and the video's `metadata.json`. Pure, reproducible.
+"""Documents of a result archive, as bytes: one JSON per clip and the video's `metadata.json`. Pure, reproducible.
 
 Layout of the archive: `metadata.json`, then `segments/<stem>.flac` and `transcriptions/<stem>.json`, both in the
 order of the clips. The same results give the same bytes in whatever order they arrived.

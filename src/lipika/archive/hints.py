@@ -1,4 +1,4 @@
-"""What archives say of their language, held against what a list or table says of them."""
+"""Languages that archives name, held against those that a list or table names for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HintConflict:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many archives said a language of their own, and where it was another."""
+    """Counts of archives that name a language of their own, and those that name another one."""
 
     compared: int
     conflicts: tuple[HintConflict, ...]
@@ -90,7 +90,7 @@ async def compare(hinted: Iterable[NewVideo], place: Callable[[str], tuple[Store
 
 
 def told_language(store: Store, key: str, enough_bytes: int | None = None) -> str | None:
-    """What an archive's metadata say, wherever they stand; usually they are the first member.
+    """The language that an archive's metadata name, wherever they stand; usually they are the first member.
 
     Raises:
         LipikaError: it cannot be read.

@@ -26,7 +26,7 @@ _BATCH_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a row does not say itself."""
+    """Values for what a row does not say itself."""
 
     out: str = ""  # root of the results; empty: keys below the workers' OUTPUT_URL
     key_template: str = "{video_id}.tar"
@@ -43,7 +43,7 @@ class Defaults:
 
 
 def is_list(source: str) -> bool:
-    """Whether a source is a list of videos rather than an archive or a folder."""
+    """True if a source is a list of videos rather than an archive or a folder."""
     return Path(source).suffix.lower() in SUFFIXES
 
 

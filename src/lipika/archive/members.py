@@ -171,7 +171,7 @@ def _examined(video: _VideoMembers, source: Source, limits: TarLimits) -> Iterat
 
 
 def _notes(video: _VideoMembers, source: Source, *, read_again: bool) -> Iterator[BadMember]:
-    """What a person should know of an archive that was read: they cost no segment."""
+    """Notes for a person about an archive that was read: none of them costs a segment."""
     if source.odd_end is not None:
         yield BadMember("(end of the archive)", *source.odd_end, MemberKind.OTHER)
     if not read_again:
@@ -223,7 +223,7 @@ def parse_metadata(data: bytes, max_depth: int = DEFAULT_LIMITS.max_metadata_dep
 
 
 class _Layout(IntEnum):
-    """Where segments may lie, the best first. What lies elsewhere is read only where there is nothing better."""
+    """Places of segments, the best first. What lies elsewhere is read only where there is nothing better."""
 
     USUAL = 0  # right inside `segments/`
     LOOSE = 1  # named as segments are, without such a folder
@@ -232,7 +232,7 @@ class _Layout(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What a member's path says about it. `folder` is the video's; `parts` are those of the path."""
+    """The facts in a member's path. `folder` is the video's; `parts` are those of the path."""
 
     kind: MemberKind
     parts: list[str]
@@ -254,7 +254,7 @@ class _VideoMembers:
         self._folder: str | None = None  # that of the first segment
 
     def settle_for_less(self) -> bool:
-        """Whether there is a poorer layout to be read, now that no segment has been found in a better one."""
+        """True if there is a poorer layout to be read, now that no segment has been found in a better one."""
         self._layout = next((layout for layout, names in self.put_off.items() if names), _Layout.USUAL)
         return self._layout is not _Layout.USUAL
 
@@ -294,7 +294,7 @@ class _VideoMembers:
             names.append(entry.shown)
 
     def _admit(self, entry: Entry, place: _Place, source: Source) -> str:
-        """What identifies the member, once nothing is wrong with its type, name and size."""
+        """The identity of the member, once nothing is wrong with its type, name and size."""
         if entry.problem is not None:
             raise SegmentError(*entry.problem)
         if ".." in place.parts:
@@ -374,7 +374,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _placed(name: str) -> _Place:
-    """What the path says; where it says nothing, backslashes are taken for slashes, as Windows writes them."""
+    """The facts in the path; where it says nothing, backslashes are taken for slashes, as Windows writes them."""
     place = _classify(_parts(name))
     if "\\" in name and (place.kind is MemberKind.OTHER or place.layout is _Layout.LOOSE):
         windows = _classify(_parts(name.replace("\\", "/")))

@@ -33,7 +33,7 @@ class Metadata:
 
     @classmethod
     def read(cls, data: bytes, max_depth: int = MAX_DEPTH) -> Self:
-        """Whatever tool wrote it.
+        """Read metadata of whatever tool wrote them.
 
         Raises:
             ValueError: not JSON, not an object, nested too deeply, or text that is not valid Unicode.

@@ -1,4 +1,4 @@
-"""What a person names on the command line (tars, folders, s3:// prefixes) as videos for the queue."""
+"""Sources named on the command line (tars, folders, s3:// prefixes), as videos for the queue."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Archive:
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` names its store itself, rather than a folder of this machine."""
+    """True if `text` names its store itself, rather than a folder of this machine."""
     return "://" in text
 
 
@@ -99,7 +99,7 @@ async def _size(store: Store, key: str, source: str) -> int:
 
 @dataclass(slots=True)
 class _Notes:
-    """What is passed over in one place, gathered into a few sentences."""
+    """Notes on what is passed over in one place, gathered into a few sentences."""
 
     place: str
     odd: list[str] = field(default_factory=list)  # what cannot be read at all, a sentence each
@@ -107,14 +107,14 @@ class _Notes:
     compressed: list[str] = field(default_factory=list)
 
     def wants(self, key: str) -> bool:
-        """Whether it is an input archive."""
+        """True if it is an input archive."""
         if _COMPRESSED.search(key):
             self.compressed.append(key)
         name = key.lower()
         return name.endswith(".tar") and not name.endswith(OUTPUT_SUFFIX) and not self.passes_over(key)
 
     def passes_over(self, key: str) -> bool:
-        """Whether it is hidden: what a Mac or a NAS leaves beside files (`._a.tar`), bins, snapshots."""
+        """True if it is hidden: what a Mac or a NAS leaves beside files (`._a.tar`), bins, snapshots."""
         hidden = any(part.startswith(_HIDDEN) for part in key.split("/"))
         if hidden:
             self.hidden.append(key)
@@ -157,7 +157,7 @@ def _root_and_key(source: str) -> tuple[str, str]:
 
 
 def results_root(out: str) -> str:
-    """Where results go, as queue rows name it: a URL as it is, a folder with its full path."""
+    """The root that results go to, as queue rows name it: a URL as it is, a folder with its full path."""
     return out if is_url(out) else os.path.abspath(Path(out).expanduser())  # noqa: PTH100 - resolves `..`, not links
 
 

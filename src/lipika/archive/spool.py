@@ -171,7 +171,7 @@ class _Append:
         self.size = 0
 
     def write(self, pieces: Iterable[bytes]) -> int:
-        """Where they begin."""
+        """The position at which they begin."""
         start = end = self.size
         left = [memoryview(piece) for piece in pieces]
         while left:

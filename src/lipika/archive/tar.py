@@ -44,7 +44,7 @@ Problem = tuple[str, str]
 
 
 class BinaryReader(Protocol):
-    """What an archive is read from. `read` may return less than asked, and b"" only at the end."""
+    """A stream that an archive is read from. `read` may return less than asked, and b"" only at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -91,7 +91,7 @@ class Source:
         return data
 
     def pieces(self, size: int = _SKIP_BYTES) -> Iterator[bytes]:
-        """What is left of the current member's content, so much at a time; one need not take it all."""
+        """The rest of the current member's content, so much at a time; one need not take it all."""
         while self._content:
             piece = self.exactly(min(self._content, size))
             self._content -= len(piece)
@@ -260,7 +260,7 @@ def _no_end_marker(position: int) -> Problem:
 
 
 def _after_the_end(source: Source) -> Problem | None:
-    """What follows the end of the archive, if it is anything but zeros; tar itself passes over it, too."""
+    """A note on what follows the archive's end, if that is anything but zeros; tar itself passes over it, too."""
     end, looked_at = source.position, 0
     while looked_at < _LOOK_AFTER_END and (block := source.block()):
         looked_at += len(block)
@@ -330,7 +330,7 @@ def _skip_sparse_map(block: bytes, source: Source) -> None:
 
 
 class _Overrides:
-    """What long-name and pax records say about the member that follows them."""
+    """Facts from long-name and pax records about the member that follows them."""
 
     __slots__ = ("_name", "_problem", "_size", "_sparse")
 

@@ -135,7 +135,7 @@ def _md5(audio: Audio) -> bytes:
 
 
 def to_sent(audio: Audio) -> Audio:
-    """What the model hears: 16 kHz, 16-bit. Audio that is so already is returned itself.
+    """The audio for the model: 16 kHz, 16-bit. Audio that is so already is returned itself.
 
     Resampled in float and rounded here: soxr's own 16-bit output is dithered, which puts noise into silence.
     """

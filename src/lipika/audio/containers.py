@@ -1,4 +1,4 @@
-"""What audio lies in, where a decoder has to be helped: tags, lengths never written, streams in a row. Pure.
+"""Containers of audio, where a decoder has to be helped: tags, lengths never written, streams in a row. Pure.
 
 Nothing here looks at samples. `kind_of` says what some bytes are; the others give bytes that decoders read whole.
 """
@@ -21,7 +21,7 @@ _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 
 
 class Kind(Enum):
-    """How a file is read."""
+    """The way in which a file is read."""
 
     FLAC = "FLAC"
     OGG = "Ogg"
@@ -30,7 +30,7 @@ class Kind(Enum):
 
 
 def kind_of(data: bytes) -> tuple[Kind, bytes] | None:
-    """What this is, and the part of it that is audio, without what comes before. None if it is nothing we read."""
+    """The kind of a file, and its part that is audio, without what comes before. None if it is nothing we read."""
     start = after_id3(data)
     rest = data[start:]
     if rest.startswith((b"RIFF", b"RF64", _W64_RIFF)):
@@ -47,7 +47,7 @@ def kind_of(data: bytes) -> tuple[Kind, bytes] | None:
 
 
 def after_id3(data: bytes, at: int = 0) -> int:
-    """Where the tags end that MP3s begin with, and now and then other files."""
+    """The end of the tags that MP3s begin with, and now and then other files."""
     while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
         size = data[at + 6 : at + 10]
         footer = 10 if data[at + 5] & 0x10 else 0
@@ -127,7 +127,7 @@ def _said(data: bytes, at: int, size: int) -> bytes:
 
 
 def _chunks(data: bytes, at: int) -> bool:
-    """Whether all that is left is chunks: then a file that says it holds no samples is right."""
+    """True if all that is left is chunks: then a file that says it holds no samples is right."""
     while at + 8 <= len(data) and data[at : at + 4].isascii() and data[at : at + 4].strip().isalnum():
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
@@ -225,7 +225,7 @@ _MP3_TAGS = (b"Xing", b"Info", b"VBRI")
 
 
 def _mp3_frame(data: bytes, at: int) -> int:
-    """How many bytes the MP3 frame takes that begins there; 0 if none does."""
+    """The size in bytes of the MP3 frame that begins there; 0 if none does."""
     if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return 0
     version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)

@@ -42,7 +42,7 @@ _FLOAT_DEPTHS = {
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a decoder says of what it reads. `bits` are those that samples have, at most 24."""
+    """The form of audio, as its decoder tells it. `bits` are those that samples have, at most 24."""
 
     sample_rate_hz: int
     channels: int

@@ -51,7 +51,7 @@ _LONGEST_HEAD = 16  # bytes: four, a number of up to seven, block size and rate 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a FLAC says of itself. `frames` are samples per channel, 0 where it does not say."""
+    """Facts that a FLAC states about itself. `frames` are samples per channel, 0 where it does not say."""
 
     min_block: int
     max_block: int
@@ -76,7 +76,7 @@ class StreamInfo:
         )
 
     def head(self, frame_bytes: tuple[int, int] = (0, 0), md5: bytes = bytes(16)) -> bytes:
-        """What a stream begins with that has no other metadata."""
+        """The beginning of a stream without other metadata."""
         facts = self.sample_rate_hz << 44 | self.channels - 1 << 41 | self.bit_depth - 1 << 36 | self.frames
         return b"".join(
             (
@@ -165,14 +165,14 @@ class Run:
 
     @property
     def places(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-        """Where each frame begins in the stream's bytes, where its body does, and where its CRC-16 does."""
+        """The positions of each frame, of its body and of its CRC-16 in the stream's bytes."""
         stream, frames = self.stream, slice(self.first, self.last)
         ends = [end - 2 for end in stream.bounds[self.first + 1 : self.last + 1]]
         return stream.bounds[frames], stream.bodies[frames], ends
 
     @property
     def head(self) -> bytes:
-        """What a stream of them begins with, as they are."""
+        """The beginning of a stream of these frames, as they are."""
         first, last = self.samples
         return replace(self.stream.info, frames=last - first).head()
 
@@ -183,7 +183,7 @@ class Run:
 
     @property
     def blocks(self) -> list[int]:
-        """How many samples each frame holds."""
+        """The number of samples in each frame."""
         return [there - here for here, there in pairwise(self.stream.samples[self.first : self.last + 1])]
 
 
@@ -248,7 +248,7 @@ def proof(run: Run) -> tuple[bytes, list[bytes]] | None:
 
 @lru_cache
 def _changes(flipped: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """What flipping bits of a header's depth does to its CRC-8, and both of them to the CRC-16 behind it.
+    """The changes to a header's CRC-8 from flipping bits of its depth, and from both to the CRC-16 behind it.
 
     By the length of the header, its CRC-8 included.
     """
@@ -272,7 +272,7 @@ def _spoiled(run: Run) -> bytes:
 
 
 def after_metadata(data: bytes) -> int:
-    """Where the first frame begins."""
+    """The position at which the first frame begins."""
     at, last = len(_MARK), False
     while not last and at < len(data):
         last = data[at] > 127
@@ -281,7 +281,7 @@ def after_metadata(data: bytes) -> int:
 
 
 def _block_sizes(data: bytes, values: NDArray[np.uint8], starts: NDArray[np.intp]) -> NDArray[np.int64]:
-    """How many samples the frames hold that begin at `starts`. `values` are the bytes of `data`."""
+    """The numbers of samples in the frames that begin at `starts`. `values` are the bytes of `data`."""
     codes = values[starts + 2] >> 4
     sizes: NDArray[np.int64] = BLOCK_SIZES[codes]
     for frame in np.flatnonzero(sizes < 0).tolist():  # seldom more than the last
@@ -292,7 +292,7 @@ def _block_sizes(data: bytes, values: NDArray[np.uint8], starts: NDArray[np.intp
 
 
 def _is_mono_head(data: bytes, at: int) -> bool:
-    """Whether the header of a mono frame begins there, of whatever depth, or content that looks like one."""
+    """True if the header of a mono frame begins there, of whatever depth, or content that looks like one."""
     head = data[at : at + 16]
     number = number_at(head, 4)
     if head[3] > 15 or head[3] & 1 or head[2] < 16 or head[2] & 15 == 15 or number is None:
@@ -354,7 +354,7 @@ def number_at(data: bytes, at: int) -> tuple[int, int] | None:
 
 
 def _number_bytes(first: int) -> int:
-    """How long a number is that begins with this byte."""
+    """The length of a number that begins with this byte."""
     return max(8 - (first ^ 0xFF).bit_length(), 1)
 
 
@@ -411,7 +411,7 @@ _POWERS_FROM = sliding_window_view(np.tile(_powers(), 2), _BITS)[:_PERIOD, ::-1]
 
 
 def _carried(changes: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
-    """What each change of a CRC-16 has become after so many more bytes: its product with x**(8 * length)."""
+    """The value of each change of a CRC-16 after so many more bytes: its product with x**(8 * length)."""
     steps = lengths * 8 % _PERIOD
     chosen = np.unpackbits(changes.astype(">u2").view(np.uint8)).reshape(-1, _BITS)
     terms = _POWERS_FROM[steps] * chosen

@@ -23,12 +23,12 @@ _SLACK = 64  # bytes of headers in a frame, at most
 
 
 class BadFrame(Exception):
-    """What is there is no sound frame."""
+    """The bytes there are no sound frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a frame says of itself. Rate and depth are 0 where that is left to the stream's header."""
+    """Facts that a frame states about itself. Rate and depth are 0 where that is left to the stream's header."""
 
     at: int  # its first byte
     body: int  # the byte after it
@@ -84,7 +84,7 @@ def _rate(head: bytes, at: int, code: int) -> tuple[int, int]:
 
 
 def headers(data: bytes, start: int = 0) -> list[Header]:
-    """Whatever looks like the header of a frame, from byte `start` on; content may do so by chance."""
+    """Everything that looks like the header of a frame, from byte `start` on; content may do so by chance."""
     values = np.frombuffer(data, np.uint8)
     at = np.flatnonzero(values[start:-1] == 0xFF) + start
     at = at[values[at + 1] & 0xFE == 0xF8]
@@ -167,7 +167,7 @@ class _Bits:
         return value - (1 << width) if width and value >> width - 1 else value
 
     def zeros(self) -> int:
-        """How many come before the next 1, which is passed as well."""
+        """The number of zeros before the next 1, which is passed as well."""
         one = self.text.index("1", self.at)
         count, self.at = one - self.at, one + 1
         return count
@@ -206,7 +206,7 @@ def _subframe(bits: _Bits, block: int, depth: int) -> NDArray[np.int64]:
 
 
 def _residual(bits: _Bits, block: int, order: int) -> list[int]:
-    """What is added to the prediction of each sample after the first `order`."""
+    """The numbers added to the prediction of each sample after the first `order`."""
     method, partitions = bits.number(2), 1 << bits.number(4)
     if method > 1 or block % partitions or block // partitions < order:
         raise ValueError("no such coding")

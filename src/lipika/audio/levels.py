@@ -1,4 +1,4 @@
-"""What is measured of audio: levels, energy over time, and the facts of a clip. Pure; knows no codec.
+"""Measurements of audio: levels, energy over time, and the facts of a clip. Pure; knows no codec.
 
 All of it looks at the upper 16 bits; energies are exact sums, so that every machine cuts at the same places.
 """

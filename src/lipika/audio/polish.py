@@ -88,7 +88,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PolishedSegment:
-    """What became of one segment. Without clips there is one discard, which stands for the whole of it."""
+    """The outcome of one segment. Without clips there is one discard, which stands for the whole of it."""
 
     clips: tuple[PolishedClip, ...]
     discards: tuple[Discard, ...]
@@ -122,7 +122,7 @@ def polish_segment(
 def _made(
     name: SegmentName, recording: Recording, send_format: SendFormat
 ) -> tuple[tuple[PolishedClip, ...], tuple[Discard, ...]]:
-    """What becomes of the parts."""
+    """The outcome of the parts."""
     mismatch = abs(recording.duration_ms - (name.end_ms - name.start_ms)) > MISMATCH_MS
     flags = recording.flags + (("duration_mismatch",) if mismatch else ())
     clips, discards = [], []
@@ -211,7 +211,7 @@ def _clip(
 
 
 def _sent(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:
-    """What goes to the model; `packed` where that is the same audio."""
+    """The audio for the model; `packed` where that is the same audio."""
     if send_format is SendFormat.OGG:
         return encode_ogg(heard)
     if send_format is SendFormat.WAV:
@@ -287,13 +287,13 @@ def plan(samples: Samples, rate_hz: int) -> list[Part]:
 
 
 def _stretches(profile: Profile) -> Iterator[tuple[Cut, Cut]]:
-    """Where each part begins and ends."""
+    """The beginning and end of each part."""
     return pairwise((Cut(0), *split(profile), Cut(profile.frames)))
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where one part ends and the next begins. `forced`: there was no silence to cut in."""
+    """The place where one part ends and the next begins. `forced`: there was no silence to cut in."""
 
     sample: int
     forced: bool = False
@@ -330,7 +330,7 @@ class Profile:
         return dbfs(int(energy(samples, self.mean, end - start)[0]) / (end - start))
 
     def speech_samples(self, start: int, end: int) -> int:
-        """How many of the samples [start, end) lie in frames above the silence threshold, to the frame."""
+        """The number of samples in [start, end) that lie in frames above the silence threshold, to the frame."""
         first, last = ((sample + self.hop // 2) // self.hop for sample in (start, end))
         loud = np.count_nonzero(self.power[first:last] > power_of(self.silence_dbfs))
         return min(int(loud) * self.hop, end - start)
@@ -464,7 +464,7 @@ def split(profile: Profile) -> Iterator[Cut]:
 
 
 def _next_cut(profile: Profile, start: int, end: int) -> Cut | None:
-    """Where to cut [start, end); None if it is to stay whole."""
+    """The place to cut [start, end); None if it is to stay whole."""
     after, until = start + profile.ms(CUT_AFTER_MS), start + profile.ms(CUT_UNTIL_MS)
     cuts = profile.cut_points(after, until)
     if not cuts and end <= until:

@@ -98,7 +98,7 @@ class Recording:
 
     @property
     def is_short(self) -> bool:
-        """Whether its samples are at hand as a whole."""
+        """True if its samples are at hand as a whole."""
         return self.frames <= _KEPT_FRAMES
 
     def audio(self, samples: Samples) -> Audio:
@@ -267,7 +267,7 @@ def _demand_few_frames(data: bytes) -> None:
 
 
 def _weighed(data: bytes, info: StreamInfo, frames: Sequence[Header], recording: Recording) -> Recording:
-    """What libsndfile read, unless frames are missing or there twice and no digest says that it is right."""
+    """The audio of libsndfile, unless frames are missing or there twice and no digest says that it is right."""
     there = sum(frame.block for frame in frames)
     try:
         if info.frames not in (0, there):
@@ -345,7 +345,7 @@ def _demand_all(read: int, stated: int, frames: Sequence[Header]) -> None:
 def _by_frames(
     data: bytes, info: StreamInfo | None, frames: Sequence[Header], reason: SegmentError
 ) -> Recording:
-    """What decoders refuse as it is, taken for its frames alone; `reason` is raised where those are not sound."""
+    """A file that decoders refuse, taken for its frames alone; `reason` is raised where those are not sound."""
     if not frames:
         _demand_all(0, info.frames if info else 0, frames)
         raise reason
@@ -431,7 +431,7 @@ def _longer_than_stated(
 
 
 def _has_digest(data: bytes, info: StreamInfo, audio: bytes | None = None) -> bool:
-    """Whether a FLAC's samples, or those of `audio`, are the ones whose digest it states."""
+    """True if a FLAC's samples, or those of `audio`, are the ones whose digest it states."""
     md5 = _md5_stated(data)
     return any(md5) and _md5(sndfile_blocks(audio or data), info) == md5
 
@@ -543,7 +543,7 @@ def _mix(block: Samples, bits: int) -> Samples:
 
 
 class _Balance:
-    """Whether channels cancel each other out: the mean of a voice and its mirror image is silence.
+    """A measure of how far channels cancel each other out: the mean of a voice and its mirror image is silence.
 
     The mean of unrelated channels has a certain power, that of alike ones more. Where it has but a tenth of that for
     a good part of the time, one channel is the better recording: the loudest.
@@ -585,7 +585,7 @@ class _Balance:
 
 
 def packed_depth(bits: int) -> int:
-    """What so many bits are packed as: ffmpeg 5 drops silent frames of 8."""
+    """The depth that so many bits are packed as: ffmpeg 5 drops silent frames of 8."""
     return 24 if bits > 16 else 16
 
 

@@ -10,7 +10,7 @@ from lipika.llm.capabilities import Capabilities
 
 
 class ArmKind(StrEnum):
-    """What an arm differs in from the baseline."""
+    """The one thing in which an arm differs from the baseline."""
 
     BASELINE = "baseline"
     PROVIDER = "provider"

@@ -146,7 +146,7 @@ class _Axis:
     log: bool
 
     def x(self, value: float) -> float:
-        """Where a value lies; what is beyond the axis lies at its end."""
+        """The place of a value; what is beyond the axis lies at its end."""
         value = min(max(value, self.low), self.high)
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)

@@ -51,7 +51,7 @@ _CANDIDATES_EACH = 60
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked of a canary. Empty `sources`: archives of the queue."""
+    """A canary as ordered on the command line. Empty `sources`: archives of the queue."""
 
     sources: Sequence[str] = ()
     clips: int = 1000

@@ -43,7 +43,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where the lines are drawn. Shares are 0..1; docs/canary.md says why they are where they are."""
+    """The limits between go, warning and no-go. Shares are 0..1; docs/canary.md says why they are where they are."""
 
     ended_well_at_least: float = 0.97
     looped_at_most: float = 0.02

@@ -1,4 +1,4 @@
-"""Where a canary's answers and report are kept, whatever breaks: they are paid for."""
+"""Folders that keep a canary's answers and report, whatever breaks: they are paid for."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _columns(row: dict[str, object]) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What was removed. `left`: canaries that could not be, each with its reason; `away`: files not found here."""
+    """Canaries that were removed. `left`: those that could not be, each with its reason; `away`: not found here."""
 
     runs: int
     files: int
@@ -158,7 +158,7 @@ async def clean(settings: Settings, database: Database, run_ids: Sequence[str]) 
 
 
 def _is_away(root: str) -> bool:
-    """Whether it is a folder that this machine does not have: it is gone already, or another machine's."""
+    """True if it is a folder that this machine does not have: it is gone already, or another machine's."""
     return not is_url(root) and not Path(root).is_dir()
 
 

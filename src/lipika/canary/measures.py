@@ -1,4 +1,4 @@
-"""What the rows of a canary come to: per arm, per language, and arm against arm on the same clips. Pure."""
+"""Measures over the rows of a canary: per arm, per language, and arm against arm on the same clips. Pure."""
 
 from __future__ import annotations
 

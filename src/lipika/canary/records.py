@@ -1,4 +1,4 @@
-"""What is kept of a canary: its clips, and what came of each in each arm. Plain values, no behaviour."""
+"""Records of a canary: its clips, and the outcome of each in each arm. Plain values, no behaviour."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Asked:
 
     @property
     def looped(self) -> bool:
-        """Whether the first answer went round in circles, up to its cap or not."""
+        """True if the first answer went round in circles, up to its cap or not."""
         return bool(LOOP_CODES & set(self.first_findings)) or self.first_failure == CUT_KIND
 
 
@@ -79,7 +79,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class CanaryRun:
-    """What was done, before anything is made of it. `ended_early` says why, where it did."""
+    """The record of one run, before anything is computed from it. `ended_early` says why, where it did."""
 
     run_id: str
     started_at: datetime

@@ -1,4 +1,4 @@
-"""Which clips a canary asks: so many of each language, from a few archives each, the same ones for the same seed."""
+"""The clips that a canary asks: so many of each language, from a few archives each, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What sampling works with."""
+    """Things that sampling works with."""
 
     place: Callable[[str], Place]  # of an archive, by its key
     threads: Executor

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What may differ from the baseline."""
+    """The things that may differ from the baseline."""
 
     PROVIDER = "provider"
     TEMPERATURE = "temperature"
@@ -170,7 +170,7 @@ def _forecast(app: typer.Typer, run: Run) -> None:
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
-        """When the queue will be done and what it will cost, under each limit of the budget.
+        """Forecast when the queue will be done and what it will cost, under each limit of the budget.
 
         Goes by what the fleet has measured in the last hours; before that, by the last canary.
 

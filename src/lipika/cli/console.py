@@ -1,4 +1,4 @@
-"""Where commands print what they found."""
+"""The console on which commands print their findings."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _errors(app: typer.Typer, run: Run) -> None:
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
-        """What went wrong, newest first: exceptions and alerts of all workers."""
+        """List what went wrong, newest first: exceptions and alerts of all workers."""
         from lipika.db.review import ErrorFilter, Review
         from lipika.fleet.status import error_line
 

@@ -346,7 +346,7 @@ def _run(
 
 @contextmanager
 def _ending_in_a_line() -> Iterator[None]:
-    """What a person did wrong, or can mend, becomes a sentence and an exit code; a defect keeps its traceback."""
+    """Turn what a person did wrong, or can mend, into a sentence and an exit code; a defect keeps its traceback."""
     try:
         yield
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""What the modules of commands have in common: options of one name and meaning, and how JSON is printed."""
+"""Options that commands have in common, each with one name and meaning, and the printing of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
 
 class Provider(StrEnum):
-    """Who is asked."""
+    """The provider that is asked."""
 
     AISTUDIO = "aistudio"
     OPENROUTER = "openrouter"
@@ -36,13 +36,13 @@ _json_is_wanted: ContextVar[bool] = ContextVar("json_is_wanted", default=False)
 
 
 def note_json(wanted: bool) -> bool:
-    """What every `--json` has for its callback."""
+    """The callback of every `--json`."""
     _json_is_wanted.set(wanted)
     return wanted
 
 
 def json_is_wanted() -> bool:
-    """Whether the command that runs was told to print JSON: then it does so in every ending."""
+    """True if the command that runs was told to print JSON: then it does so in every ending."""
     return _json_is_wanted.get()
 
 

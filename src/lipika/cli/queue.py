@@ -43,7 +43,7 @@ _LANGUAGE_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What adding videos came to."""
+    """The outcome of adding videos."""
 
     added: int
     already_there: int
@@ -127,7 +127,7 @@ def _filling(app: typer.Typer, run: Run) -> None:
 def _looking(app: typer.Typer, run: Run) -> None:
     @app.command("status")
     def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-        """How many videos are pending, at work, done and failed; why the last ones failed."""
+        """Count videos that are pending, at work, done and failed; say why the last ones failed."""
 
         async def look(queue: Queue) -> Any:
             counts = await queue.counts()

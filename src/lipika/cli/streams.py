@@ -135,7 +135,7 @@ class Beside(io.TextIOBase):
         return f"[{lines:,} lines dropped: they could not be written here]\n".encode()
 
     def _put(self, data: bytes) -> bool:
-        """Whether all of it could be written. Waits as long as the reader lets it."""
+        """True if all of it could be written. Waits as long as the reader lets it."""
         left = memoryview(data)
         while left:
             try:
@@ -189,13 +189,13 @@ class Results(io.RawIOBase):
 
 
 def nobody_reads() -> bool:
-    """Whether the reader of stdout has gone: what only prints may end."""
+    """True if the reader of stdout has gone: what only prints may end."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return isinstance(raw, Results) and raw.reader_gone
 
 
 def log_as_json(*, json_logs: bool) -> None:
-    """Whether stderr is for machines, who are told of dropped lines in JSON."""
+    """Note if stderr is for machines, which are told of dropped lines in JSON."""
     if isinstance(sys.stderr, Beside):
         sys.stderr.as_json = json_logs
 

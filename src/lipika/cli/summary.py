@@ -1,4 +1,4 @@
-"""What `lipika run` and `lipika demo` print at their end."""
+"""The summary that `lipika run` and `lipika demo` print at their end."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def create_app(board: Board) -> Starlette:
 
 
 async def healthz(request: Request) -> Response:
-    """Whether the board answers and its database does; tells nothing else."""
+    """Tell if the board and its database answer, and nothing else."""
     try:
         await board_of(request).stats.ping()
     except LipikaError:

@@ -1,4 +1,4 @@
-"""What all pages share: the parts they ask, and how an answer is put together."""
+"""Parts that all pages share: what they ask, and the making of an answer."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def local_path(path: str) -> str:
 
 
 def _said(request: Request) -> tuple[str, str]:
-    """What has just been done, in our own words; never text from the URL."""
+    """The message on what has just been done, in our own words; never text from the URL."""
     query = request.query_params
     sentence = _SAID.get(query.get("did", ""), "")
     count, of = (query.get(name, "1") for name in ("n", "of"))

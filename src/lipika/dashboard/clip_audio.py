@@ -36,7 +36,7 @@ _FOLDERS = ("metadata.json", "segments/", "transcriptions/")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a member's content lies in its archive, in bytes."""
+    """The place of a member's content in its archive, in bytes."""
 
     start: int
     size: int
@@ -103,7 +103,7 @@ def _remember(held: OrderedDict[Key, Value], key: Key, value: Value, limit: int)
 
 
 async def clips_in(place: Place, size: int) -> Contents:
-    """Where each clip of an archive lies. Transcriptions, which follow the clips, are not walked through."""
+    """The place of each clip of an archive. Transcriptions, which follow the clips, are not walked through."""
     count = max(1, min(_MAX_STRETCHES, size // _STRETCH_BYTES))
     starts = [size * part // count // BLOCK * BLOCK for part in range(count)]
     stretches = zip(starts, [*starts[1:], size], strict=True)

@@ -1,4 +1,4 @@
-"""Where a page of a list goes on, as one parameter of a URL."""
+"""The place where the next page of a list begins, as one parameter of a URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pack(values: Sequence[object]) -> str:
 
 
 def unpack(word: str, kinds: Sequence[type]) -> list[object] | None:
-    """What `pack` was given; None for anything that is not that: the first page is shown then."""
+    """The value that `pack` was given; None for anything that is not that: the first page is shown then."""
     if not word or len(word) > _MAX:
         return None
     try:

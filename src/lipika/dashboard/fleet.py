@@ -223,7 +223,7 @@ async def resume(request: Request) -> Response:
 
 
 async def budget(request: Request) -> Response:
-    """What the whole fleet may use of a provider: a form, and its answer."""
+    """The budget of the whole fleet with a provider: a form, and its answer."""
     provider = await _provider(request, request.query_params.get("provider", ""))
     if provider is None:
         return _unknown(request)

@@ -44,13 +44,13 @@ _HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may do what. Without a token the board answers to names of this machine only."""
+    """The rights of visitors. Without a token the board answers to names of this machine only."""
 
     token: str = field(default="", repr=False)
     read_only: bool = False
 
     def shown(self, given: str) -> bool:
-        """Whether `given` is the token; takes as long for a wrong one."""
+        """True if `given` is the token; takes as long for a wrong one."""
         return bool(self.token) and hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
 
 

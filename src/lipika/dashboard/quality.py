@@ -1,4 +1,4 @@
-"""How good the corpus is so far: scores, lanes, findings, languages heard."""
+"""The page on the quality of the corpus so far: scores, lanes, findings, languages heard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the queue is, its videos by state, one video, and what a person may do with them."""
+"""Pages on the queue: its progress, videos by state, one video, and what a person may do with them."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _STORE_RETRY_S = 10.0  # a person waits; a worker would not give up so soon
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the board listens. Port 0: any free one."""
+    """The address at which the board listens. Port 0: any free one."""
 
     host: str = "127.0.0.1"
     port: int = 8600
@@ -47,7 +47,7 @@ class Listen:
 
 
 def check_access(listen: Listen, token: str) -> None:
-    """Whoever can reach the board must have to show a token, unless only this machine can.
+    """Refuse to serve without a token, unless only this machine can reach the board.
 
     Raises:
         UsageError: says what to change.
@@ -79,7 +79,7 @@ def proxies(listed: str) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen at can be reached from this machine only."""
+    """True if an address to listen at can be reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -176,7 +176,7 @@ class _Impatient(H11Protocol):
             self._wait_for_header()
 
     def _busy(self) -> bool:
-        """Whether a request is being answered. There is no cycle before the first, whatever its type says."""
+        """True if a request is being answered. There is no cycle before the first, whatever its type says."""
         cycle = getattr(self, "cycle", None)
         return cycle is not None and not cycle.response_complete
 

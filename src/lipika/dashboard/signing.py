@@ -1,4 +1,4 @@
-"""What the board signs: its sessions, the token of every change, links to audio. Pure, but for the key."""
+"""Signatures of the board: its sessions, the token of every change, links to audio. Pure, but for the key."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Signer:
         return Session(sid, int(expires), entered == "1")
 
     def session_is_open(self, session: Session) -> bool:
-        """Whether it still counts: for answers that last."""
+        """True if it still counts: for answers that last."""
         return session.expires > self._clock() and session.sid not in self._ended
 
     def end(self, session: Session) -> None:
@@ -64,7 +64,7 @@ class Signer:
         self._ended[session.sid] = session.expires
 
     def csrf(self, session: Session) -> str:
-        """What every change must bring along; no other site can read it."""
+        """The token that every change must bring along; no other site can read it."""
         return self._mac("csrf", session.sid)
 
     def csrf_holds(self, session: Session, given: str) -> bool:
@@ -95,7 +95,7 @@ class Signer:
 
 
 class Attempts:
-    """How often a wrong token is looked at: `limit` times per `per_s` from one address, ten times that from all.
+    """A limit on tries with a wrong token: `limit` times per `per_s` from one address, ten times that from all.
 
     The right one is looked at first: it is long enough not to be guessed, and nobody can shut its owner out.
     """

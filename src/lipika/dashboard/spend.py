@@ -1,4 +1,4 @@
-"""Where the money goes: by day and provider, by kind of token, per clip; what the rest will cost."""
+"""The page on money spent: by day and provider, by kind of token, per clip; what the rest will cost."""
 
 from __future__ import annotations
 

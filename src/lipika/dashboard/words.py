@@ -82,7 +82,7 @@ def state(code: str) -> str:
 
 
 def look(code: str) -> str:
-    """How a state looks: good, warn, bad, info or nothing."""
+    """The look of a state: good, warn, bad, info or nothing."""
     return _STATES.get(code, ("", ""))[1]
 
 
@@ -95,7 +95,7 @@ def finding(code: str) -> str:
 
 
 def meaning(code: str) -> str:
-    """What a finding's code means, in a sentence; empty for codes without one."""
+    """The meaning of a finding's code, in a sentence; empty for codes without one."""
     rule = RULES.get(code)
     return rule.meaning if rule else ""
 

@@ -1,4 +1,4 @@
-"""What the whole fleet may use of each provider."""
+"""Budgets of the whole fleet, one for each provider."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class CanaryRow:
 
 @dataclass(frozen=True, slots=True)
 class CanarySample:
-    """What the last finished canary measured, for a forecast."""
+    """Measurements of the last finished canary, for a forecast."""
 
     run_id: str
     started_at: datetime

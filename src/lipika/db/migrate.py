@@ -63,7 +63,7 @@ class ForeignTable:
 
 @dataclass(frozen=True, slots=True)
 class TableRights:
-    """What `lipika db check` wants to know of one of our tables."""
+    """Facts about one of our tables, for `lipika db check`."""
 
     table_name: str
     row_security: bool
@@ -73,7 +73,7 @@ class TableRights:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What is there, before anything is changed."""
+    """The state of the database, before anything is changed."""
 
     server_version: str
     may_create: bool  # tables, in the schema that unqualified names mean
@@ -85,7 +85,7 @@ class CheckReport:
     foreign: tuple[ForeignTable, ...] = ()
 
     def problems(self) -> list[str]:
-        """What a person should do, one sentence each; empty when all is well."""
+        """Tasks for a person, one sentence each; empty when all is well."""
         found = []
         if int(self.server_version.split(".")[0]) < 15:
             found.append(f"Postgres {self.server_version} is too old: 15 or newer is needed.")

@@ -73,7 +73,7 @@ class OutlookQueries:
         self._database = database
 
     async def remaining(self) -> list[Remaining]:
-        """What is left of the queue, by language; an unknown one is empty."""
+        """The rest of the queue, by language; an unknown one is empty."""
         rows = await self._database.rows(_QUERIES["remaining"], {}, _Remaining)
         return [
             Remaining(row.language, row.videos, row.videos_with_bytes, row.source_bytes, row.clips_ended)

@@ -38,7 +38,7 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where keys that are no full names lie, as far as it is known: STORE_URL and OUTPUT_URL."""
+    """The places of keys that are no full names, as far as it is known: STORE_URL and OUTPUT_URL."""
 
     source: str | None = None
     output: str | None = None
@@ -46,7 +46,7 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What adding videos came to. `conflicts` are there already with another source or output; they stay so.
+    """The outcome of adding videos. `conflicts` are there already with another source or output; they stay so.
 
     `clashes` were left out: their results would destroy something.
     """
@@ -165,7 +165,7 @@ class Queue:
         return AddReport(added, given - added - len(conflicts), tuple(conflicts), tuple(clashes))
 
     async def clashes(self, videos: Sequence[NewVideo], roots: Roots = _NO_ROOTS) -> list[Clash]:
-        """Which of these would write over what another video of them or of the queue, or itself, reads or writes."""
+        """The videos that would write over what another of them or of the queue, or itself, reads or writes."""
         params = {
             "video_ids": [video.video_id for video in videos],
             "source_keys": [video.source_key for video in videos],

@@ -17,7 +17,7 @@ LEASE_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one worker asks for, and what has become of what it got. Sums are said, not differences, where a
+    """The wish of one worker for slots, and what has become of what it got. Sums are said, not differences, where a
     question that is repeated must not count twice."""
 
     provider: str
@@ -48,7 +48,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What the fleet has spent with one provider, US dollars."""
+    """The US dollars that the fleet has spent with one provider."""
 
     provider: str
     project: str

@@ -30,7 +30,7 @@ _NOT_ELIGIBLE = Lane(eligible=False)
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """How an earlier attempt at a clip ended, as paid for. It belongs to the audio with this digest only."""
+    """The paid outcome of an earlier attempt at a clip. It belongs to the audio with this digest only."""
 
     segment_file: str
     audio_digest: str
@@ -109,7 +109,7 @@ class ResultRow:
 
 
 def result_row(result: ClipResult) -> ResultRow:
-    """How a clip's result is written; columns of what it lacks (answer, verdict, failure) are null."""
+    """The row in which a clip's result is written; columns of what it lacks (answer, verdict, failure) are null."""
     clip, answer, verdict, failure = result.clip, result.answer, result.verdict, result.failure
     asr, clean, expressive = (
         (verdict.asr, verdict.tts_clean, verdict.tts_expressive) if verdict else (_NOT_ELIGIBLE,) * 3
@@ -189,7 +189,7 @@ class FlagRow:
 
 
 def result_flags(result: ClipResult) -> list[FlagRow]:
-    """What of a clip needs a person's attention."""
+    """The flags of a clip: what needs a person's attention."""
     clip = result.clip
     span = (result.segment_file, clip.original_start_ms, clip.original_end_ms)
     flags = [

@@ -118,7 +118,7 @@ class Results:
         return [row.video_id for row in rows]
 
     async def ways(self, video_ids: Sequence[str]) -> list[WayRow]:
-        """How the answers that these videos have were asked for."""
+        """The ways in which the answers of these videos were asked for."""
         found: list[WayRow] = []
         for start in range(0, len(video_ids), _PAGE_ROWS):
             params = {"video_ids": list(video_ids[start : start + _PAGE_ROWS])}

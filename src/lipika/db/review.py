@@ -1,4 +1,4 @@
-"""What people look into: flags, single clips, errors. Pages by key, newest first."""
+"""Rows that people look into: flags, single clips, errors. Pages by key, newest first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUERIES = load("review")
 
 @dataclass(frozen=True, slots=True)
 class FlagFilter:
-    """Which flags; None: any."""
+    """A choice of flags; None: any."""
 
     resolved: bool = False
     language: str | None = None
@@ -28,7 +28,7 @@ class FlagFilter:
 
 @dataclass(frozen=True, slots=True)
 class FlagKey:
-    """Where a flag stands in the order of the lists."""
+    """The place of a flag in the order of the lists."""
 
     created_at: datetime
     video_id: str
@@ -155,7 +155,7 @@ class ClipDetail:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFilter:
-    """Which errors; None: any."""
+    """A choice of errors; None: any."""
 
     worker_id: str | None = None
     video_id: str | None = None

@@ -22,7 +22,7 @@ _QUERIES = load("stats")
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a set of videos came to. Segments are of the input, clips are what was asked and is packed."""
+    """Totals over a set of videos. Segments are of the input, clips are what was asked and is packed."""
 
     videos: int
     videos_done: int
@@ -93,7 +93,7 @@ class Stats:
         self.review = Review(database)
 
     async def ping(self) -> None:
-        """Whether Postgres answers. Raises DatabaseUnavailable if not."""
+        """Ask Postgres for a sign of life. Raises DatabaseUnavailable if there is none."""
         await self._database.execute(_QUERIES["ping"], {})
 
     async def totals(self, video_ids: Sequence[str]) -> Totals:

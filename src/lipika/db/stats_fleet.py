@@ -20,7 +20,7 @@ _MANY = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """How a worker's comparison with a second recogniser goes, from `workers.alignment`.
+    """The state of a worker's comparison with a second recogniser, from `workers.alignment`.
 
     `state`: none (not asked for), loading, listening, off (switched off, `off_because`), or ended with its worker.
     """
@@ -55,7 +55,7 @@ class Listening:
 
     @property
     def words(self) -> str:
-        """What it does, for people."""
+        """Its work in words, for people."""
         if self.state == "listening":
             return "every clip" if self.every == 1 else f"1 clip in {self.every}"
         if self.state == "off":
@@ -95,7 +95,7 @@ class ProviderNow:
 
     @property
     def used(self) -> dict[str, float]:
-        """How much of each limit that is set is in use, as a share (0..1 and, after it was lowered, above)."""
+        """The used share of each limit that is set (0..1 and, after it was lowered, above)."""
         limits = {
             "rpm": (self.rpm, self.requests_per_minute),
             "tpm": (self.tpm, self.tokens_per_minute),
@@ -301,5 +301,5 @@ class FleetStats:
         return await self._database.rows(_QUERIES["failures_by_minute"], {"minutes": minutes}, FailureMinute)
 
     async def workers(self, *, minutes: int = 30, limit: int = _MANY) -> list[WorkerRow]:
-        """Who is online, and who was in the last hour; with the RPM of the last `minutes`."""
+        """Workers that are online, or were in the last hour; with the RPM of the last `minutes`."""
         return await self._database.rows(_QUERIES["workers"], {"minutes": minutes, "limit": limit}, WorkerRow)

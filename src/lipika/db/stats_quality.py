@@ -1,4 +1,4 @@
-"""How good the corpus is so far: scores, findings, lanes, languages, as counted when clips are written."""
+"""The quality of the corpus so far: scores, findings, lanes, languages, as counted when clips are written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FindingCount:
 
 @dataclass(frozen=True, slots=True)
 class LaneYield:
-    """What one lane holds of one language. `share` (0..1) is that of the hours of all clips."""
+    """The yield of one lane in one language. `share` (0..1) is that of the hours of all clips."""
 
     language: str
     lane: str  # asr, tts_clean, tts_expressive

@@ -1,4 +1,4 @@
-"""How far the queue is, which videos are slow or failed, and when it will be empty."""
+"""Progress of the queue: slow and failed videos, and the time when it will be empty."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class FailureReason:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is left to do, and how fast it goes. Held and failed videos are not counted."""
+    """The work that is left, and its pace. Held and failed videos are not counted."""
 
     videos_left: int  # pending or at work
     videos_left_unsized: int  # pending, and nobody knows how many segments they have
@@ -112,7 +112,7 @@ class Outlook:
 
     @property
     def _cap_in_words(self) -> str:
-        """What the day's dollar cap has to do with it, where it has."""
+        """The effect of the day's dollar cap in words, where it has one."""
         cap, left = self.usd_day_cap, self.clips_left
         if cap is None or not left or left * self._usd_per_clip <= self.usd_day_left:
             return ""
@@ -120,7 +120,7 @@ class Outlook:
 
     @property
     def basis(self) -> str:
-        """Where the estimate comes from, in words."""
+        """The source of the estimate, in words."""
         if not self.videos_left:
             return "nothing is left to do"
         if self.clips_per_video is None:
@@ -157,7 +157,7 @@ class ActiveVideo:
 
 @dataclass(frozen=True, slots=True)
 class ActiveKey:
-    """Where a video at work stands in the order of the list."""
+    """The place of a video at work in the order of the list."""
 
     claimed_at: datetime
     video_id: str
@@ -195,7 +195,7 @@ class QueueStats:
         return await self._database.rows(_QUERIES["languages"], {}, LanguageProgress)
 
     async def reasons(self) -> list[FailureReason]:
-        """Why videos failed, the commonest reason first."""
+        """The reasons why videos failed, the commonest reason first."""
         return await self._database.rows(_QUERIES["reasons"], {}, FailureReason)
 
     async def outlook(self) -> Outlook:
@@ -220,5 +220,5 @@ class QueueStats:
         return await self._database.rows(_QUERIES["failed"], params, FailedVideo)
 
     async def nothing_left(self) -> int:
-        """How many done videos have no transcript."""
+        """The number of done videos without any transcript."""
         return (await self._database.row(_QUERIES["nothing_left"], {}, _Videos)).videos

@@ -1,4 +1,4 @@
-"""Where the money goes: by day, provider and kind of token; what a clip costs; what the rest will."""
+"""Money spent: by day, provider and kind of token; the cost of a clip, and of the rest."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SpendSummary:
 
     @property
     def _usd_of_the_queue(self) -> float:
-        """What bought its clips: real dollars where there are any, else those of a rehearsal."""
+        """The dollars that bought its clips: real dollars where there are any, else those of a rehearsal."""
         return self.usd_charged or self.usd_rehearsed
 
     def projected_usd(self, clips_left: float | None) -> float | None:

@@ -117,7 +117,7 @@ _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
 def _unrounded(value: float | None) -> float:
-    """What was stored as `real`: it holds six digits, and shows more."""
+    """A number that was stored as `real`: it holds six digits, and shows more."""
     return round(value or 0.0, 6)
 
 
@@ -173,7 +173,7 @@ class Stored:
         return [member.segment_file for member in found]
 
     async def output_key(self, video_id: str) -> str | None:
-        """Where the result archive of a video is that is done."""
+        """The key of the result archive of a video that is done."""
         found = await self._database.rows(_QUERIES["output_key"], {"video_id": video_id}, _Output)
         return found[0].output_key if found else None
 
@@ -207,12 +207,12 @@ class Stored:
         return Rewritten(written, busy=False)
 
     async def unaligned(self, video_id: str, version: str) -> int:
-        """How many rows of a video have an answer and no alignment of this version."""
+        """The number of rows of a video with an answer and without an alignment of this version."""
         params = {"video_id": video_id, "version": version}
         return (await self._database.row(_QUERIES["unaligned"], params, _Count)).rows
 
     async def record(self, video_id: str) -> Record | None:
-        """What the queue says of a video's result archive; None for a video that is not in the queue."""
+        """The queue's record of a video's result archive; None for a video that is not in the queue."""
         found = await self._database.rows(_QUERIES["record"], {"video_id": video_id}, Record)
         return found[0] if found else None
 

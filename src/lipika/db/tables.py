@@ -17,7 +17,7 @@ _QUERIES = load("tables")
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What adding a table came to."""
+    """The outcome of adding a table."""
 
     found: int
     added: int
@@ -31,7 +31,7 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """Which table, and how its rows become videos."""
+    """A table, and the way in which its rows become videos."""
 
     table: str  # name or schema.name
     key_template: str = "{video_id}.tar"

@@ -17,7 +17,7 @@ FRESH_SECONDS = 30.0  # a heartbeat older than this counts as none: three of the
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """Who a worker is. `worker_id` is new for every process life."""
+    """The identity of a worker. `worker_id` is new for every process life."""
 
     worker_id: str
     instance_id: str
@@ -28,7 +28,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStats:
-    """What a heartbeat tells: totals of this process life, and the work at hand."""
+    """The content of a heartbeat: totals of this process life, and the work at hand."""
 
     provider: str  # the one in use at the moment
     current_video_id: str | None = None
@@ -45,7 +45,9 @@ class WorkerStats:
     cached_tokens: int = 0
     output_tokens: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)  # attempts, by kind
-    alignment: Mapping[str, str | int | float | None] | None = None  # how listening a second time goes, where it runs
+    alignment: Mapping[str, str | int | float | None] | None = (
+        None  # how listening a second time goes, where it runs
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """What to connect to, as things are; the port may change with a killed server. Contains the password: never
+        """The address to connect to now; the port may change with a killed server. Contains the password: never
         log it.
         """
         if self._state is None:
@@ -197,7 +197,7 @@ class EmbeddedPostgres:
             )
 
     def _follow(self, state: State) -> None:
-        """Whoever asks for `url` from now on finds the server where it is; `Database` asks with each connection."""
+        """Keep `url` at the place where the server is now; `Database` asks with each connection."""
         self._state = state
         log.warning(
             "embedded_postgres_moved",
@@ -207,11 +207,11 @@ class EmbeddedPostgres:
         )
 
     def _has_users(self) -> bool:
-        """Whether others use the server, rather than its supervisor holding the lock to stop it."""
+        """True if others use the server, rather than its supervisor holding the lock to stop it."""
         return _locked(self._home.users, fcntl.LOCK_EX) and not _locked(self._home.users, fcntl.LOCK_SH)
 
     def _say_whose(self) -> None:
-        """Who believes to have a queue of their own must not share one unawares."""
+        """Say whose server it is: nobody should share a queue without knowing it."""
         if not self._named and self.data_dir != _own_data_dir():
             log.warning(
                 "database_of_the_whole_machine",
@@ -307,7 +307,7 @@ def bundled_binaries() -> Path:
 
 
 def _locked(path: Path, kind: int = fcntl.LOCK_SH) -> bool:
-    """Whether somebody holds a lock that conflicts with `kind`; asks and lets go at once."""
+    """True if somebody holds a lock that conflicts with `kind`; asks and lets go at once."""
     descriptor = try_lock(path, kind)
     if descriptor is None:
         return True
@@ -413,7 +413,7 @@ def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.stru
 
 
 def _explain(log: str, home: Home) -> str:
-    """What the end of the server's log means to a person."""
+    """The meaning of the end of the server's log, for a person."""
     if any(
         _is_full(line) and "shared memory" in line for line in log.splitlines()
     ):  # initdb names it elsewhere, too

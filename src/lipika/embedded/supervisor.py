@@ -66,7 +66,7 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a user needs to connect. The port outlives restarts where nobody else has taken it."""
+    """The facts that a user needs to connect. The port outlives restarts where nobody else has taken it."""
 
     password: str
     port: int = 0
@@ -122,7 +122,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the supervisor is asked to run. `uid` and `gid` are set where Postgres must not run as root."""
+    """The server that the supervisor is asked to run. `uid` and `gid` are set where Postgres must not run as root."""
 
     folder: str
     bin: str
@@ -304,7 +304,7 @@ class Server:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What a child does before exec so that the kernel stops it with its parent (Linux; else None).
+    """A function that a child calls before exec so that the kernel stops it with its parent (Linux; else None).
 
     To be set after the change of user, which clears it.
     """

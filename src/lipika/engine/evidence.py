@@ -1,4 +1,4 @@
-"""Whose fault is a failure: the service's, or the clip's? Evidence, and what it proves. Pure.
+"""Evidence for whose fault a failure is, the service's or the clip's, and what it proves. Pure.
 
 One clip proves nothing against a service, however often it fails; several that had no cause to fail do. A clip that
 fails while others are answered is suspect itself.
@@ -63,18 +63,18 @@ class Evidence:
 
     @property
     def is_the_services(self) -> bool:
-        """Whether it fails for everybody."""
+        """True if it fails for everybody."""
         return bool(self.never_sent) or self.innocent >= SEVERAL or self.is_a_crowd
 
     @property
     def is_a_crowd(self) -> bool:
-        """Whether so many have failed that it does not matter which."""
+        """True if so many have failed that it does not matter which."""
         return len(self._clips) >= CROWD
 
 
 @dataclass(slots=True)
 class Refused:
-    """How often one clip was put off (503, 429), and how others fared meanwhile."""
+    """Counts of how often one clip was put off (503, 429), and how others fared meanwhile."""
 
     answers_seen: int = 0  # the route's counters when the clip was last refused
     refusals_seen: int = 0
@@ -92,10 +92,10 @@ class Refused:
 
     @property
     def is_the_clips(self) -> bool:
-        """Whether others were answered too often meanwhile for this to be chance."""
+        """True if others were answered too often meanwhile for this to be chance."""
         return self.refusals >= _PROOF_REFUSALS and self.proof >= _PROOF
 
     @property
     def in_vain_alone(self) -> bool:
-        """Whether it has been refused often enough with nobody else there to be answered."""
+        """True if it has been refused often enough with nobody else there to be answered."""
         return self.alone >= _IN_VAIN_ALONE

@@ -50,7 +50,7 @@ class Pacer:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait after the n-th failure in a row when the server names no time: `base_s` doubled, capped.
+    """The time to wait after the n-th failure in a row when the server names no time: `base_s` doubled, capped.
 
     The jitter is full above one half: waits fall in [w/2, w], so that a fleet does not return in step.
     """
@@ -68,7 +68,7 @@ class Backoff:
 
 
 class AdaptiveConcurrency:
-    """How many requests may be in flight: grows on success, is cut once a burst of push-back, recovers by time.
+    """The requests that may be in flight: grows on success, is cut once a burst of push-back, recovers by time.
 
     Growth doubles a round trip up to nine tenths of the level that was last refused (its memory), and creeps
     from there; the memory fades after `forget_s` without push-back. Overload (503) pauses growth, and only
@@ -115,7 +115,7 @@ class AdaptiveConcurrency:
 
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """How often a provider that cannot be asked is looked at again; seconds.
+    """The seconds between two looks at a provider that cannot be asked.
 
     `least_s` holds whatever the server says, and doubles with each probe that fails, up to `most_s`, until an answer
     comes.
@@ -127,7 +127,7 @@ class Probing:
 
 
 class Gate:
-    """Whether a provider may be asked at all: open, shut until a time, or ajar for one probe at a time.
+    """The gate before a provider: open, shut until a time, or ajar for one probe at a time.
 
     After a shut time only one probe goes; its success opens the gate, its failure shuts it again. The wait between
     probes stays short unless the server names a time, so that the end of a storm is seen soon; and it is never

@@ -1,4 +1,4 @@
-"""What to do after a failed attempt: one table, as a value, for first tries and retries alike. Pure."""
+"""The next step after a failed attempt: one table, as a value, for first tries and retries alike. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What has happened to a clip so far, this failure included."""
+    """The attempts at a clip so far, this failure included."""
 
     counted: int  # failures that used up a retry
     waits: int  # failures that were only a wait for quota or capacity

@@ -39,7 +39,7 @@ _MOST_PROMPT_TOKENS, _MOST_OUTPUT_TOKENS = 700, 4096
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a route asks the fleet's ledger for, and what has become of what it got."""
+    """The wish of a route to the fleet's ledger, and what has become of what it got."""
 
     provider: str
     wanted: int
@@ -173,7 +173,7 @@ class Route:
         self._estimate.expect(request)
 
     def may_ask(self, now: float) -> bool:
-        """Whether the ledger may be asked at all now: not while a question is out, nor too often."""
+        """True if the ledger may be asked at all now: not while a question is out, nor too often."""
         return not self._asking and not self.closed and now >= self._ask_again_at
 
     def asks_in_s(self, now: float) -> float:
@@ -182,7 +182,7 @@ class Route:
         return max(self._ask_again_at - now, 0.0) if may else math.inf
 
     def wants_slots(self, now: float, demand: int) -> bool:
-        """Whether the ledger should be asked: there is work, or something to settle, and few slots are left."""
+        """True if the ledger should be asked: there is work, or something to settle, and few slots are left."""
         if not self.may_ask(now):
             return False
         if self._settled.due(now):
@@ -359,12 +359,12 @@ class Route:
             self.gate.probe_lost(now, permit.launched_at)
 
     def answers_soon(self, now: float) -> bool:
-        """Whether it can be asked, or will be within a minute as far as one can tell."""
+        """True if it can be asked, or will be within a minute as far as one can tell."""
         return not (self.closed or self.is_down) and self.gate.shut_until - now <= _SOON_S
 
     @property
     def fails_for_everybody(self) -> bool:
-        """Whether what fails now fails for several clips that have no cause to."""
+        """True if what fails now fails for several clips that have no cause to."""
         return self._trouble.is_the_services
 
     def _close(self, failure: Failure) -> None:
@@ -384,11 +384,11 @@ class Route:
 
     @property
     def usable(self) -> bool:
-        """Whether it is asked normally, rather than parked, probed or closed."""
+        """True if it is asked normally, rather than parked, probed or closed."""
         return not self.closed and self.gate.is_open
 
     def limited_by(self, now: float) -> str:
-        """What holds this route back, in words; empty when nothing does."""
+        """The reason that holds this route back, in words; empty when nothing does."""
         if self.closed:
             what = _CLOSED.get(self.parked_kind) if self.parked_kind else None
             because = self._closed_because
@@ -456,7 +456,7 @@ class _Estimate:
 
     @property
     def usd_most(self) -> float:
-        """What the longest request so far may cost: its answer runs on to the limit, and nothing is cached."""
+        """The most that the longest request so far may cost: its answer runs to the limit, nothing is cached."""
         prompt = math.ceil(self._most_prompt * max(self._ratio, 1.0) * GUESS_MARGIN)
         output = self._most_output or _MOST_OUTPUT_TOKENS
         dearest = max(self._price.text_usd, self._price.audio_usd)
@@ -478,7 +478,7 @@ class _Told:
 
 
 class _Settlement:
-    """What has been used since the ledger was last told. Money is told as the sum of this process's life, so that a
+    """The use since the ledger was last told. Money is told as the sum of this process's life, so that a
     question whose reply was lost does not count twice; the ledger, with one clock for all, tells the days apart."""
 
     def __init__(self) -> None:

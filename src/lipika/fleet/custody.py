@@ -46,7 +46,7 @@ _LATE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a worker talks to."""
+    """The parts that a worker talks to."""
 
     queue: Queue
     results: Results
@@ -98,7 +98,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Earlier:
-    """What former attempts left: answers by audio digest, and the rows they are stored under."""
+    """The remains of former attempts: answers by audio digest, and the rows they are stored under."""
 
     answers: Mapping[str, StoredAnswer]
     rows: frozenset[str]
@@ -373,13 +373,13 @@ class Custody:
 
 
 def is_defect(error: BaseException) -> bool:
-    """Whether it says more of the program than of an archive, a store, a setting or a service."""
+    """True if it says more of the program than of an archive, a store, a setting or a service."""
     ours = isinstance(error, (AccountingError, DatabaseError)) or not isinstance(error, LipikaError)
     return ours and exhausted(error) is None
 
 
 def _cancellation_heard() -> None:
-    """What follows is this task's own work, whoever ended what it did before. Python 3.11 to 3.11.2 takes the end of
+    """Let this task do its own work next, whoever ended what it did before. Python 3.11 to 3.11.2 takes the end of
     a time limit for that cancellation otherwise, and answers that were to be kept would be lost.
     """
     task = asyncio.current_task()

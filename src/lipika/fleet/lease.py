@@ -1,4 +1,4 @@
-"""How long a worker may act as the owner of its videos, judged by its own clock from the last renewal that succeeded.
+"""The time for which a worker may act as owner of its videos, by its own clock from the last renewal that succeeded.
 
 Nothing else is asked: a process that was stopped for an hour, or whose database hangs, knows it the moment it looks.
 """
@@ -46,12 +46,12 @@ class Lease:
 
     @property
     def holds(self) -> bool:
-        """Whether something new may be sent: the videos are ours, for a moment yet."""
+        """True if something new may be sent: the videos are ours, for a moment yet."""
         return self.age_s < self.lease_s - self._margin_s
 
     @property
     def over(self) -> bool:
-        """Whether to stop waiting: renewals have failed for well over the whole lease."""
+        """True if it is time to stop waiting: renewals have failed for well over the whole lease."""
         return self.age_s > 1.5 * self.lease_s
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells whoever asks over HTTP: `/metrics` for Prometheus, `/healthz` for whatever keeps it running."""
+"""The HTTP server of a worker: `/metrics` for Prometheus, `/healthz` for whatever keeps it running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person watching sees: one live panel on a terminal, a plain line now and then elsewhere. On stderr."""
+"""The display of progress: one live panel on a terminal, a plain line now and then elsewhere. On stderr."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOOK_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What the database knows and a worker does not: budgets by provider, and how far the whole queue is."""
+    """Figures that the database knows and a worker does not: budgets by provider, and how far the whole queue is."""
 
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     outlook: Outlook | None = None
@@ -138,7 +138,7 @@ class Watch:
         )
 
     def waits_for(self) -> str:
-        """Why nothing moves, in words; empty while it does."""
+        """The reason why nothing moves, in words; empty while it does."""
         if not self._worker.held and self._worker.held_by_others:
             return (
                 f"{self._worker.held_by_others} videos of another worker; if it is dead, its lease ends soon"
@@ -268,7 +268,7 @@ def _pair(name: str, value: str) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """How progress is shown: a panel where `console` is a terminal, else a line every `line_every_s`."""
+    """The way in which progress is shown: a panel where `console` is a terminal, else a line every `line_every_s`."""
 
     console: Console
     quiet: bool = False

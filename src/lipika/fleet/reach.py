@@ -1,4 +1,4 @@
-"""Whose trouble it is that something cannot be read or written: one video's, or that of a store which all share.
+"""Blame for what cannot be read or written: one video's trouble, or that of a store which all share.
 
 A store that refuses is no fault of a video: whoever fails forty videos for one wrong key has paid for all of them. So
 the place for results is tried with an object of its own before a clip is paid for, and an error that several videos
@@ -28,7 +28,7 @@ _REST_S = 1.0
 
 
 class Blame(StrEnum):
-    """Who is at fault."""
+    """The party at fault."""
 
     VIDEO = "video"
     STORE = "store"
@@ -46,7 +46,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class Reach:
-    """What one worker knows of the stores it reads and writes. `second_look_s`: before a refusal is believed."""
+    """Knowledge of one worker about the stores it reads and writes. `second_look_s`: before a refusal is believed."""
 
     second_look_s: float = 2.0
     _tried: set[tuple[str, str]] = field(default_factory=set)  # store and folder that took an object
@@ -91,7 +91,7 @@ class Reach:
     async def blame(
         self, video_id: str, source: Store, target: Store, key: str, error: StorageError
     ) -> Blame:
-        """Who is at fault that `error` ended a video. It is asked of the stores themselves, which takes a moment."""
+        """The party at fault for the `error` that ended a video. The stores are asked, which takes a moment."""
         folder = key.rpartition("/")[0]
         if isinstance(error, OutputRefused):
             self._tried.discard((target.url, folder))
@@ -129,7 +129,7 @@ def video_id_safe(video_id: str) -> str:
 
 
 async def is_gone(store: Store) -> bool:
-    """Whether there is nothing at all where the archives are, as where a disk is not mounted."""
+    """True if there is nothing at all where the archives are, as where a disk is not mounted."""
     try:
         async for _ in store.list():
             return False

@@ -194,7 +194,7 @@ def workers_table(workers: Sequence[WorkerRow]) -> Table:
 
 
 def alignment_of(workers: Sequence[WorkerRow]) -> RenderableType:
-    """How the comparison with a second recogniser goes, of those workers that make it."""
+    """The state of the comparison with a second recogniser, of those workers that make it."""
     heard = [(row.worker_id, row.listening) for row in workers if row.alignment is not None]
     if not heard:
         return Text("Alignment: off")

@@ -90,12 +90,12 @@ class Worker:
 
     @property
     def draining(self) -> bool:
-        """Whether it has been told to stop."""
+        """True if it has been told to stop."""
         return self._draining
 
     @property
     def lease_is_over(self) -> bool:
-        """Whether it should have ended by itself."""
+        """True if it should have ended by itself."""
         return self._lease.over
 
     @property
@@ -169,11 +169,11 @@ class Worker:
         self._wake.set()
 
     def _reachable(self) -> bool:
-        """Whether the last that was heard of Postgres was good, and not too long ago."""
+        """True if the last that was heard of Postgres was good, and not too long ago."""
         return self._lease.holds and self._answers()
 
     def _answers(self) -> bool:
-        """Whether the last that was heard of Postgres was good. Then videos are given back, each by its token, even
+        """True if the last that was heard of Postgres was good. Then videos are given back, each by its token, even
         by a worker that slept through its lease: what nobody else has taken need not wait, nor lose its attempt.
         """
         return not self._database_is_away
@@ -214,7 +214,7 @@ class Worker:
         return f"results cannot be stored: {self._lease.hold}" if self._lease.hold else ""
 
     def _videos_wanted(self) -> int:
-        """How many more videos fill the next window: none while enough clips wait or memory or disk is short."""
+        """The number of videos that fill the next window: none while enough clips wait or memory or disk is short."""
         room, options = self._ports.tools.room, self._options
         alone = any(held.video.alone for held in self._held.values())
         if (
@@ -232,7 +232,7 @@ class Worker:
         return max(min(missing, options.max_videos - len(self._held), _CLAIM_AT_MOST), 0)
 
     def _no_disk(self) -> bool:
-        """Whether the disk for work in progress is as good as full; says so once."""
+        """True if the disk for work in progress is as good as full; says so once."""
         folder = self._ports.tools.spool_dir
         full = shutil.disk_usage(folder).free < _DISK_RESERVE
         if full and not self._disk_is_full:
@@ -438,7 +438,7 @@ class Worker:
             )
 
     async def _write_alerts(self) -> None:
-        """What a person should know now goes where errors are looked for, each once.
+        """Write down what a person should know now, where errors are looked for, each once.
 
         The end of the loop that writes does not end a write: whether its row is there would not be known.
         """

@@ -1,1 +1,1 @@
-"""How long the queue takes and what it costs. Pure."""
+"""The time and the cost of the queue. Pure."""

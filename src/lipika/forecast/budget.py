@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What an operator allows the whole fleet on one provider and project; None is no limit."""
+    """The limits that an operator sets the whole fleet on one provider and project; None is no limit."""
 
     rpm: int | None = None
     tpm: int | None = None  # prompt tokens a minute
@@ -23,7 +23,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the fleet has reserved and spent, kept beside the budget. Times are Unix seconds.
+    """The sums that the fleet has reserved and spent, kept beside the budget. Times are Unix seconds.
 
     A cursor is a virtual clock: everything granted so far, at the budget's rate, is used up at that moment.
     `usd_reserved` is money granted to live workers and not yet settled.
@@ -39,7 +39,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one worker would like to launch soon, with its best guess of each request's size.
+    """The requests that one worker would like to launch soon, with its best guess of each request's size.
 
     `usd_most`: what one may cost at most, if its answer runs on to the limit; 0: no more than the guess.
     """
@@ -115,7 +115,7 @@ GUESS_MARGIN = 1.15
 
 
 def seconds_per_request(budget: Budget, tokens_each: float, usd_each: float) -> dict[str, float]:
-    """How far one metered request moves the cursor of each rate in the end, by the limit's name.
+    """The seconds by which one metered request moves the cursor of each rate in the end, by the limit's name.
 
     Its inverse is the rate that the fleet reaches while that limit binds. The guess is on the high side when it is
     reserved, at a rate that leaves room for one request; what was guessed too much is given back at the full rate.
@@ -224,7 +224,7 @@ _NOTHING_USD = 1e-7  # what is left when sums of fractions are taken off again
 
 
 def _affordable(budget: Budget, ledger: Ledger, ask: Ask) -> tuple[int, str]:
-    """How many requests the caps on money still allow, and which cap says so."""
+    """The number of requests that the caps on money still allow, and which cap says so."""
     caps = (
         ("spend_total", budget.usd_total, ledger.usd_total),
         ("spend_day", budget.usd_per_day, ledger.usd_today),
@@ -249,7 +249,7 @@ _ENDLESS_DAYS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """Where the money stands when the forecast begins: dollars so far, seconds since the UTC day began."""
+    """The money spent when the forecast begins: dollars so far, seconds since the UTC day began."""
 
     spent_today_usd: float = 0.0
     spent_total_usd: float = 0.0

@@ -1,4 +1,4 @@
-"""How long a queue takes and what it costs under each limit, which limit binds, how many workers it needs. Pure.
+"""The time and cost of a queue under each limit, the limit that binds, and the workers that it needs. Pure.
 
 The arithmetic is the governor's (`limits`): each rate moves a cursor, the slowest one decides, and money per day is
 a cap of each UTC day. docs/cost.md tells it in words.
@@ -28,7 +28,7 @@ _RETRIES_FROM = 1.005
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is drawn together when the sample is drawn anew: the clips of one video, or one batch window.
+    """Things drawn together when the sample is drawn anew: the clips of one video, or one batch window.
 
     Sums over all requests of its clips, failed ones included. `weight` is how much of the queue each of its clips
     stands for, in any scale.
@@ -113,7 +113,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What it takes to finish in a given time."""
+    """The limits that it takes to finish in a given time."""
 
     hours: float
     rpm: float

@@ -1,4 +1,4 @@
-"""How sure a figure from a sample is: Wilson's interval for shares, the bootstrap for means and ratios. Pure.
+"""Intervals around figures from a sample: Wilson's for shares, the bootstrap for means and ratios. Pure.
 
 All intervals are at 95 %.
 """

@@ -1,4 +1,4 @@
-"""How many clips are left in a queue, from archives that have been counted. Pure.
+"""The number of clips that are left in a queue, from archives that have been counted. Pure.
 
 Where the size of the archives is known, clips go by bytes, else by archive; each language by its own rate where one
 of its archives has been counted, else by the rate of all.
@@ -27,7 +27,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What is left of one language. `source_bytes` is of the videos whose size is known."""
+    """The rest of one language. `source_bytes` is of the videos whose size is known."""
 
     language: str
     videos: int

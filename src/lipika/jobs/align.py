@@ -1,4 +1,4 @@
-"""What `lipika align` does and prints: archives read, listened to, written back, and their rows with them."""
+"""The work of `lipika align`: archives read, listened to, written back, and their rows with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for on the command line."""
+    """The order given on the command line."""
 
     sources: Sequence[str]
     rows: bool
@@ -56,7 +56,7 @@ class _Held:
 
 @dataclass(slots=True)
 class Done:
-    """What became of archives and rows."""
+    """Counts of what became of archives and rows."""
 
     version: str
     archives: int = 0
@@ -118,7 +118,7 @@ async def _todo(order: Order, plan: Plan, rows: Rows | None, done: Done) -> Asyn
 async def _write(
     held: _Held, alignments: dict[str, Alignment], plan: Plan, rows: Rows | None, done: Done
 ) -> None:
-    """What was heard into archive, record and rows, unless a worker holds the video: it may be writing all three.
+    """Write what was heard into archive, record and rows, unless a worker holds the video: it may write all three.
 
     The rows come last: while they lag behind, the next run knows that it has to bring up the record as well.
     """
@@ -154,7 +154,7 @@ async def _bring_up(held: _Held, plan: Plan, rows: Rows, done: Done) -> None:
 
 
 def _is_of(record: Record, archive: Archive, output_url: str) -> bool:
-    """Whether it is this archive that the queue names, and no copy of it."""
+    """True if it is this archive that the queue names, and no copy of it."""
     return archive_on_record(record.output_key, output_url) == Archive(*split_url(archive.url))
 
 

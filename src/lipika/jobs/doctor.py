@@ -64,7 +64,7 @@ class _Found:
 
 @dataclass(slots=True)
 class _Visit:
-    """What the checks share: settings, and how far our clock is ahead of others'."""
+    """Things that the checks share: settings, and how far our clock is ahead of others'."""
 
     settings: Settings
     clocks: dict[str, float] = field(default_factory=dict)
@@ -184,7 +184,7 @@ async def _budget(visit: _Visit) -> _Found:
 
 
 async def _model(visit: _Visit) -> _Found:
-    """What is known of the model without asking anybody."""
+    """Facts about the model that are known without asking anybody."""
     settings = visit.settings
     model = load_capabilities(settings.model_id, settings.models_file)
     if not model.known:

@@ -1,4 +1,4 @@
-"""What `lipika calibrate` and `lipika revalidate` do and print: settings in, stored answers read, tables out."""
+"""The work of `lipika calibrate` and `lipika revalidate`: settings in, stored answers read, tables out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOVES = ("stays_open", "closes", "opens", "stays_closed")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for on the command line. No sources: the rows of the database."""
+    """The order given on the command line. No sources: the rows of the database."""
 
     sources: Sequence[str]
     calibration: Path | None  # the limits in force
@@ -178,7 +178,7 @@ def _scores(learned: Sequence[Change]) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Redone:
-    """What became of archives and rows; None for what was not asked for."""
+    """Reports on archives and rows; None for what was not asked for."""
 
     version: str
     dry_run: bool

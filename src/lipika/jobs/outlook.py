@@ -1,4 +1,4 @@
-"""When will the queue be done and what will it cost? From a running fleet's own figures, or from the last canary."""
+"""The forecast of a queue's end and cost, from a running fleet's own figures, or from the last canary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FEWEST_CLIPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured: by whom, in words; the units; archives whose clips are known; whether it was made up."""
+    """A measured sample: by whom, in words; the units; archives whose clips are known; whether it was made up."""
 
     source: str
     units: tuple[Unit, ...]
@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person may say. None: as it is."""
+    """The question that a person asks of the forecast. None: as it is."""
 
     provider: str
     clips: float | None = None  # left in the queue
@@ -136,7 +136,7 @@ async def _measured(database: Database, provider: str, window_s: float) -> Sampl
 
 
 def _tells(batches: Sequence[BatchSums], canary: CanarySample | None) -> bool:
-    """Whether a fleet's figures are to be preferred to this canary's."""
+    """True if a fleet's figures are to be preferred to this canary's."""
     clips = sum(batch.clips for batch in batches)
     return clips >= _FEWEST_CLIPS or (clips > 0 and canary is None)
 

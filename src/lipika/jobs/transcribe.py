@@ -43,7 +43,7 @@ _SUM_UP_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What one `lipika run` came to. Requests, tokens and dollars are of this run; the rest is of its videos."""
+    """The outcome of one `lipika run`. Requests, tokens and dollars are of this run; the rest is of its videos."""
 
     videos: int
     done: int
@@ -180,7 +180,7 @@ async def work(settings: Settings, database: Database, show: Show, *, until_empt
 
 
 def _around(database: Database, *, whole_queue: bool) -> Look:
-    """What a worker's panel shows besides its own figures; the outlook of a run is its own."""
+    """The figures that a worker's panel shows besides its own; the outlook of a run is its own."""
 
     async def look() -> Around:
         budgets = {row.provider: row for row in await Budgets(database).show() if not row.project}
@@ -251,7 +251,7 @@ async def _enqueue(
 
 
 def _hinted(videos: Sequence[NewVideo], finished: AbstractSet[str]) -> dict[tuple[str, HintFrom], list[str]]:
-    """Which hints a person gives to videos that have work left: those may be in the queue with another."""
+    """The hints that a person gives to videos that have work left: those may be in the queue with another."""
     found = defaultdict[tuple[str, HintFrom], list[str]](list)
     for video in videos:
         if video.language is not None and video.video_id not in finished:
@@ -293,7 +293,7 @@ class _Hint:
         return cls(row.language, given)
 
     def as_before(self, ways: Sequence[Was], asked: AskedAs) -> bool:
-        """Whether the same was asked for in all that a person chooses. Our own versions do not undo what is done."""
+        """True if the same was asked for in all that a person chooses. Our own versions do not undo what is done."""
         return all(
             reuse.by_choice(way, asked, self.language if self.known else way.language_hint) is None
             and (not self.known or way.language_hint == (self.language or ""))

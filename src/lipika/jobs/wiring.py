@@ -151,7 +151,7 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
 
 
 def engine_options(settings: Settings, *, shares: int = 1) -> EngineOptions:
-    """How clips are launched and asked again; `shares` engines side by side ask as much as one worker does."""
+    """Options for launching clips and asking again; `shares` engines side by side ask as much as one worker does."""
     first_s, least_s = settings.retry_seconds, settings.least_wait_seconds
     return EngineOptions(
         batch_size=max(settings.worker_batch_size // shares, 1),
@@ -166,7 +166,7 @@ def engine_options(settings: Settings, *, shares: int = 1) -> EngineOptions:
 
 
 def probing(settings: Settings) -> Probing:
-    """How often a service that cannot be asked is looked at again."""
+    """Options for looking again at a service that cannot be asked."""
     least_s = settings.least_wait_seconds
     return Probing(settings.probe_seconds, least_s, _LONGEST_LEAST_WAIT * least_s)
 
@@ -198,12 +198,12 @@ def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
 
 
 def asked_as(settings: Settings, simulated: bool | None) -> AskedAs:
-    """What an earlier answer must share to be used again; `simulated` is the model's own word."""
+    """The facts that an earlier answer must share to be used again; `simulated` is the model's own word."""
     return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
 
 
 def model_options(settings: Settings) -> ModelOptions:
-    """How the model is asked."""
+    """Options for asking the model."""
     return ModelOptions(
         settings.model_id, settings.temperature, settings.thinking_level, settings.request_timeout_seconds
     )
@@ -212,7 +212,7 @@ def model_options(settings: Settings) -> ModelOptions:
 def worker_info(
     settings: Settings, bands: validation.Bands = DEFAULT_BANDS, said: Said | None = None
 ) -> WorkerInfo:
-    """Who this process life is: the machine's name and a random suffix, so that a restart revives nobody."""
+    """The identity of this process life: the machine's name and a random suffix, so that a restart revives nobody."""
     instance = instance_name(settings.worker_instance_id)
     return WorkerInfo(
         worker_id=f"{instance}-{secrets.token_hex(3)}",
@@ -373,7 +373,7 @@ async def _aligner(settings: Settings, alerts: list[Alert]) -> AsyncIterator[Ali
 
 
 def listener_options(settings: Settings) -> ListenerOptions:
-    """Which model listens, and on what."""
+    """The model that listens, and its device."""
     return ListenerOptions(
         path=settings.indicconformer_path,
         revision=settings.indicconformer_revision,

@@ -245,7 +245,7 @@ def _kind_by_status(status: int, error: Mapping[str, Any]) -> FailureKind:
 
 
 def _kind_of_429(named: str, wait_s: float | None) -> FailureKind:
-    """Which quota is gone. Several may be named at once: the one that lasts longest decides."""
+    """The quota that is gone. Several may be named at once: the one that lasts longest decides."""
     if lasts_a_day(named, wait_s):
         return FailureKind.RATE_DAY
     return FailureKind.SPEND if _SPEND.search(named) else FailureKind.RATE_MINUTE
@@ -257,7 +257,7 @@ def _quota_ids(error: Mapping[str, Any]) -> list[str]:
 
 
 def _grants_nothing(error: Mapping[str, Any]) -> bool:
-    """Whether a quota that is named is zero; one whose value is left out is not known to be."""
+    """True if a quota that is named is zero; one whose value is left out is not known to be."""
     return any(as_number(one.get("quotaValue")) == 0 for one in _violations(error))
 
 
@@ -268,7 +268,7 @@ def _violations(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _wait_s(reply: Reply, error: Mapping[str, Any]) -> float | None:
-    """What the server asks us to wait: RetryInfo in the body, then the header, then its own words."""
+    """The wait that the server asks for: RetryInfo in the body, then the header, then its own words."""
     return first_wait(
         *(duration_s(detail.get("retryDelay")) for detail in _details(error)),
         header_wait_s(reply.retry_after),

@@ -1,4 +1,4 @@
-"""What each model costs and takes, from `models.toml`; overridable by a file of the same form."""
+"""Prices and limits of each model, from `models.toml`; overridable by a file of the same form."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Capabilities:
 
 
 def cache_note(capabilities: Capabilities, prompt_tokens: int) -> str | None:
-    """What to say at the start when a prompt of this length is too short to be cached; None when it is not.
+    """The note at the start when a prompt of this length is too short to be cached; None when it is not.
 
     Only the common prefix counts, the system prompt: audio differs from clip to clip.
     """

@@ -93,7 +93,7 @@ class OpenRouterProvider(HttpProvider):
         return None
 
     async def daily_spend_usd(self) -> float | None:
-        """What OpenRouter says this key has used today (UTC day), dollars; None where nobody says."""
+        """The dollars that this key has used today (UTC day), as OpenRouter says; None where nobody says."""
         if not self._routed:
             return None
         reply = await self._send("GET", self._key_url)
@@ -285,7 +285,7 @@ def _status(error: Mapping[str, Any], status: int) -> int:
 
 
 def _wait_s(reply: Reply, error: Mapping[str, Any], metadata: Mapping[str, Any], words: str) -> float | None:
-    """What the server asks us to wait, the most exact first; the reset of a limit only where nothing else is said."""
+    """The wait that the server asks for, the most exact first; the reset of a limit only where all else is silent."""
     asked = first_wait(
         as_number(as_object(error.get("availability")).get("retry_after")),
         as_number(as_object(metadata.get("availability")).get("retry_after")),
@@ -334,7 +334,7 @@ def read_choice(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
 
 
 def _kind_by_finish(finish: str, native: str) -> FailureKind | None:
-    """Why a choice is no answer; None when it stopped where it should. Gemini's own word goes first."""
+    """The reason why a choice is no answer; None when it stopped where it should. Gemini's own word goes first."""
     kind = GEMINI_KIND_BY_FINISH.get(native)
     if kind is not None or finish == "stop":
         return kind

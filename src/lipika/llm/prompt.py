@@ -1,4 +1,4 @@
-"""What the model is told: one system prompt per language hint, one line per clip, and how much it may answer.
+"""Prompts: one system prompt per language hint, one line per clip, and the longest answer that is allowed.
 
 The prose lives in `prompts/v<PROMPT_VERSION>/`. A system prompt is byte-identical for every clip of a
 language, so that a provider may cache it; what differs by clip comes after it, and the audio comes last.

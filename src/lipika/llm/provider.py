@@ -1,4 +1,4 @@
-"""What every provider does, and nothing more: one attempt in, one response out.
+"""The interface of every provider, and nothing more: one attempt in, one response out.
 
 A provider translates (our request to its wire format, its reply to ours) and classifies (every failure becomes
 a `Failure` value). It never sleeps, retries, counts or prints: that is the engine's.
@@ -71,7 +71,7 @@ class TranscriptionResponse:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """How the model is asked. None leaves a parameter out."""
+    """Parameters of a question to the model. None leaves a parameter out."""
 
     model_id: str
     temperature: float | None
@@ -102,11 +102,11 @@ class BaseProvider(ABC):
         """`aistudio`, `openrouter`, ...: the key of budgets, rows and metrics."""
 
     async def says_simulated(self) -> bool | None:
-        """Whether the model says of itself that its answers are made up. Free; None where it says nothing."""
+        """True if the model says of itself that its answers are made up. Free; None where it says nothing."""
         return None
 
     def verify_cache_hit(self, response: TranscriptionResponse) -> bool:
-        """Whether any prompt token of this response was served from the provider's cache."""
+        """True if any prompt token of this response was served from the provider's cache."""
         return response.usage.cached > 0
 
     def get_token_usage(self, response: TranscriptionResponse) -> Usage:
@@ -136,7 +136,7 @@ class BaseProvider(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a reply says. `usage` is None where it reports none."""
+    """The content of a reply. `usage` is None where it reports none."""
 
     text: str = ""
     failure: Failure | None = None

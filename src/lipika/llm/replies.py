@@ -1,4 +1,4 @@
-"""What the wire formats share: a reply, and reading it with tolerance.
+"""Replies, and reading them with tolerance: what the wire formats share.
 
 A field of a reply may be absent, of another type or absurd; nothing here raises because of it.
 """
@@ -35,7 +35,7 @@ class Reply:
 
 
 def parse_json(body: bytes) -> object:
-    """What a body holds; None when that is not JSON. What orjson refuses is read a second time, with tolerance."""
+    """The value in a body; None when that is not JSON. What orjson refuses is read a second time, with tolerance."""
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -163,7 +163,7 @@ def first_wait(*waits: float | None) -> float | None:
 
 
 def lasts_a_day(named: str, wait_s: float | None) -> bool:
-    """Whether a limit that is so named, or asks for such a wait, is a daily one."""
+    """True if a limit that is so named, or asks for such a wait, is a daily one."""
     return bool(_PER_DAY.search(named)) or (wait_s or 0.0) >= A_DAYS_WAIT_S
 
 
@@ -202,12 +202,12 @@ _LIMIT_ZERO = re.compile(r"\blimit(?:\s*[:=]\s*|\s+)[\"']?0(?![.,]?\d)", re.IGNO
 
 
 def names_zero(words: str) -> bool:
-    """Whether a refusal names a limit of 0, such as `Quota exceeded for metric: ..., limit: 0, model: ...`."""
+    """True if a refusal names a limit of 0, such as `Quota exceeded for metric: ..., limit: 0, model: ...`."""
     return bool(_LIMIT_ZERO.search(words))
 
 
 def zero_quota(words: str) -> str:
-    """What to say of a limit of 0, before the service's own words."""
+    """The words on a limit of 0, before the service's own words."""
     return said(
         "the quota of this key for this model is zero (limit: 0), which no waiting changes: enable billing for its"
         f" project, ask for quota, or set MODEL_ID to a model that the key may use. The service says: {words}"
@@ -218,7 +218,7 @@ def zero_quota(words: str) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text that ran into its limit holds a complete answer all the same: white space came after it."""
+    """True if a text that ran into its limit holds a complete answer all the same: white space came after it."""
     return isinstance(parse_answer(text), Answer)
 
 

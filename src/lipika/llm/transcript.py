@@ -242,12 +242,12 @@ _HOLDS_A_FIELD = re.compile(rf'"(?:{"|".join(FIELDS)})\\*"')  # inside a JSON st
 
 
 def _is_beginning(fragment: str, *, of: str) -> bool:
-    """Whether a text that was cut says what came before it once more, white space and wrapping aside."""
+    """True if a text that was cut says what came before it once more, white space and wrapping aside."""
     return "".join(of.split()).lstrip('"[\\').startswith("".join(fragment.split()).lstrip('"[\\'))
 
 
 def _unwrapped(value: object) -> object:
-    """What a list of one, or of the same again and again, or a JSON string around the answer holds."""
+    """The content of a list of one, of the same again and again, or of a JSON string around the answer."""
     for _ in range(_MOST_WRAPPINGS):
         if isinstance(value, list) and value and all(other == value[0] for other in value):
             value = value[0]
@@ -304,7 +304,7 @@ def tidied_answer(answer: Answer) -> Answer:
 
 
 def _is_exact(held: object) -> TypeGuard[dict[str, str]]:
-    """Whether it needs neither folding nor a word about what is wrong: nearly all, at a sixth of pydantic's time."""
+    """True if it needs neither folding nor a word about what is wrong: nearly all, at a sixth of pydantic's time."""
     return (
         isinstance(held, dict)
         and held.keys() == _FIELDS

@@ -1,4 +1,4 @@
-"""What goes wrong between us and a service, as failures that name the cause and the way out.
+"""Failures between us and a service; they name the cause and the way out.
 
 Nothing here is about a clip: a connection, a certificate, a name, a redirect, a header.
 """
@@ -24,7 +24,7 @@ NEVER_SENT = frozenset({UNREACHABLE, Trouble.CERTIFICATE, Trouble.NAME, Trouble.
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a request goes, and the setting that says so; `proxy` is the host in between, if there is one."""
+    """The address of a request, and the setting that says so; `proxy` is the host in between, if there is one."""
 
     url: str
     setting: str
@@ -40,7 +40,7 @@ class Address:
 
 
 def failure_of(error: Exception, address: Address, timeout_s: float) -> Failure:
-    """Why a request has no reply, from what the HTTP client raised."""
+    """The failure of a request without reply, from what the HTTP client raised."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _server(_untrusted(error.certificate_error, address), Trouble.CERTIFICATE)
     if isinstance(error, aiohttp.ClientConnectorDNSError | UnicodeError):
@@ -121,7 +121,7 @@ def _of_tls(error: aiohttp.ClientConnectorSSLError, address: Address) -> Failure
 
 
 def _of_proxy(status: int, reason: str, address: Address) -> Failure:
-    """What a proxy says instead of letting us through; 502 to 504 are the service's absence, seen from there."""
+    """The word of a proxy instead of letting us through; 502 to 504 are the service's absence, seen from there."""
     way = (
         f"the proxy {address.proxy} answers HTTP {status} ({reason}) instead of connecting to {address.host}"
     )
@@ -190,7 +190,7 @@ def redirect(reply: Reply, address: Address) -> Failure | None:
 
 
 def _target(reply: Reply, address: Address) -> str:
-    """Where a redirect points to: what a query or a password could hold is left out."""
+    """The target of a redirect: what a query or a password could hold is left out."""
     try:
         to = urlsplit(urljoin(address.url, reply.location or ""))
     except ValueError:

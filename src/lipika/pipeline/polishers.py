@@ -1,4 +1,4 @@
-"""Who polishes: processes beside the one that asks, or threads of it.
+"""A pool of processes that polish segments, beside the one that asks; or threads of it.
 
 Half of polishing holds Python's lock, and so does most of the asking; side by side in one process they stand in each
 other's way. A process that dies of a segment takes nothing with it: whatever it had in hand is tried again, one
@@ -32,7 +32,7 @@ DEFECT = "defect"
 
 
 def polished(members: Members, send_format: SendFormat = SendFormat.FLAC) -> list[PolishedSegment]:
-    """What becomes of each member, whatever is in it."""
+    """The outcome of each member, whatever is in it."""
     return [_polished(member, send_format) for member in members]
 
 
@@ -118,7 +118,7 @@ class Polishers:
 
     @property
     def has_large(self) -> bool:
-        """Whether minutes of audio in one piece are under way: to save memory, nothing more is brought meanwhile."""
+        """True if minutes of audio in one piece are under way: to save memory, nothing more is brought meanwhile."""
         return bool(self._large)
 
     async def _polish_large(self, members: Members) -> list[PolishedSegment]:

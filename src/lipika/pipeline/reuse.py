@@ -1,4 +1,4 @@
-"""Whether an answer that was paid for fits how clips are asked now; where it does not, what differs. Pure."""
+"""Comparison of how paid answers were asked with how clips are asked now: same, or what differs. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lipika.wording import money
 
 @dataclass(frozen=True, slots=True)
 class AskedAs:
-    """How clips are asked: part of every result, and what an earlier answer must share to be used again."""
+    """The way in which clips are asked: part of every result. An earlier answer must share it to be used again."""
 
     model_id: str
     temperature: float | None
@@ -24,7 +24,7 @@ class AskedAs:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Why an answer cannot be used again: what differs, as it was and as it is."""
+    """The reason why an answer cannot be used again: what differs, as it was and as it is."""
 
     what: str
     was: str
@@ -35,7 +35,7 @@ class Difference:
 
 
 def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
-    """What forbids to use an answer for the very same audio; None where nothing does.
+    """The difference that forbids to use an answer for the very same audio; None where nothing does.
 
     Another hint forbids it only where the clip was not heard in the language that is hinted at now: what was heard
     right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
@@ -103,7 +103,7 @@ def lost(
     *,
     hint_known: bool = True,
 ) -> Lost:
-    """What of earlier answers (how they were asked, clips, dollars) would be paid for again.
+    """The part of earlier answers (how they were asked, clips, dollars) that would be paid for again.
 
     Made-up answers cost nothing where real ones are asked for. Without `hint_known` hints are not compared: the
     archive will tell.

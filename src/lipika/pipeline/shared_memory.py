@@ -53,7 +53,7 @@ class SharedPlaces:
 
     @staticmethod
     def possible() -> bool:
-        """Whether this system has such memory."""
+        """True if this system has such memory."""
         return hasattr(os, "memfd_create")
 
     def _open(self, fd: int) -> None:

@@ -35,7 +35,7 @@ _SAVE_PATIENCE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SinkLimits:
-    """How much may wait for its write."""
+    """Limits on what may wait for its write."""
 
     write_at: int = 500  # rows that are worth a write of their own
     write_rows: int = 1000  # in one statement, about 2 MB
@@ -50,7 +50,7 @@ _Spilled: TypeAlias = tuple[int, int]
 
 @dataclass(slots=True)
 class _Waiting:
-    """What waits for its write, of one claim of a video. A clip that comes again replaces its row."""
+    """Results of one claim of a video that wait for their write. A clip that comes again replaces its row."""
 
     video: ClaimedVideo
     rows: dict[str, ClipResult | _Spilled] = field(default_factory=dict)
@@ -258,7 +258,7 @@ class ResultSink:
 
     @property
     def unsaved_because(self) -> str:
-        """Why answers that wait for the store cannot be saved; empty where they can."""
+        """The reason why answers that wait for the store cannot be saved; empty where they can."""
         waits_s = time.monotonic() - self._saving_since
         if self.save_error is None and waits_s > _SAVE_PATIENCE_S:
             return f"the store has not answered for {duration(waits_s)}"
@@ -345,7 +345,7 @@ class _Spill:
         self.full = False
 
     def add(self, data: bytes) -> _Spilled | None:
-        """Where `data` lies; None when the disk has no room for it."""
+        """The place of `data`; None when the disk has no room for it."""
         try:
             done = 0
             while done < len(data):

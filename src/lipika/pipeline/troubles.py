@@ -1,4 +1,4 @@
-"""What went wrong with single clips and segments: noted where it happens, written beside the work.
+"""Troubles with single clips and segments: noted where it happens, written beside the work.
 
 One clip's trouble costs no other anything, not even time: whoever meets one leaves a note here, and the worker puts
 the notes into `worker_errors` with its live figures.

@@ -59,7 +59,7 @@ def save(calibration: Calibration, file: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What to look at, and the limits in force while looking. An empty `languages` means all."""
+    """The choice of what to look at, and the limits in force while looking. An empty `languages` means all."""
 
     before: Bands
     settings: StoreSettings
@@ -70,7 +70,7 @@ class Look:
 
 @dataclass(slots=True)
 class Seen:
-    """What archives or videos had to teach. Those of parts add up to that of the whole."""
+    """Observations in archives or videos. Those of parts add up to that of the whole."""
 
     units: int = 0
     without_audio: int = 0  # clips of which neither row nor archive says how they sound
@@ -85,7 +85,7 @@ class Seen:
 
 
 def look_at_archives(look: Look, sources: Sequence[str], jobs: int) -> AsyncGenerator[Seen, None]:
-    """What result archives teach, one after the other. Raises UsageError if a source names nothing."""
+    """Observations in result archives, one after the other. Raises UsageError if a source names nothing."""
     return spread(_archive_unit, _archive_units(look, sources), jobs)
 
 
@@ -105,7 +105,7 @@ def _archive_unit(unit: tuple[Look, Archive]) -> Seen:
 
 
 def look_at_rows(look: Look, database: Database, jobs: int) -> AsyncGenerator[Seen, None]:
-    """What the rows of the database teach, some videos at a time."""
+    """Observations in the rows of the database, some videos at a time."""
     return spread(_rows_unit, _row_units(look, Stored(database)), jobs)
 
 

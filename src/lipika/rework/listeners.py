@@ -1,4 +1,4 @@
-"""Who listens to stored clips: one listener in this process, or actors on Ray, on one machine or many.
+"""Listeners to stored clips: one listener in this process, or actors on Ray, on one machine or many.
 
 Either way parts of archives go in and what was heard comes out, in whatever order. Ray reads the parts in tasks,
 keeps a bounded number of them under way, and gives them to actors that hold a model each.

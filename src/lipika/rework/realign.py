@@ -39,7 +39,7 @@ _SUMMARY_KEYS = ("quality_score", "lanes", "findings", "agreements")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to align again. `version` is the listener's."""
+    """Settings for aligning again. `version` is the listener's."""
 
     settings: StoreSettings
     version: str
@@ -59,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard in a part."""
+    """The alignments of a part."""
 
     archive: Archive
     number: int
@@ -80,7 +80,7 @@ class Realigned:
 
 
 def is_current(block: Block, version: str) -> bool:
-    """Whether every clip of an archive that has an answer carries this version."""
+    """True if every clip of an archive that has an answer carries this version."""
     return block.aligner_versions.get(version, 0) == block.answered
 
 

@@ -54,7 +54,7 @@ _SUMMARY_KEYS = ("quality_score", "lanes", "findings")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to judge again. `dry_run` changes nothing."""
+    """Settings for judging again. `dry_run` changes nothing."""
 
     bands: Bands
     settings: StoreSettings
@@ -84,7 +84,7 @@ COUNTS = ("units", "rewritten", "current", "busy", "clips", "changed_meanwhile",
 
 @dataclass(slots=True)
 class Report:
-    """What became of archives or of videos in the database. Reports of parts add up to that of the whole."""
+    """Counts over archives or over videos in the database. Reports of parts add up to that of the whole."""
 
     units: int = 0  # archives or videos looked at
     rewritten: int = 0

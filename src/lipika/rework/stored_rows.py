@@ -1,4 +1,4 @@
-"""What is held already: result archives in folders and buckets, rows in Postgres. Found and read, never changed."""
+"""Results held already: archives in folders and buckets, rows in Postgres. Found and read, never changed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What is needed of the block `transcription` in a result archive's metadata."""
+    """The needed part of the block `transcription` in a result archive's metadata."""
 
     video_id: str
     validator_versions: frozenset[str]
@@ -83,7 +83,7 @@ def _root_and_key(source: str) -> tuple[str, str]:
 
 
 def archive_on_record(output_key: str, output_url: str) -> Archive:
-    """What a queue row names; keys that are no URLs belong to `output_url`."""
+    """The archive that a queue row names; keys that are no URLs belong to `output_url`."""
     whole = is_url(output_key) or output_key.startswith("/")
     return Archive(*split_url(output_key if whole else object_url(output_url, output_key)))
 

@@ -1,4 +1,4 @@
-"""What the simulated model says about a clip: plausible text of the right length, or NO_SPEECH."""
+"""Answers of the simulated model about a clip: plausible text of the right length, or NO_SPEECH."""
 
 from __future__ import annotations
 

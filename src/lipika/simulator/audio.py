@@ -1,4 +1,4 @@
-"""What the simulator hears in a clip, mostly without decoding it.
+"""The simulator's hearing of a clip, mostly without decoding it.
 
 A FLAC file tells its length in its header, and the size of each of its frames tells how loud it is: libFLAC
 spends about one bit a sample more for every 6 dB. That costs 0.05 ms where decoding costs over 1 ms.

@@ -1,4 +1,4 @@
-"""What the simulator is told: latency, quotas, caching, keys, faults and where it listens.
+"""The configuration of the simulator: latency, quotas, caching, keys, faults and where it listens.
 
 Everything here is a frozen dataclass that also reads itself from JSON or TOML (`read`), strictly: an
 unknown key is an error, because a misspelt quota would silently be no quota.

@@ -27,7 +27,7 @@ _PAUSE_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class CorpusPlan:
-    """What to make. `seconds` is the range of segment lengths; half of the segments lie below its middle. `first`
+    """A corpus to make. `seconds` is the range of segment lengths; half of the segments lie below its middle. `first`
     is the number of the first archive: a later portion of a corpus begins where the one before ended. `clipped` is
     the share of segments with a sample at full scale, as every normalised recording has them."""
 

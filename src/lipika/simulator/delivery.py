@@ -1,4 +1,4 @@
-"""How replies travel: at once, in drips, in part, or not at all."""
+"""Delivery of replies: at once, in drips, in part, or not at all."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Question:
 
 
 class RefusalKind(StrEnum):
-    """Why a valid request gets an error status."""
+    """The reason why a valid request gets an error status."""
 
     RATE = "rate"
     SPEND = "spend"
@@ -56,7 +56,7 @@ class RefusalKind(StrEnum):
 
 
 class Quota(StrEnum):
-    """What can be used up."""
+    """A quota that can be used up."""
 
     REQUESTS_PER_MINUTE = "requests_per_minute"
     TOKENS_PER_MINUTE = "tokens_per_minute"
@@ -68,7 +68,7 @@ class Quota(StrEnum):
 
 
 class Details(StrEnum):
-    """How much a 429 tells."""
+    """The amount of detail in a 429."""
 
     FULL = "full"  # QuotaFailure and RetryInfo
     BARE = "bare"  # nothing but the status
@@ -106,7 +106,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the model said. `finish` is Gemini's own word for why it stopped."""
+    """The text that the model said. `finish` is Gemini's own word for why it stopped."""
 
     text: str
     finish: str = "STOP"
@@ -127,7 +127,7 @@ class Answered:
 
 
 class Ending(StrEnum):
-    """What happens on the connection in the end."""
+    """The end of the connection."""
 
     REPLY = "reply"
     HANG_UP = "hang_up"  # closed without a byte
@@ -138,7 +138,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How the reply travels, after `delay_s` seconds; `drip_s` is how long its body then takes."""
+    """The journey of a reply, after `delay_s` seconds; `drip_s` is how long its body then takes."""
 
     delay_s: float
     drip_s: float = 0.0
@@ -146,7 +146,7 @@ class Delivery:
 
     @property
     def arrives(self) -> bool:
-        """Whether the client gets a whole page."""
+        """True if the client gets a whole page."""
         return self.ending in (Ending.REPLY, Ending.HTML)
 
 
@@ -170,7 +170,7 @@ class WireError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What comes back. `fault` names the fault rule's kind behind it, for the request log."""
+    """The answer that comes back. `fault` names the fault rule's kind behind it, for the request log."""
 
     outcome: Answered | Refusal
     delivery: Delivery

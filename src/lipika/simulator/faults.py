@@ -163,7 +163,7 @@ def read_toml(path: Path) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What befalls one request."""
+    """The faults that befall one request."""
 
     main: FaultRule | None = None
     timing: FaultRule | None = None
@@ -199,7 +199,7 @@ class Faults:
         return Picked(main, timing)
 
     def used(self) -> dict[str, int]:
-        """How often each rule was used, by name."""
+        """The number of uses of each rule, by name."""
         totals: dict[str, int] = {}
         for rule, used in zip(self._rules, self._used, strict=True):
             name = rule.name or str(rule.kind)

@@ -1,4 +1,4 @@
-"""What the server counted at its socket: requests, statuses, repeats, tokens, dollars, bytes."""
+"""Counts that the server makes at its socket: requests, statuses, repeats, tokens, dollars, bytes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Lifted:
     strings: tuple[bytes, ...]
 
     def original(self, value: str) -> bytes:
-        """What a `"data"` string held: the string lifted out, or the value itself."""
+        """The value of a `"data"` string: the string lifted out, or the value itself."""
         if value.startswith(_MARK) and value[1:].isdecimal() and int(value[1:]) < len(self.strings):
             return self.strings[int(value[1:])]
         return value.encode()

@@ -34,7 +34,7 @@ _SHAPES = {shape.value: shape for shape in Shape if shape is not Shape.USUAL}
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an answer's spoilers may look at."""
+    """Facts that an answer's spoilers may look at."""
 
     answer: Answer
     question: Question

@@ -32,7 +32,7 @@ class Handle:
         return f"{self.url}/api/v1"
 
     async def stats(self) -> JsonObject:
-        """What `/stats` tells."""
+        """The figures of `/stats`."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{self.url}/stats", ssl=False, raise_for_status=True) as reply,

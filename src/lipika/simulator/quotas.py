@@ -175,7 +175,7 @@ def _meter(quotas: Quotas, limit: float, window_s: float, now: float) -> Meter:
 
 
 def _amount(quota: Quota, prompt_tokens: int) -> float:
-    """What an admission asks of a quota. Spend is booked later: it only must not be used up already."""
+    """The amount that an admission asks of a quota. Spend is booked later: it only must not be used up already."""
     if quota is Quota.SPEND:
         return 1e-9
     return prompt_tokens if quota is Quota.TOKENS_PER_MINUTE else 1

@@ -78,7 +78,7 @@ class Simulation:
             del self._quotas[key]
 
     def spent_usd(self, project: str) -> float:
-        """What a project has used of its credit since the last reset."""
+        """The dollars that a project has used of its credit since the last reset."""
         return sum(state.spent_usd for (owner, _), state in self._quotas.items() if owner == project)
 
     def quotas_of(self, project: str) -> Quotas:

@@ -35,7 +35,7 @@ prompt_tokens = lru_cache(maxsize=1024)(text_tokens)
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What one request cost. `prompt` = text + audio, and includes the cached ones."""
+    """The tokens of one request. `prompt` = text + audio, and includes the cached ones."""
 
     text: int
     audio: int

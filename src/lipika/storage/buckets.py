@@ -1,4 +1,4 @@
-"""What a bucket holds, asked for by ourselves: keys as they are, where obstore refuses a page for one odd key and
+"""Listings of a bucket, asked for by ourselves: keys as they are, where obstore refuses a page for one odd key and
 cannot tell `/a` and `a/` from `a`.
 """
 

@@ -65,7 +65,7 @@ _MOUNT_AWAY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to retry, and how long to wait before the first retry; the wait doubles up to MAX_WAIT_S."""
+    """The time to go on retrying, and the wait before the first retry; the wait doubles up to MAX_WAIT_S."""
 
     retry_s: float
     wait_s: float
@@ -149,7 +149,7 @@ class Translator:
 
 
 def is_mute(error: Exception) -> bool:
-    """Whether a refusal does not say why, as that of a HEAD request, whose answer has no body."""
+    """True if a refusal does not say why, as that of a HEAD request, whose answer has no body."""
     status = _found(r"status code: (\d{3})", str(error))
     return status.startswith("4") and status != "404" and not _found(r"<Code>(\w+)</Code>", str(error))
 
@@ -168,7 +168,7 @@ def _reason(text: str) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Why there was no answer; obstore tells only in its dump."""
+    """The reason why there was no answer; obstore tells only in its dump."""
     dump = str(error)
     if "dns error" in dump:
         return "the host name is not known"

@@ -1,4 +1,4 @@
-"""What a folder holds, whatever else is in it: links that go in circles, names in another encoding, closed doors."""
+"""Listings of a folder, whatever else is in it: links that go in circles, names in another encoding, closed doors."""
 
 from __future__ import annotations
 

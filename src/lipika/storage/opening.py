@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How to reach S3 or R2, and how patiently. Local folders use the byte sizes only."""
+    """Settings for reaching S3 or R2, and the patience for it. Local folders use the byte sizes only."""
 
     access_key_id: str = field(default="", repr=False)
     secret_access_key: str = field(default="", repr=False)

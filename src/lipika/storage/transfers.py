@@ -57,7 +57,7 @@ class ObjectReader:
 
     @property
     def buffered_bytes(self) -> int:
-        """What is held in memory now."""
+        """The bytes held in memory now."""
         return len(self._held)
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class ObjectReader:
         self.close()
 
     def _window(self) -> memoryview:
-        """What is held from the current position on, fetched if it is nothing."""
+        """The bytes held from the current position on, fetched if there are none."""
         if self._closing.is_set():
             self._held = memoryview(b"")
             raise ValueError("read of a closed object")
@@ -144,7 +144,7 @@ class UploadParts:
                 yield part
 
     def etag(self) -> str:
-        """What S3 and R2 answer for these parts, unless they encrypt with a key of the user's; needs `with_etag`."""
+        """The tag of S3 and R2 for these parts, unless they encrypt with a key of the user's; needs `with_etag`."""
         if self.size <= self.part_bytes:
             return self._md5s[0].hex()
         joined = hashlib.md5(b"".join(self._md5s), usedforsecurity=False).hexdigest()
@@ -216,7 +216,7 @@ class UploadParts:
         return b"".join(self._end_part())
 
     def _end_part(self) -> list[bytes]:
-        """What is held; counted."""
+        """The part that is held; counted."""
         part, self._held, self._held_bytes = self._held, [], 0
         self._parts += 1
         self._md5s.append(self._md5.digest())

@@ -77,7 +77,7 @@ def judge(reading: Reading, bands: Bands) -> Verdict:
 
 
 def validator_version(bands: Bands = DEFAULT_BANDS) -> str:
-    """What verdicts under these limits carry: two with the same version agree on every answer."""
+    """The version that verdicts under these limits carry: two with the same version agree on every answer."""
     return f"{VALIDATOR_VERSION}+{bands.version}" if bands.version else VALIDATOR_VERSION
 
 

@@ -1,4 +1,4 @@
-"""How fast people speak each language: the limits of the rate checks, from the registry or from calibration."""
+"""Rates at which people speak each language: the limits of the rate checks, from the registry or from calibration."""
 
 from __future__ import annotations
 

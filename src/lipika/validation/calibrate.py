@@ -50,7 +50,7 @@ class Observation:
 def observe(
     answer: Answer, clip: Clip, language_hint: str | None, before: Bands = DEFAULT_BANDS
 ) -> Observation | None:
-    """What is to be seen in a transcript under the limits `before`; None for NO_SPEECH and unknown languages."""
+    """Observations in a transcript under the limits `before`; None for NO_SPEECH and unknown languages."""
     if answer.no_speech:
         return None
     reading = read(answer, clip, language_hint, before)
@@ -102,7 +102,7 @@ Shape = tuple[int, int, bool, bool]
 
 @dataclass(slots=True)
 class Sample:
-    """What was observed of one language. Memory grows with the rates that occur, not with the clips."""
+    """Observations of one language. Memory grows with the rates that occur, not with the clips."""
 
     syllables: Histogram = field(default_factory=Histogram)  # of sound transcripts, as the next two
     chars: Histogram = field(default_factory=Histogram)
@@ -111,7 +111,7 @@ class Sample:
 
     @property
     def clips(self) -> int:
-        """How many transcripts teach."""
+        """The number of transcripts that teach."""
         return self.syllables.counts.total()
 
     def add(self, seen: Observation) -> None:
@@ -243,7 +243,7 @@ def from_json(text: str) -> Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one language's new limits would do to the clips that were looked at.
+    """The effect of one language's new limits on the clips that were looked at.
 
     Rates are known to 0.05 a second, so that the counts of clips just at a limit are.
     """

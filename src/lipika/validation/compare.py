@@ -15,7 +15,7 @@ DECILES = 10
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is compared of a verdict, and what a stored row can still tell of an old one."""
+    """The parts of a verdict that are compared; a stored row can still tell them of an old one."""
 
     lanes: tuple[LaneName, ...]  # the open ones
     codes: frozenset[str]

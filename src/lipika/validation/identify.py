@@ -1,4 +1,4 @@
-"""Which language a text is written in, by pycld2: right about sentences, wrong about one headline in fifty."""
+"""The language that a text is written in, by pycld2: right about sentences, wrong about one headline in fifty."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _LEAST_ACTIVE_SHARE = 0.35  # of a clip: a floor under the measured speech time,
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the checks look at. `words` are normalised; `plain` is the transcription without tags.
+    """An answer as the checks look at it. `words` are normalised; `plain` is the transcription without tags.
 
     Of texts beyond 8,000 characters only the beginning is split, normalised and counted.
     """
@@ -130,7 +130,7 @@ def _kind(character: str) -> _Kind:
 
 
 def _kinds(text: str) -> list[tuple[_Kind, int]]:
-    """How often characters of each kind occur, in order of appearance; a kind may come several times."""
+    """Counts of characters of each kind, in order of appearance; a kind may come several times."""
     encoded = pages.encode(text)
     if encoded is None:
         return [(_kind(character), count) for character, count in Counter(text).items()]

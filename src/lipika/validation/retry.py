@@ -1,4 +1,4 @@
-"""What to do about a verdict: keep the answer, ask once more in other words, or ask the other provider."""
+"""The reaction to a verdict: keep the answer, ask once more in other words, or ask the other provider."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def retry_advice(verdict: Verdict, *, varied: bool = False, switched: bool = Fal
 
 
 def acceptable(verdict: Verdict) -> bool:
-    """Whether the answer may end a clip as transcribed; a loop never may, whatever was tried."""
+    """True if the answer may end a clip as transcribed; a loop never may, whatever was tried."""
     return not any(RULES[found.code].never_accepted for found in verdict.findings)

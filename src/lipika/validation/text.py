@@ -1,4 +1,4 @@
-"""What text is made of: scripts, tags, and one normal form for comparing two spellings of the same words.
+"""Parts of text: scripts, tags, and one normal form for comparing two spellings of the same words.
 
 Python's `re` breaks Indic words at vowel signs, and `str.isalpha()` is False for नमस्ते: everything here goes by
 Unicode category and name of single code points, looked up once per distinct character.

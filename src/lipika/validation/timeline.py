@@ -1,4 +1,4 @@
-"""Which clips of a video lie under another speaker's voice: what no single clip can show."""
+"""Overlap of clips in a video: those under another speaker's voice, which no single clip can show."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class VastGone(VastRefused):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is looked for, and what it is to run. Prices in US dollars an hour, network in Mbit/s, sizes in GB."""
+    """A machine that is looked for, and its work. Prices in US dollars an hour, network in Mbit/s, sizes in GB."""
 
     image: str
     command: tuple[str, ...] = ("worker", "--json-logs")
@@ -91,7 +91,7 @@ class Offer:
 
     @property
     def usd_busy(self) -> float:
-        """What an hour of work costs: many hosts charge more for traffic than for the machine."""
+        """The cost of an hour of work: many hosts charge more for traffic than for the machine."""
         return self.usd_hour + self.usd_traffic
 
 
@@ -217,7 +217,7 @@ def _docker_options(settings: Mapping[str, str]) -> str:
 
 
 def _refused(words: Sequence[str], complaint: str) -> LipikaError:
-    """What stderr says in --raw mode: `{"error": true, "status_code": 404, "msg": ...}`."""
+    """The refusal in stderr in --raw mode: `{"error": true, "status_code": 404, "msg": ...}`."""
     said = _complaint(complaint)
     what = " ".join(words[:3] if words[0] in {"create", "destroy"} else words[:2])
     reason = redact(str(said.get("msg") or "nothing came back"))

@@ -48,7 +48,7 @@ class Buy:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would bring the fleet to its size. `destroy` gives a reason with each."""
+    """The changes that would bring the fleet to its size. `destroy` gives a reason with each."""
 
     keep: tuple[Instance, ...]
     destroy: tuple[tuple[Instance, str], ...]
@@ -63,7 +63,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was done."""
+    """The changes that were made."""
 
     rented: dict[str, int] = field(default_factory=dict)  # label -> instance
     destroyed: list[int] = field(default_factory=list)  # and no longer listed
@@ -96,7 +96,7 @@ def members(fleet: str, instances: Iterable[Instance]) -> list[Instance]:
 
 
 def ailment(instance: Instance) -> str:
-    """Why it should be replaced; empty: it is well."""
+    """The reason why it should be replaced; empty: it is well."""
     if instance.status in _DEAD:
         return f"{instance.status}{f': {instance.message}' if instance.message else ''}"
     if instance.intended != "running":
@@ -153,7 +153,7 @@ class Fleet:
         return members(self._name, self._vast.instances())
 
     def plan(self, workers: int) -> Plan:
-        """What is to be done; nothing is."""
+        """The changes to be made; none is made here."""
         instances = self._vast.instances()
         return plan(self._name, workers, instances, self._offers(workers, instances))
 
@@ -253,7 +253,7 @@ class Fleet:
             log.warning("not_given_back", instance=number, reason=outcome.left[number])
 
     def _destroy(self, number: int) -> str:
-        """Why it was not given back; empty: it was, as far as vast.ai says."""
+        """Give a machine back, and say why it was not; empty: it was, as far as vast.ai says."""
         try:
             self._vast.destroy(number)
         except (VastRefused, Unavailable) as error:

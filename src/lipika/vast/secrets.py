@@ -54,7 +54,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
 
 
 def open_settings(settings: Settings) -> dict[str, str]:
-    """What is set here and no secret, as a worker elsewhere should have it."""
+    """The settings here that are no secrets, as a worker elsewhere should have them."""
     return {
         name: _written(value)
         for name, value in _given(settings).items()

@@ -1,4 +1,4 @@
-"""What the Gemini API answers when it does not answer: google.rpc errors, before the model and instead of it.
+"""Refusals of the Gemini API: google.rpc errors, before the model and instead of it.
 
 Sources: Google's error model and error bodies in public issue threads, as of November 2026.
 """

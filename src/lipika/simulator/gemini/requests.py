@@ -116,7 +116,7 @@ def _thinking_level(thinking: ThinkingConfig | None) -> str:
 
 
 def _check(request: GenerateContentRequest, config: GenerationConfig, model: Capabilities) -> None:
-    """What the fields' types do not say."""
+    """Check what the fields' types do not say."""
     problem = _contents_problem(request) or _config_problem(config, model)
     if problem:
         raise invalid(problem)

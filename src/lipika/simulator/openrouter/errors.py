@@ -1,4 +1,4 @@
-"""What OpenRouter answers when it does not answer.
+"""Refusals of OpenRouter.
 
 Source: OpenRouter's documentation as of August 2026.
 """

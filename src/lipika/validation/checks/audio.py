@@ -1,4 +1,4 @@
-"""What the samples and the polishing say, whatever the text."""
+"""Checks of the samples and the polishing, whatever the text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def edges(reading: Reading) -> Iterator[Finding]:
 
 
 def archive(reading: Reading) -> Iterator[Finding]:
-    """What somebody who looks after the recordings should know; it is no fault of the clip."""
+    """Notes for somebody who looks after the recordings; they are no fault of the clip."""
     flags = reading.clip.flags
     if "one_channel" in flags:
         yield finding("one_channel", "the loudest was taken")

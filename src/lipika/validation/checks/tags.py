@@ -75,7 +75,7 @@ def markers(reading: Reading) -> Iterator[Finding]:
 
 
 def marker_count(reading: Reading, name: str) -> int:
-    """How often a marker stands in the answer: a model may forget it in one of the two texts."""
+    """A check of how often a marker stands in the answer: a model may forget it in one of the two texts."""
     return max(reading.tags.markers.get(name, 0), reading.own_tags.markers.get(name, 0))
 
 
