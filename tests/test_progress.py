@@ -50,7 +50,7 @@ async def test_what_the_panel_shows_is_what_the_database_holds(stage: Stage, dat
             None,
             "unknown until the first video is done",
         )
-        assert "ETA ?" in drawn(first)
+        assert "ETA –" in drawn(first)
         watch.around = await _around(database, whole_queue=True)()
         await found.worker.run(until_empty=True)
         now = watch.snapshot()

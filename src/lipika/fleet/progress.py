@@ -215,7 +215,7 @@ def _bar(now: Snapshot) -> Table:
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(width=34)
     bar.add_column(ratio=1)
-    bar.add_column(justify="right", width=14)
+    bar.add_column(justify="right", width=len("ETA 47 h 59 min"))
     bar.add_row(
         Text(_videos(now)),
         ProgressBar(total=max(now.videos, 1), completed=ended) if now.videos is not None else Text(),
