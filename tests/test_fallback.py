@@ -131,6 +131,9 @@ async def test_a_flood_of_429s_sends_the_rest_of_the_window_to_the_second_and_co
         assert engine.provider_in_use == "openrouter"
         sim.simulation.set_faults(FaultPlan())
         calm = await ask(engine, 300)
+        for _ in range(9):  # on a busy machine the probe's answer may take longer than all of these
+            if calm[-1].provider != "aistudio":
+                calm += await ask(engine, 300)
         assert calm[-1].provider == "aistudio"
         assert engine.provider_in_use == "aistudio"
     assert all(outcome.judged for outcome in stormy + calm)
