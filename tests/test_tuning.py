@@ -11,7 +11,7 @@ import pytest
 _CHILD = """
 import gc, json, resource
 import numpy as np
-from lipika.tuning import settle_in
+from lipika.processes import settle_in
 
 settle_in()
 
