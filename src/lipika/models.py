@@ -487,7 +487,7 @@ class BatchReport:
     batch_duration_ms: int  # first launch to last answer
     failure_kinds: Mapping[str, int]
     validation_scores: Mapping[str, float]  # count, mean, min, max of the scores of its clips
-    latency_counts: tuple[int, ...] = ()  # attempts that came back, by place (lipika.latency)
+    latency_counts: tuple[int, ...] = ()  # attempts that came back, by place (`meters.place`)
 
 
 # ----------------------------------------------------------------------------- the queue
