@@ -15,10 +15,10 @@ import pytest
 
 from fleet_kit import a_stage, change, results_of, rows
 from lipika.alignment import standin
+from lipika.archive.results import Archive
 from lipika.jobs import align as align_jobs
 from lipika.rework import listeners
 from lipika.rework.realign import Heard
-from lipika.rework.stored_rows import Archive
 from stored_kit import documents, members, metadata, rewrite
 from test_alignment_stage import opened
 

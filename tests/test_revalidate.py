@@ -25,6 +25,7 @@ from psycopg.rows import dict_row
 
 from conftest import TEMPLATE, _fresh_database
 from lipika.archive.documents import read_results
+from lipika.archive.results import _root_and_key
 from lipika.audio import polish
 from lipika.db import Database, Queue
 from lipika.db.queries import load
@@ -34,7 +35,6 @@ from lipika.jobs.demo import sample_folder
 from lipika.llm import prompt, transcript
 from lipika.models import ClipResult, Severity, Verdict
 from lipika.rework import revalidate
-from lipika.rework.stored_rows import _root_and_key
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
 from lipika.validation import RULES, VALIDATOR_VERSION

@@ -13,6 +13,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from lipika.alignment.listener import listener_version
+from lipika.archive.results import Archive, archive_on_record, find_results, peek, read_archive, sha256_of
 from lipika.config import Settings, load_settings
 from lipika.db.stored import Record, Stored
 from lipika.errors import ArchiveError, StorageError
@@ -20,7 +21,6 @@ from lipika.jobs.wiring import listener_options
 from lipika.models import Agreement, Alignment, ClipResult
 from lipika.rework.listeners import Actors, listen_here, listen_on_ray
 from lipika.rework.realign import Heard, Plan, is_current, write_back
-from lipika.rework.stored_rows import Archive, archive_on_record, find_results, peek, read_archive, sha256_of
 from lipika.services import open_database, store_settings
 from lipika.storage import ObjectInfo, Store, split_url
 

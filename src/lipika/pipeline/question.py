@@ -12,7 +12,7 @@ from lipika.models import Clip, ClipStatus, Failure, Judged, SendFormat
 def request_for(
     video_id: str, clip: Clip, language: str | None, audio: bytes, audio_format: SendFormat
 ) -> TranscriptionRequest:
-    """What is sent for a clip; `language` is the hint, and `audio` its bytes as sent."""
+    """The request for a clip; `language` is the hint, and `audio` its bytes as sent."""
     return TranscriptionRequest(
         clip_id=f"{video_id}/{clip.name.stem}",
         video_id=video_id,
@@ -49,7 +49,7 @@ def review(
 
 
 def status_of(judged: Judged | None) -> ClipStatus:
-    """How a clip ended that has this answer, or none."""
+    """The end of a clip with this answer, or with none."""
     if judged is None:
         return ClipStatus.FAILED
     return ClipStatus.NO_SPEECH if judged.answer.no_speech else ClipStatus.TRANSCRIBED

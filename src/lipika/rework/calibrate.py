@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lipika.archive.results import Archive, find_results, read_archive
 from lipika.db.connection import Database
 from lipika.db.stored import Stored
 from lipika.errors import StorageError, UsageError, VideoError
 from lipika.processes import in_groups, spread
-from lipika.rework.stored_rows import Archive, find_results, held_result, read_archive, read_rows
+from lipika.rework.stored_rows import held_result, read_rows
 from lipika.storage import StoreSettings
 from lipika.validation import DEFAULT_BANDS, Bands
 from lipika.validation.again import Held

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lipika.alignment.listener import Listener, ListenerOptions
+from lipika.archive.results import Archive
 from lipika.errors import ArchiveError, SegmentError, StorageError, UsageError
 from lipika.rework.realign import Heard, Part, Plan, read_parts
-from lipika.rework.stored_rows import Archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,33 +8,25 @@ that a run that was stopped goes on where it was, and a second one changes nothi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import orjson
-
 from lipika.alignment.listener import Task
-from lipika.archive.documents import (
-    METADATA_NAME,
-    Summary,
-    amended_metadata,
-    clip_result_from_json,
-    clip_result_to_json,
-)
-from lipika.archive.members import DEFAULT_LIMITS
 from lipika.archive.metadata import Metadata
+from lipika.archive.results import Archive, Block, not_ours, parse_result, read_files
+from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
-from lipika.archive.tar import Source, entries
 from lipika.models import Alignment, ClipResult
-from lipika.rework.stored_rows import Archive, Block, not_ours
 from lipika.storage import ObjectInfo, Store, StoreSettings
 from lipika.validation import with_alignment
 
 PART_CLIPS = 64  # 10 MB of audio at 16 kHz, more of studio audio
-_VERDICT_KEYS = ("quality_score", "score_parts", "lanes", "findings", "alignment_score", "alignment")
-_SUMMARY_KEYS = ("quality_score", "lanes", "findings", "agreements")
+_CHANGES = ChangedKeys(
+    document=("quality_score", "score_parts", "lanes", "findings", "alignment_score", "alignment"),
+    summary=("quality_score", "lanes", "findings", "agreements"),
+    version="aligner",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ def read_parts(archive: Archive, plan: Plan, clips: int = PART_CLIPS) -> Iterato
     groups = [tuple(stems[start : start + clips]) for start in range(0, len(stems), clips)] or [()]
     place = {stem: number for number, group in enumerate(groups) for stem in group}
     gathered: list[dict[str, Task]] = [{} for _ in groups]
-    for stem, audio in _audio(archive, plan.settings):
+    for stem, audio in read_files(archive, plan.settings, "segments"):
         if stem not in place:
             continue
         number, result = place[stem], wanted[stem]
@@ -115,33 +107,10 @@ def read_parts(archive: Archive, plan: Plan, clips: int = PART_CLIPS) -> Iterato
 def _wanted(archive: Archive, plan: Plan) -> dict[str, ClipResult]:
     return {
         stem: result
-        for stem, document in _members(archive, plan.settings, "transcriptions")
-        if (result := _result(document)).answer is not None
+        for stem, document in read_files(archive, plan.settings, "transcriptions")
+        if (result := parse_result(document)).answer is not None
         and (result.alignment is None or result.alignment.version != plan.version)
     }
-
-
-def _audio(archive: Archive, settings: StoreSettings) -> Iterator[tuple[str, bytes]]:
-    return _members(archive, settings, "segments")
-
-
-def _members(archive: Archive, settings: StoreSettings, folder: str) -> Iterator[tuple[str, bytes]]:
-    """(stem, content) of a folder's members, in the archive's order."""
-    with closing(Store.open(archive.root, settings).open_read(archive.key)) as reader:
-        source = Source(reader)
-        for entry in entries(source, DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_extension_bytes):
-            if entry.problem is not None or entry.size > DEFAULT_LIMITS.max_member_bytes:
-                raise not_ours(f"{entry.shown} is damaged or larger than allowed")
-            where, _, name = entry.name.rpartition("/")
-            if where == folder:
-                yield name.rpartition(".")[0], source.take()
-
-
-def _result(document: bytes) -> ClipResult:
-    try:
-        return clip_result_from_json(document)
-    except ValueError as error:
-        raise not_ours(str(error)) from None
 
 
 # ----------------------------------------------------------------------------- writing back
@@ -161,38 +130,13 @@ async def write_back(
     """
     store = Store.open(archive.root, plan.settings)
     with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
-        metadata, results, aligned = _rewrite(store, archive.key, alignments, spool)
-        tar = spool.compose(_with_summary(metadata, results, spool))
+        old = read_contents(store, archive.key, spool)
+        results = [with_heard(one.result, alignments.get(one.stem)) for one in old.documents]
+        tar = compose_again(old, results, spool, _CHANGES)
         stored = await store.replace_stream(before, tar.chunks(), tar.size)
-    video_id = str(Metadata(metadata).fields()["transcription"]["video_id"])
+    video_id = str(Metadata(old.metadata).fields()["transcription"]["video_id"])
+    aligned = sum(one.stem in alignments for one in old.documents)
     return Realigned(video_id, stored.size, stored.sha256, tuple(results), aligned)
-
-
-def _rewrite(
-    store: Store, key: str, alignments: Mapping[str, Alignment], spool: Spool
-) -> tuple[bytes, list[ClipResult], int]:
-    metadata, aligned = b"", 0
-    results: list[ClipResult] = []
-    with closing(store.open_read(key)) as reader:
-        source = Source(reader)
-        for entry in entries(source, DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_extension_bytes):
-            folder, _, name = entry.name.rpartition("/")
-            stem = name.rpartition(".")[0]
-            if entry.name == METADATA_NAME:
-                metadata = source.take()
-            elif folder == "segments":
-                spool.add_clip(stem, source.take())
-            elif folder == "transcriptions":
-                document = source.take()
-                result = with_heard(_result(document), alignments.get(stem))
-                aligned += stem in alignments
-                results.append(result)
-                spool.add_result(stem, _with_alignment(document, result) if stem in alignments else document)
-            else:
-                raise not_ours(f"{entry.shown} is no part of one, and would be lost")
-    if not metadata:
-        raise not_ours("it has no metadata.json")
-    return metadata, results, aligned
 
 
 def with_heard(result: ClipResult, alignment: Alignment | None) -> ClipResult:
@@ -200,16 +144,3 @@ def with_heard(result: ClipResult, alignment: Alignment | None) -> ClipResult:
     if alignment is None or result.verdict is None:
         return result
     return replace(result, alignment=alignment, verdict=with_alignment(result.verdict, alignment))
-
-
-def _with_alignment(document: bytes, result: ClipResult) -> bytes:
-    fresh = orjson.loads(clip_result_to_json(result))
-    changed = orjson.loads(document) | {key: fresh[key] for key in _VERDICT_KEYS}
-    return orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _with_summary(metadata: bytes, results: Sequence[ClipResult], spool: Spool) -> bytes:
-    summary = Summary()
-    for result in results:
-        summary.add(result)
-    return amended_metadata(metadata, summary, _SUMMARY_KEYS, "aligner", spool.digests)

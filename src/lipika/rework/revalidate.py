@@ -10,46 +10,29 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import orjson
-
-from lipika.archive import members
-from lipika.archive.documents import (
-    METADATA_NAME,
-    Summary,
-    amended_metadata,
-    clip_result_from_json,
-    clip_result_to_json,
-)
+from lipika.archive.results import Archive, Block, block_of, find_results, peek
+from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
-from lipika.archive.tar import Source, entries
 from lipika.db.connection import Database
 from lipika.db.stored import Stored, StoredVideo
 from lipika.errors import StorageError, VideoError
 from lipika.models import ClipResult
 from lipika.processes import in_groups, spread
-from lipika.rework.stored_rows import (
-    Archive,
-    Block,
-    block_of,
-    find_results,
-    held_result,
-    not_ours,
-    peek,
-    read_rows,
-    segments_of,
-)
+from lipika.rework.stored_rows import held_result, read_rows, segments_of
 from lipika.storage import Store, StoreSettings
 from lipika.validation import Bands, validator_version
 from lipika.validation.again import judge_again
 from lipika.validation.compare import Confusion, Judgement
 
 _VIDEOS_PER_UNIT = 20
-_VERDICT_KEYS = ("quality_score", "score_parts", "lanes", "findings", "checks")
-_SUMMARY_KEYS = ("quality_score", "lanes", "findings")
+_CHANGES = ChangedKeys(
+    document=("quality_score", "score_parts", "lanes", "findings", "checks"),  # other tiers' scores stay
+    summary=("quality_score", "lanes", "findings"),
+    version="validator",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,96 +121,34 @@ async def _redo_archive(plan: Plan, archive: Archive) -> Report:
     store = Store.open(archive.root, plan.settings)
     before = await store.head(archive.key)
     with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
-        old = _read(store, archive.key, None if plan.dry_run else spool)
-        report, results = _judge(old, plan.bands)
+        old = read_contents(store, archive.key, None if plan.dry_run else spool)
+        block = block_of(old.metadata)
+        report, results = _judge([document.result for document in old.documents], block, plan.bands)
         if plan.dry_run:
             return report
-        for document, result in zip(old.documents, results, strict=True):
-            spool.add_result(result.clip.name.stem, _with_verdict(document, result))
-        tar = spool.compose(_with_summary(old.metadata, results, spool))
+        tar = compose_again(old, results, spool, _CHANGES)
         now = await store.head(archive.key)
         if (now.size, now.etag) != (before.size, before.etag):
             raise StorageError("it was replaced while it was judged; run this again")
         stored = await store.put_stream(archive.key, tar.chunks(), tar.size)
     report.rewritten = 1
-    report.replaced.append(Replaced(old.block.video_id, before.size, stored.size, stored.sha256))
+    report.replaced.append(Replaced(block.video_id, before.size, stored.size, stored.sha256))
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """A result archive without its audio. `documents` are the transcriptions' bytes, `results` what they say."""
-
-    metadata: bytes
-    block: Block
-    documents: list[bytes]
-    results: list[ClipResult]
-
-
-def _read(store: Store, key: str, spool: Spool | None) -> _Contents:
-    """Read an archive; its audio goes to the spool, if there is one, byte by byte as it is.
-
-    Raises:
-        ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
-    """
-    metadata: bytes | None = None
-    documents: list[bytes] = []
-    limits = members.DEFAULT_LIMITS
-    with closing(store.open_read(key)) as reader:
-        source = Source(reader)
-        for entry in entries(source, limits.max_headers, limits.max_extension_bytes):
-            if entry.problem is not None or entry.size > limits.max_member_bytes:
-                raise not_ours(f"{entry.shown} is damaged or larger than allowed")
-            folder, _, name = entry.name.rpartition("/")
-            if entry.name == METADATA_NAME:
-                metadata = source.take()
-            elif folder == "segments" and name.endswith(".flac"):
-                if spool is not None:
-                    spool.add_clip(name.removesuffix(".flac"), source.take())
-            elif folder == "transcriptions" and name.endswith(".json"):
-                documents.append(source.take())
-            else:
-                raise not_ours(f"{entry.shown} is no part of one, and would be lost")
-    if metadata is None:
-        raise not_ours("it has no metadata.json")
-    try:
-        results = [clip_result_from_json(document) for document in documents]
-    except ValueError as error:
-        raise not_ours(str(error)) from None
-    return _Contents(metadata, block_of(metadata), documents, results)
-
-
-def _judge(old: _Contents, bands: Bands) -> tuple[Report, list[ClipResult]]:
+def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[Report, list[ClipResult]]:
     """The results with their new verdicts, those of failed clips as they are."""
-    held = [one for result in old.results if (one := held_result(result)) is not None]
-    files = [*(f"{result.clip.segment.stem}.flac" for result in old.results), *old.block.discarded]
-    segments = segments_of((result.clip.name for result in old.results), files)
+    held = [one for result in old if (one := held_result(result)) is not None]
+    files = [*(f"{result.clip.segment.stem}.flac" for result in old), *block.discarded]
+    segments = segments_of((result.clip.name for result in old), files)
     verdicts = list(judge_again(held, segments, bands))
     report = Report(clips=len(held))
     for one, verdict in zip(held, verdicts, strict=True):
         report.confusion.add(one.before, Judgement.of(verdict))
     fresh = iter(verdicts)
     return report, [
-        result if held_result(result) is None else replace(result, verdict=next(fresh))
-        for result in old.results
+        result if held_result(result) is None else replace(result, verdict=next(fresh)) for result in old
     ]
-
-
-def _with_verdict(document: bytes, result: ClipResult) -> bytes:
-    """The document with the result's verdict; whatever else stands in it, other tiers' scores too, stays."""
-    if result.verdict is None:
-        return document
-    fresh = orjson.loads(clip_result_to_json(result))
-    changed = orjson.loads(document) | {key: fresh[key] for key in _VERDICT_KEYS}
-    return orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _with_summary(metadata: bytes, results: Sequence[ClipResult], spool: Spool) -> bytes:
-    """The metadata with new figures where they rest on verdicts; the rest stays."""
-    summary = Summary()
-    for result in results:
-        summary.add(result)
-    return amended_metadata(metadata, summary, _SUMMARY_KEYS, "validator", spool.digests)
 
 
 # ----------------------------------------------------------------------------- rows

@@ -1,0 +1,94 @@
+"""A result archive written anew: some values of its documents change, audio and all the rest stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import orjson
+
+from lipika.archive.documents import METADATA_NAME, Summary, amended_metadata, clip_result_to_json
+from lipika.archive.results import not_ours, parse_result, usable_entries
+from lipika.archive.spool import ComposedTar, Spool
+from lipika.archive.tar import Source
+from lipika.models import ClipResult
+from lipika.storage import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedKeys:
+    """The places a rewriting may change: keys of a clip's document, of the summary, one tier's versions there."""
+
+    document: Sequence[str]
+    summary: Sequence[str]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClipDocument:
+    """A clip's document: the name of its file without the ending, its bytes, and what they say."""
+
+    stem: str
+    content: bytes
+    result: ClipResult
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A result archive without its audio."""
+
+    metadata: bytes
+    documents: tuple[ClipDocument, ...]
+
+
+def read_contents(store: Store, key: str, spool: Spool | None) -> Contents:
+    """Read an archive; its audio goes to the spool, if there is one, byte by byte as it is. Blocks.
+
+    Raises:
+        ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
+    """
+    metadata: bytes | None = None
+    documents: list[tuple[str, bytes]] = []
+    with closing(store.open_read(key)) as reader:
+        source = Source(reader)
+        for entry in usable_entries(source):
+            folder, _, name = entry.name.rpartition("/")
+            stem, _, ending = name.rpartition(".")
+            if entry.name == METADATA_NAME:
+                metadata = source.take()
+            elif (folder, ending) == ("segments", "flac"):
+                if spool is not None:
+                    spool.add_clip(stem, source.take())
+            elif (folder, ending) == ("transcriptions", "json"):
+                documents.append((stem, source.take()))
+            else:
+                raise not_ours(f"{entry.shown} is no part of one, and would be lost")
+    if metadata is None:
+        raise not_ours("it has no metadata.json")
+    return Contents(
+        metadata, tuple(ClipDocument(stem, content, parse_result(content)) for stem, content in documents)
+    )
+
+
+def compose_again(
+    old: Contents, results: Iterable[ClipResult], spool: Spool, keys: ChangedKeys
+) -> ComposedTar:
+    """The archive with new results, one for each of its documents in their order. The spool holds its audio already.
+
+    A document whose result is the very object that was read stays as it is; of the others only `keys` change.
+    """
+    summary = Summary()
+    for document, result in zip(old.documents, results, strict=True):
+        summary.add(result)
+        same = result is document.result
+        content = document.content if same else _with_values(document.content, result, keys.document)
+        spool.add_result(document.stem, content)
+    return spool.compose(amended_metadata(old.metadata, summary, keys.summary, keys.version, spool.digests))
+
+
+def _with_values(document: bytes, result: ClipResult, keys: Iterable[str]) -> bytes:
+    """The document with the result's values under `keys`; whatever else stands in it stays."""
+    fresh = orjson.loads(clip_result_to_json(result))
+    changed = orjson.loads(document) | {key: fresh[key] for key in keys}
+    return orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
