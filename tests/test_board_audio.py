@@ -11,7 +11,8 @@ from lipika.archive import documents
 from lipika.archive.spool import Spool
 from lipika.audio.codec import Audio, encode_flac
 from lipika.dashboard import clip_audio
-from lipika.dashboard.clip_audio import ClipAudio, waveform
+from lipika.dashboard.clip_audio import ClipAudio
+from lipika.dashboard.waveform import waveform
 from lipika.errors import LipikaError, ObjectMissing
 from lipika.models import Accounting
 from lipika.services import Stores

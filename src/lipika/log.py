@@ -1,15 +1,20 @@
-"""Structured logs on stderr: human lines on a terminal, JSON where a machine reads. Secrets are redacted."""
+"""Structured logs on stderr: human lines on a terminal, JSON where a machine reads. Secrets are redacted.
+
+structlog is loaded with the first line: a command that says nothing does without it.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO, cast
-
-import structlog
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from lipika.redaction import hide, redact
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = ["configure", "get_logger", "hide", "redact"]
 
@@ -34,8 +39,27 @@ def _redacting(render: Callable[[Any, str, MutableMapping[str, Any]], str | byte
     return line
 
 
+_waiting: list[Callable[[], None]] = []
+"""How structlog is to be set up once somebody loads it: none or one."""
+
+
 def configure(*, json_logs: bool = False, level: str = "info") -> None:
     """Set structlog up for this process; call once, at the edge."""
+    # The pool's own lines about each attempt to connect: the errors that reach us say it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    _waiting[:] = [partial(_configure, json_logs, level)]
+    if "structlog" in sys.modules:
+        _settle()
+
+
+def _settle() -> None:
+    while _waiting:
+        _waiting.pop()()
+
+
+def _configure(json_logs: bool, level: str) -> None:
+    import structlog
+
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if json_logs
@@ -46,8 +70,6 @@ def configure(*, json_logs: bool = False, level: str = "info") -> None:
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
-    # The pool's own lines about each attempt to connect: the errors that reach us say it once.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -62,7 +84,19 @@ def configure(*, json_logs: bool = False, level: str = "info") -> None:
     )
 
 
-def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+class _Logger:
+    """A logger of structlog that is made anew for each line."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, method: str) -> Any:
+        import structlog
+
+        _settle()
+        return getattr(structlog.get_logger(module=self._module), method)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose events carry the module's short name."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name.removeprefix("lipika."))
-    return logger
+    return cast("FilteringBoundLogger", _Logger(name.removeprefix("lipika.")))

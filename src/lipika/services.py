@@ -1,4 +1,7 @@
-"""Settings in, database and stores out: the two doors of every command. Knows no worker, engine or provider."""
+"""Settings in, database and stores out: the two doors of every command. Knows no worker, engine or provider.
+
+What only one of the doors needs is imported behind it: who asks for the database loads no object store.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,19 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import platformdirs
 from pydantic import SecretStr
 
-from lipika.archive.sources import is_url, object_url
 from lipika.config import Settings
 from lipika.db.connection import Database
-from lipika.db.migrate import migrate
-from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.errors import DatabaseUnavailable
 from lipika.log import get_logger, hide
-from lipika.storage import Store, StoreSettings, amazon_endpoint, split_url
-from lipika.storage.store import Place
+
+if TYPE_CHECKING:
+    from lipika.storage import Store, StoreSettings
+    from lipika.storage.store import Place
 
 log = get_logger(__name__)
 
@@ -51,6 +53,8 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
         finally:
             await database.close()
         return
+    from lipika.embedded.postgres import EmbeddedPostgres
+
     async with (
         EmbeddedPostgres(settings.lipika_data_dir) as server,
         Database(lambda: server.url) as database,
@@ -85,12 +89,16 @@ async def open_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncIter
     """As `connect_database`; the embedded one is migrated, another is left to `lipika db migrate`."""
     async with connect_database(settings, wait_s=wait_s) as database:
         if settings.database_url is None:
+            from lipika.db.migrate import migrate
+
             await migrate(database)
         yield database
 
 
 def store_settings(settings: Settings) -> StoreSettings:
     """The settings for reaching object stores."""
+    from lipika.storage import StoreSettings, amazon_endpoint
+
     hide(*settings.secrets())
     if settings.has_aws_keys:
         region = settings.aws_region or settings.aws_default_region
@@ -133,6 +141,10 @@ class Stores:
 
         `create` makes a missing local folder.
         """
+        from lipika.archive.sources import is_url, object_url
+        from lipika.storage import Store, split_url
+        from lipika.storage.store import Place
+
         root, name = split_url(key if is_url(key) or key.startswith("/") else object_url(base, key))
         if root not in self._open:
             self._open[root] = Store.open(root, self._settings, create=create)

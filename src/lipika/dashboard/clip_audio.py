@@ -13,12 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lipika.archive.documents import segment_path
 from lipika.archive.tar import BLOCK, Entry, Source, entries
-from lipika.audio.codec import decode
 from lipika.errors import ArchiveError, ObjectMissing
 from lipika.services import Stores
 from lipika.storage.store import Place
@@ -157,29 +153,3 @@ def _member(window: bytes, at: int) -> tuple[Entry, Span] | None:
     source = Source(io.BytesIO(window))
     entry = next(entries(source, max_headers=3, max_extension_bytes=_HEADER_BYTES), None)
     return None if entry is None else (entry, Span(at + source.position, entry.size))
-
-
-# ----------------------------------------------------------------------------- the waveform
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Waveform:
-    """Highest and lowest sample of each of some stretches of equal length, -1..1."""
-
-    highs: NDArray[np.float64]
-    lows: NDArray[np.float64]
-    duration_ms: int
-
-
-def waveform(flac: bytes, stretches: int = 480) -> Waveform:
-    """Decode a clip and look at its peaks. Blocks.
-
-    Raises:
-        SegmentError: it cannot be decoded.
-    """
-    audio = decode(flac)
-    full = float(np.iinfo(audio.samples.dtype).max)
-    edges = np.linspace(0, len(audio.samples), min(stretches, len(audio.samples)) + 1).astype(np.int64)[:-1]
-    highs = np.maximum.reduceat(audio.samples, edges) / full
-    lows = np.minimum.reduceat(audio.samples, edges) / full
-    return Waveform(highs, lows, audio.duration_ms)

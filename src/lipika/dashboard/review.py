@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.datastructures import FormData
@@ -26,11 +26,13 @@ from lipika.dashboard.board import (
     text_of,
     whole,
 )
-from lipika.dashboard.clip_audio import Waveform, waveform
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.review import ClipDetail, FlagFilter, FlagKey, FlagRow
 from lipika.errors import LipikaError, ObjectMissing
 from lipika.log import redact
+
+if TYPE_CHECKING:
+    from lipika.dashboard.waveform import Waveform
 
 ROWS = 40
 _SEVERITIES = ("fail", "warn", "info")
@@ -141,6 +143,8 @@ def marked(text: str, findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[s
 
 async def wave(request: Request) -> Response:
     """The player with its waveform: a piece of the clip's page."""
+    from lipika.dashboard.waveform import waveform
+
     board = board_of(request)
     found = await board.stats.review.clip(text_of(request, "video") or "", text_of(request, "clip") or "")
     if found is None:
