@@ -147,7 +147,10 @@ def commands() -> Iterator[tuple[str, typer.Context]]:
 def _walk(words: str, context: typer.Context) -> Iterator[tuple[str, typer.Context]]:
     yield words, context
     if isinstance(context.command, TyperGroup):
-        for name, command in context.command.commands.items():
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            if command is None:
+                continue
             child = typer.Context(command, info_name=name, parent=context, terminal_width=WIDTH)
             yield from _walk(f"{words} {name}", child)
 

@@ -167,8 +167,9 @@ def _parse(words: list[str]) -> None:
     """Parse as the command line does, without running anything. A command may be named without its arguments."""
     command = typer.main.get_command(app)
     while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
-        assert words[0] in command.commands, f"there is no command {words[0]}"
-        command, words = command.commands[words[0]], words[1:]
+        found = command.get_command(typer.Context(command), words[0])
+        assert found is not None, f"there is no command {words[0]}"
+        command, words = found, words[1:]
     words = [word for word in words if word != "--help"]
     if command.name == "simulator":
         simulator_parser().parse_args(words)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from fleet_kit import change, rows
 from lipika.archive.lists import Defaults, read_list
-from lipika.cli.queue import queue_commands
+from lipika.cli.queue import add_to
 from lipika.db import Database, Queue
 from lipika.errors import UsageError
 from lipika.jobs.demo import sample_folder
@@ -27,10 +27,11 @@ def queue(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("OUTPUT_URL", "s3://results/x")
     monkeypatch.chdir(tmp_path)
-    app = queue_commands(lambda job: asyncio.run(job()))
+    app = typer.Typer()
+    add_to(app, lambda job: asyncio.run(job()))
 
     def run(*arguments: str, stdin: str = "") -> tuple[int, str]:
-        done = CliRunner().invoke(app, arguments, input=stdin)
+        done = CliRunner().invoke(app, ["queue", *arguments], input=stdin)
         if done.exception and not isinstance(done.exception, SystemExit | typer.Exit):
             raise done.exception
         return done.exit_code, done.stdout

@@ -1,4 +1,4 @@
-"""The commands `lipika budget`: `budget_commands` gives them to the command line."""
+"""The commands `lipika budget`: `add_to` puts them on the command line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ToWhom = Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)]
 
 
-def budget_commands(run: Run) -> typer.Typer:
-    """The group `lipika budget`; `run` is the command line's own."""
+def add_to(lipika: typer.Typer, run: Run) -> None:
+    """Put the group `budget` on the command line; `run` is its own."""
     app = typer.Typer(
         help="What the whole fleet may use of a provider; workers follow within five seconds.",
         no_args_is_help=True,
@@ -30,7 +30,7 @@ def budget_commands(run: Run) -> typer.Typer:
     _looking(app, run)
     _limits(app, run)
     _stopping(app, run)
-    return app
+    lipika.add_typer(app, name="budget")
 
 
 # ----------------------------------------------------------------------------- looking

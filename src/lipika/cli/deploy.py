@@ -1,4 +1,4 @@
-"""The commands that rent machines: `deploy_commands` gives them to the command line."""
+"""The commands that rent machines: `add_to` puts them on the command line."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it this is a dr
 err = Console(stderr=True, highlight=False)
 
 
-def deploy_commands(run: Run) -> typer.Typer:
-    """The group `lipika deploy`; `run` is the command line's own."""
+def add_to(lipika: typer.Typer, run: Run) -> None:
+    """Put the group `deploy` on the command line; `run` is its own."""
     app = typer.Typer(help="Machines for a fleet.", no_args_is_help=True)
     vast = typer.Typer(invoke_without_command=True)
     app.add_typer(vast, name="vast")
     _renting(vast, run)
     _secrets(vast, run)
     _looking(vast, run)
-    return app
+    lipika.add_typer(app, name="deploy")
 
 
 def _renting(app: typer.Typer, run: Run) -> None:

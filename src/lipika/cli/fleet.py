@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from lipika.cli.console import open_console
@@ -64,6 +63,8 @@ def _status(app: typer.Typer, run: Run) -> None:
                     if nobody_reads():
                         return
                     await asyncio.sleep(_WATCH_S)
+            from rich.live import Live
+
             with Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
                 while True:
                     live.update(shown(await read_status(database)), refresh=True)

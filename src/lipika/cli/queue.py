@@ -1,4 +1,4 @@
-"""The queue's commands: `queue_commands` gives them to the command line."""
+"""The queue's commands: `add_to` puts them on the command line."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Added:
     language_conflicts: list[dict[str, str]] = field(default_factory=list)  # ... and it is another
 
 
-def queue_commands(run: Run) -> typer.Typer:
-    """The group `lipika queue`; `run` is the command line's own."""
+def add_to(lipika: typer.Typer, run: Run) -> None:
+    """Put the group `queue` on the command line; `run` is its own."""
     app = typer.Typer(help="The queue of videos.", no_args_is_help=True)
     _filling(app, run)
     _looking(app, run)
     _starting_over(app, run)
     _holding(app, run)
-    return app
+    lipika.add_typer(app, name="queue")
 
 
 def _filling(app: typer.Typer, run: Run) -> None:

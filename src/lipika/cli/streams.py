@@ -24,8 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
-import orjson
-
 _MOST_BYTES = 1 << 20
 """Waiting for a reader of stderr: some thousand lines."""
 
@@ -131,6 +129,8 @@ class Beside(io.TextIOBase):
 
     def _missing(self, lines: int) -> bytes:
         if self.as_json:
+            import orjson
+
             return orjson.dumps({"event": "log_lines_dropped", "level": "warning", "lines": lines}) + b"\n"
         return f"[{lines:,} lines dropped: they could not be written here]\n".encode()
 
