@@ -21,7 +21,7 @@ from typer.main import get_group
 from lipika.cli.running import ending_in_a_line, run
 from lipika.cli.streams import standard_streams
 
-_COMMANDS = {
+COMMANDS = {
     "demo": (
         "transcribe",
         "The whole job on sample speech in 12 languages: no key, no server, no root; transcripts are simulated.",
@@ -72,11 +72,11 @@ class CommandsOnDemand(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands = {name: TyperCommand(name, help=told) for name, (_, told) in _COMMANDS.items()}
+        self.commands = {name: TyperCommand(name, help=told) for name, (_, told) in COMMANDS.items()}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as Typer calls it
         """The command itself, whose help and options are its own."""
-        return _load(_COMMANDS[cmd_name][0]).commands[cmd_name] if cmd_name in _COMMANDS else None
+        return commands_of(COMMANDS[cmd_name][0]).commands[cmd_name] if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list of commands, without loading any."""
@@ -84,8 +84,8 @@ class CommandsOnDemand(TyperGroup):
 
 
 @cache
-def _load(module: str) -> TyperGroup:
-    """The commands of one module."""
+def commands_of(module: str) -> TyperGroup:
+    """The commands of one module, such as `queue`."""
     commands = typer.Typer(rich_markup_mode=None)
     import_module(f"lipika.cli.{module}").add_to(commands, run)
     return get_group(commands)
