@@ -9,8 +9,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import report, scaling, soak, steps
+from benchmarks import scaling, soak, steps
 from benchmarks.peers import __main__ as peers
+from benchmarks.setting import read
 
 _BLUE, _GREY, _ORANGE = "#2563a8", "#9aa5b1", "#c2571a"
 _STYLE: dict[Any, Any] = {
@@ -34,7 +35,7 @@ def draw_all(folder: Path) -> None:
 
 
 def _steps(folder: Path) -> None:
-    result = report.read("steps", steps.StepsResult)
+    result = read("steps", steps.StepsResult)
     if result is None:
         return
     best = result.best
@@ -49,7 +50,7 @@ def _steps(folder: Path) -> None:
 
 
 def _peers(folder: Path) -> None:
-    result = report.read("peers", peers.PeersResult)
+    result = read("peers", peers.PeersResult)
     if result is None:
         return
     bars = {peers.CLIENTS[peer.client]: peer.cpu_ms for peer in result.peers if peer.cpu_ms is not None}
@@ -67,7 +68,7 @@ def _bars(path: Path, bars: dict[str, float], colours: list[str], label: str) ->
 
 
 def _fleets(folder: Path) -> None:
-    result = report.read("scaling", scaling.ScalingResult)
+    result = read("scaling", scaling.ScalingResult)
     if result is None or not result.fleets:
         return
     figure, axes = _figure(3.2)
@@ -83,7 +84,7 @@ def _fleets(folder: Path) -> None:
 
 
 def _soak(folder: Path) -> None:
-    result = report.read("soak", soak.SoakResult)
+    result = read("soak", soak.SoakResult)
     if result is None:
         return
     figure, axes = _figure(3.2)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from benchmarks import end_to_end, memory, polish, scaling, soak, steps
 from benchmarks.peers import __main__ as peers
-from benchmarks.setting import REPOSITORY, RESULTS, Machine
+from benchmarks.setting import REPOSITORY, Machine, read
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 IMAGES = REPOSITORY / "docs" / "images"
 TRIED = Path(__file__).parent / "tried.md"
 _BARS = "▁▂▃▄▅▆▇█"
-
-T = TypeVar("T")
 
 _TEXT = """\
 # Performance
@@ -56,10 +54,6 @@ COMMANDS = (
     ("python -m benchmarks.hostile_memory", "memory that hostile archives cost, each alone", "15 min"),
     ("make chaos", "workers killed and stopped forty times", "5 min"),
 )
-
-
-class Outdated(Exception):
-    """A result was made by another version of its benchmark."""
 
 
 def page() -> str:
@@ -385,23 +379,6 @@ _SECTIONS: Sequence[Callable[[], str]] = (
 
 
 # ----------------------------------------------------------------------------- reading
-
-
-def read(name: str, kind: type[T]) -> T | None:
-    """A result, if it is there.
-
-    Raises:
-        Outdated: it does not have the form that its benchmark gives it today.
-    """
-    path = RESULTS / f"{name}.json"
-    if not path.exists():
-        return None
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise Outdated(
-            f"{path.name} is from another version ({error.errors()[0]['msg']}): measure it anew"
-        ) from None
 
 
 def where(machine: Machine) -> str:

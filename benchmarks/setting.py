@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pydantic import TypeAdapter, ValidationError
 
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
@@ -28,6 +30,8 @@ from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
 from lipika.simulator import Handle, Latency, SimulatorConfig, spawn
 from lipika.simulator.corpus import CorpusPlan, make_corpus
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -154,6 +158,27 @@ def save(name: str, result: object) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return path
+
+
+class Outdated(Exception):
+    """A result was made by another version of its benchmark."""
+
+
+def read(name: str, kind: type[T]) -> T | None:
+    """A result, if it is there.
+
+    Raises:
+        Outdated: it does not have the form that its benchmark gives it today.
+    """
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return None
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise Outdated(
+            f"{path.name} is from another version ({error.errors()[0]['msg']}): measure it anew"
+        ) from None
 
 
 def _cpu_name() -> str:

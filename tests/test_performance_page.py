@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, setting
 from benchmarks.setting import REPOSITORY
 
 
@@ -33,13 +33,13 @@ def test_its_commands_exist() -> None:
 
 def test_a_result_of_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "soak.json").write_text('{"minutes": 2}')
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    with pytest.raises(report.Outdated, match=r"soak\.json"):
+    monkeypatch.setattr(setting, "RESULTS", tmp_path)
+    with pytest.raises(setting.Outdated, match=r"soak\.json"):
         report.page()
 
 
 def test_sections_without_results_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(setting, "RESULTS", tmp_path)
     text = report.page()
     assert "## Measure it yourself" in text
     assert "## End to end" not in text
