@@ -94,7 +94,7 @@ def test_a_command_loads_no_more_than_it_needs(
 def test_the_board_starts_without_numpy_engine_and_providers() -> None:
     rooms, libraries = loaded_by("import lipika.cli.dashboard, lipika.dashboard.serve")
     assert rooms <= BOARD | FLAT | {"llm"}, "of `llm` only what judges a stored answer, see the contract"
-    assert libraries <= READS | {"jinja2", "prometheus_client", "starlette", "uvicorn"}
+    assert libraries <= READS | {"jinja2", "obstore", "prometheus_client", "starlette", "uvicorn"}
 
 
 def test_the_help_of_all_commands_says_what_each_of_them_says() -> None:

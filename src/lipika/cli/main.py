@@ -10,7 +10,6 @@ Exit codes: 0 everything done; 1 some video failed; 2 something to change (argum
 from __future__ import annotations
 
 import os
-from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -43,7 +42,7 @@ COMMANDS = {
     ),
     "revalidate": ("validation", "Judge stored answers again by the present rules, and compare old and new."),
     "status": ("fleet", "The fleet, the queue, the budgets and the last errors, as they are now."),
-    "errors": ("fleet", "What went wrong, newest first: exceptions and alerts of all workers."),
+    "errors": ("fleet", "List what went wrong, newest first: exceptions and alerts of all workers."),
     "dashboard": (
         "dashboard",
         "The board in a browser: fleet, queue, quality, spend, review, errors; /metrics for Prometheus.",
@@ -54,7 +53,7 @@ COMMANDS = {
     ),
     "forecast": (
         "canary",
-        "When the queue will be done and what it will cost, under each limit of the budget.",
+        "Forecast when the queue will be done and what it will cost, under each limit of the budget.",
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "db": ("database", "The database: what is there, and migrations."),
@@ -83,7 +82,6 @@ class CommandsOnDemand(TyperGroup):
         TyperGroup(commands=dict(self.commands)).format_commands(ctx, formatter)
 
 
-@cache
 def commands_of(module: str) -> TyperGroup:
     """The commands of one module, such as `queue`."""
     commands = typer.Typer(rich_markup_mode=None)
