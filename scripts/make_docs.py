@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from lipika.cli.main import app
 from lipika.config import HttpUrl, PostgresUrl, Settings
+from lipika.models import FAILURE_RULES
 from lipika.simulator.__main__ import _parser as simulator_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,6 +186,44 @@ def _option_default(action: argparse.Action) -> str:
     return "" if value is None or value is False or value == [] else f"`{value}`"
 
 
+# ----------------------------------------------------------------------------- failures
+
+_FAILURES = re.compile(r"(<!-- begin failures: .* -->\n).*?(<!-- end failures -->)", re.DOTALL)
+
+
+def architecture_page() -> str:
+    """The page as it is, with the table of failures as the code has it."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    return _FAILURES.sub(lambda found: f"{found[1]}{_failures()}{found[2]}", page)
+
+
+def _failures() -> str:
+    head = (
+        "kind",
+        "what it is",
+        "429",
+        "an attempt",
+        "the clip",
+        "waits in vain if",
+        "the provider",
+        "the worker stops",
+    )
+    rows = [
+        (
+            f"`{rule.kind}`",
+            rule.meaning,
+            "yes" if rule.is_429 else "",
+            "yes" if rule.counts else "no",
+            str(rule.remedy),
+            str(rule.in_vain),
+            str(rule.effect),
+            str(rule.stops),
+        )
+        for rule in FAILURE_RULES.values()
+    ]
+    return _table(head, rows)
+
+
 # ----------------------------------------------------------------------------- files
 
 
@@ -193,7 +232,11 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"docs/configuration.md": settings_page, "docs/cli.md": cli_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/configuration.md": settings_page,
+    "docs/cli.md": cli_page,
+    "docs/architecture.md": architecture_page,
+}
 
 
 def main(arguments: list[str]) -> int:

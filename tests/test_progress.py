@@ -19,7 +19,7 @@ from lipika.db.budgets import Limits
 from lipika.fleet.progress import Show, Snapshot, Watch, line, panel, shown
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.transcribe import _around
-from lipika.meters import RATE_KINDS
+from lipika.models import RATE_KINDS
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from test_run import lipika
 

@@ -1,7 +1,17 @@
 import pytest
 
 from lipika.engine.retries import History, RetryPolicy, Step, decide
-from lipika.models import Failure, FailureKind
+from lipika.models import (
+    FAILURE_RULES,
+    RATE_KINDS,
+    Effect,
+    Failure,
+    FailureKind,
+    FailureRule,
+    Remedy,
+    Stops,
+    Trouble,
+)
 
 NEW = History(counted=0, waits=0, varied=False)
 
@@ -39,7 +49,7 @@ def test_waiting_for_quota_is_never_an_attempt_however_long_it_takes(kind: str) 
     assert decision.wait_s > 0
 
 
-@pytest.mark.parametrize("kind", ["server", "timeout"])
+@pytest.mark.parametrize("kind", ["server", "timeout", "auth"])
 def test_transient_failures_are_retried_three_times(kind: str) -> None:
     steps = [decide(failure(FailureKind(kind)), History(n, 0, False), RetryPolicy(), 1.0) for n in range(4)]
     assert [step.step for step in steps] == [Step.RETRY] * 3 + [Step.FINAL]
@@ -56,7 +66,7 @@ def test_a_bad_answer_gets_one_varied_retry(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "step"),
-    [("bad_request", Step.FINAL), ("blocked", Step.FINAL), ("auth", Step.STOP), ("payment", Step.STOP)],
+    [("bad_request", Step.FINAL), ("blocked", Step.FINAL), ("payment", Step.STOP)],
 )
 def test_what_no_retry_can_help(kind: str, step: Step) -> None:
     assert decide(failure(FailureKind(kind)), NEW, RetryPolicy(), 0.5).step is step
@@ -66,3 +76,28 @@ def test_the_servers_word_is_obeyed_and_never_undercut() -> None:
     for jitter in (0.0, 0.5, 1.0):
         decision = decide(failure(FailureKind.RATE_MINUTE, 38.0), NEW, RetryPolicy(), jitter)
         assert 38.0 <= decision.wait_s <= 38.0 * 1.1
+
+
+def test_every_kind_has_one_row() -> None:
+    assert list(FAILURE_RULES) == list(FailureKind)
+    assert len({rule.words for rule in FAILURE_RULES.values()}) == len(FailureKind)
+
+
+@pytest.mark.parametrize("rule", FAILURE_RULES.values(), ids=list(FAILURE_RULES))
+def test_the_table_is_consistent(rule: FailureRule) -> None:
+    assert not rule.is_429 or rule.remedy is Remedy.WAIT, "a quota comes back"
+    assert rule.closes == (rule.stops in (Stops.FIRST, Stops.LAST)), "only who closes a provider leaves none"
+    assert rule.is_the_clips == (rule.remedy in (Remedy.VARY, Remedy.ELSEWHERE, Remedy.NONE))
+
+
+def test_the_429s_are_the_three_quotas() -> None:
+    assert {"rate_minute", "rate_day", "spend"} == RATE_KINDS  # a board looks them up by their names
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+def test_what_is_in_the_way_closes_a_provider_that_has_never_answered(trouble: Trouble) -> None:
+    in_the_way = Failure(FailureKind.SERVER, "message", code=trouble)
+    assert in_the_way.follows(answered=False).effect is Effect.CLOSED
+    assert in_the_way.follows(answered=False).stops is Stops.LAST
+    assert in_the_way.follows(answered=True) is FAILURE_RULES[FailureKind.SERVER]
+    assert Failure(FailureKind.SERVER, "message").follows(answered=False).effect is Effect.SUSPECT

@@ -7,10 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lipika.models import FailureKind
-
-RATE_KINDS = frozenset({FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND})
-"""Failures that are a 429."""
+from lipika.models import RATE_KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NewType, Self
 
@@ -179,7 +179,7 @@ class Usage:
 
 
 class FailureKind(StrEnum):
-    """The reason why an attempt gave no answer. What follows from each kind: docs/architecture.md, Failures."""
+    """The reason why an attempt gave no answer. What follows from each kind stands in `FAILURE_RULES`."""
 
     RATE_MINUTE = "rate_minute"
     RATE_DAY = "rate_day"
@@ -212,6 +212,143 @@ class Trouble(StrEnum):
     LIMIT_ZERO = "limit_zero"  # a 429 that names a limit of 0; its kind is that of the quota
 
 
+class Remedy(StrEnum):
+    """The help for a clip after a failure. Unless it is `NONE` or `STOP`, the other provider is tried last."""
+
+    WAIT = "waits"  # until there is room again; this is never an attempt
+    RETRY = "is retried"  # a few times, with growing waits
+    VARY = "is asked once in other words"
+    ELSEWHERE = "goes to the other provider"
+    NONE = "fails"
+    STOP = "goes back"  # with its video
+
+
+class Effect(StrEnum):
+    """The meaning of a failure for the provider."""
+
+    ANSWERED = "has answered"  # it is well: the failure is the clip's own
+    SHUT = "shuts, asks for less"  # for as long as it says, then one probe; concurrency is cut
+    PARKED_TO_RESET = "is parked until its reset"
+    PARKED = "is parked for a while"
+    CROWDED = "takes no more at once"  # many in a row, of several clips, shut it
+    SUSPECT = "may be down"  # several clips prove an outage: then one probe goes at a time
+    DOUBTED = "gets a second look"  # by another clip; where that is refused too, it is closed
+    CLOSED = "is closed"  # for this life of the process
+
+
+class InVain(StrEnum):
+    """The proof that a clip waits in vain, because the fault is its own; nothing else ends its waiting."""
+
+    NEVER = "-"
+    OTHERS_ANSWERED = "others are answered"  # too often for chance
+    ALONE = "others are answered, or nobody else is asked"
+    PROBES = "its own probes fail"  # while the provider is down
+
+
+class Stops(StrEnum):
+    """The case in which a failure ends the worker."""
+
+    NEVER = "-"
+    MANY = "many in a row"  # it is the request that is wrong
+    LAST = "no provider is left"
+    FIRST = "no provider is left, or it is the first"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRule:
+    """All that follows from one kind of failure."""
+
+    kind: FailureKind
+    meaning: str
+    words: str  # for people, on boards and where it is said what the work waits for
+    remedy: Remedy
+    effect: Effect
+    in_vain: InVain = InVain.NEVER
+    stops: Stops = Stops.NEVER
+    is_429: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """True if it is one of the clip's attempts."""
+        return self.remedy not in (Remedy.WAIT, Remedy.STOP)
+
+    @property
+    def closes(self) -> bool:
+        """True if it may close a provider."""
+        return self.effect in (Effect.DOUBTED, Effect.CLOSED)
+
+    @property
+    def is_the_clips(self) -> bool:
+        """True if the provider speaks of the clip, rather than of its own state."""
+        return self.effect is Effect.ANSWERED
+
+
+_FAILURE_RULES = (
+    FailureRule(
+        FailureKind.RATE_MINUTE, "requests or tokens per minute", "requests or tokens per minute used up",
+        Remedy.WAIT, Effect.SHUT, InVain.OTHERS_ANSWERED, is_429=True,
+    ),
+    FailureRule(
+        FailureKind.RATE_DAY, "the day's quota", "daily quota used up",
+        Remedy.WAIT, Effect.PARKED_TO_RESET, is_429=True,
+    ),
+    FailureRule(
+        FailureKind.SPEND, "dollars", "spend limit",
+        Remedy.WAIT, Effect.PARKED, is_429=True,
+    ),
+    FailureRule(
+        FailureKind.OVERLOADED, "503, 529", "the service is overloaded",
+        Remedy.WAIT, Effect.CROWDED, InVain.ALONE,
+    ),
+    FailureRule(
+        FailureKind.SERVER, "other 5xx, a lost connection", "error at the provider",
+        Remedy.RETRY, Effect.SUSPECT, InVain.PROBES,
+    ),
+    FailureRule(
+        FailureKind.TIMEOUT, "no answer within the deadline", "no answer in time",
+        Remedy.RETRY, Effect.SUSPECT, InVain.PROBES,
+    ),
+    FailureRule(
+        FailureKind.BAD_REQUEST, "the request is refused as malformed", "request refused",
+        Remedy.NONE, Effect.ANSWERED, stops=Stops.MANY,
+    ),
+    FailureRule(
+        FailureKind.AUTH, "key, region or model is refused", "key, region or model refused",
+        Remedy.RETRY, Effect.DOUBTED, stops=Stops.FIRST,
+    ),
+    FailureRule(
+        FailureKind.PAYMENT, "out of credit", "out of credit",
+        Remedy.STOP, Effect.CLOSED, stops=Stops.LAST,
+    ),
+    FailureRule(
+        FailureKind.BLOCKED, "safety, recitation", "blocked by a filter",
+        Remedy.ELSEWHERE, Effect.ANSWERED,
+    ),
+    FailureRule(
+        FailureKind.TRUNCATED, "the answer was cut", "answer cut off",
+        Remedy.VARY, Effect.ANSWERED,
+    ),
+    FailureRule(
+        FailureKind.MALFORMED, "the answer breaks the schema", "answer not readable",
+        Remedy.VARY, Effect.ANSWERED,
+    ),
+    FailureRule(
+        FailureKind.EMPTY, "the answer has no text", "answer empty",
+        Remedy.VARY, Effect.ANSWERED,
+    ),
+    FailureRule(
+        FailureKind.DEFECT, "an exception of our own over one clip", "a defect in lipika",
+        Remedy.NONE, Effect.ANSWERED,
+    ),
+)  # fmt: skip
+FAILURE_RULES: Mapping[FailureKind, FailureRule] = {rule.kind: rule for rule in _FAILURE_RULES}
+"""All that follows from a failure, for each kind: the whole policy. Engine, route, batches, canary, meters and boards
+read it, and docs/architecture.md shows it."""
+
+RATE_KINDS = frozenset(rule.kind for rule in _FAILURE_RULES if rule.is_429)
+"""Failures that are a 429."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One failed attempt as a value. `retry_after_s` is what the server asked for, if it said.
@@ -235,6 +372,17 @@ class Failure:
     def stands(self) -> bool:
         """True if waiting mends nothing unless the service has answered before (`Trouble`)."""
         return self.code in _TROUBLES
+
+    @property
+    def rule(self) -> FailureRule:
+        """The row of its kind."""
+        return FAILURE_RULES[self.kind]
+
+    def follows(self, *, answered: bool) -> FailureRule:
+        """The row of its kind; but a `Trouble` closes a provider that has never answered, whatever the kind."""
+        if self.stands and not answered:
+            return replace(self.rule, remedy=Remedy.STOP, effect=Effect.CLOSED, stops=Stops.LAST)
+        return self.rule
 
 
 _TROUBLES = frozenset(Trouble)
@@ -336,7 +484,7 @@ class Judged:
 
 
 class Advice(StrEnum):
-    """Whether asking once more may bring a better answer than one that can be read."""
+    """The answer to "ask once more?": may another attempt bring a better answer than this readable one?"""
 
     KEEP = "keep"  # no: it is as good as it gets
     VARY = "vary"  # the same provider, in other words; after that, the other provider

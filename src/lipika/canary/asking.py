@@ -19,7 +19,7 @@ from lipika.errors import Draining, WorkerStop
 from lipika.llm.capabilities import Capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.log import get_logger
-from lipika.models import Failure, FailureKind, Judged, Usage
+from lipika.models import Failure, Judged, Usage
 from lipika.pipeline import question
 from lipika.validation.bands import Bands
 
@@ -29,7 +29,6 @@ _CLIPS_AT_ONCE = 256
 """Their audio is in memory; of each, one request an arm is out or waits."""
 _EMPTY_FOR_S = 3.0
 """Slots that were reserved and not used come back within two seconds: only then is the purse known to be empty."""
-_RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +253,12 @@ def _row(
         provider=outcome.provider,
         model_version=outcome.model_version,
         requests=outcome.attempts,
-        rate_limited=sum(one.failure is not None and one.failure.kind in _RATE_KINDS for one in attempts),
+        rate_limited=sum(one.failure is not None and one.failure.rule.is_429 for one in attempts),
         failure_kinds=(
             *(
                 str(one.failure.kind)
                 for one in attempts
-                if one.failure is not None and one.failure.kind not in _RATE_KINDS
+                if one.failure is not None and not one.failure.rule.is_429
             ),
             *view.unreadable,
         ),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from lipika.languages import LANGUAGES
-from lipika.models import FailureKind
+from lipika.models import FAILURE_RULES, FailureKind
 from lipika.validation.catalogue import RULES
 from lipika.wording import NONE, duration, hours, latency, money, number, percent, short
 
@@ -29,22 +29,6 @@ _STATES: Mapping[str, tuple[str, str]] = {
     "fail": ("serious", "bad"),
     "warn": ("doubtful", "warn"),
     "info": ("note", "info"),
-}
-_FAILURES: Mapping[str, str] = {
-    FailureKind.RATE_MINUTE: "too many in a minute",
-    FailureKind.RATE_DAY: "the day's quota is used up",
-    FailureKind.SPEND: "spending limit of the provider",
-    FailureKind.OVERLOADED: "the model is overloaded",
-    FailureKind.SERVER: "error at the provider",
-    FailureKind.TIMEOUT: "no answer in time",
-    FailureKind.BAD_REQUEST: "request refused",
-    FailureKind.AUTH: "key refused",
-    FailureKind.PAYMENT: "out of credit",
-    FailureKind.BLOCKED: "blocked by a filter",
-    FailureKind.TRUNCATED: "answer cut off",
-    FailureKind.MALFORMED: "answer not readable",
-    FailureKind.EMPTY: "answer empty",
-    FailureKind.DEFECT: "a defect in lipika",
 }
 _LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
 _PROVIDERS = {"aistudio": "AI Studio", "openrouter": "OpenRouter", "simulator": "Simulator"}
@@ -101,7 +85,9 @@ def meaning(code: str) -> str:
 
 
 def failure(kind: str | None) -> str:
-    return NONE if not kind else _FAILURES.get(kind, kind.replace("_", " "))
+    if not kind:
+        return NONE
+    return FAILURE_RULES[FailureKind(kind)].words if kind in set(FailureKind) else kind.replace("_", " ")
 
 
 def lane(name: str) -> str:

@@ -10,11 +10,9 @@ from datetime import datetime
 from lipika.db.connection import Database
 from lipika.db.queries import load
 from lipika.meters import percentile
-from lipika.models import Agreement
+from lipika.models import RATE_KINDS, Agreement
 
 _QUERIES = load("stats_fleet")
-RATE_KINDS = ("rate_minute", "rate_day", "spend")
-"""Failure kinds that are a 429."""
 _MANY = 1000
 
 

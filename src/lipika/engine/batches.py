@@ -7,9 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from lipika import meters
-from lipika.models import BatchReport, Failure, FailureKind, Judged, Usage
-
-_RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
+from lipika.models import BatchReport, Failure, Judged, Usage
 
 _FLOOD_SHARE = 0.10
 _FLOOD_LEAST = 10
@@ -76,7 +74,7 @@ class Batch:
 
     def failed(self, failure: Failure, provider: str) -> None:
         self.failure_kinds[failure.kind] += 1
-        if failure.kind in _RATE_KINDS:
+        if failure.rule.is_429:
             self.rate_limited += 1
             self.refused_by[provider] += 1
         else:

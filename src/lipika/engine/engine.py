@@ -28,7 +28,7 @@ from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.llm.transport import NEVER_SENT
 from lipika.log import get_logger, redact
 from lipika.meters import PLACES, place
-from lipika.models import Advice, BatchReport, Failure, FailureKind, Judged, Usage
+from lipika.models import Advice, BatchReport, Effect, Failure, FailureKind, InVain, Judged, Stops, Usage
 
 T = TypeVar("T")
 
@@ -717,7 +717,7 @@ class Engine:
         self, ticket: _Ticket, route: Route, batch: Batch, response: TranscriptionResponse, failure: Failure
     ) -> None:
         batch.failed(failure, route.name)
-        rate_limited = failure.kind in _RATE_KINDS
+        rate_limited = failure.rule.is_429
         self.totals.rate_limited += rate_limited
         self.totals.errors += not rate_limited
         self.totals.failure_kinds[failure.kind] += 1
@@ -740,13 +740,14 @@ class Engine:
     def _decide(self, ticket: _Ticket, route: Route, failure: Failure) -> Decision:
         """The pure table's word, told what speaks for and against this clip."""
         ticket.failures += 1
+        rule = failure.follows(answered=route.answers > 0)
         if route.closed:
             # A closed second provider stops nobody, nor does a first one without credit or with a wrong address.
             open_routes = [other for other in self.routes if other is not route and not other.closed]
-            if open_routes and (route is not self.routes[0] or failure.kind is not FailureKind.AUTH):
+            if open_routes and (route is not self.routes[0] or rule.stops is not Stops.FIRST):
                 return Decision(Step.RETRY, counts=False)
-            return Decision(Step.STOP) if failure.kind in _CLOSING or failure.stands else _AGAIN
-        if failure.kind in _CLOSING and ticket.best is not None:
+            return Decision(Step.STOP) if rule.closes else _AGAIN
+        if rule.closes and ticket.best is not None:
             return Decision(Step.FINAL)
         if ticket.refused_by and not route.answers_soon(
             self._clock()
@@ -754,7 +755,8 @@ class Engine:
             return Decision(Step.FINAL)
         given_up = self._given_up(ticket, route, failure)
         policy, jitter = self._options.retry, random.random()
-        if not given_up and failure.kind in _TRANSPORT and (route.is_down or failure.code in NEVER_SENT):
+        is_outage = rule.effect is Effect.SUSPECT and (route.is_down or failure.code in NEVER_SENT)
+        if is_outage and not given_up:
             wait = wait_s(failure, ticket.waits + 1, policy, jitter)  # an outage is nobody's third attempt
             return Decision(Step.RETRY, wait, counts=False)
         history = History(
@@ -762,20 +764,22 @@ class Engine:
             ticket.waits,
             ticket.varied,
             given_up=given_up,
-            doubted=failure.kind is FailureKind.AUTH,
             elsewhere=bool(self._others(ticket, route)),
         )
         return decide(failure, history, policy, jitter)
 
     def _given_up(self, ticket: _Ticket, route: Route, failure: Failure) -> bool:
         """Whether it has been shown that this clip waits in vain, however long it waits."""
-        if failure.kind in _TRANSPORT and failure.code not in NEVER_SENT and route.is_down:
+        in_vain = failure.rule.in_vain
+        if in_vain is InVain.PROBES:
+            if failure.code in NEVER_SENT or not route.is_down:
+                return False
             ticket.in_vain += failure.http_status is not None or failure.kind is FailureKind.TIMEOUT
             return ticket.in_vain > self._options.retry.probes_in_vain
-        if failure.kind not in _PUT_OFF or ticket.refused is None:
+        if in_vain is InVain.NEVER or ticket.refused is None:
             return False
         ticket.refused.again(route.answers, route.put_off, for_everybody=route.fails_for_everybody)
-        alone = failure.kind is FailureKind.OVERLOADED and ticket.refused.in_vain_alone
+        alone = in_vain is InVain.ALONE and ticket.refused.in_vain_alone
         return alone or ticket.refused.is_the_clips
 
     def _retry(
@@ -808,7 +812,7 @@ class Engine:
                 self._alert("flood", f"{route.name}: over 10 % of the window answered 429; {rest}")
 
     def _count_bad_requests(self, failure: Failure) -> None:
-        if failure.kind is not FailureKind.BAD_REQUEST:
+        if failure.rule.stops is not Stops.MANY:
             return
         self._bad_requests += 1
         if self._bad_requests >= self._options.bad_requests_in_a_row:
@@ -909,19 +913,6 @@ _TICK_S = 0.004
 """Looks at the queue are at least this far apart: at 20,000 a minute that is one or two launches a look."""
 _IDLE_S = 0.5
 """With nothing to launch, how often to look for batches to close and slots to ask for."""
-_RATE_KINDS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND}
-_CLOSING = {FailureKind.AUTH, FailureKind.PAYMENT}
-_TRANSPORT = {FailureKind.SERVER, FailureKind.TIMEOUT}
-_PUT_OFF = {FailureKind.RATE_MINUTE, FailureKind.OVERLOADED}
-_OWN_WORD = {
-    FailureKind.BLOCKED,
-    FailureKind.TRUNCATED,
-    FailureKind.MALFORMED,
-    FailureKind.EMPTY,
-    FailureKind.BAD_REQUEST,
-    FailureKind.DEFECT,
-}
-"""What a provider says of a clip itself, rather than of its own state."""
 _AGAIN = Decision(Step.RETRY, counts=False)
 _ELSEWHERE_WITHIN_S = 600.0
 """A clip that is sent to another provider is asked there within this time, or not at all."""
@@ -966,7 +957,7 @@ def _copy(reason: WorkerStop | Draining) -> WorkerStop | Draining:
 
 def _reason(ticket: _Ticket, failure: Failure) -> Failure:
     """Why a clip has failed: the first provider's word, where the other one spoke of itself and not of the clip."""
-    return failure if ticket.refusal is None or failure.kind in _OWN_WORD else ticket.refusal
+    return failure if ticket.refusal is None or failure.rule.is_the_clips else ticket.refusal
 
 
 def _stop_message(provider: str, failure: Failure) -> str:

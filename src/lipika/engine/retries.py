@@ -1,4 +1,4 @@
-"""The next step after a failed attempt: one table, as a value, for first tries and retries alike. Pure."""
+"""The next step of a clip after a failed attempt, first tries and retries alike, by `FAILURE_RULES`. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lipika.engine.pacing import Backoff
-from lipika.models import Failure, FailureKind
+from lipika.models import Failure, Remedy
 
 
 class Step(StrEnum):
@@ -36,7 +36,6 @@ class History:
     waits: int  # failures that were only a wait for quota or capacity
     varied: bool  # the varied retry has been spent
     given_up: bool = False  # waiting has been shown to be in vain for this clip
-    doubted: bool = False  # the refusal may be the clip's own: it is looked at again
     elsewhere: bool = False  # another provider is there that this clip has not been sent to
 
 
@@ -53,29 +52,25 @@ class RetryPolicy:
     probes_in_vain: int = 10  # of one clip in an outage in which there are replies; then it has failed
 
 
-_WAITS = {FailureKind.RATE_MINUTE, FailureKind.RATE_DAY, FailureKind.SPEND, FailureKind.OVERLOADED}
-_TRANSIENT = {FailureKind.SERVER, FailureKind.TIMEOUT}
-_VARIED = {FailureKind.MALFORMED, FailureKind.EMPTY, FailureKind.TRUNCATED}
-_STOPS = {FailureKind.AUTH, FailureKind.PAYMENT}
-_HERE_ONLY = {FailureKind.BAD_REQUEST, FailureKind.DEFECT}
-"""The request, or our own reading, is wrong whoever is asked. For anything else another provider is worth one try:
-it filters, samples and fails differently."""
-
-
 def decide(failure: Failure, history: History, policy: RetryPolicy, jitter: float) -> Decision:
-    """The reaction to `failure`; `jitter` in 0..1 is the caller's randomness."""
-    kind = failure.kind
-    if kind in _STOPS and not history.doubted:
-        return Decision(Step.STOP)
-    if kind in _WAITS and not history.given_up:
-        return Decision(Step.RETRY, wait_s(failure, history.waits + 1, policy, jitter), counts=False)
-    if kind in _TRANSIENT | _STOPS and not history.given_up and history.counted < policy.max_retries:
-        return Decision(Step.RETRY, wait_s(failure, history.counted + 1, policy, jitter))
-    if kind in _VARIED and not history.varied:
-        return Decision(Step.RETRY, varied=True)
-    if kind not in _HERE_ONLY and history.elsewhere:
-        return Decision(Step.ELSEWHERE)
-    return Decision(Step.FINAL)
+    """The next step after `failure`; `jitter` in 0..1 is the caller's randomness.
+
+    Where the remedy is used up, another provider is worth one try: it filters, samples and fails differently.
+    """
+    rule = failure.rule
+    match rule.remedy:
+        case Remedy.WAIT if not history.given_up:
+            return Decision(Step.RETRY, wait_s(failure, history.waits + 1, policy, jitter), rule.counts)
+        case Remedy.RETRY if not history.given_up and history.counted < policy.max_retries:
+            return Decision(Step.RETRY, wait_s(failure, history.counted + 1, policy, jitter), rule.counts)
+        case Remedy.VARY if not history.varied:
+            return Decision(Step.RETRY, varied=True)
+        case Remedy.NONE:
+            return Decision(Step.FINAL)
+        case Remedy.STOP:
+            return Decision(Step.STOP)
+        case _:
+            return Decision(Step.ELSEWHERE if history.elsewhere else Step.FINAL)
 
 
 def wait_s(failure: Failure, failures: int, policy: RetryPolicy, jitter: float) -> float:

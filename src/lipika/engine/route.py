@@ -20,7 +20,7 @@ from lipika.llm.capabilities import Capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
 from lipika.llm.transport import NEVER_SENT
 from lipika.meters import RateMeter
-from lipika.models import Failure, FailureKind
+from lipika.models import Effect, Failure, FailureKind
 from lipika.wording import duration
 
 _PACIFIC_STANDARD = timezone(timedelta(hours=-8))
@@ -287,28 +287,26 @@ class Route:
             self._refused_since = None
 
     def _on_failure(self, permit: Permit, failure: Failure, now: float, unix_s: float) -> None:
-        if failure.stands and not self.answers:
-            self._close(failure)
-            return
-        match failure.kind:
-            case FailureKind.RATE_MINUTE:
+        rule = failure.follows(answered=self.answers > 0)
+        match rule.effect:
+            case Effect.SHUT:
                 self._on_rate_minute(permit, failure, now)
-            case FailureKind.RATE_DAY:
+            case Effect.PARKED_TO_RESET:
                 missing = failure.retry_after_s is None
                 wait_s = seconds_to_pacific_midnight(unix_s) if missing else failure.retry_after_s
-                self._park(permit, now, wait_s or 0.0, failure, "daily quota used up")
-            case FailureKind.SPEND:
+                self._park(permit, now, wait_s or 0.0, failure, rule.words)
+            case Effect.PARKED:
                 wait_s = max(failure.retry_after_s or 0, _SPEND_PARK_S)
-                self._park(permit, now, wait_s, failure, "spend limit")
-            case FailureKind.PAYMENT:
+                self._park(permit, now, wait_s, failure, rule.words)
+            case Effect.CLOSED:
                 self._close(failure)
-            case FailureKind.AUTH:
+            case Effect.DOUBTED:
                 self._on_refusal(permit, failure, now)
-            case FailureKind.OVERLOADED:
+            case Effect.CROWDED:
                 self._on_overloaded(permit, failure, now)
-            case FailureKind.SERVER | FailureKind.TIMEOUT:
+            case Effect.SUSPECT:
                 self._on_transport_failure(permit, failure, now)
-            case _:  # the service answered: the clip is at fault, not the quota
+            case Effect.ANSWERED:
                 self._on_good_sign(permit, now)
 
     def _on_rate_minute(self, permit: Permit, failure: Failure, now: float) -> None:
@@ -321,7 +319,7 @@ class Route:
             self._park(permit, now, _SPEND_PARK_S, named, "a 429 that names no quota and does not clear")
             return
         self.concurrency.on_push_back(permit.launched_at, now)
-        self._shut(permit, failure, now, "requests or tokens per minute used up")
+        self._shut(permit, failure, now, failure.rule.words)
 
     def _on_transport_failure(self, permit: Permit, failure: Failure, now: float) -> None:
         """Nothing but failures for a while, of several clips, is an outage: then one probe goes at a time."""
@@ -343,7 +341,7 @@ class Route:
         self._overloads += 1
         self._trouble.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
         if self._overloads >= _OVERLOADS_THAT_SHUT and self._trouble.is_the_services:
-            self._shut(permit, failure, now, "the service is overloaded")
+            self._shut(permit, failure, now, failure.rule.words)
         else:
             self.gate.probe_lost(now, permit.launched_at)
 
@@ -370,7 +368,10 @@ class Route:
     def _close(self, failure: Failure) -> None:
         """Not asked again in this life."""
         self.closed, self.parked_kind = True, failure.kind
-        self._closed_because = failure.message
+        words, message = failure.rule.words, failure.message
+        self._closed_because = (
+            f"{words} ({message})" if failure.rule.closes else message
+        )  # a `Trouble` says it all
 
     def _shut(self, permit: Permit, failure: Failure, now: float, reason: str) -> None:
         self.gate.shut(now, failure.retry_after_s, reason, permit.launched_at)
@@ -390,9 +391,7 @@ class Route:
     def limited_by(self, now: float) -> str:
         """The reason that holds this route back, in words; empty when nothing does."""
         if self.closed:
-            what = _CLOSED.get(self.parked_kind) if self.parked_kind else None
-            because = self._closed_because
-            return f"{self.name}: {what} ({because})" if what else f"{self.name}: {because}"
+            return f"{self.name}: {self._closed_because}"
         if not self.gate.is_open:
             left_s = max(self.gate.shut_until - now, 0.0)
             until = f"for {duration(left_s)} more" if left_s else "a probe is out"
@@ -402,7 +401,6 @@ class Route:
         return f"{self.name}: {_BINDS.get(self.binds, self.binds)}" if self.binds else ""
 
 
-_CLOSED = {FailureKind.PAYMENT: "out of credit", FailureKind.AUTH: "key, region or model refused"}
 _ASK_AHEAD_S = 1.0
 _ASK_EVERY_S = 0.25
 _ASK_SOON_S = 0.05

@@ -22,7 +22,8 @@ from lipika.engine.engine import Engine
 from lipika.errors import LipikaError
 from lipika.fleet.worker import Worker
 from lipika.log import get_logger
-from lipika.meters import RATE_KINDS, LastMinute, Sums
+from lipika.meters import LastMinute, Sums
+from lipika.models import RATE_KINDS
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.wording import duration, money
 
