@@ -25,7 +25,7 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.engine.route import unlimited
-from lipika.forecast.budget import DAY_S, Budget, Purse
+from lipika.forecast.budget import DAY_S, Budget, MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Unit, forecast
 from lipika.forecast.intervals import Estimate
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, SimulatorConfig
@@ -114,7 +114,7 @@ def compare(
     """Forecast one queue, then work it off."""
     crew = Crew(scenario.workers, 1000, 2000, latency_s)
     told: Forecast = forecast(
-        units, Estimate.exact(clips), scenario.budget, crew, Purse(second_of_day=scenario.second_of_day)
+        units, Estimate.exact(clips), scenario.budget, crew, MoneySoFar(second_of_day=scenario.second_of_day)
     )
     _set_budget(url, scenario.budget)
     start = _MIDNIGHT + scenario.second_of_day

@@ -12,7 +12,7 @@ from pathlib import Path
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.models import Advice
 from lipika.validation import DEFAULT_BANDS, RULES, LaneName
-from lipika.validation.catalogue import Part, Rule
+from lipika.validation.catalogue import Rule, ScorePart
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "validation.md"
@@ -28,7 +28,7 @@ _CLOSES = {
 _WORTH = {Advice.KEEP: "", Advice.VARY: "varied retry", Advice.ELSEWHERE: "other provider"}
 
 
-def findings(part: Part) -> str:
+def findings(part: ScorePart) -> str:
     """The findings that lower one part of the score."""
     head = "| code | severity | meaning | found when | source | closes | costs | worth |"
     rows = [_row(rule) for rule in RULES.values() if rule.part is part]
@@ -94,7 +94,7 @@ def _shares(
     return "\n".join([head, "|---|" + "---:|" * len(FIRST_CLASS), *rows]) + "\n"
 
 
-def _of(part: Part) -> Callable[[], str]:
+def _of(part: ScorePart) -> Callable[[], str]:
     return lambda: findings(part)
 
 
@@ -108,7 +108,7 @@ def agreement() -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {"rates": rates, "benchmark": benchmark, "agreement": agreement} | {
-    part.value: _of(part) for part in Part
+    part.value: _of(part) for part in ScorePart
 }
 
 

@@ -18,7 +18,7 @@ from lipika.alignment import standin
 from lipika.archive.results import Archive
 from lipika.jobs import align as align_jobs
 from lipika.rework import listeners
-from lipika.rework.realign import Heard
+from lipika.rework.realign import PartAlignments
 from stored_kit import documents, members, metadata, rewrite
 from test_alignment_stage import opened
 
@@ -53,7 +53,7 @@ async def align_here(
     """The same with one listener, in this process."""
     for name, value in environment(bundle, database_url).items():
         patch.setenv(name, value)
-    done = await align_jobs.align(align_jobs.Order([str(source)], rows=True, actors=None, data_dir=None))
+    done = await align_jobs.align(align_jobs.AlignOrder([str(source)], rows=True, actors=None, data_dir=None))
     return done.document()
 
 
@@ -174,7 +174,7 @@ async def test_an_archive_that_was_replaced_meanwhile_is_left_and_named(
 ) -> None:
     listen = listeners.listen_here
 
-    def listen_while_another_writes(archives: Iterable[Archive], *others: Any) -> Iterator[Heard]:
+    def listen_while_another_writes(archives: Iterable[Archive], *others: Any) -> Iterator[PartAlignments]:
         for heard in listen(archives, *others):
             rewrite(unheard, lambda held: held.update({"metadata.json": held["metadata.json"] + b" " * 600}))
             yield heard

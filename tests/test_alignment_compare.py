@@ -16,8 +16,8 @@ from lipika.alignment.romanise import Romaniser, open_romaniser
 from lipika.languages import FIRST_CLASS
 from lipika.models import Agreement, Alignment, Answer, AudioFacts, Clip, Lane, SegmentName
 from lipika.validation import RULES, alignment_findings, validate, with_alignment
-from lipika.validation.again import Held, judge_again
-from lipika.validation.compare import Judgement
+from lipika.validation.again import JudgedAnswer, judge_again
+from lipika.validation.compare import ComparedVerdict
 
 NAME = SegmentName("speaker0", 0, 500)
 CLIP = Clip(
@@ -206,7 +206,7 @@ def test_hindi_and_urdu_are_one_to_the_ear() -> None:
 
 def test_judging_again_keeps_what_a_second_recogniser_found() -> None:
     verdict = with_alignment(validate(answer(HINDI), CLIP, "hi"), one(HINDI, "यह किताब मेरी बहन ने लिखी है"))
-    held = Held(answer(HINDI), CLIP, "hi", verdict.findings, Judgement.of(verdict))
+    held = JudgedAnswer(answer(HINDI), CLIP, "hi", verdict.findings, ComparedVerdict.of(verdict))
     (again,) = judge_again([held], [])
     assert again == verdict
     assert all(RULES[code].later for code in ("cer_high", "cer_unrelated", "tail_missing"))

@@ -18,8 +18,8 @@ from lipika.dashboard import words
 from lipika.dashboard.cursor import pack, unpack
 from lipika.dashboard.quality import confusion, found_codes, histogram
 from lipika.dashboard.review import marked
-from lipika.dashboard.spend import Tokens, by_hour
-from lipika.db.stats_quality import FindingCount, Heard, ScoreBucket
+from lipika.dashboard.spend import TokenKinds, by_hour
+from lipika.db.stats_quality import FindingCount, HeardLanguage, ScoreBucket
 from lipika.db.stats_spend import SpendDay, SpendHour
 from lipika.wording import duration, money, number, percent, short
 from test_run import lipika
@@ -194,14 +194,16 @@ def test_the_quality_page_adds_up_its_counters() -> None:
         [FindingCount("hi", "warn", "x", 2, 1), FindingCount("ta", "warn", "x", 5, 1)], None
     )
     assert (code.clips, code.languages) == (7, (("ta", 5), ("hi", 2)))
-    _, heard, cells = confusion([Heard("hi", "hi", 90), Heard("hi", "ur", 10), Heard("none", "ta", 5)])
+    _, heard, cells = confusion(
+        [HeardLanguage("hi", "hi", 90), HeardLanguage("hi", "ur", 10), HeardLanguage("none", "ta", 5)]
+    )
     assert heard == ["hi", "ta", "ur"]
     assert [cells[pair].look for pair in (("hi", "hi"), ("hi", "ur"), ("none", "ta"))] == ["same", "many", ""]
 
 
 def test_the_kinds_of_token_add_up_to_what_is_billed() -> None:
     day = SpendDay(datetime.now(UTC).date(), "aistudio", 9, 8, 0, 1, 1, 3, 1_000, 300, 200, 90, 40, 0.5)
-    assert sum(count for _, _, count in Tokens.of([day]).parts()) == 1_090
+    assert sum(count for _, _, count in TokenKinds.of([day]).parts()) == 1_090
 
 
 def test_hours_without_spending_are_shown_as_such() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from fleet_kit import Stage, change, rows
 from lipika.canary.arms import Arm, ArmKind, plan_arms
-from lipika.canary.job import Done, Order, run_canary
+from lipika.canary.job import CanaryOrder, FinishedCanary, run_canary
 from lipika.canary.judgement import Criterion, Mark, at_least, at_most
 from lipika.canary.keeping import Cleaned, clean
 from lipika.canary.measures import ArmMeasures
@@ -29,7 +29,7 @@ from lipika.db.canary import Canaries
 from lipika.errors import StorageError, UsageError
 from lipika.forecast.intervals import Estimate, wilson
 from lipika.jobs.demo import sample_folder
-from lipika.jobs.outlook import Question, look_ahead
+from lipika.jobs.outlook import ForecastQuestion, look_ahead
 from lipika.languages import FIRST_CLASS
 from lipika.llm.capabilities import load_capabilities
 from lipika.llm.transcript import NO_SPEECH
@@ -87,31 +87,31 @@ async def asked(
     stage: Stage,
     database: Database,
     simulator: Listening,
-    order: Order | None = None,
+    order: CanaryOrder | None = None,
     **changes: Any,
-) -> Done:
-    order = order or Order()
+) -> FinishedCanary:
+    order = order or CanaryOrder()
     settings = stage.settings(
         gemini_base_url=simulator.url, openrouter_base_url=simulator.openrouter_url, **changes
     )
     return await run_canary(
-        settings, database, replace(order, clips=CLIPS) if order.clips == Order().clips else order
+        settings, database, replace(order, clips=CLIPS) if order.clips == CanaryOrder().clips else order
     )
 
 
-def arm_of(done: Done, kind: ArmKind) -> ArmMeasures:
+def arm_of(done: FinishedCanary, kind: ArmKind) -> ArmMeasures:
     return next(one for one in done.report.measures.arms if one.arm.kind is kind)
 
 
-def criterion(done: Done, name: str) -> Criterion:
+def criterion(done: FinishedCanary, name: str) -> Criterion:
     return next(one for one in done.report.judgement.criteria if one.name == name)
 
 
-def answers(done: Done) -> list[dict[str, Any]]:
+def answers(done: FinishedCanary) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read(done, "answers.jsonl").splitlines()]
 
 
-def read(done: Done, name: str) -> str:
+def read(done: FinishedCanary, name: str) -> str:
     (path,) = (Path(file) for file in done.files if file.endswith(name))
     return path.read_text("utf-8")
 
@@ -137,7 +137,7 @@ async def test_a_planted_loop_cache_and_provider_difference_are_found(
     )
     kinds = (ArmKind.BASELINE, ArmKind.PROVIDER, ArmKind.TEMPERATURE)
     async with running(config) as simulator:
-        done = await asked(stage, database, simulator, Order(kinds=kinds))
+        done = await asked(stage, database, simulator, CanaryOrder(kinds=kinds))
         planted, ledger = simulator.simulation.faults.used(), simulator.simulation.ledger
     baseline, other = arm_of(done, ArmKind.BASELINE), arm_of(done, ArmKind.PROVIDER)
     warmer = arm_of(done, ArmKind.TEMPERATURE)
@@ -178,7 +178,7 @@ async def test_a_planted_loop_cache_and_provider_difference_are_found(
     assert done.report.judgement.mark is Mark.NO_GO
 
 
-def expected_cer(done: Done, share: float) -> float:
+def expected_cer(done: FinishedCanary, share: float) -> float:
     """Of the planted share of letters, by the letters that the baseline's texts have. Loops were asked again: the
     answers are the same ones."""
     texts = [
@@ -226,7 +226,7 @@ async def test_it_leaves_the_queue_and_its_results_alone_and_cleans_up(
     stage: Stage, database: Database
 ) -> None:
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
-        done = await asked(stage, database, simulator, Order(clips=24, kinds=(ArmKind.BASELINE,)))
+        done = await asked(stage, database, simulator, CanaryOrder(clips=24, kinds=(ArmKind.BASELINE,)))
         ledger = simulator.simulation.ledger
     for table in (
         "transcription_results",
@@ -260,7 +260,7 @@ async def test_cleaning_finds_files_from_elsewhere_and_one_bad_canary_stops_no_o
     await records.start("20000101-000000-gone", {}, "/nowhere/canary/20000101-000000-gone")
     monkeypatch.chdir(tmp_path)
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
-        order = Order(clips=12, kinds=(ArmKind.BASELINE,), out="reports")
+        order = CanaryOrder(clips=12, kinds=(ArmKind.BASELINE,), out="reports")
         await asked(stage, database, simulator, order)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -276,7 +276,10 @@ async def test_cleaning_finds_files_from_elsewhere_and_one_bad_canary_stops_no_o
 async def test_its_own_cap_holds_and_the_languages_stay_mixed(stage: Stage, database: Database) -> None:
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         done = await asked(
-            stage, database, simulator, Order(max_usd=0.03, kinds=(ArmKind.BASELINE, ArmKind.TEMPERATURE))
+            stage,
+            database,
+            simulator,
+            CanaryOrder(max_usd=0.03, kinds=(ArmKind.BASELINE, ArmKind.TEMPERATURE)),
         )
         assert simulator.simulation.ledger.cost_usd <= 0.03
     assert "$0.03" in done.report.ended_early
@@ -291,7 +294,7 @@ async def test_what_it_cost_holds_answers_of_clips_that_did_not_end(stage: Stage
     """Every first answer loops, and the cap comes before the second one of most."""
     config = SimulatorConfig(latency=INSTANT, faults=FaultPlan((FaultRule(FaultKind.LOOP, probability=1.0),)))
     async with running(config) as simulator:
-        done = await asked(stage, database, simulator, Order(max_usd=0.05, kinds=(ArmKind.BASELINE,)))
+        done = await asked(stage, database, simulator, CanaryOrder(max_usd=0.05, kinds=(ArmKind.BASELINE,)))
         cost = simulator.simulation.ledger.cost_usd
     assert sum(one["cost_usd"] for one in answers(done)) < cost
     assert done.report.usd == pytest.approx(cost)
@@ -301,7 +304,7 @@ async def test_the_fleets_budget_is_obeyed_and_named_when_time_is_up(
     stage: Stage, database: Database
 ) -> None:
     await Budgets(database).set_limits("aistudio", BudgetLimits(spend_total_usd=0.01))
-    order = Order(max_minutes=0.1, kinds=(ArmKind.BASELINE,))
+    order = CanaryOrder(max_minutes=0.1, kinds=(ArmKind.BASELINE,))
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         done = await asked(stage, database, simulator, order)
         assert simulator.simulation.ledger.cost_usd <= 0.01
@@ -313,7 +316,7 @@ async def test_a_key_that_is_refused_stops_its_arm_only(stage: Stage, database: 
     config = SimulatorConfig(latency=INSTANT, keys=("a-key",))
     async with running(config) as simulator:
         done = await asked(
-            stage, database, simulator, Order(clips=12, kinds=(ArmKind.BASELINE, ArmKind.PROVIDER))
+            stage, database, simulator, CanaryOrder(clips=12, kinds=(ArmKind.BASELINE, ArmKind.PROVIDER))
         )
     assert arm_of(done, ArmKind.BASELINE).clips == 12
     assert "openrouter" in criterion(done, "sample").reason
@@ -328,7 +331,9 @@ async def test_the_same_seed_asks_the_same_clips_and_another_one_others(
             {one["segment_file"] + one["video_id"] for one in answers(done)}
             for seed in (1, 1, 2)
             for done in [
-                await asked(stage, database, simulator, Order(clips=36, seed=seed, kinds=(ArmKind.BASELINE,)))
+                await asked(
+                    stage, database, simulator, CanaryOrder(clips=36, seed=seed, kinds=(ArmKind.BASELINE,))
+                )
             ]
         ]
     assert chosen[0] == chosen[1]
@@ -343,7 +348,10 @@ async def test_damaged_archives_are_passed_over(stage: Stage, database: Database
     (folder / "broken.tar").write_bytes(b"this is no tar" * 100)
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         done = await asked(
-            stage, database, simulator, Order(sources=(str(folder),), clips=6, kinds=(ArmKind.BASELINE,))
+            stage,
+            database,
+            simulator,
+            CanaryOrder(sources=(str(folder),), clips=6, kinds=(ArmKind.BASELINE,)),
         )
     assert {one["language"] for one in answers(done)} == {"hi", "ta"}
     assert "10" not in criterion(done, "languages").figure
@@ -353,7 +361,7 @@ async def test_damaged_archives_are_passed_over(stage: Stage, database: Database
 async def test_an_empty_queue_says_what_to_do(stage: Stage, database: Database) -> None:
     change(stage.database_url, "delete from video_queue")
     with pytest.raises(UsageError, match="lipika queue add"):
-        await run_canary(stage.settings(), database, Order())
+        await run_canary(stage.settings(), database, CanaryOrder())
 
 
 # ----------------------------------------------------------------------------- what is paid for is kept
@@ -367,7 +375,7 @@ async def test_nothing_is_asked_where_no_report_can_be_written(stage: Stage, dat
     (stage.out / "canary").write_text("a file where the folder should be")
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         with pytest.raises(StorageError, match="canary"):
-            await asked(stage, database, simulator, Order(clips=12, kinds=(ArmKind.BASELINE,)))
+            await asked(stage, database, simulator, CanaryOrder(clips=12, kinds=(ArmKind.BASELINE,)))
         assert simulator.simulation.ledger.requests == 0
     assert await Canaries(database).list_runs() == []
 
@@ -385,7 +393,7 @@ async def test_a_store_that_breaks_while_it_asks_loses_nothing(
 
     async with running(SimulatorConfig(latency=SLOWER)) as simulator:
         settings = stage.settings(gemini_base_url=simulator.url)
-        done = await run_canary(settings, database, Order(clips=12, kinds=(ArmKind.BASELINE,)), breaks)
+        done = await run_canary(settings, database, CanaryOrder(clips=12, kinds=(ArmKind.BASELINE,)), breaks)
     (trouble,) = done.troubles
     folder = tmp_path / "here" / "canary" / done.report.run_id
     assert str(folder) in trouble
@@ -403,7 +411,7 @@ async def test_a_database_that_breaks_while_it_asks_leaves_the_files(
 
     async with running(SimulatorConfig(latency=SLOWER)) as simulator:
         settings = stage.settings(gemini_base_url=simulator.url)
-        done = await run_canary(settings, database, Order(clips=12, kinds=(ArmKind.BASELINE,)), breaks)
+        done = await run_canary(settings, database, CanaryOrder(clips=12, kinds=(ArmKind.BASELINE,)), breaks)
     assert "not in the database" in done.troubles[0]
     assert len(answers(done)) == 12
     assert all(Path(name).is_relative_to(stage.out / "canary") for name in done.files)
@@ -417,14 +425,14 @@ async def test_its_forecast_is_what_lipika_forecast_says_and_counts_the_queue(
 ) -> None:
     await Budgets(database).set_limits("aistudio", BudgetLimits(requests_per_minute=600))
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
-        done = await asked(stage, database, simulator, Order(kinds=(ArmKind.BASELINE,)))
+        done = await asked(stage, database, simulator, CanaryOrder(kinds=(ArmKind.BASELINE,)))
     ahead = done.report.outlook
     assert ahead is not None
     told = ahead.forecast
     assert told.binds == "rpm"
     assert told.clips.value == pytest.approx(VIDEOS * SEGMENTS, rel=0.1)
     assert told.clips.low <= VIDEOS * SEGMENTS <= told.clips.high * 1.05
-    again = await look_ahead(database, stage.settings(), Question("aistudio"), 3600)
+    again = await look_ahead(database, stage.settings(), ForecastQuestion("aistudio"), 3600)
     assert again.forecast.usd.value == pytest.approx(told.usd.value, rel=0.01)
     assert done.report.run_id in again.source
 
@@ -432,12 +440,12 @@ async def test_its_forecast_is_what_lipika_forecast_says_and_counts_the_queue(
 async def test_a_running_fleet_is_forecast_by_its_own_batches(stage: Stage, database: Database) -> None:
     settings = stage.settings()
     with pytest.raises(UsageError, match="nothing has been measured"):
-        await look_ahead(database, settings, Question("aistudio"), 3600)
+        await look_ahead(database, settings, ForecastQuestion("aistudio"), 3600)
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         changes: dict[str, Any] = {"gemini_base_url": simulator.url}
         await stage.work_until(100, **changes)
         spent = simulator.simulation.ledger.cost_usd
-        before = await look_ahead(database, settings, Question("aistudio", hours=2), 3600)
+        before = await look_ahead(database, settings, ForecastQuestion("aistudio", hours=2), 3600)
         requests = simulator.simulation.ledger.requests
         await stage.work(**changes)
         cost = simulator.simulation.ledger.cost_usd - spent
@@ -447,7 +455,7 @@ async def test_a_running_fleet_is_forecast_by_its_own_batches(stage: Stage, data
     assert before.forecast.usd.value == pytest.approx(cost, rel=0.25)
     assert before.forecast.clips.value * before.forecast.per_clip.requests == pytest.approx(more, rel=0.25)
     with pytest.raises(UsageError, match="nothing left"):
-        await look_ahead(database, settings, Question("aistudio"), 3600)
+        await look_ahead(database, settings, ForecastQuestion("aistudio"), 3600)
 
 
 async def test_a_rehearsal_is_forecast_only_where_nothing_else_is_known_and_says_so(
@@ -456,13 +464,13 @@ async def test_a_rehearsal_is_forecast_only_where_nothing_else_is_known_and_says
     settings = stage.settings()
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         first, second = [
-            (await asked(stage, database, simulator, Order(clips=24, kinds=(ArmKind.BASELINE,)))).report
+            (await asked(stage, database, simulator, CanaryOrder(clips=24, kinds=(ArmKind.BASELINE,)))).report
             for _ in range(2)
         ]
         await stage.work_until(10, gemini_base_url=simulator.url)
     change(stage.database_url, "update transcription_batches set provider_used = 'simulator'")
 
-    told = await look_ahead(database, settings, Question("aistudio"), 3600)
+    told = await look_ahead(database, settings, ForecastQuestion("aistudio"), 3600)
     assert (told.simulated, told.source.startswith("SIMULATED")) == (True, True)
     assert second.run_id in told.source
     change(
@@ -470,15 +478,15 @@ async def test_a_rehearsal_is_forecast_only_where_nothing_else_is_known_and_says
         """update canary_runs set report = jsonb_set(report, '{simulated}', 'false') where run_id = %s""",
         first.run_id,
     )
-    told = await look_ahead(database, settings, Question("aistudio"), 3600)
+    told = await look_ahead(database, settings, ForecastQuestion("aistudio"), 3600)
     assert (told.simulated, "SIMULATED" in told.source, first.run_id in told.source) == (False, False, True)
 
     change(stage.database_url, "delete from canary_runs")
-    told = await look_ahead(database, settings, Question("aistudio"), 3600)
+    told = await look_ahead(database, settings, ForecastQuestion("aistudio"), 3600)
     assert (told.simulated, "batch windows" in told.source) == (True, True)
     change(stage.database_url, "update transcription_batches set provider_used = 'openrouter'")
     with pytest.raises(UsageError, match="nothing has been measured"):
-        await look_ahead(database, settings, Question("aistudio"), 3600)
+        await look_ahead(database, settings, ForecastQuestion("aistudio"), 3600)
 
 
 # ----------------------------------------------------------------------------- the pure parts
@@ -539,7 +547,7 @@ async def test_the_page_needs_nothing_else_and_escapes_what_models_say(
     )
     async with running(config) as simulator:
         done = await asked(
-            stage, database, simulator, Order(clips=24, kinds=(ArmKind.BASELINE, ArmKind.PROVIDER))
+            stage, database, simulator, CanaryOrder(clips=24, kinds=(ArmKind.BASELINE, ArmKind.PROVIDER))
         )
     html, report = read(done, "report.html"), json.loads(read(done, "report.json"))
     page = _Page()
@@ -556,7 +564,7 @@ async def test_the_page_needs_nothing_else_and_escapes_what_models_say(
 
 async def test_a_canary_without_a_single_answer_has_a_page_too(stage: Stage, database: Database) -> None:
     async with running(SimulatorConfig(latency=INSTANT, keys=("nobody",))) as simulator:
-        done = await asked(stage, database, simulator, Order(clips=12))
+        done = await asked(stage, database, simulator, CanaryOrder(clips=12))
     assert done.report.judgement.mark is Mark.NO_GO
     assert done.report.no_outlook_because == "no clip was answered"
     assert "No-go" in render(done.report)

@@ -13,7 +13,7 @@ import structlog
 from benchmarks.forecast import Scenario, compare, sample
 from benchmarks.virtual import Population, Ran
 from lipika import log
-from lipika.forecast.budget import DAY_S, SAFETY, Budget, Purse
+from lipika.forecast.budget import DAY_S, SAFETY, Budget, MoneySoFar
 from lipika.forecast.forecast import Crew, PerClip, Unit, forecast, needed, time_s
 from lipika.forecast.intervals import Estimate
 from lipika.forecast.workload import Counted, Remaining, workload
@@ -60,7 +60,7 @@ def test_requests_in_flight_bound_a_worker() -> None:
 
 def test_a_days_dollars_wait_for_midnight_utc() -> None:
     budget = Budget(usd_per_day=2.2)  # 2000 clips
-    purse = Purse(second_of_day=DAY_S - 3600)
+    purse = MoneySoFar(second_of_day=DAY_S - 3600)
     fleet_s = 60 / 2000
     assert time_s(1000, EACH, budget, CREW, purse) == pytest.approx(1000 * fleet_s)
     assert time_s(3000, EACH, budget, CREW, purse) == pytest.approx(3600 + 1000 * fleet_s)
@@ -71,20 +71,22 @@ def test_a_days_dollars_wait_for_midnight_utc() -> None:
 
 def test_many_days_take_no_time_to_add_up() -> None:
     budget = Budget(usd_per_day=1.1)
-    assert time_s(1e8, EACH, budget, CREW, Purse()) == pytest.approx(1e5 * DAY_S, rel=1e-4)
+    assert time_s(1e8, EACH, budget, CREW, MoneySoFar()) == pytest.approx(1e5 * DAY_S, rel=1e-4)
 
 
 @pytest.mark.parametrize(
     "budget", [Budget(rpm=0), Budget(tpm=0), Budget(usd_per_10min=0), Budget(usd_per_day=0)]
 )
 def test_a_limit_of_nothing_never_ends(budget: Budget) -> None:
-    assert math.isinf(time_s(10, EACH, budget, CREW, Purse()))
+    assert math.isinf(time_s(10, EACH, budget, CREW, MoneySoFar()))
     told = forecast(UNITS, Estimate.exact(10), budget, CREW)
     assert math.isinf(told.seconds.value)
 
 
 def test_the_cap_in_all_says_how_far_it_goes() -> None:
-    told = forecast(UNITS, Estimate.exact(10_000), Budget(usd_total=6.0), CREW, Purse(spent_total_usd=0.5))
+    told = forecast(
+        UNITS, Estimate.exact(10_000), Budget(usd_total=6.0), CREW, MoneySoFar(spent_total_usd=0.5)
+    )
     assert told.clips_until_cap == pytest.approx(5000)
     assert math.isfinite(told.seconds.value)
     assert forecast(UNITS, Estimate.exact(1000), Budget(usd_total=6.0), CREW).clips_until_cap is None
@@ -98,7 +100,7 @@ def test_what_it_takes_is_what_it_then_takes() -> None:
         Budget(tpm=int(need.tpm)),
         Budget(usd_per_10min=need.usd_per_10min),
     ):
-        assert time_s(1e6, EACH, budget, crew, Purse()) == pytest.approx(86_400, rel=0.01)
+        assert time_s(1e6, EACH, budget, crew, MoneySoFar()) == pytest.approx(86_400, rel=0.01)
 
 
 def test_a_sample_of_nothing_is_refused() -> None:

@@ -20,7 +20,7 @@ from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import (
     HttpProvider,
     ModelOptions,
-    Reading,
+    ReadReply,
     TranscriptionRequest,
     billed_usage,
     estimate_usage,
@@ -124,25 +124,25 @@ def failed(kind: FailureKind, status: int | None, code: str = "") -> Failure:
 @pytest.mark.parametrize(
     ("reading", "expected"),
     [
-        (Reading("x" * 90, None, METERED), METERED),
-        (Reading("", failed(FailureKind.TRUNCATED, 200), METERED), METERED),
-        (Reading("", failed(FailureKind.SERVER, 502), METERED), METERED),
-        (Reading("x" * 90), replace(GUESS, output=90)),
-        (Reading("", failed(FailureKind.TRUNCATED, 200)), replace(GUESS, output=3000)),
-        (Reading("", failed(FailureKind.BLOCKED, 200)), replace(GUESS, output=LOST)),
-        (Reading("", failed(FailureKind.SERVER, 200, "not_json")), replace(GUESS, output=LOST)),
-        (Reading("", failed(FailureKind.TIMEOUT, None, "deadline")), replace(GUESS, output=LOST)),
-        (Reading("", failed(FailureKind.SERVER, None, "connection")), replace(GUESS, output=LOST)),
-        (Reading("", failed(FailureKind.SERVER, None, "unreachable")), Usage()),
-        (Reading("", failed(FailureKind.RATE_MINUTE, 429)), Usage()),
-        (Reading("", failed(FailureKind.SERVER, 500)), Usage()),
+        (ReadReply("x" * 90, None, METERED), METERED),
+        (ReadReply("", failed(FailureKind.TRUNCATED, 200), METERED), METERED),
+        (ReadReply("", failed(FailureKind.SERVER, 502), METERED), METERED),
+        (ReadReply("x" * 90), replace(GUESS, output=90)),
+        (ReadReply("", failed(FailureKind.TRUNCATED, 200)), replace(GUESS, output=3000)),
+        (ReadReply("", failed(FailureKind.BLOCKED, 200)), replace(GUESS, output=LOST)),
+        (ReadReply("", failed(FailureKind.SERVER, 200, "not_json")), replace(GUESS, output=LOST)),
+        (ReadReply("", failed(FailureKind.TIMEOUT, None, "deadline")), replace(GUESS, output=LOST)),
+        (ReadReply("", failed(FailureKind.SERVER, None, "connection")), replace(GUESS, output=LOST)),
+        (ReadReply("", failed(FailureKind.SERVER, None, "unreachable")), Usage()),
+        (ReadReply("", failed(FailureKind.RATE_MINUTE, 429)), Usage()),
+        (ReadReply("", failed(FailureKind.SERVER, 500)), Usage()),
         (
-            Reading("", failed(FailureKind.OVERLOADED, 502)),
+            ReadReply("", failed(FailureKind.OVERLOADED, 502)),
             Usage(),
         ),  # an error inside HTTP 200 has its own status
     ],
 )
-def test_whatever_may_have_been_billed_is_counted(reading: Reading, expected: Usage) -> None:
+def test_whatever_may_have_been_billed_is_counted(reading: ReadReply, expected: Usage) -> None:
     assert billed_usage(request(), reading, 32) == expected
 
 
@@ -157,11 +157,11 @@ def test_whatever_may_have_been_billed_is_counted(reading: Reading, expected: Us
 )
 def test_audio_that_is_not_listed_is_told_by_its_length(metered: Usage, expected: Usage) -> None:
     """At 3 Flash it costs twice the text: a meter that takes it for text would let a cap be overrun."""
-    assert billed_usage(request(), Reading("x", None, metered), 32) == expected
+    assert billed_usage(request(), ReadReply("x", None, metered), 32) == expected
 
 
 def test_a_lost_answer_is_guessed_by_the_clips_length() -> None:
-    lost = Reading("", failed(FailureKind.TIMEOUT, None, "deadline"))
+    lost = ReadReply("", failed(FailureKind.TIMEOUT, None, "deadline"))
     outputs = [billed_usage(request(audio_ms=ms), lost, 32).output for ms in (2000, 8000, 15_000)]
     assert outputs == [240, 360, 500]
 
@@ -225,7 +225,7 @@ async def test_an_estimate_is_on_the_high_side(make: Callable[[str], HttpProvide
         for clip in clips():
             response = await client.transcribe(clip)
             guess = estimate_usage(clip, response.text, FLASH.audio_tokens_per_second)
-            lost = billed_usage(clip, Reading("", failed(FailureKind.TIMEOUT, None, "deadline")), 32)
+            lost = billed_usage(clip, ReadReply("", failed(FailureKind.TIMEOUT, None, "deadline")), 32)
             assert response.usage.prompt <= guess.prompt <= response.usage.prompt * 1.1
             assert response.usage.output <= guess.output, clip.language
             assert FLASH.cost_usd(response.usage) <= FLASH.cost_usd(guess)

@@ -27,7 +27,7 @@ from lipika.audio.polish import (
     MAX_TRIM_SHARE,
     PAD_MS,
     TRIMMER_VERSION,
-    Part,
+    PolishedPart,
     PolishedSegment,
     plan,
     polish_segment,
@@ -87,7 +87,7 @@ def only(result: PolishedSegment) -> PolishedClip:
     return clip
 
 
-def seconds(part: Part, rate: int = RATE) -> tuple[float, float]:
+def seconds(part: PolishedPart, rate: int = RATE) -> tuple[float, float]:
     return part.start / rate, part.end / rate
 
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from fleet_kit import Stage, a_stage, rows, until
 from lipika.db import Budgets, Database, Stats, Workers
 from lipika.db.budgets import Limits
-from lipika.fleet.progress import Show, Snapshot, Watch, line, panel, shown
+from lipika.fleet.progress import Show, Snapshot, WorkerWatch, line, panel, shown
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.transcribe import _around
 from lipika.models import RATE_KINDS
@@ -43,7 +43,7 @@ async def test_what_the_panel_shows_is_what_the_database_holds(stage: Stage, dat
     await stage.control("faults", {"faults": [{"kind": "rate_minute", "count": 1, "retry_after_s": 0.2}]})
     await Budgets(database).set_limits("aistudio", Limits(9000, 9_000_000))
     async with stage.worker() as found:
-        watch = Watch(found.worker, found.engine, found.room, videos=len(videos), title="lipika")
+        watch = WorkerWatch(found.worker, found.engine, found.room, videos=len(videos), title="lipika")
         first = watch.snapshot()
         assert (first.clips_ended, first.eta_s, first.eta_basis) == (
             0,
@@ -138,7 +138,7 @@ async def test_pause_and_resume_are_obeyed_while_it_works(stage: Stage, database
         task = asyncio.create_task(found.worker.run(until_empty=True))
         await until(lambda: found.engine.totals.returned >= 5)
         await Budgets(database).pause("aistudio", "lunch")
-        watch = Watch(found.worker, found.engine, found.room, videos=2, title="lipika")
+        watch = WorkerWatch(found.worker, found.engine, found.room, videos=2, title="lipika")
         await until(lambda: "paused" in watch.waits_for())
         await until(lambda: found.engine.in_flight == 0)
         sent = found.engine.totals.requests
@@ -159,7 +159,7 @@ async def test_lines_and_events_come_where_there_is_no_terminal(
     console = Console(file=io.StringIO(), force_terminal=False)
     look = _around(database, whole_queue=True)
     async with stage.worker() as found:
-        watch = Watch(found.worker, found.engine, found.room, videos=None, title="lipika")
+        watch = WorkerWatch(found.worker, found.engine, found.room, videos=None, title="lipika")
         async with shown(watch, Show(console, line_every_s=0.05), look):
             await found.worker.run(until_empty=True)
             await until(lambda: watch.around.outlook is not None)
@@ -179,7 +179,7 @@ async def test_a_panel_is_drawn_on_a_terminal_and_is_gone_after(stage: Stage, da
     screen = io.StringIO()
     console = Console(file=screen, width=110, force_terminal=True, color_system=None)
     async with stage.worker() as found:
-        watch = Watch(found.worker, found.engine, found.room, videos=3, title="my run")
+        watch = WorkerWatch(found.worker, found.engine, found.room, videos=3, title="my run")
         async with shown(watch, Show(console), _around(database, whole_queue=False)):
             await until(lambda: screen.getvalue().count("my run") >= 2)
     assert "videos 0/3, 0 open" in screen.getvalue()

@@ -14,7 +14,7 @@ from asking import MODEL
 from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.asking import AskOptions, Way, ask_all
 from lipika.canary.records import Asked
-from lipika.canary.sample import Candidate, Desk, take_sample
+from lipika.canary.sample import Desk, SampleArchive, take_sample
 from lipika.engine.engine import Engine, EngineOptions
 from lipika.engine.pacing import Probing
 from lipika.engine.route import Route, unlimited
@@ -112,7 +112,7 @@ async def by_canary(
     archive: Path, out: Path, threads: ThreadPoolExecutor, send_format: SendFormat
 ) -> tuple[Service, dict[str, Asked]]:
     service, model = Service(), load_capabilities(MODEL)
-    candidate = Candidate("v", archive.name, archive.stem[:2])
+    candidate = SampleArchive("v", archive.name, archive.stem[:2])
     desk = Desk(lambda _key: place_of(archive), threads, out, send_format)
     sample = await take_sample([candidate], 10 * SEGMENTS, 1, desk)
     arm = Arm("baseline", ArmKind.BASELINE, "aistudio", None, "low")

@@ -38,9 +38,9 @@ from lipika.rework import revalidate
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
 from lipika.validation import RULES, VALIDATOR_VERSION
-from lipika.validation.again import Held, judge_again
-from lipika.validation.catalogue import Part
-from lipika.validation.compare import Judgement
+from lipika.validation.again import JudgedAnswer, judge_again
+from lipika.validation.catalogue import ScorePart
+from lipika.validation.compare import ComparedVerdict
 from stored_kit import age, command, documents, made, members, metadata, rewrite, told, write_archive
 from test_results import sums_from_scratch, sums_of_rollup
 from test_storage import call
@@ -460,7 +460,7 @@ async def judged(stored: Stored, video_id: str) -> list[tuple[StoredClip, Verdic
     """Some verdict for every answered row."""
     rows = [row for row in await stored.clips(video_id) if row.answer is not None]
     held = [
-        Held(row.answer, row.clip(clip().audio), "hi", (), Judgement((), frozenset(), 0.0))
+        JudgedAnswer(row.answer, row.clip(clip().audio), "hi", (), ComparedVerdict((), frozenset(), 0.0))
         for row in rows
         if row.answer is not None
     ]
@@ -577,14 +577,14 @@ def test_overlap_is_found_anew_and_other_tiers_findings_are_kept() -> None:
     first, second = made(0), made(0)
     other = second.clip.name.__class__("speaker1", second.clip.name.start_cs, second.clip.name.end_cs)
     assert first.answer is not None
-    held = Held(first.answer, first.clip, "hi", (), Judgement((), frozenset(), 0.0))
+    held = JudgedAnswer(first.answer, first.clip, "hi", (), ComparedVerdict((), frozenset(), 0.0))
     (alone,) = judge_again([held], [first.clip.name])
     (shared,) = judge_again([held], [first.clip.name, other])
     assert alone.findings == ()
     assert [found.code for found in shared.findings] == ["overlap_timeline"]
     assert shared.overlap_suspected
     assert RULES["overlap_timeline"].later
-    assert {rule.part for rule in RULES.values() if rule.later} == {Part.TAGS, Part.ALIGNMENT}
+    assert {rule.part for rule in RULES.values() if rule.later} == {ScorePart.TAGS, ScorePart.ALIGNMENT}
     assert RULES["overlap_timeline"].severity is Severity.WARN
 
 

@@ -23,7 +23,7 @@ from lipika.languages import LANGUAGES
 from lipika.llm.transcript import EVENT_TAGS, parse_answer, response_schema
 from lipika.models import Answer
 from lipika.simulator.answers import hinted_language, known_fields, transcribe
-from lipika.simulator.audio import Heard, UnreadableAudio, decode_base64, glance, listen
+from lipika.simulator.audio import SimulatedHearing, UnreadableAudio, decode_base64, glance, listen
 from lipika.simulator.lifting import lift
 from lipika.simulator.schema import Json, instance
 from lipika.simulator.sentences import sentences, speak
@@ -33,7 +33,7 @@ from simulator_kit import flac
 # ----------------------------------------------------------------------------- hearing
 
 
-def _listen(data: bytes) -> Heard:
+def _listen(data: bytes) -> SimulatedHearing:
     return listen(data, silence_peak_dbfs=-50.0)
 
 
@@ -167,7 +167,7 @@ def test_texts_have_about_the_wanted_length(code: str, chars: int, seed: int) ->
 
 @given(st.sampled_from(sorted(LANGUAGES)), st.floats(1.5, 15), st.integers())
 def test_texts_go_by_the_clock_of_their_language(code: str, speech_s: float, seed: int) -> None:
-    heard = Heard(b"", speech_s + 0.3, speech_s, silent=False)
+    heard = SimulatedHearing(b"", speech_s + 0.3, speech_s, silent=False)
     answer = transcribe(heard, code, random.Random(seed), event_tag_rate=0.5)
     slow, _, fast = LANGUAGES[code].chars_per_second
     assert slow <= (len(answer.transcription) + 16) / speech_s
@@ -176,7 +176,7 @@ def test_texts_go_by_the_clock_of_their_language(code: str, speech_s: float, see
 
 @given(st.sampled_from(sorted(LANGUAGES)), st.integers())
 def test_tagged_is_the_transcription_with_event_tags(code: str, seed: int) -> None:
-    heard = Heard(b"", 5.0, 4.7, silent=False)
+    heard = SimulatedHearing(b"", 5.0, 4.7, silent=False)
     answer = transcribe(heard, code, random.Random(seed), event_tag_rate=1.0)
     tag = re.search(r"\[(\w+)\]", answer.tagged)
     assert tag
@@ -204,7 +204,7 @@ def test_the_hint_is_found_in_the_prompt(prompt: str, code: str) -> None:
 @given(st.integers())
 def test_the_answers_schema_is_filled_with_the_answer(seed: int) -> None:
     rng = random.Random(seed)
-    answer = transcribe(Heard(b"", 5.0, 4.7, silent=False), "kn", rng, event_tag_rate=0.2)
+    answer = transcribe(SimulatedHearing(b"", 5.0, 4.7, silent=False), "kn", rng, event_tag_rate=0.2)
     written = orjson.dumps(instance(response_schema(), known_fields(answer), rng)).decode()
     parsed = parse_answer(written)
     assert isinstance(parsed, Answer)

@@ -19,7 +19,7 @@ from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.review import FlagFilter
-from lipika.db.stats_queue import Outlook
+from lipika.db.stats_queue import QueuePace
 from lipika.db.stored import Stored
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.meters import LastMinute, Sums
@@ -249,7 +249,7 @@ def test_percentiles_of_nothing_are_none() -> None:
     assert meters.percentile([0] * meters.PLACES, 0.5) is None
 
 
-OUTLOOK = Outlook(
+OUTLOOK = QueuePace(
     videos_left=10, videos_left_unsized=4, segments_left=100, videos_at_work=2, clips_at_work_ended=30,
     videos_done=5, segments_done=50, clips_done=100, clips_lately=1000, minutes_lately=10, clips_last_minute=70,
 )  # fmt: skip

@@ -23,7 +23,7 @@ from lipika.validation.calibrate import (
     merge,
     observe,
 )
-from lipika.validation.compare import Confusion, Judgement
+from lipika.validation.compare import ComparedVerdict, Confusion
 from test_validation import HINDI, answer, clip
 
 
@@ -164,8 +164,8 @@ def test_only_sound_transcripts_teach() -> None:
 
 
 def test_confusion_counts_what_moved() -> None:
-    old = Judgement.of(validate(answer(HINDI), clip(), "hi"))
-    new = Judgement.of(validate(answer(HINDI), clip(clipped_share=0.1), "hi"))
+    old = ComparedVerdict.of(validate(answer(HINDI), clip(), "hi"))
+    new = ComparedVerdict.of(validate(answer(HINDI), clip(clipped_share=0.1), "hi"))
     assert old.lanes == tuple(LaneName)
     assert new.lanes == (LaneName.ASR,)
 
@@ -184,7 +184,7 @@ def test_confusion_counts_what_moved() -> None:
 
 
 def test_nothing_moved() -> None:
-    same = Judgement.of(validate(answer(HINDI), clip(), "hi"))
+    same = ComparedVerdict.of(validate(answer(HINDI), clip(), "hi"))
     counts = Confusion()
     counts.add(same, same)
     assert counts.unchanged

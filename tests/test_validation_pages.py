@@ -41,7 +41,7 @@ def test_so_does_any_other(text: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"U+{ord(page.characters[-1]):04X}")
-def test_every_character_of_a_page_reads_as_it_does_the_long_way(page: pages.Page) -> None:
+def test_every_character_of_a_page_reads_as_it_does_the_long_way(page: pages.CodePage) -> None:
     for character in page.characters:
         for text in (character, f"{page.characters[-1]}{character}", f"a {character}{character} b"):
             assert list(results(text)) == long_way(text)

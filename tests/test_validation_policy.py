@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lipika.models import Advice, Finding, Lane, Severity, Verdict
 from lipika.validation import RULES, LaneName, acceptable, retry_advice, with_findings
-from lipika.validation.catalogue import Part, finding
+from lipika.validation.catalogue import ScorePart, finding
 from lipika.validation.judge import lane, quality, score_parts
 
 FINDINGS = st.lists(st.sampled_from(sorted(RULES)).map(lambda code: finding(code, "seen")), max_size=12)
@@ -48,7 +48,7 @@ def test_a_score_lies_between_0_and_1_and_is_the_product_of_its_parts(
 ) -> None:
     judged = verdict(findings, edge)
     assert 0.0 <= judged.quality_score <= 1.0
-    assert set(judged.score_parts) == set(Part)
+    assert set(judged.score_parts) == set(ScorePart)
     assert all(judged.quality_score <= part + 1e-4 for part in judged.score_parts.values())
 
 
@@ -58,7 +58,7 @@ def test_more_findings_never_raise_a_score_or_open_a_lane(
 ) -> None:
     before, after = verdict(findings, edge), verdict(findings + more, edge)
     assert after.quality_score <= before.quality_score
-    assert all(after.score_parts[part] <= before.score_parts[part] for part in Part)
+    assert all(after.score_parts[part] <= before.score_parts[part] for part in ScorePart)
     for was, now in zip(lanes(before), lanes(after), strict=True):
         assert was.eligible or not now.eligible
         assert set(was.reasons) <= set(now.reasons)

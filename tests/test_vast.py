@@ -23,7 +23,7 @@ from lipika.cli import main
 from lipika.config import Settings, load_settings
 from lipika.errors import Unavailable, UsageError
 from lipika.vast.client import Instance, Offer, Vast, VastRefused, Wish, settings_fit
-from lipika.vast.fleet import Fleet, Outcome, ailment, plan
+from lipika.vast.fleet import FleetOutcome, RentedFleet, ailment, plan
 from lipika.vast.secrets import missing, open_settings, secrets_of, store
 
 FAKE = Path(__file__).parent / "fake_vastai.py"
@@ -114,8 +114,8 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     return account
 
 
-def fleet(account: Account, wish: Wish = WISH, name: str = "lipika") -> Fleet:
-    return Fleet(Vast(str(account.program)), name, wish, sleep=lambda _seconds: None)
+def fleet(account: Account, wish: Wish = WISH, name: str = "lipika") -> RentedFleet:
+    return RentedFleet(Vast(str(account.program)), name, wish, sleep=lambda _seconds: None)
 
 
 # ----------------------------------------------------------------------------- renting
@@ -136,7 +136,7 @@ def test_eighteen_are_rented_one_is_refused_one_dies_and_both_are_replaced(accou
     machines = [row["machine_id"] for row in account.read()["instances"]]
     assert len(set(machines)) == 18
     assert 5_007 not in machines
-    assert launched.reconcile(18) == Outcome()
+    assert launched.reconcile(18) == FleetOutcome()
 
 
 def test_two_launchers_at_once_rent_one_fleet(account: Account) -> None:
@@ -150,7 +150,7 @@ def test_two_launchers_at_once_rent_one_fleet(account: Account) -> None:
 def test_of_two_launchers_on_different_machines_one_gives_back(account: Account) -> None:
     """Neither sees the other's lock: another's lower number shows up under the label just rented."""
     mine = fleet(account)
-    outcome = Outcome()
+    outcome = FleetOutcome()
     outcome.rented["lipika-01"] = Vast(str(account.program)).rent(_first(account), "lipika-01", WISH)
     (row,) = account.read()["instances"]
     account.write(instances=[row, {**row, "id": row["id"] - 1, "machine_id": 77}])
@@ -212,7 +212,7 @@ async def test_the_watch_replaces_until_the_queue_is_done_and_gives_back(account
             raise Unavailable("the queue cannot be asked")
         return passes > 4
 
-    seen: list[Outcome] = []
+    seen: list[FleetOutcome] = []
     await launched.watch(3, finished, seen.append, every_s=0)
     assert [len(outcome.rented) for outcome in seen] == [3, 1, 0, 0, 0]
     assert account.read()["instances"] == []
@@ -222,12 +222,12 @@ async def test_the_watch_ends_only_when_no_machine_is_left(account: Account) -> 
     launched = fleet(account)
     stuck, slow, _well = launched.reconcile(3).rented.values()
     account.write(trouble={str(stuck): "429", str(slow): "once 500"})
-    seen: list[Outcome] = []
+    seen: list[FleetOutcome] = []
 
     async def finished() -> bool:
         return True
 
-    def report(outcome: Outcome) -> None:
+    def report(outcome: FleetOutcome) -> None:
         seen.append(outcome)
         account.write(trouble={})
 
@@ -241,7 +241,7 @@ async def test_the_watch_outlives_a_vast_that_is_away_at_the_end(account: Accoun
     launched.reconcile(2)
     stop = launched.stop
 
-    def away() -> Outcome:
+    def away() -> FleetOutcome:
         nonlocal passes
         passes += 1
         if passes == 1:

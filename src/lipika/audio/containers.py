@@ -20,7 +20,7 @@ _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """The way in which a file is read."""
 
     FLAC = "FLAC"
@@ -29,21 +29,21 @@ class Kind(Enum):
     OTHER = "other"  # libsndfile reads it as it is
 
 
-def kind_of(data: bytes) -> tuple[Kind, bytes] | None:
+def kind_of(data: bytes) -> tuple[FileKind, bytes] | None:
     """The kind of a file, and its part that is audio, without what comes before. None if it is nothing we read."""
     start = after_id3(data)
     rest = data[start:]
     if rest.startswith((b"RIFF", b"RF64", _W64_RIFF)):
-        return Kind.OTHER, rest
+        return FileKind.OTHER, rest
     if rest.startswith((b"FORM", b"caff")):
-        return Kind.OTHER, rest
+        return FileKind.OTHER, rest
     if rest.startswith(b"fLaC"):
-        return Kind.FLAC, rest
-    for kind, find in ((Kind.OGG, _find_ogg), (Kind.FLAC, _find_flac), (Kind.MP3, _find_mp3)):
+        return FileKind.FLAC, rest
+    for kind, find in ((FileKind.OGG, _find_ogg), (FileKind.FLAC, _find_flac), (FileKind.MP3, _find_mp3)):
         at = find(rest)
         if at is not None:
             return kind, rest[at:] if at else rest
-    return (Kind.MP3, data) if start else None
+    return (FileKind.MP3, data) if start else None
 
 
 def after_id3(data: bytes, at: int = 0) -> int:

@@ -70,7 +70,7 @@ TRIMMED_TOO_SHORT = "trimmed_too_short"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PolishedPart:
     """One piece of a segment, in samples: the split gave [start, end), trimming left [keep_start, keep_end)."""
 
     start: int
@@ -134,7 +134,7 @@ def _made(
     return tuple(clips), tuple(discards)
 
 
-def _parts(recording: Recording) -> Iterator[tuple[Part, Samples]]:
+def _parts(recording: Recording) -> Iterator[tuple[PolishedPart, Samples]]:
     """The parts, each with the samples that are kept of it."""
     rate = recording.sample_rate_hz
     if recording.is_short:
@@ -179,7 +179,7 @@ def _clip(
     recording: Recording,
     extra_flags: tuple[str, ...],
     send_format: SendFormat,
-    part: Part,
+    part: PolishedPart,
     samples: Samples,
 ) -> PolishedClip:
     rate = recording.sample_rate_hz
@@ -233,7 +233,7 @@ def with_pads(audio: Audio, pad: int) -> Audio:
     return replace(audio, samples=samples)
 
 
-def _clip_name(name: SegmentName, part: Part, rate_hz: int) -> SegmentName:
+def _clip_name(name: SegmentName, part: PolishedPart, rate_hz: int) -> SegmentName:
     """Kept spans are over a second long and never overlap, so that no two clips share a name."""
     start_cs, end_cs = (
         name.start_cs + (sample * 200 + rate_hz) // (2 * rate_hz)
@@ -242,7 +242,7 @@ def _clip_name(name: SegmentName, part: Part, rate_hz: int) -> SegmentName:
     return SegmentName(name.speaker, start_cs, end_cs)
 
 
-def _discard(name: SegmentName, rate: int, part: Part) -> Discard:
+def _discard(name: SegmentName, rate: int, part: PolishedPart) -> Discard:
     part_s, kept_s = (part.end - part.start) / rate, (part.keep_end - part.keep_start) / rate
     message = (
         f"{part_s:.2f} s long, under {MIN_PART_MS / 1000:g} s"
@@ -278,10 +278,10 @@ def samples_in(ms: int, rate_hz: int) -> int:
     return (ms * rate_hz + 500) // 1_000
 
 
-def plan(samples: Samples, rate_hz: int) -> list[Part]:
+def plan(samples: Samples, rate_hz: int) -> list[PolishedPart]:
     """Decide where to split and what to trim. The parts follow one another and cover all samples."""
     if len(samples) < samples_in(MIN_PART_MS, rate_hz):
-        return [Part(0, len(samples), 0, len(samples), discard=TOO_SHORT)]
+        return [PolishedPart(0, len(samples), 0, len(samples), discard=TOO_SHORT)]
     profile = profile_of(top16(samples), rate_hz)
     return [trim(profile, left, right) for left, right in _stretches(profile)]
 
@@ -478,11 +478,11 @@ def _next_cut(profile: Profile, start: int, end: int) -> Cut | None:
     return Cut(quietest * profile.hop + profile.hop // 2, forced=True)
 
 
-def trim(profile: Profile, left: Cut, right: Cut) -> Part:
+def trim(profile: Profile, left: Cut, right: Cut) -> PolishedPart:
     """Move the dirty edges of a part inward into silence, or flag them."""
     start, end = left.sample, right.sample
     if end - start < profile.ms(MIN_PART_MS):
-        return Part(start, end, start, end, discard=TOO_SHORT)
+        return PolishedPart(start, end, start, end, discard=TOO_SHORT)
     edge, reach = profile.ms(EDGE_MS), int(MAX_TRIM_SHARE * (end - start))
     dirty_dbfs = profile.silence_dbfs + DIRTY_ABOVE_SILENCE_DB
     flags = ["forced_cut"] if left.forced or right.forced else []
@@ -494,7 +494,7 @@ def trim(profile: Profile, left: Cut, right: Cut) -> Part:
         keep_end = next(reversed(profile.cuts_within(end - reach, end)), end)
         flags += ["abrupt_end"] if keep_end == end else []
     padded = keep_end - keep_start + 2 * profile.ms(PAD_MS)
-    return Part(
+    return PolishedPart(
         start=start,
         end=end,
         keep_start=keep_start,

@@ -21,7 +21,7 @@ import soxr
 from numpy.typing import NDArray
 
 from lipika.audio import flac_frames
-from lipika.audio.containers import Kind, flac_info, kind_of, mp3_links, ogg_links, wav_links
+from lipika.audio.containers import FileKind, flac_info, kind_of, mp3_links, ogg_links, wav_links
 from lipika.audio.decoders import (
     BLOCK_VALUES,
     Form,
@@ -128,9 +128,9 @@ def read(data: bytes) -> Recording:
     if found is None:
         raise SegmentError("bad_audio", f"not FLAC, WAV, Ogg or MP3: it starts with {data[:4]!r}")
     kind, audio = found
-    if kind is Kind.FLAC:
+    if kind is FileKind.FLAC:
         return _flac(audio)
-    links = {Kind.OGG: ogg_links, Kind.MP3: mp3_links, Kind.OTHER: wav_links}[kind](audio)
+    links = {FileKind.OGG: ogg_links, FileKind.MP3: mp3_links, FileKind.OTHER: wav_links}[kind](audio)
     if len(links) == 1 and links[0].startswith(b"fLaC"):
         return _flac(links[0])
     return _settled(_in_a_row([_by_libsndfile(link) for link in links]))

@@ -21,13 +21,12 @@ from lipika import __version__
 from lipika.archive.sources import find_videos, object_url
 from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
-from lipika.canary.judgement import Limits, judge
+from lipika.canary.judgement import GoLimits, judge
 from lipika.canary.keeping import FOLDER, open_shelf
 from lipika.canary.measures import mean_latency_s, measure, units
 from lipika.canary.records import Asked, CanaryRun
-from lipika.canary.report import Report
-from lipika.canary.sample import Candidate, Desk, take_sample
-from lipika.canary.sample import Sample as Clips
+from lipika.canary.report import CanaryReport
+from lipika.canary.sample import ClipSample, Desk, SampleArchive, take_sample
 from lipika.config import Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
@@ -35,7 +34,7 @@ from lipika.engine.route import Reserve, unlimited
 from lipika.errors import LipikaError, UsageError
 from lipika.fleet.lease import Lease
 from lipika.forecast.workload import Counted
-from lipika.jobs.outlook import Outlook, Question, Sample, outlook, sample_to_json
+from lipika.jobs.outlook import ForecastQuestion, MeasuredSample, Prediction, outlook, sample_to_json
 from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, make_provider, probing
 from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
@@ -50,7 +49,7 @@ _CANDIDATES_EACH = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CanaryOrder:
     """A canary as ordered on the command line. Empty `sources`: archives of the queue."""
 
     sources: Sequence[str] = ()
@@ -60,17 +59,17 @@ class Order:
     levels: Sequence[str] | None = None  # thinking levels to compare; None: the usual ones
     max_usd: float = 10.0
     max_minutes: float = 60.0
-    limits: Limits = field(default_factory=Limits)
+    limits: GoLimits = field(default_factory=GoLimits)
     queue_clips: float | None = None  # for the forecast; None: counted
     workers: int | None = None
     out: str = ""  # empty: OUTPUT_URL, else the working folder
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FinishedCanary:
     """A report, where it lies, and what could not be kept as it should be."""
 
-    report: Report
+    report: CanaryReport
     files: tuple[str, ...]
     troubles: tuple[str, ...] = ()
 
@@ -78,9 +77,9 @@ class Done:
 async def run_canary(
     settings: Settings,
     database: Database,
-    order: Order,
+    order: CanaryOrder,
     on_change: Callable[[Standing], object] = lambda _standing: None,
-) -> Done:
+) -> FinishedCanary:
     """The whole canary. It spends at most `order.max_usd`, within the fleet's budgets.
 
     Raises:
@@ -119,10 +118,10 @@ async def run_canary(
     await shelf.keep_answers(run.asked)
     report = await _report(settings, database, order, run, arms, skipped, model)
     files = await shelf.keep_report(report, run.asked)
-    return Done(report, files, tuple(shelf.troubles))
+    return FinishedCanary(report, files, tuple(shelf.troubles))
 
 
-def _arms(settings: Settings, model: Capabilities, order: Order) -> tuple[list[Arm], list[Skipped]]:
+def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[list[Arm], list[Skipped]]:
     keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
     provider = "aistudio" if settings.provider == "simulator" else settings.provider
     other = next(name for name in keys if name != provider)
@@ -137,7 +136,7 @@ def _arms(settings: Settings, model: Capabilities, order: Order) -> tuple[list[A
     )
 
 
-def _config(settings: Settings, order: Order, arms: Sequence[Arm]) -> dict[str, object]:
+def _config(settings: Settings, order: CanaryOrder, arms: Sequence[Arm]) -> dict[str, object]:
     return {
         "model_id": settings.model_id,
         "arms": [asdict(arm) for arm in arms],
@@ -163,17 +162,17 @@ def _made_up(asked: Sequence[Asked]) -> bool:
 # ----------------------------------------------------------------------------- choose
 
 
-async def _choose(settings: Settings, database: Database, order: Order, folder: Path) -> Clips:
+async def _choose(settings: Settings, database: Database, order: CanaryOrder, folder: Path) -> ClipSample:
     stores = Stores(store_settings(settings))
     if order.sources:
         videos = await find_videos(order.sources, "unused", store_settings(settings))
         candidates = [
-            Candidate(one.video_id, one.source_key, one.language, one.source_bytes) for one in videos
+            SampleArchive(one.video_id, one.source_key, one.language, one.source_bytes) for one in videos
         ]
     else:
         queued = await Canaries(database).candidates(order.seed, _CANDIDATES_EACH)
         candidates = [
-            Candidate(
+            SampleArchive(
                 one.video_id, one.source_key, one.language, one.source_bytes, HintFrom(one.language_from)
             )
             for one in queued
@@ -198,10 +197,10 @@ async def _choose(settings: Settings, database: Database, order: Order, folder: 
 async def _ask(
     settings: Settings,
     database: Database,
-    order: Order,
+    order: CanaryOrder,
     arms: Sequence[Arm],
     model: Capabilities,
-    clips: Clips,
+    clips: ClipSample,
     run_id: str,
     on_change: Callable[[Standing], object],
 ) -> AskedAll:
@@ -284,17 +283,17 @@ class _told_to_stop:  # noqa: N801 - reads as the function that it stands for
 async def _report(
     settings: Settings,
     database: Database,
-    order: Order,
+    order: CanaryOrder,
     run: CanaryRun,
     arms: Sequence[Arm],
     skipped: Sequence[Skipped],
     model: Capabilities,
-) -> Report:
+) -> CanaryReport:
     measures = measure(run, arms)
     sample = _sample(run, arms[0])
     ahead, because = await _look_ahead(settings, database, order, sample)
     note = cache_note(model, text_tokens(prompt.system_prompt("hi")))
-    return Report(
+    return CanaryReport(
         run_id=run.run_id,
         lipika_version=__version__,
         prompt_version=prompt.PROMPT_VERSION,
@@ -320,9 +319,9 @@ async def _report(
     )
 
 
-def _sample(run: CanaryRun, baseline: Arm) -> Sample:
+def _sample(run: CanaryRun, baseline: Arm) -> MeasuredSample:
     found = units(run, baseline.name)
-    return Sample(
+    return MeasuredSample(
         source=f"canary {run.run_id}, {sum(one.clips for one in found):,.0f} clips",
         units=tuple(found),
         counted=tuple(
@@ -334,12 +333,12 @@ def _sample(run: CanaryRun, baseline: Arm) -> Sample:
 
 
 async def _look_ahead(
-    settings: Settings, database: Database, order: Order, sample: Sample
-) -> tuple[Outlook | None, str]:
+    settings: Settings, database: Database, order: CanaryOrder, sample: MeasuredSample
+) -> tuple[Prediction | None, str]:
     if not sample.units:
         return None, "no clip was answered"
     provider = "aistudio" if settings.provider == "simulator" else settings.provider
-    question = Question(provider, order.queue_clips, order.workers, order.limits.hours_at_most)
+    question = ForecastQuestion(provider, order.queue_clips, order.workers, order.limits.hours_at_most)
     try:
         return await outlook(database, settings, question, sample), ""
     except LipikaError as reason:  # what was asked is paid for: it gets its report, database or not

@@ -42,7 +42,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GoLimits:
     """The limits between go, warning and no-go. Shares are 0..1; docs/canary.md says why they are where they are."""
 
     ended_well_at_least: float = 0.97
@@ -80,7 +80,7 @@ def judge(
     measures: Measures,
     skipped: Sequence[Skipped],
     outlook: Forecast | None,
-    limits: Limits,
+    limits: GoLimits,
     cache_reason: str | None,
 ) -> Judgement:
     """The whole table. `cache_reason` is why no cache hits are expected; None: they are."""
@@ -159,7 +159,7 @@ def _about_hints(run: CanaryRun) -> Criterion:
 # ----------------------------------------------------------------------------- answers
 
 
-def _about_answers(arm: ArmMeasures, measures: Measures, limits: Limits) -> Iterator[Criterion]:
+def _about_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> Iterator[Criterion]:
     kinds = ", ".join(f"{kind} {count}" for kind, count in list(arm.failure_kinds.items())[:4])
     yield Criterion(
         "clips that end well",
@@ -206,7 +206,7 @@ def _about_answers(arm: ArmMeasures, measures: Measures, limits: Limits) -> Iter
     )
 
 
-def _about_languages(measures: Measures, arm: Arm, limits: Limits) -> Criterion:
+def _about_languages(measures: Measures, arm: Arm, limits: GoLimits) -> Criterion:
     rows = [one for one in measures.languages if one.arm == arm.name]
     least = limits.asr_of_a_language_at_least
     marks = {one.language: at_least(one.asr, least) for one in rows}
@@ -278,7 +278,7 @@ def _about_version(arm: ArmMeasures) -> Criterion:
 
 
 def _about_the_other_provider(
-    measures: Measures, skipped: Sequence[Skipped], limits: Limits
+    measures: Measures, skipped: Sequence[Skipped], limits: GoLimits
 ) -> Iterator[Criterion]:
     for one in skipped:
         if one.kind is ArmKind.PROVIDER:
@@ -313,7 +313,7 @@ def _about_the_other_provider(
         )
 
 
-def _about_the_queue(outlook: Forecast | None, limits: Limits) -> Iterator[Criterion]:
+def _about_the_queue(outlook: Forecast | None, limits: GoLimits) -> Iterator[Criterion]:
     if outlook is None:
         return
     if outlook.clips_until_cap is not None:

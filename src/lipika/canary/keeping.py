@@ -13,7 +13,7 @@ import orjson
 from lipika.archive.sources import is_url, object_url
 from lipika.canary.page import render
 from lipika.canary.records import Asked
-from lipika.canary.report import Report
+from lipika.canary.report import CanaryReport
 from lipika.config import Settings
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
@@ -51,7 +51,7 @@ class Shelf:
         except LipikaError as error:
             self.troubles.append(f"the answers are not in the database: {error}")
 
-    async def keep_report(self, report: Report, asked: Sequence[Asked]) -> tuple[str, ...]:
+    async def keep_report(self, report: CanaryReport, asked: Sequence[Asked]) -> tuple[str, ...]:
         """The report into database and store, or into a folder of this machine; returns its files' places."""
         try:
             await self._records.finish(self._run_id, str(report.judgement.mark), report.usd, report)

@@ -23,7 +23,7 @@ _WORST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencyMeasures:
     """Of attempts that were answered, milliseconds. `curve` are its 0th to 100th percentiles."""
 
     p50: float
@@ -63,7 +63,7 @@ class ArmMeasures:
     tokens: TokensEach
     cache_hits: Estimate  # of answered requests
     cached_share: float  # of prompt tokens
-    latency: Latency
+    latency: LatencyMeasures
     quality: Estimate
     asr: Estimate
     tts_clean: Estimate
@@ -241,13 +241,13 @@ def _tokens_each(usage: Usage, clips: int) -> TokensEach:
     )
 
 
-def _latency(milliseconds: Sequence[float]) -> Latency:
+def _latency(milliseconds: Sequence[float]) -> LatencyMeasures:
     if not milliseconds:
-        return Latency(math.nan, math.nan, math.nan, ())
+        return LatencyMeasures(math.nan, math.nan, math.nan, ())
     values = np.asarray(milliseconds, np.float64)
     p50, p95, p99 = (float(value) for value in np.percentile(values, _PERCENTILES))
     curve = np.percentile(values, np.linspace(0, 100, _CURVE_POINTS))
-    return Latency(p50, p95, p99, tuple(round(float(value), 1) for value in curve))
+    return LatencyMeasures(p50, p95, p99, tuple(round(float(value), 1) for value in curve))
 
 
 # ----------------------------------------------------------------------------- arm against arm

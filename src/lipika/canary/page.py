@@ -15,7 +15,7 @@ from lipika.canary.arms import ArmKind
 from lipika.canary.charts import Piece, Point, Row
 from lipika.canary.judgement import percent
 from lipika.canary.measures import ArmMeasures
-from lipika.canary.report import Report
+from lipika.canary.report import CanaryReport
 from lipika.forecast.forecast import LIMIT_WORDS
 from lipika.forecast.intervals import Estimate
 from lipika.languages import LANGUAGES
@@ -30,7 +30,7 @@ _TOKENS = (
 )
 
 
-def render(report: Report) -> str:
+def render(report: CanaryReport) -> str:
     """The page."""
     return _template().render(
         report=report,
@@ -59,7 +59,7 @@ def _template() -> Template:
 # ----------------------------------------------------------------------------- charts
 
 
-def _charts(report: Report) -> Mapping[str, Markup]:
+def _charts(report: CanaryReport) -> Mapping[str, Markup]:
     arms = report.measures.arms
     colour = {one.arm.name: place % 8 for place, one in enumerate(arms)}
     drawn = {
@@ -104,7 +104,7 @@ def _is_compared(one: ArmMeasures) -> bool:
     return one.arm.kind in {ArmKind.BASELINE, ArmKind.PROVIDER}
 
 
-def _languages(report: Report, colour: Mapping[str, int]) -> str:
+def _languages(report: CanaryReport, colour: Mapping[str, int]) -> str:
     compared = [one.arm.name for one in report.measures.arms if _is_compared(one)]
     found = {(one.arm, one.language): one for one in report.measures.languages}
     codes = sorted({one.language for one in report.measures.languages}, key=_language_name)
@@ -118,7 +118,7 @@ def _languages(report: Report, colour: Mapping[str, int]) -> str:
     return charts.intervals(rows, _percent, limit=report.limits.asr_of_a_language_at_least, top=1.0)
 
 
-def _agreement(report: Report) -> str:
+def _agreement(report: CanaryReport) -> str:
     providers = {one.arm.name for one in report.measures.arms if one.arm.kind is ArmKind.PROVIDER}
     rows = []
     for one in (one for one in report.measures.against if one.arm in providers):
@@ -129,7 +129,7 @@ def _agreement(report: Report) -> str:
     return charts.intervals(rows, _percent, limit=report.limits.cer_at_most) if rows else ""
 
 
-def _limits(report: Report) -> str:
+def _limits(report: CanaryReport) -> str:
     if report.outlook is None:
         return ""
     limits = report.outlook.forecast.limits

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lipika.canary.arms import Arm, Skipped
-from lipika.canary.judgement import Judgement, Limits
+from lipika.canary.judgement import GoLimits, Judgement
 from lipika.canary.measures import Measures
-from lipika.jobs.outlook import Outlook
+from lipika.jobs.outlook import Prediction
 from lipika.models import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CanaryReport:
     """Everything but the rows. `cache_reason` is why no cache hits are expected; None: they are."""
 
     run_id: str
@@ -33,8 +33,8 @@ class Report:
     skipped: tuple[Skipped, ...]
     measures: Measures
     judgement: Judgement
-    limits: Limits
-    outlook: Outlook | None
+    limits: GoLimits
+    outlook: Prediction | None
     no_outlook_because: str
     cache_reason: str | None
     forecast_sample: JsonObject | None

@@ -34,7 +34,7 @@ _PEEKS_PER_LANGUAGE = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SampleArchive:
     """An archive that clips may come from."""
 
     video_id: str
@@ -56,7 +56,7 @@ class SampledClip:
 
 
 @dataclass(slots=True)
-class Sample:
+class ClipSample:
     """The clips, those of all languages in turn, so that any first part of them is as mixed as the whole."""
 
     clips: list[SampledClip] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Desk:
     send_format: SendFormat = SendFormat.FLAC
 
 
-async def take_sample(candidates: Sequence[Candidate], clips: int, seed: int, desk: Desk) -> Sample:
+async def take_sample(candidates: Sequence[SampleArchive], clips: int, seed: int, desk: Desk) -> ClipSample:
     """Up to `clips` clips, the same number of each language that is there.
 
     A language with too little leaves its part to the others.
@@ -86,7 +86,7 @@ async def take_sample(candidates: Sequence[Candidate], clips: int, seed: int, de
         raise UsageError(
             "no archive with a known language: give it in metadata.json, in a list, or with lipika queue language"
         )
-    sample = Sample()
+    sample = ClipSample()
     quota = math.ceil(clips / len(by_language))
     chosen: dict[str, list[SampledClip]] = {}
     for language in sorted(by_language):
@@ -101,9 +101,9 @@ async def take_sample(candidates: Sequence[Candidate], clips: int, seed: int, de
     return sample
 
 
-async def _by_language(candidates: Sequence[Candidate], desk: Desk) -> dict[str, list[Candidate]]:
+async def _by_language(candidates: Sequence[SampleArchive], desk: Desk) -> dict[str, list[SampleArchive]]:
     """Candidates in their order; where the language is unknown the archive's metadata are looked at."""
-    found: dict[str, list[Candidate]] = defaultdict(list)
+    found: dict[str, list[SampleArchive]] = defaultdict(list)
     peeks = _PEEKS_PER_LANGUAGE * len(FIRST_CLASS)
     for one in candidates:
         language = given = find_language(one.language)
@@ -116,7 +116,7 @@ async def _by_language(candidates: Sequence[Candidate], desk: Desk) -> dict[str,
     return found
 
 
-async def _told_language(candidate: Candidate, desk: Desk) -> str | None:
+async def _told_language(candidate: SampleArchive, desk: Desk) -> str | None:
     def peek() -> str | None:
         place = desk.place(candidate.source_key)
         with closing(place.store.open_read(place.key)) as reader:
@@ -133,7 +133,7 @@ async def _told_language(candidate: Candidate, desk: Desk) -> str | None:
 
 
 async def _of_language(
-    language: str, candidates: Sequence[Candidate], quota: int, seed: int, sample: Sample, desk: Desk
+    language: str, candidates: Sequence[SampleArchive], quota: int, seed: int, sample: ClipSample, desk: Desk
 ) -> list[SampledClip]:
     """Clips of one language: a third of the quota at most from each archive, then what is left of them."""
     share = math.ceil(quota / _ARCHIVES_PER_LANGUAGE)
@@ -154,7 +154,7 @@ async def _of_language(
 
 
 def _reader(
-    candidate: Candidate, language: str, quota: int, seed: int, desk: Desk
+    candidate: SampleArchive, language: str, quota: int, seed: int, desk: Desk
 ) -> Callable[[], tuple[SourceVideo, list[SampledClip]]]:
     def work() -> tuple[SourceVideo, list[SampledClip]]:
         return _clips_of(candidate, language, quota, seed, desk)
@@ -163,7 +163,7 @@ def _reader(
 
 
 def _clips_of(
-    candidate: Candidate, language: str, quota: int, seed: int, desk: Desk
+    candidate: SampleArchive, language: str, quota: int, seed: int, desk: Desk
 ) -> tuple[SourceVideo, list[SampledClip]]:
     """Polish segments of one archive, drawn by their names, until there are `quota` clips. Runs in a thread."""
     segments, drawn, told = _draw(candidate, quota, seed, desk)
@@ -194,7 +194,7 @@ def _clips_of(
 
 
 def _draw(
-    candidate: Candidate, count: int, seed: int, desk: Desk
+    candidate: SampleArchive, count: int, seed: int, desk: Desk
 ) -> tuple[int, list[members.Member | members.BadMember], str | None]:
     """(segments in the archive, `count` of them in an order of chance, the language its metadata name).
 

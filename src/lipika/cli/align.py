@@ -42,12 +42,12 @@ def add_to(app: typer.Typer, run: Run) -> None:
 
         Example: lipika align out/ --rows --actors 8 --gpus-each 1
         """
-        from lipika.jobs.align import Order, print_done
+        from lipika.jobs.align import AlignOrder, print_done
         from lipika.jobs.align import align as listen
         from lipika.rework.listeners import Actors
 
         chosen = Actors(actors, gpus_each, cpus_each, address) if actors else None
-        done = run(lambda: listen(Order(sources, rows, chosen, data_dir)))
+        done = run(lambda: listen(AlignOrder(sources, rows, chosen, data_dir)))
         if as_json:
             print_json(done.document())
         else:

@@ -15,7 +15,7 @@ from lipika.errors import UsageError
 from lipika.wording import money, read_limit
 
 if TYPE_CHECKING:
-    from lipika.db.budgets import Budget
+    from lipika.db.budgets import BudgetRow
     from lipika.db.reservations import Spent
 
 ToWhom = Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)]
@@ -47,7 +47,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
             _print_budgets(budgets, spent)
 
 
-async def _budgets(data_dir: Path | None) -> tuple[Sequence[Budget], Sequence[Spent]]:
+async def _budgets(data_dir: Path | None) -> tuple[Sequence[BudgetRow], Sequence[Spent]]:
     from lipika.config import load_settings
     from lipika.db.budgets import Budgets
     from lipika.db.reservations import Reservations
@@ -57,7 +57,7 @@ async def _budgets(data_dir: Path | None) -> tuple[Sequence[Budget], Sequence[Sp
         return await Budgets(database).show(), await Reservations(database).spent()
 
 
-def _print_budgets(budgets: Sequence[Budget], spent: Sequence[Spent]) -> None:
+def _print_budgets(budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None:
     out = open_console()
     if not budgets:
         out.print("Budgets: none set, so nothing is limited (lipika budget set aistudio --rpm 18000)")

@@ -19,12 +19,12 @@ from lipika.wording import duration, money, number
 
 if TYPE_CHECKING:
     from lipika.canary.asking import Standing
-    from lipika.canary.job import Done, Order
+    from lipika.canary.job import CanaryOrder, FinishedCanary
     from lipika.canary.keeping import Cleaned
     from lipika.config import Settings
     from lipika.db.canary import CanaryRow
     from lipika.db.connection import Database
-    from lipika.jobs.outlook import Outlook
+    from lipika.jobs.outlook import Prediction
 
 
 class Kind(StrEnum):
@@ -117,14 +117,14 @@ def _canary(app: typer.Typer, run: Run) -> None:
         Example: lipika canary --clips 1000 --max-usd 8
         """
         from lipika.canary.arms import ArmKind
-        from lipika.canary.job import Order
-        from lipika.canary.judgement import Limits
+        from lipika.canary.job import CanaryOrder
+        from lipika.canary.judgement import GoLimits
 
         if list_runs or clean:
             _keep_house(run, _settings_of(provider, data_dir), clean or [], as_json=as_json)
             return
         kinds = [] if no_arms else [ArmKind(str(kind)) for kind in arm or Kind]
-        order = Order(
+        order = CanaryOrder(
             sources=sources or (),
             clips=clips,
             seed=seed,
@@ -132,7 +132,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
             levels=[_level(name) for name in level] if level else None,
             max_usd=max_usd,
             max_minutes=max_minutes,
-            limits=replace(Limits(), usd_at_most=usd_at_most, hours_at_most=hours_at_most),
+            limits=replace(GoLimits(), usd_at_most=usd_at_most, hours_at_most=hours_at_most),
             queue_clips=queue_clips,
             workers=workers,
             out=out_url or "",
@@ -176,15 +176,15 @@ def _forecast(app: typer.Typer, run: Run) -> None:
 
         Example: lipika forecast --workers 18 --hours 96
         """
-        from lipika.jobs.outlook import Question, look_ahead
+        from lipika.jobs.outlook import ForecastQuestion, look_ahead
         from lipika.services import open_database
 
-        async def job() -> Outlook:
+        async def job() -> Prediction:
             settings = _settings_of(provider, data_dir)()
             name = "aistudio" if settings.provider == "simulator" else settings.provider
             async with open_database(settings) as database:
                 return await look_ahead(
-                    database, settings, Question(name, clips, workers, hours), window_hours * 3600
+                    database, settings, ForecastQuestion(name, clips, workers, hours), window_hours * 3600
                 )
 
         found = run(job)
@@ -208,7 +208,7 @@ def _settings_of(provider: Provider | None, data_dir: Path | None) -> Callable[[
     return settings
 
 
-async def _asked(order: Order, settings_of: Callable[[], Settings], *, quiet: bool) -> Done:
+async def _asked(order: CanaryOrder, settings_of: Callable[[], Settings], *, quiet: bool) -> FinishedCanary:
     from lipika.canary.job import run_canary
     from lipika.services import open_database
 
@@ -262,7 +262,7 @@ def _level(name: str) -> str:
 # ----------------------------------------------------------------------------- words
 
 
-def _print_canary(done: Done) -> None:
+def _print_canary(done: FinishedCanary) -> None:
     report = done.report
     table = Table("", "criterion", "found", "wanted", "reason", box=None)
     marks = {"go": "[green]go[/]", "warn": "[yellow]warn[/]", "no-go": "[red]NO-GO[/]"}
@@ -279,7 +279,7 @@ def _print_canary(done: Done) -> None:
     out.print(f"Report: {done.files[0]}", markup=False, soft_wrap=True)
 
 
-def _print_outlook(found: Outlook) -> None:
+def _print_outlook(found: Prediction) -> None:
     from lipika.forecast.forecast import LIMIT_WORDS
 
     told = found.forecast

@@ -19,7 +19,7 @@ from lipika.wording import duration, money
 if TYPE_CHECKING:
     from lipika.config import Settings
     from lipika.vast.client import Instance, Vast, Wish
-    from lipika.vast.fleet import Fleet, Outcome, Plan
+    from lipika.vast.fleet import FleetOutcome, FleetPlan, RentedFleet
 
 FleetName = Annotated[
     str,
@@ -89,7 +89,7 @@ def _renting(app: typer.Typer, run: Run) -> None:
         async def job() -> None:
             from lipika.config import load_settings
             from lipika.vast.client import Vast, Wish
-            from lipika.vast.fleet import Fleet
+            from lipika.vast.fleet import RentedFleet
             from lipika.vast.secrets import open_settings
 
             settings = load_settings()
@@ -111,7 +111,7 @@ def _renting(app: typer.Typer, run: Run) -> None:
                 interruptible=interruptible,
             )
             service = Vast(vastai)
-            rented = Fleet(service, fleet, wish)
+            rented = RentedFleet(service, fleet, wish)
             if not yes:
                 found = await asyncio.to_thread(rented.plan, workers)
                 if found.buy or found.short:
@@ -239,17 +239,17 @@ def _looking(app: typer.Typer, run: Run) -> None:
         run(job)
 
 
-def _fleet(name: str, vastai: str) -> Fleet:
+def _fleet(name: str, vastai: str) -> RentedFleet:
     from lipika.vast.client import Vast, Wish
-    from lipika.vast.fleet import Fleet
+    from lipika.vast.fleet import RentedFleet
 
-    return Fleet(Vast(vastai), name, Wish(image=""))
+    return RentedFleet(Vast(vastai), name, Wish(image=""))
 
 
 # ----------------------------------------------------------------------------- on paper
 
 
-def _print_plan(plan: Plan, wish: Wish) -> None:
+def _print_plan(plan: FleetPlan, wish: Wish) -> None:
     for instance, reason in plan.destroy:
         open_console().print(f"would give back {instance.label} ({instance.id}): {reason}", markup=False)
     if plan.buy:
@@ -278,7 +278,7 @@ def _print_plan(plan: Plan, wish: Wish) -> None:
     open_console().print("A dry run: nothing was rented or given back. Add --yes.")
 
 
-def _print_outcome(outcome: Outcome) -> None:
+def _print_outcome(outcome: FleetOutcome) -> None:
     for reason in outcome.refused:
         open_console().print(f"not to be had: {reason}", markup=False, soft_wrap=True)
     for label, number in outcome.rented.items():
@@ -294,7 +294,7 @@ def _print_outcome(outcome: Outcome) -> None:
         open_console().print("nothing to do: the fleet is as wanted")
 
 
-def _print_left(outcome: Outcome) -> None:
+def _print_left(outcome: FleetOutcome) -> None:
     for number, reason in outcome.left.items():
         open_console().print(
             f"NOT given back, and it costs money: instance {number}: {reason}: run this again, or end it in the"

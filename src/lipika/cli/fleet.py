@@ -145,11 +145,11 @@ def _errors(app: typer.Typer, run: Run) -> None:
         as_json: AsJson = False,
     ) -> None:
         """List what went wrong, newest first: exceptions and alerts of all workers."""
-        from lipika.db.review import ErrorFilter, Review
+        from lipika.db.review import ErrorFilter, ReviewQueries
         from lipika.fleet.status import error_line
 
         async def look(database: Database) -> Any:
-            review = Review(database)
+            review = ReviewQueries(database)
             if error_id is None:
                 return await review.errors(ErrorFilter(worker, video, kind), limit=limit, before=before)
             found = await review.error(error_id)
@@ -199,12 +199,12 @@ def _flags(app: typer.Typer, run: Run) -> None:
         """Open flags, newest first: clips without an answer, findings of severity `fail`, and discards."""
         if context.invoked_subcommand:
             return
-        from lipika.db.review import FlagFilter, Review
+        from lipika.db.review import FlagFilter, ReviewQueries
 
         wanted = FlagFilter(resolved, language, flag_type, severity, video)
 
         async def look(database: Database) -> Any:
-            review = Review(database)
+            review = ReviewQueries(database)
             return await review.flag_counts() if counts else await review.flags(wanted, limit=limit)
 
         found = run(lambda: _with_database(data_dir, look))
@@ -233,10 +233,10 @@ def _flags(app: typer.Typer, run: Run) -> None:
 
         Example: lipika flags resolve v7 speaker0_00000_00850.flac --note 'heard it: fine'
         """
-        from lipika.db.review import Review
+        from lipika.db.review import ReviewQueries
 
         async def change(database: Database) -> int:
-            review = Review(database)
+            review = ReviewQueries(database)
             if reopen:
                 return await review.reopen(video, segment, flag_type=flag_type)
             return await review.resolve(video, segment, by=by or _user(), note=note, flag_type=flag_type)

@@ -149,7 +149,7 @@ class Beside(io.TextIOBase):
         return True
 
 
-class Results(io.RawIOBase):
+class ResultStream(io.RawIOBase):
     """stdout without surprises: what cannot be written is remembered instead of raised into the middle of a job."""
 
     def __init__(self, fd: int, said_before: Beside | None = None) -> None:
@@ -191,7 +191,7 @@ class Results(io.RawIOBase):
 def nobody_reads() -> bool:
     """True if the reader of stdout has gone: what only prints may end."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return isinstance(raw, Results) and raw.reader_gone
+    return isinstance(raw, ResultStream) and raw.reader_gone
 
 
 def log_as_json(*, json_logs: bool) -> None:
@@ -207,7 +207,7 @@ def standard_streams() -> Iterator[None]:
     _open_what_is_closed()
     before = sys.stdout, sys.stderr
     said = Beside(_STDERR)
-    results = Results(_STDOUT, said)
+    results = ResultStream(_STDOUT, said)
     sys.stderr = cast("TextIO", said)
     out = io.BufferedWriter(results)
     sys.stdout = io.TextIOWrapper(out, "utf-8", "backslashreplace", line_buffering=results.isatty())

@@ -46,9 +46,9 @@ def add_to(app: typer.Typer, run: Run) -> None:
 
         Example: lipika calibrate out/ --out calibration.json
         """
-        from lipika.jobs.judge_again import Order, learn, print_learned
+        from lipika.jobs.judge_again import JudgeOrder, learn, print_learned
 
-        order = Order(sources or (), calibration, jobs, data_dir)
+        order = JudgeOrder(sources or (), calibration, jobs, data_dir)
         codes = frozenset(map(_code, language or ()))
         learned = run(lambda: learn(order, codes, out_file))
         if as_json:
@@ -75,11 +75,11 @@ def add_to(app: typer.Typer, run: Run) -> None:
 
         Example: lipika revalidate out/ --rows --dry-run
         """
-        from lipika.jobs.judge_again import Order, print_redone, redo
+        from lipika.jobs.judge_again import JudgeOrder, print_redone, redo
 
         if not sources and not rows:
             raise typer.BadParameter("name result archives, or --rows for the database, or both")
-        order = Order(sources or (), calibration, jobs, data_dir)
+        order = JudgeOrder(sources or (), calibration, jobs, data_dir)
         done = run(lambda: redo(order, rows=rows, dry_run=dry_run))
         if as_json:
             print_json(done.document())

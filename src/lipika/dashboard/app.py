@@ -60,7 +60,7 @@ def create_app(board: Board) -> Starlette:
         middleware=[Middleware(Guard, board.access, board.signer, board.attempts)],
     )
     app.state.board = board
-    app.state.lookout = fleet.Lookout()
+    app.state.lookout = fleet.SharedLook()
     return app
 
 

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from lipika.dashboard.board import Board, board_of, done, fragment, local_path, problem, render
 from lipika.db.budgets import MOST_REQUESTS, MOST_TOKENS, MOST_USD, Limits
 from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
-from lipika.db.stats_queue import LanguageProgress, Outlook
+from lipika.db.stats_queue import LanguageProgress, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.errors import LipikaError
 from lipika.wording import read_limit
@@ -34,11 +34,11 @@ _LIMITS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FleetLook:
     """All that the page shows, as of one moment."""
 
     now: FleetNow
-    outlook: Outlook
+    outlook: QueuePace
     progress: tuple[LanguageProgress, ...]
     spend: SpendSummary
     workers: tuple[WorkerRow, ...]
@@ -116,17 +116,17 @@ def _total(limits: Sequence[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(limits) else None
 
 
-class Lookout:
+class SharedLook:
     """One look at the fleet serves everybody who watches, for a moment."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._look: Look | None = None
+        self._look: FleetLook | None = None
         self._taken = float("-inf")
         self.watchers = 0
         self.closing = asyncio.Event()  # the server ends: whoever watches is let go
 
-    async def look(self, board: Board, max_age_s: float) -> Look:
+    async def look(self, board: Board, max_age_s: float) -> FleetLook:
         async with self._lock:
             if self._look is None or time.monotonic() - self._taken > max_age_s:
                 self._look = await _take(board)
@@ -134,7 +134,7 @@ class Lookout:
             return self._look
 
 
-async def _take(board: Board) -> Look:
+async def _take(board: Board) -> FleetLook:
     stats = board.stats
     now, outlook, progress = await asyncio.gather(
         stats.fleet.now(), stats.queue.outlook(), stats.queue.languages()
@@ -142,11 +142,11 @@ async def _take(board: Board) -> Look:
     spend, workers, minutes = await asyncio.gather(
         stats.spend.summary(), stats.fleet.workers(), stats.fleet.minutes(HISTORY_MINUTES)
     )
-    return Look(now, outlook, tuple(progress), spend, tuple(workers), tuple(minutes))
+    return FleetLook(now, outlook, tuple(progress), spend, tuple(workers), tuple(minutes))
 
 
-def _lookout(request: Request) -> Lookout:
-    found: Lookout = request.app.state.lookout
+def _lookout(request: Request) -> SharedLook:
+    found: SharedLook = request.app.state.lookout
     return found
 
 
@@ -166,7 +166,7 @@ async def live(request: Request) -> Response:
     return StreamingResponse(_events(request, lookout), media_type="text/event-stream", headers=headers)
 
 
-async def _events(request: Request, lookout: Lookout) -> AsyncIterator[bytes]:
+async def _events(request: Request, lookout: SharedLook) -> AsyncIterator[bytes]:
     board = board_of(request)
     lookout.watchers += 1
     try:
@@ -178,7 +178,7 @@ async def _events(request: Request, lookout: Lookout) -> AsyncIterator[bytes]:
         lookout.watchers -= 1
 
 
-async def _event(request: Request, board: Board, lookout: Lookout) -> bytes:
+async def _event(request: Request, board: Board, lookout: SharedLook) -> bytes:
     try:
         look = await lookout.look(board, board.live_s / 4)
     except LipikaError as error:

@@ -13,7 +13,7 @@ from lipika.db.review import ErrorType, FlagCount
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow
 from lipika.db.stats_quality import ClipStatusCount, LaneYield
-from lipika.db.stats_queue import FailureReason, Outlook
+from lipika.db.stats_queue import FailureReason, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.fleet.exposition import by_name, counter, exposition, gauge
 
@@ -24,7 +24,7 @@ class FleetFigures:
 
     fleet: FleetNow
     queue: QueueCounts
-    outlook: Outlook
+    outlook: QueuePace
     reasons: list[FailureReason]
     spend: SpendSummary
     flags: list[FlagCount]

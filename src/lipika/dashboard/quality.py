@@ -11,7 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lipika.dashboard.board import board_of, render, text_of
-from lipika.db.stats_quality import SCORE_STEP, ClipStatusCount, FindingCount, Heard, LaneYield, ScoreBucket
+from lipika.db.stats_quality import (
+    SCORE_STEP,
+    ClipStatusCount,
+    FindingCount,
+    HeardLanguage,
+    LaneYield,
+    ScoreBucket,
+)
 
 LANES = ("asr", "tts_clean", "tts_expressive")
 
@@ -137,7 +144,7 @@ def found_codes(rows: Iterable[FindingCount], language: str | None) -> list[Foun
     return sorted(codes, key=lambda row: (-row.clips, row.code))
 
 
-def confusion(rows: Iterable[Heard]) -> tuple[list[str], list[str], dict[tuple[str, str], Cell]]:
+def confusion(rows: Iterable[HeardLanguage]) -> tuple[list[str], list[str], dict[tuple[str, str], Cell]]:
     """(hints, languages heard, cells by both)."""
     counted = {(row.hint, row.heard): row.clips for row in rows}
     of_hint = Counter[str]()

@@ -18,7 +18,7 @@ HOURS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenKinds:
     """Tokens by kind; the kinds add up to what is billed."""
 
     text: int
@@ -28,7 +28,7 @@ class Tokens:
     thoughts: int
 
     @classmethod
-    def of(cls, rows: Sequence[SpendDay]) -> Tokens:
+    def of(cls, rows: Sequence[SpendDay]) -> TokenKinds:
         cached = sum(row.cached_tokens for row in rows)
         audio = sum(row.audio_tokens for row in rows)
         # Cached tokens are the prompt's beginning, which is text.
@@ -65,8 +65,8 @@ async def page(request: Request) -> Response:
         "projected": summary.projected_usd(outlook.clips_left),
         "outlook": outlook,
         "days": days,
-        "tokens": Tokens.of(days),
-        "tokens_of": lambda row: Tokens.of([row]),
+        "tokens": TokenKinds.of(days),
+        "tokens_of": lambda row: TokenKinds.of([row]),
         "hours": by_hour(hours, now),
     }
     return render(request, "spend.html", context)

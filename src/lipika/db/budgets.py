@@ -27,7 +27,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class BudgetRow:
     """One provider's limits, and whether the fleet is told to leave it alone."""
 
     provider: str
@@ -47,8 +47,8 @@ class Budgets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def show(self, provider: str | None = None) -> list[Budget]:
-        return await self._database.rows(_QUERIES["list"], {"provider": provider}, Budget)
+    async def show(self, provider: str | None = None) -> list[BudgetRow]:
+        return await self._database.rows(_QUERIES["list"], {"provider": provider}, BudgetRow)
 
     async def set_limits(self, provider: str, limits: Limits, *, project: str = "") -> None:
         """Replace all limits of a provider."""

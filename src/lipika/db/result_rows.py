@@ -177,7 +177,7 @@ def result_row(result: ClipResult) -> ResultRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FlagRow:
+class FlagColumns:
     """The columns of a flag, by name."""
 
     segment_file: str
@@ -188,7 +188,7 @@ class FlagRow:
     details: str
 
 
-def result_flags(result: ClipResult) -> list[FlagRow]:
+def result_flags(result: ClipResult) -> list[FlagColumns]:
     """The flags of a clip: what needs a person's attention."""
     clip = result.clip
     span = (result.segment_file, clip.original_start_ms, clip.original_end_ms)
@@ -202,21 +202,21 @@ def result_flags(result: ClipResult) -> list[FlagRow]:
     return flags
 
 
-def flag_row(span: tuple[str, int, int], flag_type: str, severity: Severity, details: str) -> FlagRow:
+def flag_row(span: tuple[str, int, int], flag_type: str, severity: Severity, details: str) -> FlagColumns:
     """A flag on `span`: the file, and where it begins and ends in the video, in milliseconds."""
     segment_file, start_ms, end_ms = span
-    return FlagRow(segment_file, flag_type, start_ms, end_ms, severity, details)
+    return FlagColumns(segment_file, flag_type, start_ms, end_ms, severity, details)
 
 
-def discard_flag(discard: Discard) -> FlagRow:
+def discard_flag(discard: Discard) -> FlagColumns:
     """The flag that tells why audio went no further."""
     span = (discard.segment_file, discard.start_ms or 0, discard.end_ms or 0)
     return flag_row(span, f"discard:{discard.reason}", Severity.WARN, discard.message)
 
 
-def distinct_flags(flags: Iterable[FlagRow]) -> list[FlagRow]:
+def distinct_flags(flags: Iterable[FlagColumns]) -> list[FlagColumns]:
     """One flag per key; the details of several of a kind are joined, a duplicate member's among them."""
-    merged: dict[tuple[str, str, int], FlagRow] = {}
+    merged: dict[tuple[str, str, int], FlagColumns] = {}
     for flag in flags:
         key = (flag.segment_file, flag.flag_type, flag.start_ms)
         known = merged.setdefault(key, flag)

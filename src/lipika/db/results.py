@@ -9,7 +9,7 @@ from lipika.db.connection import Database, Params
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.db.result_rows import (
-    FlagRow,
+    FlagColumns,
     StoredAnswer,
     StoredRow,
     batch_params,
@@ -81,7 +81,7 @@ class Results:
             flags = distinct_flags(map(discard_flag, discards[start : start + _ROWS_PER_STATEMENT]))
             await self._write_discards(claim, flags)
 
-    async def _write_discards(self, claim: ClaimedVideo, flags: Sequence[FlagRow]) -> None:
+    async def _write_discards(self, claim: ClaimedVideo, flags: Sequence[FlagColumns]) -> None:
         """One that is refused for what it holds, such as a name of thousands of letters, keeps no other out."""
         try:
             await self._guarded("write_discards", claim, {"flags": to_json(flags)})

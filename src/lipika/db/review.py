@@ -209,7 +209,7 @@ def left_out(counts: Sequence[FlagCount]) -> dict[str, int]:
     return dict(found.most_common())
 
 
-class Review:
+class ReviewQueries:
     """Flags, clips and errors, for lists and single looks; and the verbs `resolve` and `reopen`."""
 
     def __init__(self, database: Database) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.db.review import Review
+from lipika.db.review import ReviewQueries
 from lipika.db.stats_fleet import FleetStats
 from lipika.db.stats_quality import QualityStats
 from lipika.db.stats_queue import QueueStats
@@ -21,7 +21,7 @@ _QUERIES = load("stats")
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class VideoTotals:
     """Totals over a set of videos. Segments are of the input, clips are what was asked and is packed."""
 
     videos: int
@@ -90,15 +90,15 @@ class Stats:
         self.queue = QueueStats(database)
         self.quality = QualityStats(database)
         self.spend = SpendStats(database)
-        self.review = Review(database)
+        self.review = ReviewQueries(database)
 
     async def ping(self) -> None:
         """Ask Postgres for a sign of life. Raises DatabaseUnavailable if there is none."""
         await self._database.execute(_QUERIES["ping"], {})
 
-    async def totals(self, video_ids: Sequence[str]) -> Totals:
+    async def totals(self, video_ids: Sequence[str]) -> VideoTotals:
         """The sums over these videos (thousands, not millions: it reads their result rows)."""
-        return await self._database.row(_QUERIES["totals"], {"video_ids": list(video_ids)}, Totals)
+        return await self._database.row(_QUERIES["totals"], {"video_ids": list(video_ids)}, VideoTotals)
 
     async def left_out(self, video_ids: Sequence[str]) -> list[LeftOut]:
         """Reasons of discards in these videos, the most frequent first."""

@@ -17,7 +17,7 @@ _MANY = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ListeningState:
     """The state of a worker's comparison with a second recogniser, from `workers.alignment`.
 
     `state`: none (not asked for), loading, listening, off (switched off, `off_because`), or ended with its worker.
@@ -30,7 +30,7 @@ class Listening:
     off_because: str = ""
 
     @classmethod
-    def of(cls, figures: Mapping[str, str | int | float | None] | None) -> Listening:
+    def of(cls, figures: Mapping[str, str | int | float | None] | None) -> ListeningState:
         """From a heartbeat's figures; None where it was not asked for."""
         if figures is None:
             return cls("none", clips={agreement.value: 0 for agreement in Agreement})
@@ -146,7 +146,7 @@ class FleetTotals:
     spend_usd: float
     aligners: Mapping[
         str, int
-    ]  # live workers that compare with a second recogniser, by the state of `Listening`
+    ]  # live workers that compare with a second recogniser, by the state of `ListeningState`
     aligned: Mapping[str, int]  # clips by class of agreement
     aligned_late: int
 
@@ -242,8 +242,8 @@ class WorkerRow:
         return self.state in {"live", "draining"}
 
     @property
-    def listening(self) -> Listening:
-        found = Listening.of(self.alignment)
+    def listening(self) -> ListeningState:
+        found = ListeningState.of(self.alignment)
         ended = self.state in {"offline", "error"} and found.state in {"loading", "listening"}
         return replace(found, state="ended", every=0) if ended else found
 

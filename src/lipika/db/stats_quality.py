@@ -44,7 +44,7 @@ class LaneYield:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardLanguage:
     """Clips by hint (`none`: without one) and the language the model heard."""
 
     hint: str
@@ -127,9 +127,9 @@ class QualityStats:
             for row in await self._traits("lane")
         ]
 
-    async def confusion(self) -> list[Heard]:
+    async def confusion(self) -> list[HeardLanguage]:
         """Hints against languages heard."""
-        return [Heard(row.language, row.key, row.clips) for row in await self._traits("heard")]
+        return [HeardLanguage(row.language, row.key, row.clips) for row in await self._traits("heard")]
 
     async def failures(self) -> list[ClipFailure]:
         return [ClipFailure(row.language, row.key, row.clips) for row in await self._traits("failure")]

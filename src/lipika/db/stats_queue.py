@@ -8,7 +8,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.forecast.budget import Purse, over_days
+from lipika.forecast.budget import MoneySoFar, over_days
 from lipika.wording import money
 
 _QUERIES = load("stats_queue")
@@ -48,7 +48,7 @@ class FailureReason:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class QueuePace:
     """The work that is left, and its pace. Held and failed videos are not counted."""
 
     videos_left: int  # pending or at work
@@ -102,7 +102,7 @@ class Outlook:
         usd = left * self._usd_per_clip
         if self.usd_day_cap is None or usd <= self.usd_day_left:
             return left / speed * 60
-        purse = Purse(self.usd_day_cap - self.usd_day_left, 0.0, self.second_of_day)
+        purse = MoneySoFar(self.usd_day_cap - self.usd_day_left, 0.0, self.second_of_day)
         seconds = over_days(usd, speed / 60 * self._usd_per_clip, self.usd_day_cap, purse)
         return seconds if math.isfinite(seconds) else None
 
@@ -198,8 +198,8 @@ class QueueStats:
         """The reasons why videos failed, the commonest reason first."""
         return await self._database.rows(_QUERIES["reasons"], {}, FailureReason)
 
-    async def outlook(self) -> Outlook:
-        return await self._database.row(_QUERIES["outlook"], {}, Outlook)
+    async def outlook(self) -> QueuePace:
+        return await self._database.row(_QUERIES["outlook"], {}, QueuePace)
 
     async def slowest(
         self, *, limit: int = 20, after: ActiveVideo | ActiveKey | None = None

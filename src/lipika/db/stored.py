@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.db.result_rows import FlagRow, distinct_flags, flag_row
+from lipika.db.result_rows import FlagColumns, distinct_flags, flag_row
 from lipika.models import Alignment, Answer, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
 
 _QUERIES = load("stored")
@@ -288,7 +288,7 @@ def _verdict_row(row: StoredClip, verdict: Verdict, alignment: Alignment | None)
     )
 
 
-def _flags(row: StoredClip, verdict: Verdict) -> list[FlagRow]:
+def _flags(row: StoredClip, verdict: Verdict) -> list[FlagColumns]:
     """Failures need a person's attention, as when results are written first."""
     span = (row.segment_file, row.original_start_ms, row.original_end_ms)
     return [

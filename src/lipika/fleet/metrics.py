@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.core import HistogramMetricFamily, Metric
 
 from lipika import __version__
-from lipika.db.stats_fleet import Listening
+from lipika.db.stats_fleet import ListeningState
 from lipika.engine.engine import Engine
 from lipika.fleet.exposition import by_name, counter, gauge
 from lipika.fleet.worker import Worker
@@ -96,7 +96,7 @@ def _clips(worker: Worker) -> Iterator[Metric]:
 
 def _alignment(worker: Worker) -> Iterator[Metric]:
     """Zeros where it was not asked for."""
-    listening = Listening.of(worker.aligner.figures() if worker.aligner else None)
+    listening = ListeningState.of(worker.aligner.figures() if worker.aligner else None)
     yield gauge(
         "alignment_enabled", "1: a second recogniser was asked for.", {(): float(listening.state != "none")}
     )

@@ -16,8 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lipika.db.budgets import Budget
-from lipika.db.stats_queue import Outlook
+from lipika.db.budgets import BudgetRow
+from lipika.db.stats_queue import QueuePace
 from lipika.engine.engine import Engine
 from lipika.errors import LipikaError
 from lipika.fleet.worker import Worker
@@ -34,14 +34,14 @@ _LOOK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class FleetContext:
     """Figures that the database knows and a worker does not: budgets by provider, and how far the whole queue is."""
 
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
-    outlook: Outlook | None = None
+    budgets: Mapping[str, BudgetRow] = field(default_factory=dict)
+    outlook: QueuePace | None = None
 
 
-Look = Callable[[], Awaitable[Around]]
+ReadContext = Callable[[], Awaitable[FleetContext]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Snapshot:
     second_opinion: str = ""  # how the comparison with a second recogniser goes, in words
 
 
-class Watch:
+class WorkerWatch:
     """Looks at a worker and its engine; they know nothing of it.
 
     `videos` is how many there are to do, None for a worker that takes what comes: then the outlook is that of the
@@ -96,7 +96,7 @@ class Watch:
         self.title = title
         self._started = time.monotonic()
         self._minute = LastMinute(self._started)
-        self.around = Around()
+        self.around = FleetContext()
 
     def snapshot(self) -> Snapshot:
         progress, totals, tally = self._worker.progress, self._engine.totals, self._worker.tally
@@ -282,7 +282,7 @@ class Show:
 
 
 @asynccontextmanager
-async def shown(watch: Watch, show: Show, look: Look) -> AsyncIterator[None]:
+async def shown(watch: WorkerWatch, show: Show, look: ReadContext) -> AsyncIterator[None]:
     """Show the watch for the length of a block; `look` is asked every few seconds for what lies around."""
     if show.quiet:
         yield
@@ -297,14 +297,14 @@ async def shown(watch: Watch, show: Show, look: Look) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _look_around(watch: Watch, look: Look) -> None:
+async def _look_around(watch: WorkerWatch, look: ReadContext) -> None:
     while True:
         with suppress(LipikaError):  # Postgres away, or refusing: the worker says so itself
             watch.around = await look()
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-async def _live(watch: Watch, console: Console) -> None:
+async def _live(watch: WorkerWatch, console: Console) -> None:
     def picture() -> Panel:
         return panel(watch.snapshot(), watch.title)
 
@@ -314,7 +314,7 @@ async def _live(watch: Watch, console: Console) -> None:
             live.update(picture(), refresh=True)
 
 
-async def _plain(watch: Watch, show: Show) -> None:
+async def _plain(watch: WorkerWatch, show: Show) -> None:
     while True:
         await asyncio.sleep(show.line_every_s)
         now = watch.snapshot()

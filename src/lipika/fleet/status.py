@@ -16,7 +16,7 @@ from lipika.db.queue import Queue, QueueCounts
 from lipika.db.review import ErrorRow, left_out
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
-from lipika.db.stats_queue import LanguageProgress, Outlook
+from lipika.db.stats_queue import LanguageProgress, QueuePace
 from lipika.models import Agreement
 from lipika.wording import duration, latency, money
 
@@ -32,7 +32,7 @@ class StatusReport:
     languages: Sequence[LanguageProgress]
     fleet: FleetNow
     workers: Sequence[WorkerRow]
-    outlook: Outlook
+    outlook: QueuePace
     clips_per_minute: float  # over the last minutes
     eta_s: float | None
     eta_basis: str

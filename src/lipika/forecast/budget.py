@@ -248,7 +248,7 @@ _ENDLESS_DAYS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class MoneySoFar:
     """The money spent when the forecast begins: dollars so far, seconds since the UTC day began."""
 
     spent_today_usd: float = 0.0
@@ -256,7 +256,7 @@ class Purse:
     second_of_day: float = 0.0
 
 
-def over_days(usd: float, usd_per_s: float, cap: float, purse: Purse) -> float:
+def over_days(usd: float, usd_per_s: float, cap: float, purse: MoneySoFar) -> float:
     """Seconds to spend `usd` at a rate, and no more than `cap` on any UTC day."""
     left, today = usd, purse.spent_today_usd
     clock, elapsed = purse.second_of_day, 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipika.forecast.budget import DAY_S, Budget, Purse, over_days, seconds_per_request
+from lipika.forecast.budget import DAY_S, Budget, MoneySoFar, over_days, seconds_per_request
 from lipika.forecast.intervals import REPLICATES, Estimate, Floats, from_replicates, stratified_draws
 
 LIMIT_WORDS = {
@@ -128,7 +128,7 @@ def forecast(
     clips: Estimate,
     budget: Budget,
     crew: Crew,
-    purse: Purse | None = None,
+    purse: MoneySoFar | None = None,
     *,
     seed: int = 0,
 ) -> Forecast:
@@ -139,7 +139,7 @@ def forecast(
     """
     if not units or sum(unit.clips * unit.weight for unit in units) <= 0:
         raise ValueError("no clip has been measured yet")
-    purse = purse or Purse()
+    purse = purse or MoneySoFar()
     drawn = _means(units, seed)
     usual = _usual(units)
     counts = _counts(clips, seed)
@@ -203,7 +203,7 @@ def needed(clips: float, each: PerClip, crew: Crew, hours: float) -> Needed:
 # ----------------------------------------------------------------------------- time
 
 
-def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: Purse) -> float:
+def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: MoneySoFar) -> float:
     """Seconds until `clips` have been answered; infinite when a limit is zero. The cap in all is no rate."""
     if clips <= 0:
         return 0.0
@@ -225,7 +225,7 @@ def _step_s(each: PerClip, budget: Budget, crew: Crew) -> float:
     return max([own_s, *(seconds * each.requests for seconds in moved.values())])
 
 
-def _clips_until_cap(clips: float, each: PerClip, budget: Budget, purse: Purse) -> float | None:
+def _clips_until_cap(clips: float, each: PerClip, budget: Budget, purse: MoneySoFar) -> float | None:
     if budget.usd_total is None or each.usd <= 0:
         return None
     allowed = max(budget.usd_total - purse.spent_total_usd, 0.0) / each.usd
@@ -284,7 +284,7 @@ def _rate_under(name: str, each: PerClip, budget: Budget, crew: Crew) -> float:
     return 1 / step_s if step_s else math.inf
 
 
-def _binding(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: Purse) -> str:
+def _binding(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: MoneySoFar) -> str:
     """The limit without which it would end soonest; where none alone makes a difference, the one that is slowest."""
 
     def without(name: str) -> tuple[float, float]:

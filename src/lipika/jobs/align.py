@@ -20,7 +20,7 @@ from lipika.errors import ArchiveError, StorageError
 from lipika.jobs.wiring import listener_options
 from lipika.models import Agreement, Alignment, ClipResult
 from lipika.rework.listeners import Actors, listen_here, listen_on_ray
-from lipika.rework.realign import Heard, Plan, is_current, write_back
+from lipika.rework.realign import PartAlignments, RealignPlan, is_current, write_back
 from lipika.services import open_database, store_settings
 from lipika.storage import ObjectInfo, Store, split_url
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class AlignOrder:
     """The order given on the command line."""
 
     sources: Sequence[str]
@@ -55,7 +55,7 @@ class _Held:
 
 
 @dataclass(slots=True)
-class Done:
+class AlignCounts:
     """Counts of what became of archives and rows."""
 
     version: str
@@ -74,13 +74,13 @@ class Done:
         return {name: getattr(self, name) for name in names} | {"agreements": dict(self.agreements)}
 
 
-async def align(order: Order) -> Done:
+async def align(order: AlignOrder) -> AlignCounts:
     """Listen to whatever has not been listened to by this version."""
     settings = load_settings(lipika_data_dir=order.data_dir)
     options = listener_options(settings)
     version = await asyncio.to_thread(listener_version, options)
-    plan = Plan(store_settings(settings), version, settings.spool_dir)
-    done = Done(version)
+    plan = RealignPlan(store_settings(settings), version, settings.spool_dir)
+    done = AlignCounts(version)
     async with _rows(order, settings) as rows:
         todo = {held.archive: held async for held in _todo(order, plan, rows, done)}
         if not todo:
@@ -97,7 +97,9 @@ async def align(order: Order) -> Done:
     return done
 
 
-async def _todo(order: Order, plan: Plan, rows: Rows | None, done: Done) -> AsyncIterator[_Held]:
+async def _todo(
+    order: AlignOrder, plan: RealignPlan, rows: Rows | None, done: AlignCounts
+) -> AsyncIterator[_Held]:
     """Archives to listen to. Of the others rows and record are brought up, where a run was stopped in between."""
     async for archive in find_results(order.sources, plan.settings):
         done.archives += 1
@@ -116,7 +118,7 @@ async def _todo(order: Order, plan: Plan, rows: Rows | None, done: Done) -> Asyn
 
 
 async def _write(
-    held: _Held, alignments: dict[str, Alignment], plan: Plan, rows: Rows | None, done: Done
+    held: _Held, alignments: dict[str, Alignment], plan: RealignPlan, rows: Rows | None, done: AlignCounts
 ) -> None:
     """Write what was heard into archive, record and rows, unless a worker holds the video: it may write all three.
 
@@ -136,7 +138,7 @@ async def _write(
         await _write_rows(rows.stored, held.video_id, new.results, done)
 
 
-async def _bring_up(held: _Held, plan: Plan, rows: Rows, done: Done) -> None:
+async def _bring_up(held: _Held, plan: RealignPlan, rows: Rows, done: AlignCounts) -> None:
     """Record and rows of an archive that is current, where they are not."""
     record = await rows.stored.record(held.video_id)
     if record is not None and not _is_of(record, held.archive, rows.output_url):
@@ -159,10 +161,10 @@ def _is_of(record: Record, archive: Archive, output_url: str) -> bool:
 
 
 async def _whole(
-    parts: AsyncIterator[Heard], done: Done
+    parts: AsyncIterator[PartAlignments], done: AlignCounts
 ) -> AsyncIterator[tuple[Archive, dict[str, Alignment]]]:
     """Archives with all that was heard in them, each as soon as its last part has come."""
-    gathered: dict[Archive, dict[int, Heard]] = {}
+    gathered: dict[Archive, dict[int, PartAlignments]] = {}
     async for heard in parts:
         if heard.problem:
             done.problems.append((heard.archive.url, heard.problem))
@@ -177,13 +179,15 @@ async def _whole(
             )
 
 
-def _count(done: Done, alignments: dict[str, Alignment]) -> None:
+def _count(done: AlignCounts, alignments: dict[str, Alignment]) -> None:
     done.written += 1
     done.clips += len(alignments)
     done.agreements.update(alignment.agreement.value for alignment in alignments.values())
 
 
-async def _write_rows(stored: Stored, video_id: str, results: Sequence[ClipResult], done: Done) -> None:
+async def _write_rows(
+    stored: Stored, video_id: str, results: Sequence[ClipResult], done: AlignCounts
+) -> None:
     """Alignments and verdicts of an archive in the video's rows, as far as these are of the same audio and answer."""
     heard = {result.segment_file: result for result in results if result.alignment is not None}
     judged = [
@@ -206,7 +210,7 @@ async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
 
 
 @asynccontextmanager
-async def _rows(order: Order, settings: Settings) -> AsyncIterator[Rows | None]:
+async def _rows(order: AlignOrder, settings: Settings) -> AsyncIterator[Rows | None]:
     async with AsyncExitStack() as stack:
         if order.rows:
             database = await stack.enter_async_context(open_database(settings))
@@ -215,7 +219,7 @@ async def _rows(order: Order, settings: Settings) -> AsyncIterator[Rows | None]:
             yield None
 
 
-def print_done(done: Done, out: Console) -> None:
+def print_done(done: AlignCounts, out: Console) -> None:
     """Counts, classes, problems."""
     out.print(
         f"{done.archives:,} archives, {done.current:,} current already, {done.written:,} rewritten;"

@@ -16,8 +16,8 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.stored import Stored
 from lipika.embedded.postgres import EmbeddedPostgres
-from lipika.rework.calibrate import Look, Seen, load_bands, look_at_archives, look_at_rows, save
-from lipika.rework.revalidate import COUNTS, Plan, Report, revalidate_archives, revalidate_rows
+from lipika.rework.calibrate import CalibrationScope, Seen, load_bands, look_at_archives, look_at_rows, save
+from lipika.rework.revalidate import COUNTS, RejudgePlan, RejudgeReport, revalidate_archives, revalidate_rows
 from lipika.services import store_settings
 from lipika.validation import Bands, LaneName
 from lipika.validation.bands import RateBand
@@ -28,7 +28,7 @@ _MOVES = ("stays_open", "closes", "opens", "stays_closed")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class JudgeOrder:
     """The order given on the command line. No sources: the rows of the database."""
 
     sources: Sequence[str]
@@ -67,10 +67,10 @@ class Learned:
         }
 
 
-async def learn(order: Order, languages: frozenset[str], out_file: Path | None) -> Learned:
+async def learn(order: JudgeOrder, languages: frozenset[str], out_file: Path | None) -> Learned:
     """Learn limits from what is stored; written to `out_file` if there are any."""
     settings = load_settings(lipika_data_dir=order.data_dir)
-    look = Look(
+    look = CalibrationScope(
         _bands_in_force(order, settings), store_settings(settings), languages, output_url=settings.output_url
     )
     if order.sources:
@@ -182,8 +182,8 @@ class Redone:
 
     version: str
     dry_run: bool
-    archives: Report | None
-    rows: Report | None
+    archives: RejudgeReport | None
+    rows: RejudgeReport | None
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -199,10 +199,10 @@ class Redone:
         }
 
 
-async def redo(order: Order, *, rows: bool, dry_run: bool) -> Redone:
+async def redo(order: JudgeOrder, *, rows: bool, dry_run: bool) -> Redone:
     """Judge archives again, or rows, or both. With both, the queue learns of the archives' new size and digest."""
     settings = load_settings(lipika_data_dir=order.data_dir)
-    plan = Plan(
+    plan = RejudgePlan(
         _bands_in_force(order, settings),
         store_settings(settings),
         dry_run=dry_run,
@@ -217,13 +217,13 @@ async def redo(order: Order, *, rows: bool, dry_run: bool) -> Redone:
         return Redone(plan.version, dry_run, archives, await _total(parts))
 
 
-async def _redo_archives(plan: Plan, order: Order, stored: Stored | None) -> Report:
+async def _redo_archives(plan: RejudgePlan, order: JudgeOrder, stored: Stored | None) -> RejudgeReport:
     return await _total(revalidate_archives(plan, order.sources, order.processes), stored)
 
 
-async def _total(parts: AsyncGenerator[Report, None], stored: Stored | None = None) -> Report:
+async def _total(parts: AsyncGenerator[RejudgeReport, None], stored: Stored | None = None) -> RejudgeReport:
     """The sum; with `stored`, archives that were replaced are put on record as they come."""
-    total = Report()
+    total = RejudgeReport()
     async with aclosing(parts):
         async for part in parts:
             total.add(part)
@@ -235,7 +235,7 @@ async def _total(parts: AsyncGenerator[Report, None], stored: Stored | None = No
     return total
 
 
-def _report(report: Report) -> dict[str, object]:
+def _report(report: RejudgeReport) -> dict[str, object]:
     confusion = report.confusion
     return {
         **{name: getattr(report, name) for name in COUNTS},
@@ -268,7 +268,7 @@ def print_redone(done: Redone, out: Console) -> None:
         out.print("Nothing was changed: --dry-run.")
 
 
-def _print_report(title: str, unit: str, done: Redone, report: Report, out: Console) -> None:
+def _print_report(title: str, unit: str, done: Redone, report: RejudgeReport, out: Console) -> None:
     stale = report.units - report.current - report.busy - len(report.problems)
     written = "to be rewritten" if done.dry_run else "rewritten"
     out.print(
@@ -315,7 +315,7 @@ def _print_confusion(confusion: Confusion, out: Console) -> None:
 # ----------------------------------------------------------------------------- shared
 
 
-def _bands_in_force(order: Order, settings: Settings) -> Bands:
+def _bands_in_force(order: JudgeOrder, settings: Settings) -> Bands:
     """Of --calibration, else of CALIBRATION_FILE, else the registry's."""
     return load_bands(order.calibration or settings.calibration_file)
 

@@ -14,7 +14,7 @@ from lipika.db.connection import Database
 from lipika.db.outlook import BatchSums, OutlookQueries
 from lipika.db.reservations import Reservations
 from lipika.errors import UsageError
-from lipika.forecast.budget import Budget, Purse
+from lipika.forecast.budget import Budget, MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, forecast, needed
 from lipika.forecast.intervals import Estimate
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
@@ -25,7 +25,7 @@ _FEWEST_CLIPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MeasuredSample:
     """A measured sample: by whom, in words; the units; archives whose clips are known; whether it was made up."""
 
     source: str
@@ -36,7 +36,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ForecastQuestion:
     """The question that a person asks of the forecast. None: as it is."""
 
     provider: str
@@ -46,7 +46,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Prediction:
     """A forecast with where it comes from; `simulated`: from made-up answers.
 
     `pace_*` is how it goes just now, whatever the limits are.
@@ -61,7 +61,9 @@ class Outlook:
     simulated: bool = False
 
 
-async def look_ahead(database: Database, settings: Settings, question: Question, window_s: float) -> Outlook:
+async def look_ahead(
+    database: Database, settings: Settings, question: ForecastQuestion, window_s: float
+) -> Prediction:
     """The forecast for what is left of the queue.
 
     Raises:
@@ -71,7 +73,9 @@ async def look_ahead(database: Database, settings: Settings, question: Question,
     return await outlook(database, settings, question, sample)
 
 
-async def outlook(database: Database, settings: Settings, question: Question, sample: Sample) -> Outlook:
+async def outlook(
+    database: Database, settings: Settings, question: ForecastQuestion, sample: MeasuredSample
+) -> Prediction:
     """As `look_ahead`, from this sample."""
     queries = OutlookQueries(database)
     left = await _left(queries, question, sample)
@@ -86,7 +90,7 @@ async def outlook(database: Database, settings: Settings, question: Question, sa
     budget, purse = await _money(database, question.provider, await queries.second_of_day())
     told = forecast(units, left.clips, budget, crew, purse)
     pace = await queries.pace()
-    return Outlook(
+    return Prediction(
         source=f"SIMULATED answers: {sample.source}" if sample.simulated else sample.source,
         provider=question.provider,
         forecast=told,
@@ -97,16 +101,16 @@ async def outlook(database: Database, settings: Settings, question: Question, sa
     )
 
 
-def sample_to_json(sample: Sample) -> JsonObject:
+def sample_to_json(sample: MeasuredSample) -> JsonObject:
     """A sample as it is kept with a canary's report."""
     value: JsonObject = _SAMPLE.dump_python(sample, mode="json")
     return value
 
 
-_SAMPLE: TypeAdapter[Sample] = TypeAdapter(Sample)
+_SAMPLE: TypeAdapter[MeasuredSample] = TypeAdapter(MeasuredSample)
 
 
-async def _measured(database: Database, provider: str, window_s: float) -> Sample:
+async def _measured(database: Database, provider: str, window_s: float) -> MeasuredSample:
     """The fleet's own figures with this provider where there are enough, else the last canary's; what was made up
     only where nothing else is known.
     """
@@ -141,10 +145,10 @@ def _tells(batches: Sequence[BatchSums], canary: CanarySample | None) -> bool:
     return clips >= _FEWEST_CLIPS or (clips > 0 and canary is None)
 
 
-def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], window_s: float) -> Sample:
+def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], window_s: float) -> MeasuredSample:
     requests = sum(batch.requests for batch in batches)
     clips = sum(batch.clips for batch in batches)
-    return Sample(
+    return MeasuredSample(
         source=f"{clips:,} answers in {len(batches):,} batch windows of the last {window_s / 3600:g} h",
         units=tuple(
             Unit(batch.clips, batch.requests, batch.prompt_tokens, batch.output_tokens, batch.cost_usd)
@@ -155,7 +159,7 @@ def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], windo
     )
 
 
-async def _left(queries: OutlookQueries, question: Question, sample: Sample) -> Workload:
+async def _left(queries: OutlookQueries, question: ForecastQuestion, sample: MeasuredSample) -> Workload:
     remaining: Sequence[Remaining] = await queries.remaining()
     known = workload(sample.counted, remaining) if sample.counted and remaining else None
     if question.clips is not None:
@@ -192,11 +196,11 @@ def _weighed(units: Sequence[Unit], left: Workload) -> list[Unit]:
     ]
 
 
-async def _money(database: Database, provider: str, second_of_day: float) -> tuple[Budget, Purse]:
+async def _money(database: Database, provider: str, second_of_day: float) -> tuple[Budget, MoneySoFar]:
     """The provider's budget, and what has been spent of it."""
     rows = await Budgets(database).show(provider)
     spent = [row for row in await Reservations(database).spent() if row.provider == provider]
-    purse = Purse(
+    purse = MoneySoFar(
         spent_today_usd=sum(row.usd_today for row in spent),
         spent_total_usd=sum(row.usd_total for row in spent),
         second_of_day=second_of_day,

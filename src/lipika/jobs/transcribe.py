@@ -21,13 +21,13 @@ from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueuedVideo
 from lipika.db.results import Results, WayRow
-from lipika.db.stats import EmptyVideo, Found, LeftOut, Stats, Totals, Yield
+from lipika.db.stats import EmptyVideo, Found, LeftOut, Stats, VideoTotals, Yield
 from lipika.embedded.postgres import default_data_dir
 from lipika.errors import LipikaError, ObjectMissing, StorageError, Unavailable, UsageError
 from lipika.fleet.health_file import pulse
 from lipika.fleet.metrics import WorkerView
 from lipika.fleet.metrics_server import serving_metrics
-from lipika.fleet.progress import Around, Look, Show, Watch, shown
+from lipika.fleet.progress import FleetContext, ReadContext, Show, WorkerWatch, shown
 from lipika.fleet.worker import Tally, Worker
 from lipika.jobs.wiring import Running, ask_who_answers, asked_as, open_worker
 from lipika.log import redact
@@ -110,7 +110,7 @@ async def run_videos(
     simulated = said.get(settings.provider)
     todo = await waited_out(lambda: _enqueue(settings, database, videos, simulated, again=again))
     async with open_worker(settings, database, said=said) as running:
-        watch = Watch(running.worker, running.engine, running.room, videos=len(todo), title=title)
+        watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
         with _Signals(running.worker):
             async with shown(watch, Show(console, quiet, as_events), _around(database, whole_queue=False)):
@@ -169,7 +169,7 @@ async def _sum_up(
 async def work(settings: Settings, database: Database, show: Show, *, until_empty: bool = False) -> Tally:
     """One worker's life on the queue. Raises WorkerStop when going on would only burn money or quota."""
     async with pulse(settings.health_file), open_worker(settings, database) as running:
-        watch = Watch(running.worker, running.engine, running.room, videos=None, title="lipika worker")
+        watch = WorkerWatch(running.worker, running.engine, running.room, videos=None, title="lipika worker")
         view = WorkerView(running.worker_id, settings.model_id, running.worker, running.engine, running.room)
         async with (
             serving_metrics(view, settings.metrics_host, settings.metrics_port),
@@ -179,12 +179,12 @@ async def work(settings: Settings, database: Database, show: Show, *, until_empt
                 return await running.worker.run(until_empty=until_empty)
 
 
-def _around(database: Database, *, whole_queue: bool) -> Look:
+def _around(database: Database, *, whole_queue: bool) -> ReadContext:
     """The figures that a worker's panel shows besides its own; the outlook of a run is its own."""
 
-    async def look() -> Around:
+    async def look() -> FleetContext:
         budgets = {row.provider: row for row in await Budgets(database).show() if not row.project}
-        return Around(budgets, await Stats(database).queue.outlook() if whole_queue else None)
+        return FleetContext(budgets, await Stats(database).queue.outlook() if whole_queue else None)
 
     return look
 
@@ -323,7 +323,7 @@ async def _exists(place: Place) -> bool:
 
 def _summary(
     running: Running,
-    totals: Totals,
+    totals: VideoTotals,
     videos: Sequence[NewVideo],
     already_done: int,
     seconds: float,

@@ -15,7 +15,7 @@ from lipika.llm.provider import (
     AUDIO_MARK,
     HttpProvider,
     ModelOptions,
-    Reading,
+    ReadReply,
     TranscriptionRequest,
     header_key,
 )
@@ -113,19 +113,19 @@ class AIStudioProvider(HttpProvider):
             config["thinkingConfig"] = {"thinkingLevel": str(options.thinking_level).upper()}
         return config
 
-    def _read(self, reply: Reply) -> Reading:
+    def _read(self, reply: Reply) -> ReadReply:
         if reply.status != 200:
-            return Reading(failure=classify_error(reply))
+            return ReadReply(failure=classify_error(reply))
         body = body_object(reply.body)
         if not body:
             message = f"HTTP 200 with {excerpt(reply.body)}"
-            return Reading(failure=Failure(FailureKind.SERVER, message, None, 200, "not_json"))
+            return ReadReply(failure=Failure(FailureKind.SERVER, message, None, 200, "not_json"))
         usage, version = read_usage(body.get("usageMetadata")), said(body.get("modelVersion"))
         if body.get("error") and not body.get("candidates"):
             failure = classify_error(replace(reply, status=_status_within(body)))
-            return Reading(failure=failure, usage=usage, model_version=version)
+            return ReadReply(failure=failure, usage=usage, model_version=version)
         text, refused = read_candidate(body)
-        return Reading(text, refused, usage, version)
+        return ReadReply(text, refused, usage, version)
 
 
 # ----------------------------------------------------------------------------- reading a 200

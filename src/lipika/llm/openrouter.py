@@ -16,7 +16,7 @@ from lipika.llm.provider import (
     AUDIO_MARK,
     HttpProvider,
     ModelOptions,
-    Reading,
+    ReadReply,
     TranscriptionRequest,
     header_key,
 )
@@ -149,14 +149,14 @@ class OpenRouterProvider(HttpProvider):
 
     # ------------------------------------------------------------------------- reading
 
-    def _read(self, reply: Reply) -> Reading:
+    def _read(self, reply: Reply) -> ReadReply:
         body = body_object(reply.body)
         usage, version = read_usage(body.get("usage")), said(body.get("model"))
         failure = classify_error(reply, body)
         if failure is not None:
-            return Reading(failure=failure, usage=usage, model_version=version)
+            return ReadReply(failure=failure, usage=usage, model_version=version)
         text, failure = read_choice(body)
-        return Reading(text, failure, usage, version)
+        return ReadReply(text, failure, usage, version)
 
 
 def _is_openrouter(base_url: str) -> bool:

@@ -135,7 +135,7 @@ class BaseProvider(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadReply:
     """The content of a reply. `usage` is None where it reports none."""
 
     text: str = ""
@@ -194,7 +194,7 @@ class HttpProvider(BaseProvider):
         """The request in the wire format, with AUDIO_MARK for the audio's base64."""
 
     @abstractmethod
-    def _read(self, reply: Reply) -> Reading:
+    def _read(self, reply: Reply) -> ReadReply:
         """Translate and classify a reply; never raises, whatever is in it."""
 
     async def __aenter__(self) -> Self:
@@ -237,7 +237,7 @@ class HttpProvider(BaseProvider):
         latency_ms = (time.perf_counter() - started) * 1000
         failure = reply if isinstance(reply, Failure) else not_let_through(reply, self._address)
         reading = (
-            self._read(reply) if isinstance(reply, Reply) and failure is None else Reading(failure=failure)
+            self._read(reply) if isinstance(reply, Reply) and failure is None else ReadReply(failure=failure)
         )
         usage = billed_usage(request, reading, self._capabilities.audio_tokens_per_second)
         return TranscriptionResponse(
@@ -368,7 +368,7 @@ def text_tokens(text: str) -> int:
     return -(-plain // _CHARS_PER_TOKEN) + len(text) - plain
 
 
-def billed_usage(request: TranscriptionRequest, reading: Reading, audio_tokens_per_second: int) -> Usage:
+def billed_usage(request: TranscriptionRequest, reading: ReadReply, audio_tokens_per_second: int) -> Usage:
     """The tokens to account for: as metered where they were, else by arithmetic on the high side.
 
     Whatever may have been billed counts against the dollar cap, even when nobody says how much: an answer without a

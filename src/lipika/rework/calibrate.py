@@ -19,7 +19,7 @@ from lipika.processes import in_groups, spread
 from lipika.rework.stored_rows import held_result, read_rows
 from lipika.storage import StoreSettings
 from lipika.validation import DEFAULT_BANDS, Bands
-from lipika.validation.again import Held
+from lipika.validation.again import JudgedAnswer
 from lipika.validation.calibrate import Calibration, Samples, collect, from_json, merge, observe
 
 _VIDEOS_PER_UNIT = 20
@@ -59,7 +59,7 @@ def save(calibration: Calibration, file: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CalibrationScope:
     """The choice of what to look at, and the limits in force while looking. An empty `languages` means all."""
 
     before: Bands
@@ -85,17 +85,19 @@ class Seen:
         self.problems += other.problems
 
 
-def look_at_archives(look: Look, sources: Sequence[str], jobs: int) -> AsyncGenerator[Seen, None]:
+def look_at_archives(look: CalibrationScope, sources: Sequence[str], jobs: int) -> AsyncGenerator[Seen, None]:
     """Observations in result archives, one after the other. Raises UsageError if a source names nothing."""
     return spread(_archive_unit, _archive_units(look, sources), jobs)
 
 
-async def _archive_units(look: Look, sources: Sequence[str]) -> AsyncIterator[tuple[Look, Archive]]:
+async def _archive_units(
+    look: CalibrationScope, sources: Sequence[str]
+) -> AsyncIterator[tuple[CalibrationScope, Archive]]:
     async for archive in find_results(sources, look.settings):
         yield look, archive
 
 
-def _archive_unit(unit: tuple[Look, Archive]) -> Seen:
+def _archive_unit(unit: tuple[CalibrationScope, Archive]) -> Seen:
     look, archive = unit
     try:
         results = read_archive(archive, look.settings)
@@ -105,23 +107,25 @@ def _archive_unit(unit: tuple[Look, Archive]) -> Seen:
     return Seen(units=1, samples=_samples(look, held))
 
 
-def look_at_rows(look: Look, database: Database, jobs: int) -> AsyncGenerator[Seen, None]:
+def look_at_rows(look: CalibrationScope, database: Database, jobs: int) -> AsyncGenerator[Seen, None]:
     """Observations in the rows of the database, some videos at a time."""
     return spread(_rows_unit, _row_units(look, Stored(database)), jobs)
 
 
-async def _row_units(look: Look, stored: Stored) -> AsyncIterator[tuple[Look, list[str]]]:
+async def _row_units(
+    look: CalibrationScope, stored: Stored
+) -> AsyncIterator[tuple[CalibrationScope, list[str]]]:
     ids = (video.video_id async for video in stored.videos(version=""))
     async for group in in_groups(ids, _VIDEOS_PER_UNIT):
         yield look, group
 
 
-def _rows_unit(unit: tuple[Look, list[str]]) -> Seen:
+def _rows_unit(unit: tuple[CalibrationScope, list[str]]) -> Seen:
     look, video_ids = unit
     return asyncio.run(_look_at_videos(look, video_ids))
 
 
-async def _look_at_videos(look: Look, video_ids: Sequence[str]) -> Seen:
+async def _look_at_videos(look: CalibrationScope, video_ids: Sequence[str]) -> Seen:
     total = Seen(units=len(video_ids))
     async with Database(look.database_url, max_size=1) as database:
         stored = Stored(database)
@@ -136,7 +140,7 @@ async def _look_at_videos(look: Look, video_ids: Sequence[str]) -> Seen:
     return total
 
 
-def _samples(look: Look, held: Iterable[Held]) -> Samples:
+def _samples(look: CalibrationScope, held: Iterable[JudgedAnswer]) -> Samples:
     observed = (observe(one.answer, one.clip, one.language_hint, look.before) for one in held)
     return collect(
         seen

@@ -15,7 +15,7 @@ from typing import Any
 from lipika.alignment.listener import Listener, ListenerOptions
 from lipika.archive.results import Archive
 from lipika.errors import ArchiveError, SegmentError, StorageError, UsageError
-from lipika.rework.realign import Heard, Part, Plan, read_parts
+from lipika.rework.realign import ArchivePart, PartAlignments, RealignPlan, read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class Actors:
     address: str = ""
 
 
-def listen_here(archives: Iterable[Archive], plan: Plan, options: ListenerOptions) -> Iterator[Heard]:
+def listen_here(
+    archives: Iterable[Archive], plan: RealignPlan, options: ListenerOptions
+) -> Iterator[PartAlignments]:
     """With one listener, in this process. Blocks.
 
     Raises:
@@ -37,12 +39,12 @@ def listen_here(archives: Iterable[Archive], plan: Plan, options: ListenerOption
     listener = Listener(options)
     for archive in archives:
         for part in _parts(archive, plan):
-            yield part if isinstance(part, Heard) else _heard(listener, part)
+            yield part if isinstance(part, PartAlignments) else _heard(listener, part)
 
 
 def listen_on_ray(
-    archives: Sequence[Archive], plan: Plan, options: ListenerOptions, actors: Actors
-) -> Iterator[Heard]:
+    archives: Sequence[Archive], plan: RealignPlan, options: ListenerOptions, actors: Actors
+) -> Iterator[PartAlignments]:
     """With actors on Ray Data: archives -> parts (tasks) -> what was heard (actors). Blocks.
 
     Raises:
@@ -66,20 +68,22 @@ def listen_on_ray(
         ray.shutdown()
 
 
-def _parts(archive: Archive, plan: Plan) -> Iterator[Part | Heard]:
+def _parts(archive: Archive, plan: RealignPlan) -> Iterator[ArchivePart | PartAlignments]:
     """Parts to listen to; at the end of a broken archive its problem."""
     try:
         yield from read_parts(archive, plan)
     except (ArchiveError, StorageError) as error:
-        yield Heard(archive, 0, 0, {}, str(error))
+        yield PartAlignments(archive, 0, 0, {}, str(error))
 
 
-def _heard(listener: Listener, part: Part) -> Heard:
+def _heard(listener: Listener, part: ArchivePart) -> PartAlignments:
     try:
         alignments = listener.align(part.tasks)
     except SegmentError as error:
-        return Heard(part.archive, part.number, part.parts, {}, error.message)
-    return Heard(part.archive, part.number, part.parts, dict(zip(part.stems, alignments, strict=True)))
+        return PartAlignments(part.archive, part.number, part.parts, {}, error.message)
+    return PartAlignments(
+        part.archive, part.number, part.parts, dict(zip(part.stems, alignments, strict=True))
+    )
 
 
 # ----------------------------------------------------------------------------- on Ray
@@ -124,5 +128,5 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         parts = [pickle.loads(part) for part in batch["part"]]  # noqa: S301 - a task of ours wrote it
-        heard = [part if isinstance(part, Heard) else _heard(self._listener, part) for part in parts]
+        heard = [part if isinstance(part, PartAlignments) else _heard(self._listener, part) for part in parts]
         return {"heard": [pickle.dumps(one) for one in heard]}

@@ -30,7 +30,7 @@ _CHANGES = ChangedKeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RealignPlan:
     """Settings for aligning again. `version` is the listener's."""
 
     settings: StoreSettings
@@ -39,7 +39,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ArchivePart:
     """Some clips of an archive, with the names of their documents. `parts` is how many the archive has."""
 
     archive: Archive
@@ -50,7 +50,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PartAlignments:
     """The alignments of a part."""
 
     archive: Archive
@@ -76,7 +76,7 @@ def is_current(block: Block, version: str) -> bool:
     return block.aligner_versions.get(version, 0) == block.answered
 
 
-def read_parts(archive: Archive, plan: Plan, clips: int = PART_CLIPS) -> Iterator[Part]:
+def read_parts(archive: Archive, plan: RealignPlan, clips: int = PART_CLIPS) -> Iterator[ArchivePart]:
     """The clips of an archive that have an answer and no current alignment, a part at a time. Blocks.
 
     The audio of one part is held at a time. An archive without any such clip has one empty part.
@@ -97,14 +97,14 @@ def read_parts(archive: Archive, plan: Plan, clips: int = PART_CLIPS) -> Iterato
             gathered[number][stem] = Task(audio, result.answer, result.clip, result.language_hint)
         if len(gathered[number]) == len(groups[number]):
             full, gathered[number] = gathered[number], {}
-            yield Part(archive, number, len(groups), tuple(full), tuple(full.values()))
+            yield ArchivePart(archive, number, len(groups), tuple(full), tuple(full.values()))
     if groups == [()]:
-        yield Part(archive, 0, 1, (), ())
+        yield ArchivePart(archive, 0, 1, (), ())
     elif any(gathered):
         raise not_ours(f"the audio of {next(iter(next(filter(None, gathered))))} is missing")
 
 
-def _wanted(archive: Archive, plan: Plan) -> dict[str, ClipResult]:
+def _wanted(archive: Archive, plan: RealignPlan) -> dict[str, ClipResult]:
     return {
         stem: result
         for stem, document in read_files(archive, plan.settings, "transcriptions")
@@ -117,7 +117,7 @@ def _wanted(archive: Archive, plan: Plan) -> dict[str, ClipResult]:
 
 
 async def write_back(
-    archive: Archive, before: ObjectInfo, alignments: Mapping[str, Alignment], plan: Plan
+    archive: Archive, before: ObjectInfo, alignments: Mapping[str, Alignment], plan: RealignPlan
 ) -> Realigned:
     """Put what was heard into an archive: a new one takes its place in a single step.
 

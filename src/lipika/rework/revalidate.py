@@ -25,7 +25,7 @@ from lipika.rework.stored_rows import held_result, read_rows, segments_of
 from lipika.storage import Store, StoreSettings
 from lipika.validation import Bands, validator_version
 from lipika.validation.again import judge_again
-from lipika.validation.compare import Confusion, Judgement
+from lipika.validation.compare import ComparedVerdict, Confusion
 
 _VIDEOS_PER_UNIT = 20
 _CHANGES = ChangedKeys(
@@ -36,7 +36,7 @@ _CHANGES = ChangedKeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RejudgePlan:
     """Settings for judging again. `dry_run` changes nothing."""
 
     bands: Bands
@@ -66,7 +66,7 @@ COUNTS = ("units", "rewritten", "current", "busy", "clips", "changed_meanwhile",
 
 
 @dataclass(slots=True)
-class Report:
+class RejudgeReport:
     """Counts over archives or over videos in the database. Reports of parts add up to that of the whole."""
 
     units: int = 0  # archives or videos looked at
@@ -80,7 +80,7 @@ class Report:
     problems: list[tuple[str, str]] = field(default_factory=list)  # archive or video, and why it is as it was
     replaced: list[Replaced] = field(default_factory=list)  # not part of sums: there may be millions
 
-    def add(self, other: Report) -> None:
+    def add(self, other: RejudgeReport) -> None:
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.confusion.merge([other.confusion])
@@ -90,7 +90,9 @@ class Report:
 # ----------------------------------------------------------------------------- archives
 
 
-def revalidate_archives(plan: Plan, sources: Sequence[str], jobs: int) -> AsyncGenerator[Report, None]:
+def revalidate_archives(
+    plan: RejudgePlan, sources: Sequence[str], jobs: int
+) -> AsyncGenerator[RejudgeReport, None]:
     """One report an archive, as they come.
 
     Raises:
@@ -100,24 +102,26 @@ def revalidate_archives(plan: Plan, sources: Sequence[str], jobs: int) -> AsyncG
     return spread(_archive_unit, _archive_units(plan, sources), jobs)
 
 
-async def _archive_units(plan: Plan, sources: Sequence[str]) -> AsyncIterator[tuple[Plan, Archive]]:
+async def _archive_units(
+    plan: RejudgePlan, sources: Sequence[str]
+) -> AsyncIterator[tuple[RejudgePlan, Archive]]:
     async for archive in find_results(sources, plan.settings):
         yield plan, archive
 
 
-def _archive_unit(unit: tuple[Plan, Archive]) -> Report:
+def _archive_unit(unit: tuple[RejudgePlan, Archive]) -> RejudgeReport:
     plan, archive = unit
     try:
         report = asyncio.run(_redo_archive(plan, archive))
     except (VideoError, StorageError) as error:
-        report = Report(problems=[(archive.url, str(error))])
+        report = RejudgeReport(problems=[(archive.url, str(error))])
     report.units = 1
     return report
 
 
-async def _redo_archive(plan: Plan, archive: Archive) -> Report:
+async def _redo_archive(plan: RejudgePlan, archive: Archive) -> RejudgeReport:
     if peek(archive, plan.settings).validator_versions <= {plan.version}:
-        return Report(current=1)
+        return RejudgeReport(current=1)
     store = Store.open(archive.root, plan.settings)
     before = await store.head(archive.key)
     with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
@@ -136,15 +140,15 @@ async def _redo_archive(plan: Plan, archive: Archive) -> Report:
     return report
 
 
-def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[Report, list[ClipResult]]:
+def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[RejudgeReport, list[ClipResult]]:
     """The results with their new verdicts, those of failed clips as they are."""
     held = [one for result in old if (one := held_result(result)) is not None]
     files = [*(f"{result.clip.segment.stem}.flac" for result in old), *block.discarded]
     segments = segments_of((result.clip.name for result in old), files)
     verdicts = list(judge_again(held, segments, bands))
-    report = Report(clips=len(held))
+    report = RejudgeReport(clips=len(held))
     for one, verdict in zip(held, verdicts, strict=True):
-        report.confusion.add(one.before, Judgement.of(verdict))
+        report.confusion.add(one.before, ComparedVerdict.of(verdict))
     fresh = iter(verdicts)
     return report, [
         result if held_result(result) is None else replace(result, verdict=next(fresh)) for result in old
@@ -154,7 +158,7 @@ def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[Repor
 # ----------------------------------------------------------------------------- rows
 
 
-def revalidate_rows(plan: Plan, database: Database, jobs: int) -> AsyncGenerator[Report, None]:
+def revalidate_rows(plan: RejudgePlan, database: Database, jobs: int) -> AsyncGenerator[RejudgeReport, None]:
     """Reports of some videos each, as they come. Every process has a connection of its own to `plan.database_url`.
 
     Raises:
@@ -163,37 +167,39 @@ def revalidate_rows(plan: Plan, database: Database, jobs: int) -> AsyncGenerator
     return spread(_rows_unit, _row_units(plan, Stored(database)), jobs)
 
 
-async def _row_units(plan: Plan, stored: Stored) -> AsyncIterator[tuple[Plan, list[StoredVideo]]]:
+async def _row_units(
+    plan: RejudgePlan, stored: Stored
+) -> AsyncIterator[tuple[RejudgePlan, list[StoredVideo]]]:
     async for videos in in_groups(stored.videos(plan.version), _VIDEOS_PER_UNIT):
         yield plan, videos
 
 
-def _rows_unit(unit: tuple[Plan, list[StoredVideo]]) -> Report:
+def _rows_unit(unit: tuple[RejudgePlan, list[StoredVideo]]) -> RejudgeReport:
     plan, videos = unit
     stale = [video.video_id for video in videos if video.stale]
-    report = asyncio.run(_redo_videos(plan, stale)) if stale else Report()
+    report = asyncio.run(_redo_videos(plan, stale)) if stale else RejudgeReport()
     report.current = len(videos) - len(stale)
     report.units = len(videos)
     return report
 
 
-async def _redo_videos(plan: Plan, video_ids: Sequence[str]) -> Report:
-    total = Report()
+async def _redo_videos(plan: RejudgePlan, video_ids: Sequence[str]) -> RejudgeReport:
+    total = RejudgeReport()
     async with Database(plan.database_url, max_size=1) as database:
         stored = Stored(database)
         for video_id in video_ids:
             try:
                 report = await _redo_video(plan, stored, video_id)
             except ValueError as error:  # a row that no run has written
-                report = Report(problems=[(video_id, str(error))])
+                report = RejudgeReport(problems=[(video_id, str(error))])
             total.add(report)
     return total
 
 
-async def _redo_video(plan: Plan, stored: Stored, video_id: str) -> Report:
+async def _redo_video(plan: RejudgePlan, stored: Stored, video_id: str) -> RejudgeReport:
     """Judge the stale rows of a video. All of its rows are read: who overlaps whom shows in them together."""
     video = await read_rows(stored, video_id, plan.settings, plan.output_url)
-    report = Report(without_audio=video.silent)
+    report = RejudgeReport(without_audio=video.silent)
     verdicts = judge_again([one.held for one in video.held], video.segments, plan.bands)
     stale = [
         (one, verdict)
@@ -209,5 +215,5 @@ async def _redo_video(plan: Plan, stored: Stored, video_id: str) -> Report:
         report.rewritten = 1
     report.clips = len(stale)
     for one, verdict in stale:
-        report.confusion.add(one.held.before, Judgement.of(verdict))
+        report.confusion.add(one.held.before, ComparedVerdict.of(verdict))
     return report

@@ -11,9 +11,9 @@ from lipika.db.stored import Stored, StoredClip
 from lipika.errors import ArchiveError, StorageError
 from lipika.models import Answer, AudioFacts, ClipResult, SegmentName
 from lipika.storage import StoreSettings
-from lipika.validation.again import Held
+from lipika.validation.again import JudgedAnswer
 from lipika.validation.catalogue import LaneName
-from lipika.validation.compare import Judgement
+from lipika.validation.compare import ComparedVerdict
 
 
 def segments_of(clips: Iterable[SegmentName], files: Iterable[str]) -> set[SegmentName]:
@@ -27,16 +27,16 @@ def segments_of(clips: Iterable[SegmentName], files: Iterable[str]) -> set[Segme
     return names
 
 
-def held_result(result: ClipResult) -> Held | None:
+def held_result(result: ClipResult) -> JudgedAnswer | None:
     """None for a clip that failed: nothing of it can be judged."""
     if result.answer is None or result.verdict is None:
         return None
-    return Held(
+    return JudgedAnswer(
         result.answer,
         result.clip,
         result.language_hint,
         result.verdict.findings,
-        Judgement.of(result.verdict),
+        ComparedVerdict.of(result.verdict),
     )
 
 
@@ -45,7 +45,7 @@ class HeldRow:
     """A row whose answer can be judged again."""
 
     row: StoredClip
-    held: Held
+    held: JudgedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,14 @@ async def _facts_from_archive(
     }
 
 
-def _held_row(row: StoredClip, answer: Answer, facts: AudioFacts) -> Held:
+def _held_row(row: StoredClip, answer: Answer, facts: AudioFacts) -> JudgedAnswer:
     findings = row.old_findings()
     open_lanes = zip(
         LaneName, (row.asr_eligible, row.tts_clean_eligible, row.tts_expressive_eligible), strict=True
     )
-    before = Judgement(
+    before = ComparedVerdict(
         lanes=tuple(name for name, eligible in open_lanes if eligible),
         codes=frozenset(found.code for found in findings),
         quality_score=row.old_score,
     )
-    return Held(answer, row.clip(facts), row.language_hint, findings, before)
+    return JudgedAnswer(answer, row.clip(facts), row.language_hint, findings, before)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.llm.transcript import EVENT_TAGS, NO_SPEECH
 from lipika.models import Answer
-from lipika.simulator.audio import Heard
+from lipika.simulator.audio import SimulatedHearing
 from lipika.simulator.schema import Json
 from lipika.simulator.sentences import speak
 
@@ -46,7 +46,7 @@ def hinted_language(prompt: str) -> str:
     return ""
 
 
-def transcribe(heard: Heard, hint: str, rng: random.Random, *, event_tag_rate: float) -> Answer:
+def transcribe(heard: SimulatedHearing, hint: str, rng: random.Random, *, event_tag_rate: float) -> Answer:
     """The answer for a clip in the hinted language (without a hint, in one that the clip itself decides)."""
     if heard.silent:
         return _SILENT

@@ -39,7 +39,7 @@ class UnreadableAudio(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SimulatedHearing:
     """One clip as heard. `digest` is the SHA-256 of its bytes (see `glance` for the light profile)."""
 
     digest: bytes
@@ -49,7 +49,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamInfo:
+class FlacHeader:
     """The fields of a FLAC STREAMINFO block that matter here (RFC 9639, section 8.2)."""
 
     sample_rate_hz: int
@@ -61,7 +61,7 @@ class StreamInfo:
         return self.samples / self.sample_rate_hz
 
     @classmethod
-    def parse(cls, data: bytes) -> StreamInfo | None:
+    def parse(cls, data: bytes) -> FlacHeader | None:
         """Read the first 42 bytes of a FLAC file; None when they are not one, or do not tell the length."""
         if len(data) < _HEADER_BYTES or data[:4] != b"fLaC" or data[4] & 0x7F:
             return None
@@ -74,7 +74,7 @@ class StreamInfo:
         return info if info.sample_rate_hz and info.samples else None
 
 
-Ear = Callable[[bytes], Heard]
+Ear = Callable[[bytes], SimulatedHearing]
 """From base64 text to what is heard; raises ValueError (bad base64) or UnreadableAudio."""
 
 
@@ -85,11 +85,11 @@ def ear(*, light: bool, silence_peak_dbfs: float) -> Ear:
     return lambda text: listen(decode_base64(text), silence_peak_dbfs=silence_peak_dbfs)
 
 
-def together(clips: Sequence[Heard]) -> Heard | None:
+def together(clips: Sequence[SimulatedHearing]) -> SimulatedHearing | None:
     """Several clips of one request as one; None without any."""
     if len(clips) < 2:
         return clips[0] if clips else None
-    return Heard(
+    return SimulatedHearing(
         hashlib.sha256(b"".join(clip.digest for clip in clips)).digest(),
         sum(clip.duration_s for clip in clips),
         sum(clip.speech_s for clip in clips),
@@ -97,25 +97,25 @@ def together(clips: Sequence[Heard]) -> Heard | None:
     )
 
 
-def listen(data: bytes, *, silence_peak_dbfs: float) -> Heard:
+def listen(data: bytes, *, silence_peak_dbfs: float) -> SimulatedHearing:
     """Hear a clip: digest, length, an estimate of the speech in it, and whether it is silent.
 
     Raises:
         UnreadableAudio: neither FLAC nor anything else that libsndfile reads.
     """
     digest = hashlib.sha256(data).digest()
-    info = StreamInfo.parse(data)
+    info = FlacHeader.parse(data)
     if info is None:
         duration_s, peak = _decode(data)
         silent = _is_silent(peak, silence_peak_dbfs)
-        return Heard(digest, duration_s, 0.0 if silent else _usual_speech_s(duration_s), silent)
+        return SimulatedHearing(digest, duration_s, 0.0 if silent else _usual_speech_s(duration_s), silent)
     bits = _bits_per_sample(data, info)
     if max(bits) < _QUIET_BITS and _is_silent(_decode(data)[1], silence_peak_dbfs):
-        return Heard(digest, info.duration_s, 0.0, silent=True)
-    return Heard(digest, info.duration_s, _speech_s(bits, info), silent=False)
+        return SimulatedHearing(digest, info.duration_s, 0.0, silent=True)
+    return SimulatedHearing(digest, info.duration_s, _speech_s(bits, info), silent=False)
 
 
-def glance(base64_text: bytes) -> Heard:
+def glance(base64_text: bytes) -> SimulatedHearing:
     """As `listen`, from the header and the size alone: nothing but the header is decoded.
 
     The digest is that of the audio's MD5 in the header (of the text, where there is none), so it is *not* the
@@ -125,7 +125,7 @@ def glance(base64_text: bytes) -> Heard:
         UnreadableAudio: neither FLAC nor Vorbis in Ogg.
     """
     try:
-        info = StreamInfo.parse(decode_base64(base64_text[:_HEADER_BASE64]))
+        info = FlacHeader.parse(decode_base64(base64_text[:_HEADER_BASE64]))
     except ValueError:
         info = None
     if info is None:
@@ -133,10 +133,10 @@ def glance(base64_text: bytes) -> Heard:
     marks = info.md5 if any(info.md5) else base64_text
     silent = len(base64_text) * 3 / 4 < _HEADER_BYTES + info.samples * _SILENT_BYTES_PER_SAMPLE
     speech_s = 0.0 if silent else _usual_speech_s(info.duration_s)
-    return Heard(hashlib.sha256(marks).digest(), info.duration_s, speech_s, silent)
+    return SimulatedHearing(hashlib.sha256(marks).digest(), info.duration_s, speech_s, silent)
 
 
-def _glance_at_ogg(base64_text: bytes) -> Heard:
+def _glance_at_ogg(base64_text: bytes) -> SimulatedHearing:
     """From the sample rate in the first page and the number of samples in the last (RFC 3533, Vorbis I 4.2.2)."""
     data = decode_base64(base64_text)
     head, last = data.find(b"\x01vorbis"), data.rfind(b"OggS")
@@ -148,7 +148,7 @@ def _glance_at_ogg(base64_text: bytes) -> Heard:
         raise UnreadableAudio("an Ogg without samples")
     duration_s = samples / rate_hz
     silent = len(data) < _SILENT_OGG_BYTES + _SILENT_OGG_BYTES_PER_S * duration_s
-    return Heard(
+    return SimulatedHearing(
         hashlib.sha256(base64_text).digest(),
         duration_s,
         0.0 if silent else _usual_speech_s(duration_s),
@@ -169,7 +169,7 @@ def decode_base64(text: bytes) -> bytes:
     return pybase64.b64decode(text, validate=True)
 
 
-def _bits_per_sample(data: bytes, info: StreamInfo) -> list[float]:
+def _bits_per_sample(data: bytes, info: FlacHeader) -> list[float]:
     """Bits a sample of each frame; the mean where the frames cannot be told apart."""
     stream = Stream.find(data)
     if stream is None:
@@ -180,7 +180,7 @@ def _bits_per_sample(data: bytes, info: StreamInfo) -> list[float]:
     ]
 
 
-def _speech_s(bits: list[float], info: StreamInfo) -> float:
+def _speech_s(bits: list[float], info: FlacHeader) -> float:
     """Seconds in frames near the loud ones; at least two fifths, since very soft speech looks like a pause."""
     loud = sorted(bits)[int(len(bits) * 0.9)] if len(bits) > 1 else bits[0]
     share = sum(value > loud - _PAUSE_BITS for value in bits) / len(bits)

@@ -8,19 +8,19 @@ import struct
 
 from aiohttp import web
 
-from lipika.simulator.exchange import Delivery, Ending, Page
+from lipika.simulator.exchange import Delivery, Ending, WholeReply
 
 _DRIPS = 20
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-_BAD_GATEWAY = Page(502, _HTML, content_type="text/html")
+_BAD_GATEWAY = WholeReply(502, _HTML, content_type="text/html")
 
 
-def page_sent(page: Page, delivery: Delivery) -> Page:
+def page_sent(page: WholeReply, delivery: Delivery) -> WholeReply:
     """The page that really goes out: a proxy may put its own in place of the server's."""
     return _BAD_GATEWAY if delivery.ending is Ending.HTML else page
 
 
-async def send(request: web.Request, page: Page, delivery: Delivery) -> web.StreamResponse:
+async def send(request: web.Request, page: WholeReply, delivery: Delivery) -> web.StreamResponse:
     """Send a page in the way it is to be delivered (its delay has passed)."""
     if delivery.ending in (Ending.RESET, Ending.HANG_UP):
         _break_off(request, reset=delivery.ending is Ending.RESET)
@@ -34,14 +34,16 @@ async def send(request: web.Request, page: Page, delivery: Delivery) -> web.Stre
     return response(page)
 
 
-def response(page: Page) -> web.Response:
+def response(page: WholeReply) -> web.Response:
     """The page as it is."""
     return web.Response(
         status=page.status, body=page.body, headers=page.headers, content_type=page.content_type
     )
 
 
-async def _stream(request: web.Request, page: Page, pieces: list[bytes], over_s: float) -> web.StreamResponse:
+async def _stream(
+    request: web.Request, page: WholeReply, pieces: list[bytes], over_s: float
+) -> web.StreamResponse:
     """Write a body piece by piece; the connection ends early when the pieces are not all of it."""
     stream = web.StreamResponse(status=page.status, headers=page.headers)
     stream.content_type = page.content_type

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from lipika.llm.capabilities import Capabilities
 from lipika.models import JsonObject
-from lipika.simulator.audio import Heard
+from lipika.simulator.audio import SimulatedHearing
 from lipika.simulator.tokens import Tokens
 
 
@@ -26,7 +26,7 @@ class Question:
     model: Capabilities
     common_text: str  # the system instruction: what an implicit cache may hold
     own_text: str  # everything else said in words
-    heard: Heard | None
+    heard: SimulatedHearing | None
     digest: bytes
     language: str  # code of the hinted language, "" without a hint
     wants_json: bool
@@ -151,7 +151,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WholeReply:
     """An HTTP reply in full."""
 
     status: int
@@ -163,13 +163,13 @@ class Page:
 class WireError(Exception):
     """A request that a wire format refuses before it reaches the model."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: WholeReply) -> None:
         super().__init__(page.status)
         self.page = page
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SimulatedReply:
     """The answer that comes back. `fault` names the fault rule's kind behind it, for the request log."""
 
     outcome: Answered | Refusal

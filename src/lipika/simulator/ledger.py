@@ -17,7 +17,7 @@ _FLUSH_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
-class Ledger:
+class ServerCounts:
     """Counters since the start or the last reset. `requests` are posts to a model; `accepted` got HTTP 200."""
 
     started: float = field(default_factory=time.time)

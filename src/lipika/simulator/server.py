@@ -25,7 +25,7 @@ from lipika.simulator import control, gemini, openrouter
 from lipika.simulator.audio import ear
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.delivery import page_sent, response, send
-from lipika.simulator.exchange import Answered, Page, Question, Reply, WireError
+from lipika.simulator.exchange import Answered, Question, SimulatedReply, WholeReply, WireError
 from lipika.simulator.ledger import LogEntry, RequestLog
 from lipika.simulator.simulation import Simulation
 
@@ -141,7 +141,7 @@ class _Server:
     async def _generate_content(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["model"]
 
-        async def ask() -> tuple[Question, Reply, Page]:
+        async def ask() -> tuple[Question, SimulatedReply, WholeReply]:
             body = await self._body(request, gemini.too_large)
             project = self._gemini_project(request)
             model = self._models.get(name)
@@ -154,7 +154,7 @@ class _Server:
         return await self._answer(request, ask)
 
     async def _chat_completions(self, request: web.Request) -> web.StreamResponse:
-        async def ask() -> tuple[Question, Reply, Page]:
+        async def ask() -> tuple[Question, SimulatedReply, WholeReply]:
             body = await self._body(request, openrouter.too_large)
             _, project = self._openrouter_key_of(request)
             question = openrouter.read(body, models=self._slugs, project=project, hear=self._hear)
@@ -164,7 +164,7 @@ class _Server:
         return await self._answer(request, ask)
 
     async def _answer(
-        self, request: web.Request, ask: Callable[[], Awaitable[tuple[Question, Reply, Page]]]
+        self, request: web.Request, ask: Callable[[], Awaitable[tuple[Question, SimulatedReply, WholeReply]]]
     ) -> web.StreamResponse:
         """Count, ask, wait, deliver."""
         ledger = self.simulation.ledger
@@ -183,7 +183,7 @@ class _Server:
     async def _asked(
         self,
         request: web.Request,
-        ask: Callable[[], Awaitable[tuple[Question, Reply, Page]]],
+        ask: Callable[[], Awaitable[tuple[Question, SimulatedReply, WholeReply]]],
         entry: LogEntry,
     ) -> web.StreamResponse:
         try:
@@ -202,7 +202,7 @@ class _Server:
             self.simulation.ledger.bytes_out += len(page.body)
         return await send(request, page, reply.delivery)
 
-    def _response(self, page: Page) -> web.Response:
+    def _response(self, page: WholeReply) -> web.Response:
         self.simulation.ledger.bytes_out += len(page.body)
         return response(page)
 
@@ -243,7 +243,7 @@ class _Server:
     # ------------------------------------------------------------------------- free calls
 
     async def _gemini_models(self, request: web.Request) -> web.Response:
-        def page() -> Page:
+        def page() -> WholeReply:
             self._gemini_project(request)
             version, retires = self._config.model_version, self._config.retirement_time
             entries = [gemini.model_entry(model, version, retires) for model in self._models.values()]
@@ -252,7 +252,7 @@ class _Server:
         return self._free(page)
 
     async def _gemini_model(self, request: web.Request) -> web.Response:
-        def page() -> Page:
+        def page() -> WholeReply:
             self._gemini_project(request)
             model = self._models.get(request.match_info["model"])
             if model is None:
@@ -268,7 +268,7 @@ class _Server:
         return self._free(lambda: _json_page({"data": entries}))
 
     async def _openrouter_key(self, request: web.Request) -> web.Response:
-        def page() -> Page:
+        def page() -> WholeReply:
             key, project = self._openrouter_key_of(request)
             used_usd = self.simulation.spent_usd(project)
             limit_usd = self.simulation.quotas_of(project).credit_usd
@@ -281,15 +281,15 @@ class _Server:
         self.simulation.ledger.end(404)  # a client with a wrong base URL shows in the statistics
         return self._response(gemini.unknown_path().page)
 
-    def _free(self, page: Callable[[], Page]) -> web.Response:
+    def _free(self, page: Callable[[], WholeReply]) -> web.Response:
         try:
             return self._response(page())
         except WireError as error:
             return self._response(error.page)
 
 
-def _json_page(value: object) -> Page:
-    return Page(200, orjson.dumps(value))
+def _json_page(value: object) -> WholeReply:
+    return WholeReply(200, orjson.dumps(value))
 
 
 def _client_port(request: web.Request) -> int:

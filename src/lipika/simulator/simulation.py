@@ -25,11 +25,11 @@ from lipika.simulator.exchange import (
     Quota,
     Refusal,
     RefusalKind,
-    Reply,
+    SimulatedReply,
     Violation,
 )
 from lipika.simulator.faults import FaultKind, FaultPlan, FaultRule, Faults, Picked
-from lipika.simulator.ledger import Ledger
+from lipika.simulator.ledger import ServerCounts
 from lipika.simulator.quotas import ProjectQuotas
 from lipika.simulator.schema import instance
 from lipika.simulator.tokens import THOUGHT_TOKENS, Tokens, audio_tokens, prompt_tokens, text_tokens
@@ -57,7 +57,7 @@ class Simulation:
 
     def reset(self) -> None:
         """Forget all that has happened; keep limits and plan, which begin anew."""
-        self.ledger = Ledger()
+        self.ledger = ServerCounts()
         self._quotas: dict[tuple[str, str], ProjectQuotas] = {}
         self._cache = ImplicitCache(self._config.caching, self._clock)
         self.set_faults(self._plan)
@@ -84,25 +84,25 @@ class Simulation:
     def quotas_of(self, project: str) -> Quotas:
         return self._limits.get(project, self._default_quotas)
 
-    def ask(self, question: Question) -> Reply:
+    def ask(self, question: Question) -> SimulatedReply:
         """Decide what becomes of a request. Its quota is taken, its cost booked and counted here."""
         attempt = self.ledger.attempt(question.digest)
         picked = self.faults.pick(question, attempt)
         kind = picked.main.kind if picked.main else None
         if picked.main and (refusal := _refusal_of(picked.main)):
-            return Reply(refusal, Delivery(_REFUSAL_DELAY_S), str(kind))
+            return SimulatedReply(refusal, Delivery(_REFUSAL_DELAY_S), str(kind))
         tokens = self._prompt(question)
         state = self._state(question)
         now = self._clock()
         refusal = state.admit(now, prompt_tokens=tokens.prompt, in_flight=self.ledger.in_flight - 1)
         if refusal:
             self.ledger.by_quota.update(violation.quota for violation in refusal.violations)
-            return Reply(refusal, Delivery(_REFUSAL_DELAY_S))
+            return SimulatedReply(refusal, Delivery(_REFUSAL_DELAY_S))
         answered = self._answer(question, tokens, picked.main)
         state.spend(now, answered.cost_usd)
         self.ledger.answer(answered, question.digest)
         delay_s = self._latency_s(question, attempt, answered.tokens.output)
-        return Reply(answered, _delivery(delay_s, picked), str(kind or ""))
+        return SimulatedReply(answered, _delivery(delay_s, picked), str(kind or ""))
 
     def _state(self, question: Question) -> ProjectQuotas:
         key = (question.project, question.model.model_id)

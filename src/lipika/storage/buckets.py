@@ -36,14 +36,14 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListingPage:
     """Some of a bucket's objects; `more` asks for the next ones, "" after the last."""
 
     objects: list[Listed]
     more: str
 
 
-def list_page(settings: StoreSettings, bucket: str, prefix: str, more: str) -> Page:
+def list_page(settings: StoreSettings, bucket: str, prefix: str, more: str) -> ListingPage:
     """Objects whose keys begin with `prefix`, a thousand at a time. Blocks.
 
     Raises:
@@ -102,7 +102,7 @@ def _tree(body: bytes, name: str) -> ET.Element:
     return root
 
 
-def _page(body: bytes) -> Page:
+def _page(body: bytes) -> ListingPage:
     root = _tree(body, "ListBucketResult")
     encoded = root.findtext("EncodingType") == "url"
     objects = [
@@ -115,7 +115,7 @@ def _page(body: bytes) -> Page:
         if (key := found.findtext("Key")) is not None
     ]
     truncated = root.findtext("IsTruncated") == "true"
-    return Page(objects, (root.findtext("NextContinuationToken") or "") if truncated else "")
+    return ListingPage(objects, (root.findtext("NextContinuationToken") or "") if truncated else "")
 
 
 # ----------------------------------------------------------------------------- one signed request

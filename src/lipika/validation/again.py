@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from lipika.models import Answer, Clip, Finding, SegmentName, Verdict
 from lipika.validation import DEFAULT_BANDS, Bands, overlap_findings, overlaps, validate, with_findings
 from lipika.validation.catalogue import RULES
-from lipika.validation.compare import Judgement
+from lipika.validation.compare import ComparedVerdict
 
 _TIMELINE = "overlap_timeline"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class JudgedAnswer:
     """A stored answer with its clip, and what has been said of it. `findings` are the old verdict's."""
 
     answer: Answer
     clip: Clip
     language_hint: str
     findings: tuple[Finding, ...]
-    before: Judgement
+    before: ComparedVerdict
 
 
 def judge_again(
-    held: Sequence[Held], segments: Iterable[SegmentName], bands: Bands = DEFAULT_BANDS
+    held: Sequence[JudgedAnswer], segments: Iterable[SegmentName], bands: Bands = DEFAULT_BANDS
 ) -> Iterator[Verdict]:
     """New verdicts for clips of one video, in their order.
 

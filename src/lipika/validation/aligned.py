@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lipika.models import Agreement, Alignment, Finding, Verdict
-from lipika.validation.catalogue import RULES, Part, finding
+from lipika.validation.catalogue import RULES, ScorePart, finding
 from lipika.validation.judge import with_findings
 
 _SAME_SOUND = frozenset({"hi", "ur"})
@@ -32,7 +32,7 @@ def alignment_findings(alignment: Alignment) -> tuple[Finding, ...]:
 def with_alignment(verdict: Verdict, alignment: Alignment) -> Verdict:
     """The verdict with this alignment in place of any other. Repeating it changes nothing."""
     kept = tuple(found for found in verdict.findings if not _is_of_alignment(found))
-    parts = {**verdict.score_parts, Part.ALIGNMENT.value: 1.0}
+    parts = {**verdict.score_parts, ScorePart.ALIGNMENT.value: 1.0}
     return with_findings(
         replace(verdict, findings=kept, score_parts=parts), alignment_findings(alignment), anew=True
     )
@@ -40,4 +40,4 @@ def with_alignment(verdict: Verdict, alignment: Alignment) -> Verdict:
 
 def _is_of_alignment(found: Finding) -> bool:
     rule = RULES.get(found.code)
-    return rule is not None and rule.part is Part.ALIGNMENT
+    return rule is not None and rule.part is ScorePart.ALIGNMENT

@@ -17,7 +17,7 @@ from lipika.languages import LANGUAGES
 from lipika.models import Answer, Clip, Severity, Verdict
 from lipika.validation import DEFAULT_BANDS, RULES, Bands, judge
 from lipika.validation.bands import LOW_FAIL, RateBand
-from lipika.validation.catalogue import LaneName, Part
+from lipika.validation.catalogue import LaneName, ScorePart
 from lipika.validation.checks.rate import is_complete, is_ended, rate_codes
 from lipika.validation.reading import read
 
@@ -70,7 +70,7 @@ def observe(
 
 def _is_sound(verdict: Verdict) -> bool:
     failures = (found.code for found in verdict.findings if found.severity is Severity.FAIL)
-    return all(RULES[code].part is Part.RATE for code in failures)
+    return all(RULES[code].part is ScorePart.RATE for code in failures)
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ Shape = tuple[int, int, bool, bool]
 
 
 @dataclass(slots=True)
-class Sample:
+class LanguageSample:
     """Observations of one language. Memory grows with the rates that occur, not with the clips."""
 
     syllables: Histogram = field(default_factory=Histogram)  # of sound transcripts, as the next two
@@ -122,31 +122,31 @@ class Sample:
             self.chars.add(chars)
             self.scores.add(seen.quality_score)
 
-    def merge(self, other: Sample) -> None:
+    def merge(self, other: LanguageSample) -> None:
         self.syllables.counts.update(other.syllables.counts)
         self.chars.counts.update(other.chars.counts)
         self.scores.counts.update(other.scores.counts)
         self.shapes.update(other.shapes)
 
 
-Samples = dict[str, Sample]
+Samples = dict[str, LanguageSample]
 """By language code."""
 
 
 def collect(observations: Iterable[Observation]) -> Samples:
     samples: Samples = {}
     for seen in observations:
-        samples.setdefault(seen.language, Sample()).add(seen)
+        samples.setdefault(seen.language, LanguageSample()).add(seen)
     return samples
 
 
 def merge(samples: Samples, others: Samples) -> None:
     """Add what was collected apart."""
     for code, other in others.items():
-        samples.setdefault(code, Sample()).merge(other)
+        samples.setdefault(code, LanguageSample()).merge(other)
 
 
-def learned_band(sample: Sample) -> RateBand:
+def learned_band(sample: LanguageSample) -> RateBand:
     """Limits from the quartiles of one language's rates."""
     low, high = sample.syllables.quantile(0.25), sample.syllables.quantile(0.75)
     width = max(high - low, LEAST_SYLLABLES_WIDTH)

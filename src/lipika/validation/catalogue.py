@@ -20,7 +20,7 @@ class LaneName(StrEnum):
     TTS_EXPRESSIVE = "tts_expressive"
 
 
-class Part(StrEnum):
+class ScorePart(StrEnum):
     """The parts of the quality score (`score_parts`)."""
 
     SPEECH = "speech"  # is there speech, and does the text know it
@@ -41,7 +41,7 @@ class Rule:
 
     code: str
     severity: Severity
-    part: Part
+    part: ScorePart
     penalty: float
     closes: frozenset[LaneName]
     advice: Advice  # at the first sight of it
@@ -63,106 +63,106 @@ _KEEP, _VARY, _ELSEWHERE = Advice.KEEP, Advice.VARY, Advice.ELSEWHERE
 _RULES = (
     # ------------------------------------------------------------------------- speech
     Rule(
-        "no_speech", _INFO, Part.SPEECH, 0.0, _ALL, _KEEP,
+        "no_speech", _INFO, ScorePart.SPEECH, 0.0, _ALL, _KEEP,
         "The answer says that nobody speaks: right or wrong, there is no text to train on.",
         "transcription is NO_SPEECH",
     ),
     Rule(
-        "no_speech_mixed", _FAIL, Part.SPEECH, 1.0, _ALL, _VARY,
+        "no_speech_mixed", _FAIL, ScorePart.SPEECH, 1.0, _ALL, _VARY,
         "NO_SPEECH stands beside words.",
         "NO_SPEECH in transcription, and more than that",
     ),
     Rule(
-        "no_speech_tagged", _FAIL, Part.SPEECH, 0.8, _ALL, _VARY,
+        "no_speech_tagged", _FAIL, ScorePart.SPEECH, 0.8, _ALL, _VARY,
         "The transcription is NO_SPEECH, but `tagged` holds words.",
         "`tagged` without tags is neither empty nor NO_SPEECH",
     ),
     Rule(
-        "no_speech_language", _INFO, Part.SPEECH, 0.05, _NONE, _KEEP,
+        "no_speech_language", _INFO, ScorePart.SPEECH, 0.05, _NONE, _KEEP,
         "NO_SPEECH with a detected language.",
         "detected_language is not `none`",
     ),
     Rule(
-        "no_speech_energy", _WARN, Part.SPEECH, 0.3, _NONE, _VARY,
+        "no_speech_energy", _WARN, ScorePart.SPEECH, 0.3, _NONE, _VARY,
         "NO_SPEECH, but the audio is as loud and as lively as speech, and no music or noise is tagged.",
         f"active audio >= {limit.ENERGY_SPEECH_MS} ms and SNR >= {limit.ENERGY_SNR_DB:g} dB",
     ),
     Rule(
-        "speech_on_silence", _FAIL, Part.SPEECH, 1.0, _ALL, _VARY,
+        "speech_on_silence", _FAIL, ScorePart.SPEECH, 1.0, _ALL, _VARY,
         "Words for audio that holds no speech: invented text.",
         f"peak < {limit.SILENT_PEAK_DBFS:g} dBFS, or RMS < {limit.SILENT_RMS_DBFS:g} dBFS, or active audio < "
         f"{limit.SPEECH_NEEDS_MS} ms, or SNR < {limit.FLAT_SNR_DB:g} dB with RMS < {limit.FLAT_RMS_DBFS:g} dBFS",
     ),
     Rule(
-        "words_without_language", _WARN, Part.SPEECH, 0.2, _ALL, _KEEP,
+        "words_without_language", _WARN, ScorePart.SPEECH, 0.2, _ALL, _KEEP,
         "There are words, but the detected language is `none`.",
         "detected_language is `none`",
     ),
     Rule(
-        "no_words", _FAIL, Part.SPEECH, 1.0, _ALL, _VARY,
+        "no_words", _FAIL, ScorePart.SPEECH, 1.0, _ALL, _VARY,
         "Nothing is left of the transcription without its markers, tags and punctuation.",
         "no letter and no digit",
     ),
     # ------------------------------------------------------------------------- rate
     Rule(
-        "rate_impossible", _FAIL, Part.RATE, 0.9, _ALL, _VARY,
+        "rate_impossible", _FAIL, ScorePart.RATE, 0.9, _ALL, _VARY,
         "More text than anybody can say in the time: a loop, an invention or the text of another clip.",
         f"> {bands.HIGH_FAIL:g} syllables/s of speech, or the language's characters/s limit",
         "inferred; ordinary speech is 3-10 syllables/s; NeMo Curator cuts at 40 characters/s",
     ),
     Rule(
-        "rate_high", _WARN, Part.RATE, 0.2, _TTS, _KEEP,
+        "rate_high", _WARN, ScorePart.RATE, 0.2, _TTS, _KEEP,
         "Faster than nearly all speakers of the language.",
         f"> {bands.HIGH_WARN:g} syllables/s of speech, or the language's characters/s limit",
         "inferred; replaced by `calibrate`",
     ),
     Rule(
-        "rate_low", _WARN, Part.RATE, 0.25, _TTS, _KEEP,
+        "rate_low", _WARN, ScorePart.RATE, 0.25, _TTS, _KEEP,
         "Little text for the speech there is: slow speech, or words left out.",
         f"< {bands.LOW_WARN:g} syllables/s of speech",
         "inferred; replaced by `calibrate`",
     ),
     Rule(
-        "rate_too_low", _FAIL, Part.RATE, 0.7, _ALL, _VARY,
+        "rate_too_low", _FAIL, ScorePart.RATE, 0.7, _ALL, _VARY,
         "Most of the speech has no text.",
         f"< {bands.LOW_FAIL:g} syllables/s of speech",
         "inferred",
     ),
     Rule(
-        "truncated", _WARN, Part.RATE, 0.4, _ALL, _VARY,
+        "truncated", _WARN, ScorePart.RATE, 0.4, _ALL, _VARY,
         "The text has no end and is short for the speech: it seems to stop early.",
         "no final punctuation, and < 0.45 of the syllables/s of speech that are typical of the language",
     ),
     # ------------------------------------------------------------------------- script
     Rule(
-        "wrong_script", _FAIL, Part.SCRIPT, 0.9, _ALL, _VARY,
+        "wrong_script", _FAIL, ScorePart.SCRIPT, 0.9, _ALL, _VARY,
         "The text is not in the script of its language.",
         f"> {limit.WRONG_SCRIPT_SHARE:.0%} of letters neither in that script nor Latin",
         "Granary keeps charset share > 0.8",
     ),
     Rule(
-        "foreign_script", _WARN, Part.SCRIPT, 0.3, _ALL, _KEEP,
+        "foreign_script", _WARN, ScorePart.SCRIPT, 0.3, _ALL, _KEEP,
         "Some letters come from a third script.",
         f">= {limit.FOREIGN_LETTERS} letters and > {limit.FOREIGN_SHARE:.0%} of letters",
     ),
     Rule(
-        "latin_heavy", _INFO, Part.SCRIPT, 0.05, _NONE, _KEEP,
+        "latin_heavy", _INFO, ScorePart.SCRIPT, 0.05, _NONE, _KEEP,
         "Far more English than code-mixing usually has.",
         f"> {limit.LATIN_HEAVY_SHARE:.0%} of letters Latin",
     ),
     # ------------------------------------------------------------------------- language
     Rule(
-        "hint_mismatch", _WARN, Part.LANGUAGE, 0.3, _ALL, _KEEP,
+        "hint_mismatch", _WARN, ScorePart.LANGUAGE, 0.3, _ALL, _KEEP,
         "The model heard another language than the video's; one of the two labels is wrong.",
         "detected_language differs from the hint",
     ),
     Rule(
-        "language_other", _WARN, Part.LANGUAGE, 0.3, _ALL, _KEEP,
+        "language_other", _WARN, ScorePart.LANGUAGE, 0.3, _ALL, _KEEP,
         "The model heard a language outside the registry.",
         "detected_language is `other`",
     ),
     Rule(
-        "same_script_language", _FAIL, Part.LANGUAGE, 0.7, _ALL, _VARY,
+        "same_script_language", _FAIL, ScorePart.LANGUAGE, 0.7, _ALL, _VARY,
         "The script fits, but the words are those of a neighbour: Assamese and Bengali, Hindi and Marathi, Urdu and "
         "Persian or Arabic.",
         "marks: words that only the neighbour writes, by list, ending or letter (ৰ ৱ / র, ळ). "
@@ -173,108 +173,108 @@ _RULES = (
         "marks chosen, thresholds measured",
     ),
     Rule(
-        "neighbour_letters", _INFO, Part.LANGUAGE, 0.1, _NONE, _KEEP,
+        "neighbour_letters", _INFO, ScorePart.LANGUAGE, 0.1, _NONE, _KEEP,
         "Some letters belong to the neighbouring language: Bengali র in Assamese, Assamese ৰ or ৱ in Bengali.",
         "any, but fewer than the language's own, or the text still reads as the language",
         "measured: 1 % of Assamese sentences in Common Voice",
     ),
     Rule(
-        "neighbour_words", _INFO, Part.LANGUAGE, 0.1, _NONE, _KEEP,
+        "neighbour_words", _INFO, ScorePart.LANGUAGE, 0.1, _NONE, _KEEP,
         "Weak signs of the neighbour's words, such as a headline without any mark that pycld2 takes for it.",
         "more marks of the neighbour than of the language, or none of either and pycld2 is sure of the neighbour",
         "measured: 0.1 to 1 % of correct sentences",
     ),
     Rule(
-        "arabic_letters", _INFO, Part.LANGUAGE, 0.05, _NONE, _KEEP,
+        "arabic_letters", _INFO, ScorePart.LANGUAGE, 0.05, _NONE, _KEEP,
         "Arabic look-alikes in Urdu: ك for ک, ي or ى for ی, ة for ہ.",
         "any",
     ),
     Rule(
-        "english_text", _WARN, Part.LANGUAGE, 0.4, _ALL, _VARY,
+        "english_text", _WARN, ScorePart.LANGUAGE, 0.4, _ALL, _VARY,
         "A whole utterance in English for an Indian language: translated, or really English.",
         f">= {limit.LATIN_ONLY_WORDS} words, all Latin, >= {limit.ENGLISH_WORDS_SHARE:.0%} of them common in English",
     ),
     Rule(
-        "romanised", _FAIL, Part.LANGUAGE, 0.8, _ALL, _VARY,
+        "romanised", _FAIL, ScorePart.LANGUAGE, 0.8, _ALL, _VARY,
         "A whole utterance in Latin letters that is not English: the language, romanised.",
         f">= {limit.LATIN_ONLY_WORDS} words, all Latin, not English",
     ),
     # ------------------------------------------------------------------------- tags
     Rule(
-        "tag_mismatch", _FAIL, Part.TAGS, 0.7, _ALL, _VARY,
+        "tag_mismatch", _FAIL, ScorePart.TAGS, 0.7, _ALL, _VARY,
         "`tagged` without its tags is another text than the transcription.",
         f"similarity after normalisation < {limit.TAG_TEXT_NEAR:g}",
     ),
     Rule(
-        "tag_text_differs", _WARN, Part.TAGS, 0.15, frozenset({LaneName.TTS_EXPRESSIVE}), _KEEP,
+        "tag_text_differs", _WARN, ScorePart.TAGS, 0.15, frozenset({LaneName.TTS_EXPRESSIVE}), _KEEP,
         "`tagged` differs from the transcription by a slip.",
         f"similarity after normalisation >= {limit.TAG_TEXT_NEAR:g}, but not equal",
     ),
     Rule(
-        "tag_in_transcription", _WARN, Part.TAGS, 0.2, _ALL, _KEEP,
+        "tag_in_transcription", _WARN, ScorePart.TAGS, 0.2, _ALL, _KEEP,
         "An event tag, or a bracket that is no marker, inside the transcription.",
         "any `[...]` but [UNK], [INAUDIBLE], [OVERLAP]",
     ),
     Rule(
-        "unknown_tag", _WARN, Part.TAGS, 0.15, frozenset({LaneName.TTS_EXPRESSIVE}), _KEEP,
+        "unknown_tag", _WARN, ScorePart.TAGS, 0.15, frozenset({LaneName.TTS_EXPRESSIVE}), _KEEP,
         "`tagged` holds a tag that is none of the ten, and no known spelling of one.",
         "any",
     ),
     Rule(
-        "misspelt_tag", _INFO, Part.TAGS, 0.02, _NONE, _KEEP,
+        "misspelt_tag", _INFO, ScorePart.TAGS, 0.02, _NONE, _KEEP,
         "A known tag in another spelling, such as [Laughter].",
         "any",
         "IndicVoices writes its tags in many ways; so do models",
     ),
     Rule(
-        "vocal_event", _INFO, Part.TAGS, 0.0, _CLEAN, _KEEP,
+        "vocal_event", _INFO, ScorePart.TAGS, 0.0, _CLEAN, _KEEP,
         "A laugh, cry, sigh, gasp, cough, throat clearing or lip smack: expressive, not clean.",
         "any but [breath]",
     ),
     Rule(
-        "background_event", _INFO, Part.TAGS, 0.05, _TTS, _KEEP,
+        "background_event", _INFO, ScorePart.TAGS, 0.05, _TTS, _KEEP,
         "Noise or music.",
         "[noise] or [music]",
     ),
     Rule(
-        "events_dense", _WARN, Part.TAGS, 0.2, _TTS, _KEEP,
+        "events_dense", _WARN, ScorePart.TAGS, 0.2, _TTS, _KEEP,
         "More event tags than a clip can hold.",
         f"> {limit.EVENTS_PER_SECOND:g} a second, or > {limit.EVENTS_PER_WORD:g} a word (3 or more)",
     ),
     Rule(
-        "unk", _INFO, Part.TAGS, 0.05, _TTS, _KEEP,
+        "unk", _INFO, ScorePart.TAGS, 0.05, _TTS, _KEEP,
         "A word the model could not make out.",
         "any [UNK]",
     ),
     Rule(
-        "unk_dense", _WARN, Part.TAGS, 0.3, _ALL, _KEEP,
+        "unk_dense", _WARN, ScorePart.TAGS, 0.3, _ALL, _KEEP,
         "Too many words could not be made out.",
         f"[UNK] > {limit.UNK_SHARE:.0%} of words",
     ),
     Rule(
-        "inaudible", _INFO, Part.TAGS, 0.1, _TTS, _KEEP,
+        "inaudible", _INFO, ScorePart.TAGS, 0.1, _TTS, _KEEP,
         "A stretch the model could not make out.",
         "any [INAUDIBLE]",
     ),
     Rule(
-        "inaudible_dense", _WARN, Part.TAGS, 0.4, _ALL, _KEEP,
+        "inaudible_dense", _WARN, ScorePart.TAGS, 0.4, _ALL, _KEEP,
         "Too many stretches could not be made out.",
         f"[INAUDIBLE] > {limit.INAUDIBLE_SHARE:.0%} of words",
     ),
     Rule(
-        "overlap_marked", _WARN, Part.TAGS, 0.15, _TTS, _KEEP,
+        "overlap_marked", _WARN, ScorePart.TAGS, 0.15, _TTS, _KEEP,
         "The model heard voices on top of one another.",
         "any [OVERLAP]",
     ),
     Rule(
-        "overlap_timeline", _WARN, Part.TAGS, 0.1, _TTS, _KEEP,
+        "overlap_timeline", _WARN, ScorePart.TAGS, 0.1, _TTS, _KEEP,
         "Segments of another speaker overlap this one in time.",
         f">= {limit.OVERLAP_MS} ms",
         later=True,
     ),
     # ------------------------------------------------------------------------- repetition
     Rule(
-        "loop", _FAIL, Part.REPETITION, 1.0, _ALL, _VARY,
+        "loop", _FAIL, ScorePart.REPETITION, 1.0, _ALL, _VARY,
         "The text goes round in circles.",
         f"four words {limit.LOOP_PHRASE_TIMES} times; or <= {limit.LOOP_DISTINCT_SHARE:.0%} distinct of "
         f">= {limit.LOOP_LEAST_WORDS} words; or 1-8 characters {limit.STUTTER_TIMES} times running; or >= "
@@ -285,127 +285,127 @@ _RULES = (
     ),
     # ------------------------------------------------------------------------- form
     Rule(
-        "control_characters", _WARN, Part.FORM, 0.3, _ALL, _VARY,
+        "control_characters", _WARN, ScorePart.FORM, 0.3, _ALL, _VARY,
         "Control characters, private characters, or a model's tokens such as <ctrl46> or a byte <0xE0>.",
         "any",
     ),
     Rule(
-        "invisible_characters", _WARN, Part.FORM, 0.1, _ALL, _VARY,
+        "invisible_characters", _WARN, ScorePart.FORM, 0.1, _ALL, _VARY,
         "Characters that are neither seen nor heard, or odd spaces; ZWJ and ZWNJ are part of how words are written.",
         "a zero-width space; of texts stored before they were tidied: U+FEFF, U+00AD, U+00A0 and their like",
     ),
     Rule(
-        "not_nfc", _INFO, Part.FORM, 0.0, _NONE, _KEEP,
+        "not_nfc", _INFO, ScorePart.FORM, 0.0, _NONE, _KEEP,
         "The text is not in Unicode's form NFC: it was stored before texts were put into it.",
         "any character that NFC writes otherwise",
     ),
     Rule(
-        "markup", _WARN, Part.FORM, 0.4, _ALL, _VARY,
+        "markup", _WARN, ScorePart.FORM, 0.4, _ALL, _VARY,
         "HTML, Markdown, escapes, braces, links, notes, or words in round brackets.",
         "any",
     ),
     Rule(
-        "timestamp", _WARN, Part.FORM, 0.2, _ALL, _VARY,
+        "timestamp", _WARN, ScorePart.FORM, 0.2, _ALL, _VARY,
         "A timestamp; a time of day as people say it is fine.",
         "[0:12], 00:00:12 or 00:12 -",
     ),
     Rule(
-        "speaker_label", _WARN, Part.FORM, 0.2, _ALL, _VARY,
+        "speaker_label", _WARN, ScorePart.FORM, 0.2, _ALL, _VARY,
         "A line that begins with a speaker's label.",
         "Speaker 1:",
     ),
     Rule(
-        "meta_talk", _FAIL, Part.FORM, 0.9, _ALL, _ELSEWHERE,
+        "meta_talk", _FAIL, ScorePart.FORM, 0.9, _ALL, _ELSEWHERE,
         "The model talks about the audio or the task, or declines it.",
         "a list of English phrases, such as `the speaker says`",
     ),
     Rule(
-        "prompt_echo", _FAIL, Part.FORM, 1.0, _ALL, _VARY,
+        "prompt_echo", _FAIL, ScorePart.FORM, 1.0, _ALL, _VARY,
         "The text repeats the prompt or names the schema's fields.",
         f"four words in a row of any prompt, a field's name, or {limit.ECHO_TAGS} different event tags",
     ),
     Rule(
-        "accent_long", _INFO, Part.FORM, 0.02, _NONE, _KEEP,
+        "accent_long", _INFO, ScorePart.FORM, 0.02, _NONE, _KEEP,
         "A speaker_accent that is not the few words asked for.",
         f"> {limit.ACCENT_CHARS} characters",
     ),
     Rule(
-        "number_words", _WARN, Part.FORM, 0.05, _NONE, _KEEP,
+        "number_words", _WARN, ScorePart.FORM, 0.05, _NONE, _KEEP,
         "Numbers in words, where the prompt asks for digits.",
         "a number word from 11 on",
         "lists of the project, without words that also mean something else",
     ),
     # ------------------------------------------------------------------------- audio
     Rule(
-        "clipping", _WARN, Part.AUDIO, 0.2, _TTS, _KEEP,
+        "clipping", _WARN, ScorePart.AUDIO, 0.2, _TTS, _KEEP,
         "Samples at full scale.",
         f"> {limit.CLIPPED_SHARE:.1%} of samples",
     ),
     Rule(
-        "noisy", _WARN, Part.AUDIO, 0.15, _TTS, _KEEP,
+        "noisy", _WARN, ScorePart.AUDIO, 0.15, _TTS, _KEEP,
         "Loud and quiet frames lie close together: noise, music or reverberation.",
         f"p90 - p10 of frame energy < {limit.NOISY_SNR_DB:g} dB",
     ),
     Rule(
-        "quiet", _INFO, Part.AUDIO, 0.1, _TTS, _KEEP,
+        "quiet", _INFO, ScorePart.AUDIO, 0.1, _TTS, _KEEP,
         "Recorded very quietly.",
         f"RMS < {limit.QUIET_RMS_DBFS:g} dBFS",
     ),
     Rule(
-        "narrow_band", _INFO, Part.AUDIO, 0.05, _TTS, _KEEP,
+        "narrow_band", _INFO, ScorePart.AUDIO, 0.05, _TTS, _KEEP,
         "Telephone or heavily compressed audio.",
         f"bandwidth < {limit.NARROW_BAND_HZ} Hz",
     ),
     Rule(
-        "one_channel", _INFO, Part.AUDIO, 0.0, _NONE, _KEEP,
+        "one_channel", _INFO, ScorePart.AUDIO, 0.0, _NONE, _KEEP,
         "The channels cancel each other out (a microphone with swapped poles): the loudest alone was taken.",
         "the mean of the channels is far quieter than they are",
     ),
     Rule(
-        "duration_mismatch", _INFO, Part.AUDIO, 0.0, _NONE, _KEEP,
+        "duration_mismatch", _INFO, ScorePart.AUDIO, 0.0, _NONE, _KEEP,
         "The segment is not as long as its name says; the samples were believed.",
         "polishing measured a difference of more than 250 ms",
     ),
     # ------------------------------------------------------------------------- boundary
     Rule(
-        "abrupt_start", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
+        "abrupt_start", _WARN, ScorePart.BOUNDARY, 0.15, _TTS, _KEEP,
         "The clip begins inside speech.",
         "polishing found no valley to trim to",
     ),
     Rule(
-        "abrupt_end", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
+        "abrupt_end", _WARN, ScorePart.BOUNDARY, 0.15, _TTS, _KEEP,
         "The clip ends inside speech.",
         "polishing found no valley to trim to",
     ),
     Rule(
-        "forced_cut", _WARN, Part.BOUNDARY, 0.15, _TTS, _KEEP,
+        "forced_cut", _WARN, ScorePart.BOUNDARY, 0.15, _TTS, _KEEP,
         "The clip was cut where there was no pause.",
         "polishing found no valley to split at",
     ),
     # ------------------------------------------------------------------------- alignment
     Rule(
-        "cer_high", _WARN, Part.ALIGNMENT, 0.3, _TTS, _KEEP,
+        "cer_high", _WARN, ScorePart.ALIGNMENT, 0.3, _TTS, _KEEP,
         "A second recogniser heard noticeably other words.",
         "distance > the language's cut for a weak agreement (docs/alignment.md)",
         "inferred; measured on made cases",
         later=True,
     ),
     Rule(
-        "cer_unrelated", _FAIL, Part.ALIGNMENT, 0.8, _ALL, _KEEP,
+        "cer_unrelated", _FAIL, ScorePart.ALIGNMENT, 0.8, _ALL, _KEEP,
         "A second recogniser heard something else altogether.",
         "distance > the language's cut for rejection (docs/alignment.md)",
         "inferred; unrelated sentences measured at 0.6 and more",
         later=True,
     ),
     Rule(
-        "spoken_language_mismatch", _WARN, Part.ALIGNMENT, 0.4, _ALL, _KEEP,
+        "spoken_language_mismatch", _WARN, ScorePart.ALIGNMENT, 0.4, _ALL, _KEEP,
         "The audio sounds like another language than the text is in. Hindi and Urdu sound alike.",
         "another language's pieces are surer by 0.15 nats a frame, over 10 frames and more",
         "chosen; the same recogniser names the language of 178 in 180 FLEURS clips",
         later=True,
     ),
     Rule(
-        "tail_missing", _WARN, Part.ALIGNMENT, 0.4, _ALL, _KEEP,
+        "tail_missing", _WARN, ScorePart.ALIGNMENT, 0.4, _ALL, _KEEP,
         "The text agrees with what was heard and stops before it does.",
         "2 words and 8 letters of sound or more after the text's end",
         later=True,

@@ -14,7 +14,7 @@ DECILES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ComparedVerdict:
     """The parts of a verdict that are compared; a stored row can still tell them of an old one."""
 
     lanes: tuple[LaneName, ...]  # the open ones
@@ -45,7 +45,7 @@ class Confusion:
     score_rose: int = 0
     score_fell: int = 0
 
-    def add(self, old: Judgement, new: Judgement) -> None:
+    def add(self, old: ComparedVerdict, new: ComparedVerdict) -> None:
         self.clips += 1
         for name, counts in self.lanes.items():
             counts[(name in old.lanes, name in new.lanes)] += 1

@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lipika.models import Finding, Lane, Verdict
-from lipika.validation.catalogue import RULES, LaneName, Part
+from lipika.validation.catalogue import RULES, LaneName, ScorePart
 
 _BOUNDARY_SHARE = 0.2  # what wholly unclean edges cost before any flag
-_UNTOUCHED = {part.value: 1.0 for part in Part}
+_UNTOUCHED = {part.value: 1.0 for part in ScorePart}
 _OPEN = Lane(eligible=True)
 
 
 def score_parts(findings: Iterable[Finding], boundary_score: float) -> dict[str, float]:
     """Part name -> 0..1."""
     parts = dict(_UNTOUCHED)
-    parts[Part.BOUNDARY] = 1.0 - _BOUNDARY_SHARE * (1.0 - min(max(boundary_score, 0.0), 1.0))
+    parts[ScorePart.BOUNDARY] = 1.0 - _BOUNDARY_SHARE * (1.0 - min(max(boundary_score, 0.0), 1.0))
     return _charge(parts, findings)
 
 

@@ -22,7 +22,7 @@ _TELLING = re.compile(f"[^{re.escape(_SHARED)}]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Page:
+class CodePage:
     """256 characters at most; the code of a character is its place."""
 
     characters: str
@@ -36,14 +36,14 @@ class Page:
 
 
 _PAGES = tuple(
-    Page("".join(dict.fromkeys(_SHARED + letters)))
+    CodePage("".join(dict.fromkeys(_SHARED + letters)))
     for letters in (*("".join(map(chr, range(first, first + 0x80))) for first in _INDIC_BLOCKS), _URDU)
 )
 _PAGE_OF = {character: page for page in _PAGES for character in page.characters[len(_SHARED) :]}
 _ENCODINGS = {page: codecs.charmap_build(page.characters.ljust(256, "\ufffe")) for page in _PAGES}
 
 
-def encode(text: str) -> tuple[Page, bytes] | None:
+def encode(text: str) -> tuple[CodePage, bytes] | None:
     """The text on the page of its first telling character; None if it does not fit."""
     telling = _TELLING.search(text)
     page = _PAGE_OF.get(telling[0]) if telling else _PAGES[0]

@@ -141,7 +141,7 @@ def _kinds(text: str) -> list[tuple[_Kind, int]]:
 
 
 @cache
-def _kinds_on(page: pages.Page) -> tuple[list[_Kind], bytes]:
+def _kinds_on(page: pages.CodePage) -> tuple[list[_Kind], bytes]:
     """The kinds of a page's characters, and the table from code to number of the kind."""
     kind_of = {character: _kind(character) for character in page.characters}
     kinds = list(dict.fromkeys(kind_of.values()))

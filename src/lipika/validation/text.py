@@ -111,7 +111,7 @@ def _folded(decomposed: str) -> str:
 
 
 @cache
-def _folding(page: pages.Page) -> tuple[bytes, bytes]:
+def _folding(page: pages.CodePage) -> tuple[bytes, bytes]:
     """The fold of a page's characters by code, and the codes of those that go. None of them folds to two."""
     code_of = {character: code for code, character in enumerate(page.characters)}
     stable = [one for one in page.characters if unicodedata.is_normalized("NFD", one)]  # no others come

@@ -47,7 +47,7 @@ class Buy:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FleetPlan:
     """The changes that would bring the fleet to its size. `destroy` gives a reason with each."""
 
     keep: tuple[Instance, ...]
@@ -62,7 +62,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Outcome:
+class FleetOutcome:
     """The changes that were made."""
 
     rented: dict[str, int] = field(default_factory=dict)  # label -> instance
@@ -106,7 +106,7 @@ def ailment(instance: Instance) -> str:
     return ""
 
 
-def plan(fleet: str, workers: int, instances: Sequence[Instance], offers: Sequence[Offer]) -> Plan:
+def plan(fleet: str, workers: int, instances: Sequence[Instance], offers: Sequence[Offer]) -> FleetPlan:
     """Pure: what to keep, to give back and to rent. A machine for each place, and none that has just failed."""
     places = labels(fleet, workers)
     keep: dict[str, Instance] = {}
@@ -125,7 +125,7 @@ def plan(fleet: str, workers: int, instances: Sequence[Instance], offers: Sequen
     free = list(_one_a_machine(offers, taken))
     empty = [label for label in places if label not in keep]
     buy = tuple(Buy(label, offer) for label, offer in zip(empty, free, strict=False))
-    return Plan(tuple(keep.values()), tuple(destroy), buy, len(empty) - len(buy))
+    return FleetPlan(tuple(keep.values()), tuple(destroy), buy, len(empty) - len(buy))
 
 
 def _one_a_machine(offers: Sequence[Offer], taken: set[int]) -> Iterator[Offer]:
@@ -136,7 +136,7 @@ def _one_a_machine(offers: Sequence[Offer], taken: set[int]) -> Iterator[Offer]:
             yield offer
 
 
-class Fleet:
+class RentedFleet:
     """One fleet of an account."""
 
     def __init__(
@@ -152,7 +152,7 @@ class Fleet:
         """As they are now."""
         return members(self._name, self._vast.instances())
 
-    def plan(self, workers: int) -> Plan:
+    def plan(self, workers: int) -> FleetPlan:
         """The changes to be made; none is made here."""
         instances = self._vast.instances()
         return plan(self._name, workers, instances, self._offers(workers, instances))
@@ -166,7 +166,7 @@ class Fleet:
         empty = plan(self._name, workers, instances, ()).short
         return self._vast.offers(self._wish, max(empty * _OFFERS_PER_PLACE, 20)) if empty else []
 
-    def reconcile(self, workers: int) -> Outcome:
+    def reconcile(self, workers: int) -> FleetOutcome:
         """Bring the fleet to its size: dead ones out, missing ones in. Another launcher here is waited for.
 
         Raises:
@@ -174,7 +174,7 @@ class Fleet:
             Unavailable: vast.ai is away.
         """
         with _alone(self._name):
-            outcome = Outcome()
+            outcome = FleetOutcome()
             instances = self._vast.instances()
             offers = self._offers(workers, instances)
             todo = plan(self._name, workers, instances, offers)
@@ -190,7 +190,7 @@ class Fleet:
                 self._give_back_doubles(outcome)
             return outcome
 
-    def _fill(self, empty: Sequence[str], offers: Iterator[Offer], outcome: Outcome) -> None:
+    def _fill(self, empty: Sequence[str], offers: Iterator[Offer], outcome: FleetOutcome) -> None:
         """Rent for each place that has no machine, from the cheapest offer up; each offer is tried once."""
         gone = set(outcome.destroyed)
         for label in empty:
@@ -201,7 +201,7 @@ class Fleet:
                     break
                 self._rent(offer, label, outcome)
 
-    def _rent(self, offer: Offer, label: str, outcome: Outcome) -> None:
+    def _rent(self, offer: Offer, label: str, outcome: FleetOutcome) -> None:
         try:
             number = self._vast.rent(offer, label, self._wish)
         except (VastRefused, Unavailable) as error:  # the next look tells whether it was rented all the same
@@ -212,13 +212,13 @@ class Fleet:
             log.info("rented", label=label, instance=number, offer=offer.id, usd_hour=offer.usd_hour)
             outcome.rented[label] = number
 
-    def _is_taken(self, label: str, gone: set[int], outcome: Outcome) -> bool:
+    def _is_taken(self, label: str, gone: set[int], outcome: FleetOutcome) -> bool:
         """Looks again before each renting: another launcher may have been faster, or a lost reply was a yes."""
         if label in outcome.rented:
             return True
         return any(one.label == label and one.id not in gone and not ailment(one) for one in self.members())
 
-    def _give_back_doubles(self, outcome: Outcome) -> None:
+    def _give_back_doubles(self, outcome: FleetOutcome) -> None:
         """Of several machines with one label the lowest number stays; we give back what is ours."""
         now = self.members()
         doubles = []
@@ -229,7 +229,7 @@ class Fleet:
                 del outcome.rented[label]
         self._give_back(doubles, outcome)
 
-    def _give_back(self, numbers: Sequence[int], outcome: Outcome) -> None:
+    def _give_back(self, numbers: Sequence[int], outcome: FleetOutcome) -> None:
         """Only the list of instances tells that one is gone: what is still on it is given back again.
 
         One that cannot be given back keeps none of the others.
@@ -260,7 +260,7 @@ class Fleet:
             return str(error)
         return ""
 
-    def stop(self) -> Outcome:
+    def stop(self) -> FleetOutcome:
         """Give all machines of the fleet back; `left` names those that would not go.
 
         Raises:
@@ -268,7 +268,7 @@ class Fleet:
             Unavailable: vast.ai is away.
         """
         with _alone(self._name):
-            outcome = Outcome()
+            outcome = FleetOutcome()
             self._give_back([instance.id for instance in self.members()], outcome)
             return outcome
 
@@ -276,7 +276,7 @@ class Fleet:
         self,
         workers: int,
         finished: Callable[[], Awaitable[bool]],
-        report: Callable[[Outcome], None],
+        report: Callable[[FleetOutcome], None],
         every_s: float = 60.0,
     ) -> None:
         """Keep the fleet at its size until the work is finished, then give it back. Trouble is waited out.

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_snake
 from pydantic_core import ErrorDetails
 
-from lipika.simulator.exchange import Details, Page, Quota, Refusal, RefusalKind, Violation, WireError
+from lipika.simulator.exchange import Details, Quota, Refusal, RefusalKind, Violation, WholeReply, WireError
 
 _TYPES = "type.googleapis.com"
 _PACKAGE = f"{_TYPES}/google.ai.generativelanguage.v1beta"
@@ -132,11 +132,13 @@ def _echo(value: object) -> str:
     return text if len(text) <= _MAX_ECHO + 2 else f"{text[:_MAX_ECHO]}..."
 
 
-def _error_page(status: int, code: str, message: str, details: list[dict[str, object]] | None = None) -> Page:
+def _error_page(
+    status: int, code: str, message: str, details: list[dict[str, object]] | None = None
+) -> WholeReply:
     error: dict[str, object] = {"code": status, "message": message, "status": code}
     if details:
         error["details"] = details
-    return Page(status, orjson.dumps({"error": error}, option=orjson.OPT_INDENT_2))
+    return WholeReply(status, orjson.dumps({"error": error}, option=orjson.OPT_INDENT_2))
 
 
 # ----------------------------------------------------------------------------- refusals
@@ -189,7 +191,7 @@ _STATUSES: dict[RefusalKind, tuple[int, str, str]] = {
 }
 
 
-def refusal_page(refusal: Refusal, model: str) -> Page:
+def refusal_page(refusal: Refusal, model: str) -> WholeReply:
     """The error status of a refusal, with as many details as it is to have."""
     status, code, message = _STATUSES[refusal.kind]
     message = message.replace("{model}", model)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import orjson
 
 from lipika.llm.capabilities import Capabilities
-from lipika.simulator.exchange import Answered, Candidate, Page, Refusal, RefusalKind, Shape
+from lipika.simulator.exchange import Answered, Candidate, Refusal, RefusalKind, Shape, WholeReply
 from lipika.simulator.gemini.errors import refusal_page
 from lipika.simulator.tokens import Tokens
 
 
-def page(outcome: Answered | Refusal, model: str) -> Page:
+def page(outcome: Answered | Refusal, model: str) -> WholeReply:
     """The reply to a question."""
     if isinstance(outcome, Refusal):
         return refusal_page(outcome, model)
     if outcome.candidate.shape in (Shape.ERROR_IN_200, Shape.ERROR_IN_CHOICE):
         failure = refusal_page(Refusal(RefusalKind.INTERNAL), model)
-        return Page(200, failure.body)
-    return Page(200, orjson.dumps(_answer(outcome)))
+        return WholeReply(200, failure.body)
+    return WholeReply(200, orjson.dumps(_answer(outcome)))
 
 
 def _answer(answered: Answered) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lipika.llm.capabilities import Capabilities
 from lipika.models import JsonObject
 from lipika.simulator.answers import hinted_language
-from lipika.simulator.audio import Ear, Heard, UnreadableAudio, together
+from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, together
 from lipika.simulator.exchange import Question, Wire
 from lipika.simulator.gemini.errors import bad_base64, bad_fields, cached_content_missing, invalid
 from lipika.simulator.gemini.messages import (
@@ -89,7 +89,7 @@ def _clips(request: GenerateContentRequest) -> Iterable[tuple[str, str]]:
             yield f"contents[{i}].parts[{j}].inline_data.data", part.inline_data.data or ""
 
 
-def _hear(at: str, data: bytes, hear: Ear) -> Heard:
+def _hear(at: str, data: bytes, hear: Ear) -> SimulatedHearing:
     try:
         return hear(data)
     except UnreadableAudio:

@@ -10,7 +10,7 @@ import time
 
 import orjson
 
-from lipika.simulator.exchange import Details, Page, Refusal, RefusalKind, WireError
+from lipika.simulator.exchange import Details, Refusal, RefusalKind, WholeReply, WireError
 
 
 def invalid(message: str) -> WireError:
@@ -39,7 +39,7 @@ def too_large(limit_bytes: int) -> WireError:
 
 
 def _error(status: int, message: str, error_type: str) -> WireError:
-    return WireError(Page(status, _error_body(status, message, error_type)))
+    return WireError(WholeReply(status, _error_body(status, message, error_type)))
 
 
 def _error_body(status: int, message: str, error_type: str, **more: object) -> bytes:
@@ -67,17 +67,19 @@ _STATUSES: dict[RefusalKind, tuple[int, str, str]] = {
 }
 
 
-def refusal_page(refusal: Refusal) -> Page:
+def refusal_page(refusal: Refusal) -> WholeReply:
     """The error status of a refusal, with as many details as it is to have."""
     status, message, error_type = _STATUSES[refusal.kind]
     if refusal.kind is RefusalKind.MODERATION:
         body = _error_body(status, message, error_type, reasons=["violence"], provider_name="Simulator")
-        return Page(status, body)
+        return WholeReply(status, body)
     delay_s = refusal.retry_after_s
     if refusal.kind is not RefusalKind.RATE or delay_s is None or refusal.details is Details.BARE:
-        return Page(status, _error_body(status, message, error_type))
+        return WholeReply(status, _error_body(status, message, error_type))
     if refusal.details is Details.MESSAGE:
-        return Page(status, _error_body(status, f"{message}. Please retry in {delay_s:.9g}s.", error_type))
+        return WholeReply(
+            status, _error_body(status, f"{message}. Please retry in {delay_s:.9g}s.", error_type)
+        )
     limit = min((violation.limit for violation in refusal.violations), default=0)
     headers = {
         "Retry-After": str(math.ceil(delay_s)),
@@ -91,4 +93,4 @@ def refusal_page(refusal: Refusal) -> Page:
         "metadata": {"error_type": error_type},
         "availability": {"retryable": True, "retry_after": round(delay_s, 3)},
     }
-    return Page(status, orjson.dumps({"error": error}), headers)
+    return WholeReply(status, orjson.dumps({"error": error}), headers)

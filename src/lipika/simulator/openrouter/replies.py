@@ -7,7 +7,7 @@ import time
 import orjson
 
 from lipika.llm.capabilities import Capabilities
-from lipika.simulator.exchange import Answered, Page, Refusal, Shape
+from lipika.simulator.exchange import Answered, Refusal, Shape, WholeReply
 from lipika.simulator.openrouter.errors import refusal_page
 from lipika.simulator.tokens import Tokens
 
@@ -21,13 +21,13 @@ _FAILED_UPSTREAM = {
 }
 
 
-def page(outcome: Answered | Refusal) -> Page:
+def page(outcome: Answered | Refusal) -> WholeReply:
     """The reply to a question."""
     if isinstance(outcome, Refusal):
         return refusal_page(outcome)
     if outcome.candidate.shape is Shape.ERROR_IN_200:
-        return Page(200, orjson.dumps({"error": _FAILED_UPSTREAM}))
-    return Page(200, orjson.dumps(_completion(outcome)))
+        return WholeReply(200, orjson.dumps({"error": _FAILED_UPSTREAM}))
+    return WholeReply(200, orjson.dumps(_completion(outcome)))
 
 
 def _completion(answered: Answered) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lipika.llm.capabilities import Capabilities
 from lipika.simulator.answers import hinted_language
-from lipika.simulator.audio import Ear, Heard, UnreadableAudio, together
+from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, together
 from lipika.simulator.exchange import Question, Wire
 from lipika.simulator.lifting import CACHEABLE_BYTES, lift
 from lipika.simulator.openrouter.errors import invalid, no_endpoint
@@ -77,7 +77,7 @@ def _outline(request: ChatRequest, model: Capabilities) -> tuple[Question, list[
     return question, [part.input_audio.data for part in parts]
 
 
-def _hear(data: bytes, hear: Ear) -> Heard:
+def _hear(data: bytes, hear: Ear) -> SimulatedHearing:
     try:
         return hear(data)
     except UnreadableAudio as error:
