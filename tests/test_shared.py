@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from lipika.pipeline.shared_memory import WORTH_SHARING, SharedPlaces, Side, answered, keep_here
+from lipika.pipeline.shared_memory import WORTH_SHARING, SharedPlaces, Side, answered, take_over
 from lipika.processes import executor
 
 pytestmark = pytest.mark.skipif(
@@ -61,7 +61,7 @@ def doubled(parts: list[bytes]) -> list[bytes]:
 
 async def test_a_process_takes_its_question_from_there_and_leaves_its_answer(shared: SharedPlaces) -> None:
     parts = [b"a" * 20_000, b"b" * 10, b"c" * 40_000]  # doubled, the last does not fit
-    pool = executor(1, partial(keep_here, shared))
+    pool = executor(1, partial(take_over, shared))
     try:
         for place in (0, 1):
             message = shared.put(place, Side.QUESTION, parts)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from gateway_kit import a_gateway
 from lipika import __version__
 from lipika.cli.main import app
 from lipika.jobs.demo import sample_folder
+from lipika.processes import stop_signals
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from test_made_up import lipika
 
@@ -89,3 +93,14 @@ async def test_the_summary_ends_with_hours_findings_and_the_next_step(
 
 def test_the_long_tests_that_go_first_are_there() -> None:
     assert [name for name in LONGEST_FIRST if not (Path(__file__).parent / f"{name}.py").is_file()] == []
+
+
+async def test_the_first_signal_is_a_request_and_the_second_an_order() -> None:
+    seen: list[str] = []
+    with stop_signals(lambda: seen.append("drain"), lambda: seen.append("stop")):
+        for number, expected in ((signal.SIGTERM, 1), (signal.SIGINT, 2), (signal.SIGTERM, 3)):
+            os.kill(os.getpid(), number)
+            async with asyncio.timeout(10):
+                while len(seen) < expected:
+                    await asyncio.sleep(0.01)
+    assert seen == ["drain", "stop", "stop"]

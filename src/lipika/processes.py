@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import TypeVar
 
@@ -116,3 +117,22 @@ def settle_in() -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, _FROM_HEAP_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+@contextmanager
+def stop_signals(first: Callable[[], None], second: Callable[[], None]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM calls `first`, each one after it `second`; both run in the running loop."""
+    loop, seen = asyncio.get_running_loop(), 0
+
+    def received() -> None:
+        nonlocal seen
+        seen += 1
+        (first if seen == 1 else second)()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, received)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

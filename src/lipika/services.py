@@ -36,7 +36,7 @@ WORKER_WAIT_S = 300.0
 T = TypeVar("T")
 
 
-def kept_here(settings: Settings) -> Path:
+def saved_answers_folder(settings: Settings) -> Path:
     """Folder for answers that neither the database nor the store could take before a worker had to end."""
     return (settings.spool_dir or platformdirs.user_state_path("lipika")) / "kept-answers"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -40,6 +39,7 @@ from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.llm.provider import text_tokens
 from lipika.models import HintFrom, SendFormat, is_made_up
+from lipika.processes import stop_signals
 from lipika.rework.calibrate import load_bands
 from lipika.services import Stores, store_settings
 from lipika.simulator import SimulatorConfig, spawn
@@ -225,7 +225,8 @@ async def _ask(
             )
             for number, arm in enumerate(arms)
         ]
-        with _told_to_stop() as stop:
+        stop = asyncio.Event()  # the first Ctrl-C ends the asking and still gives a report
+        with stop_signals(stop.set, _end_at_once):
             return await ask_all(clips.clips, ways, options, on_change, stop)
 
 
@@ -258,23 +259,8 @@ def _ledger(settings: Settings, database: Database, name: str) -> Reserve:
     return fleet_ledger(database, name, Lease(float("inf")))
 
 
-class _told_to_stop:  # noqa: N801 - reads as the function that it stands for
-    """The first SIGINT or SIGTERM ends the asking and still gives a report; the second one ends everything."""
-
-    def __enter__(self) -> asyncio.Event:
-        self._event = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._received)
-        return self._event
-
-    def __exit__(self, *_exc: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
-
-    def _received(self) -> None:
-        if self._event.is_set():
-            raise KeyboardInterrupt
-        self._event.set()
+def _end_at_once() -> None:
+    raise KeyboardInterrupt
 
 
 # ----------------------------------------------------------------------------- measure, judge

@@ -206,10 +206,10 @@ class Route:
         self._asking = True
         try:
             started = now()
-            told = self._settled.snapshot()
-            need = self._need(demand, told)
+            statement = self._settled.snapshot()
+            need = self._need(demand, statement)
             slots = await self._reserve(need)
-            self._settled.told(told, started)
+            self._settled.acknowledge(statement, started)
             self._take(need, slots, now())
         except Unavailable:
             self._ask_again_at = now() + _OUTAGE_RETRY_S
@@ -217,7 +217,7 @@ class Route:
         finally:
             self._asking = False
 
-    def _need(self, demand: int, told: _Told) -> Need:
+    def _need(self, demand: int, statement: _Statement) -> Need:
         wanted = min(max(demand - len(self._slots), 0), max(self.concurrency.limit, 1) * 2)
         if not self.gate.is_open:
             wanted = min(wanted, 1)  # a probe
@@ -226,10 +226,10 @@ class Route:
             wanted=wanted,
             tokens_each=self._estimate.tokens_each,
             usd_each=self._estimate.usd_each,
-            tokens_over=told.tokens_over,
-            usd_over=told.usd_over,
-            usd_metered=told.usd_metered,
-            reserved_usd=max(told.reserved_usd, 0.0),
+            tokens_over=statement.tokens_over,
+            usd_over=statement.usd_over,
+            usd_metered=statement.usd_metered,
+            reserved_usd=max(statement.reserved_usd, 0.0),
             usd_most=self._estimate.usd_most,
         )
 
@@ -468,7 +468,9 @@ class _Estimate:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Statement:
+    """The use of one worker, as it tells the ledger."""
+
     tokens_over: float
     usd_over: float
     usd_metered: float
@@ -503,13 +505,13 @@ class _Settlement:
     def due(self, now: float) -> bool:
         return self._dirty and now - self._told_at > _SETTLE_EVERY_S
 
-    def snapshot(self) -> _Told:
-        return _Told(self._tokens_over, self._usd_over, self._usd_metered, self.reserved_usd)
+    def snapshot(self) -> _Statement:
+        return _Statement(self._tokens_over, self._usd_over, self._usd_metered, self.reserved_usd)
 
-    def told(self, told: _Told, now: float) -> None:
-        self._tokens_over -= told.tokens_over
-        self._usd_over -= told.usd_over
-        self._dirty = self._usd_metered != told.usd_metered
+    def acknowledge(self, statement: _Statement, now: float) -> None:
+        self._tokens_over -= statement.tokens_over
+        self._usd_over -= statement.usd_over
+        self._dirty = self._usd_metered != statement.usd_metered
         self._told_at = now
 
 

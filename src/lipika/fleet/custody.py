@@ -128,7 +128,7 @@ class Custody:
         self.reach = Reach()
         self.tally = Tally()
 
-    async def carry(self, held: Held) -> None:
+    async def bring_to_its_end(self, held: Held) -> None:
         """The unit boundary: whatever happens to one video ends here."""
         video = held.video
         try:
@@ -287,7 +287,7 @@ class Custody:
         if not (written and await self._in_time(self._release(video))):
             log.warning("release_failed", video=video.video_id)
         if not (saved or written):
-            log.warning("answers_kept_here", video=video.video_id, answers=sink.keep_here(video))
+            log.warning("answers_kept_here", video=video.video_id, answers=sink.save_on_disk(video))
 
     async def _let_go(self, held: Held) -> None:
         """The claim is no longer ours, and no row may be written. What has been paid for is saved for whoever comes

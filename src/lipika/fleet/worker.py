@@ -282,7 +282,7 @@ class Worker:
     async def _carry(self, held: Held) -> None:
         before = self.tally.done
         try:
-            await self._custody.carry(held)
+            await self._custody.bring_to_its_end(held)
         finally:
             self._held.pop(held.video.video_id, None)
             if self.tally.done > before:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +32,7 @@ from lipika.log import redact
 from lipika.models import HintFrom, NewVideo, Was, is_made_up
 from lipika.pipeline import reuse
 from lipika.pipeline.reuse import AskedAs, Lost
+from lipika.processes import stop_signals
 from lipika.services import Stores, store_settings, waited_out
 from lipika.storage.store import Place
 
@@ -112,7 +111,7 @@ async def run_videos(
     async with open_worker(settings, database, said=said) as running:
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
-        with _Signals(running.worker):
+        with stop_signals(running.worker.drain, running.worker.stop_now):
             async with shown(watch, Show(console, quiet, as_events), _around(database, whole_queue=False)):
                 stopped = await _run_to_the_end(running.worker, todo)
         seconds = time.monotonic() - started
@@ -175,7 +174,7 @@ async def work(settings: Settings, database: Database, show: Show, *, until_empt
             serving_metrics(view, settings.metrics_host, settings.metrics_port),
             shown(watch, show, _around(database, whole_queue=True)),
         ):
-            with _Signals(running.worker):
+            with stop_signals(running.worker.drain, running.worker.stop_now):
                 return await running.worker.run(until_empty=until_empty)
 
 
@@ -364,26 +363,3 @@ def _summary(
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),
     )
-
-
-class _Signals:
-    """The first SIGINT or SIGTERM drains the worker, the second stops it at once."""
-
-    def __init__(self, worker: Worker):
-        self._worker = worker
-        self._seen = 0
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._received)
-
-    def __exit__(self, *_exc: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
-
-    def _received(self) -> None:
-        self._seen += 1
-        if self._seen == 1:
-            self._worker.drain()
-        else:
-            self._worker.stop_now()

@@ -47,7 +47,7 @@ from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.troubles import Troubles
 from lipika.pipeline.video import Progress, Tools
 from lipika.rework.calibrate import load_bands
-from lipika.services import Stores, kept_here, store_settings
+from lipika.services import Stores, saved_answers_folder, store_settings
 from lipika.simulator.config import SimulatorConfig
 from lipika.simulator.process import spawn
 from lipika.storage import Store
@@ -283,7 +283,7 @@ async def open_worker(
         sink = stack.enter_context(
             ResultSink(
                 results,
-                Partials(lambda key: _parts(target(key)), kept_here(settings)),
+                Partials(lambda key: _parts(target(key)), saved_answers_folder(settings)),
                 spool_dir,
                 troubles=troubles,
             )

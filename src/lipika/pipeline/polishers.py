@@ -21,7 +21,7 @@ from lipika.audio.polish import PolishedSegment, polish_segment
 from lipika.errors import SegmentError
 from lipika.log import get_logger
 from lipika.models import Discard, SendFormat
-from lipika.pipeline.shared_memory import SharedPlaces, Side, answered, keep_here
+from lipika.pipeline.shared_memory import SharedPlaces, Side, answered, take_over
 from lipika.pipeline.troubles import mishap_of
 from lipika.processes import executor
 
@@ -172,7 +172,7 @@ class _Crew:
     def __init__(self, processes: int, places: int) -> None:
         self._shared = SharedPlaces(places, _HALF_PLACE_BYTES) if SharedPlaces.possible() else None
         self._free = deque(range(places if self._shared else 0))
-        self._pool = executor(processes, partial(keep_here, self._shared) if self._shared else None)
+        self._pool = executor(processes, partial(take_over, self._shared) if self._shared else None)
 
     async def do(self, work: Work, members: Members) -> list[PolishedSegment]:
         """Raises BrokenExecutor when a process dies."""

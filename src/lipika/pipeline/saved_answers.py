@@ -85,7 +85,7 @@ class Partials:
         self._keys.setdefault(video.claim_token, []).append(key)
         await store.put_bytes(key, b"".join(documents))
 
-    def keep_here(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> int:
+    def save_on_disk(self, video: ClaimedVideo, results: Sequence[ClipResult]) -> int:
         """Add answers to the video's file on this disk; returns how many. Never fails: it is the last resort."""
         if not results:
             return 0

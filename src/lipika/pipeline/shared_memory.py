@@ -122,8 +122,8 @@ class _Taker(pickle.Unpickler):
 _here: list[SharedPlaces] = []
 
 
-def keep_here(shared: SharedPlaces) -> None:
-    """In a new process: what `answered` works with."""
+def take_over(shared: SharedPlaces) -> None:
+    """In a new process: note the shared memory that `answered` works with."""
     _here[:] = [shared]
 
 

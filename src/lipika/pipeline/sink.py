@@ -301,7 +301,7 @@ class ResultSink:
                 self._waiting.pop(token)
         return True
 
-    def keep_here(self, video: ClaimedVideo) -> int:
+    def save_on_disk(self, video: ClaimedVideo) -> int:
         """Both the database and the store are away and this worker ends: keep on this disk what neither has.
 
         The next worker on this machine that holds the video finds the answers.
@@ -309,7 +309,7 @@ class ResultSink:
         waiting = self._waiting.get(video.claim_token)
         rows = self._all_loaded(waiting, waiting.rows) if waiting is not None else []
         answers = [row for row in rows if row.answer is not None and not row.reused]
-        return self.partials.keep_here(video, answers)
+        return self.partials.save_on_disk(video, answers)
 
     async def leave_unsaved(self, video: ClaimedVideo) -> None:
         """The result stands: no partial object of this video will be written any more, nor is one on its way."""
