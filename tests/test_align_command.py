@@ -15,7 +15,7 @@ import pytest
 
 from fleet_kit import a_stage, change, results_of, rows
 from lipika.alignment import standin
-from lipika.archive.results import Archive
+from lipika.archive.results import ResultArchive
 from lipika.jobs import align as align_jobs
 from lipika.rework import listeners
 from lipika.rework.realign import PartAlignments
@@ -174,7 +174,9 @@ async def test_an_archive_that_was_replaced_meanwhile_is_left_and_named(
 ) -> None:
     listen = listeners.listen_here
 
-    def listen_while_another_writes(archives: Iterable[Archive], *others: Any) -> Iterator[PartAlignments]:
+    def listen_while_another_writes(
+        archives: Iterable[ResultArchive], *others: Any
+    ) -> Iterator[PartAlignments]:
         for heard in listen(archives, *others):
             rewrite(unheard, lambda held: held.update({"metadata.json": held["metadata.json"] + b" " * 600}))
             yield heard

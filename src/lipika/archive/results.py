@@ -22,7 +22,7 @@ _PEEK_BYTES = 256 << 10  # more than nearly every metadata.json
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class ResultArchive:
     """A result archive: the root of its store and its key there."""
 
     root: str
@@ -44,7 +44,7 @@ class Block:
     aligner_versions: Mapping[str, int]  # of a second recogniser, where one has listened -> clips
 
 
-async def find_results(sources: Sequence[str], settings: StoreSettings) -> AsyncIterator[Archive]:
+async def find_results(sources: Sequence[str], settings: StoreSettings) -> AsyncIterator[ResultArchive]:
     """Result archives by name: a tar is taken as it is, of a folder or prefix whatever ends in `_transcribed.tar`.
 
     Raises:
@@ -53,13 +53,13 @@ async def find_results(sources: Sequence[str], settings: StoreSettings) -> Async
     for source in sources:
         root, key = _root_and_key(source)
         if key:
-            yield Archive(root, key)
+            yield ResultArchive(root, key)
             continue
         found = False
         async for entry in Store.open(root, settings).list():
             if entry.key.endswith(OUTPUT_SUFFIX):
                 found = True
-                yield Archive(root, entry.key)
+                yield ResultArchive(root, entry.key)
         if not found:
             raise UsageError(f"{source}: no result archives (*{OUTPUT_SUFFIX}) there")
 
@@ -74,13 +74,13 @@ def _root_and_key(source: str) -> tuple[str, str]:
     return root, key
 
 
-def archive_on_record(output_key: str, output_url: str) -> Archive:
+def archive_on_record(output_key: str, output_url: str) -> ResultArchive:
     """The archive that a queue row names; keys that are no URLs belong to `output_url`."""
     whole = is_url(output_key) or output_key.startswith("/")
-    return Archive(*split_url(output_key if whole else object_url(output_url, output_key)))
+    return ResultArchive(*split_url(output_key if whole else object_url(output_url, output_key)))
 
 
-def sha256_of(archive: Archive, settings: StoreSettings) -> tuple[int, str]:
+def sha256_of(archive: ResultArchive, settings: StoreSettings) -> tuple[int, str]:
     """Size and SHA-256 (hex) of an archive, read in pieces. Blocks."""
     digest = hashlib.sha256()
     with closing(Store.open(archive.root, settings).open_read(archive.key)) as reader:
@@ -89,7 +89,7 @@ def sha256_of(archive: Archive, settings: StoreSettings) -> tuple[int, str]:
         return reader.size, digest.hexdigest()
 
 
-def peek(archive: Archive, settings: StoreSettings) -> Block:
+def peek(archive: ResultArchive, settings: StoreSettings) -> Block:
     """The metadata's block, reading little more than it. Blocks.
 
     Raises:
@@ -126,7 +126,7 @@ def not_ours(why: str) -> ArchiveError:
     return ArchiveError("no_result", f"this is no result archive: {why}")
 
 
-def read_archive(archive: Archive, settings: StoreSettings) -> list[ClipResult]:
+def read_archive(archive: ResultArchive, settings: StoreSettings) -> list[ClipResult]:
     """All results of an archive; the audio is passed over. Blocks.
 
     Raises:
@@ -139,11 +139,11 @@ def read_archive(archive: Archive, settings: StoreSettings) -> list[ClipResult]:
             raise ArchiveError("bad_document", str(error)) from None
 
 
-def _open(archive: Archive, settings: StoreSettings) -> ObjectReader:
+def _open(archive: ResultArchive, settings: StoreSettings) -> ObjectReader:
     return Store.open(archive.root, settings).open_read(archive.key)
 
 
-def read_files(archive: Archive, settings: StoreSettings, folder: str) -> Iterator[tuple[str, bytes]]:
+def read_files(archive: ResultArchive, settings: StoreSettings, folder: str) -> Iterator[tuple[str, bytes]]:
     """(name without its ending, content) of a folder's files, in the archive's order. Blocks.
 
     Raises:

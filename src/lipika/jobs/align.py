@@ -13,7 +13,14 @@ from typing import TypeVar
 from rich.console import Console
 
 from lipika.alignment.listener import listener_version
-from lipika.archive.results import Archive, archive_on_record, find_results, peek, read_archive, sha256_of
+from lipika.archive.results import (
+    ResultArchive,
+    archive_on_record,
+    find_results,
+    peek,
+    read_archive,
+    sha256_of,
+)
 from lipika.config import Settings, load_settings
 from lipika.db.stored import Record, Stored
 from lipika.errors import ArchiveError, StorageError
@@ -49,7 +56,7 @@ class Rows:
 class _Held:
     """An archive, and what it was before anything was read of it."""
 
-    archive: Archive
+    archive: ResultArchive
     video_id: str
     before: ObjectInfo
 
@@ -155,16 +162,16 @@ async def _bring_up(held: _Held, plan: RealignPlan, rows: Rows, done: AlignCount
     await _write_rows(rows.stored, held.video_id, results, done)
 
 
-def _is_of(record: Record, archive: Archive, output_url: str) -> bool:
+def _is_of(record: Record, archive: ResultArchive, output_url: str) -> bool:
     """True if it is this archive that the queue names, and no copy of it."""
-    return archive_on_record(record.output_key, output_url) == Archive(*split_url(archive.url))
+    return archive_on_record(record.output_key, output_url) == ResultArchive(*split_url(archive.url))
 
 
 async def _whole(
     parts: AsyncIterator[PartAlignments], done: AlignCounts
-) -> AsyncIterator[tuple[Archive, dict[str, Alignment]]]:
+) -> AsyncIterator[tuple[ResultArchive, dict[str, Alignment]]]:
     """Archives with all that was heard in them, each as soon as its last part has come."""
-    gathered: dict[Archive, dict[int, PartAlignments]] = {}
+    gathered: dict[ResultArchive, dict[int, PartAlignments]] = {}
     async for heard in parts:
         if heard.problem:
             done.problems.append((heard.archive.url, heard.problem))

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lipika.archive.results import Archive, find_results, read_archive
+from lipika.archive.results import ResultArchive, find_results, read_archive
 from lipika.db.connection import Database
 from lipika.db.stored import Stored
 from lipika.errors import StorageError, UsageError, VideoError
@@ -92,12 +92,12 @@ def look_at_archives(look: CalibrationScope, sources: Sequence[str], jobs: int) 
 
 async def _archive_units(
     look: CalibrationScope, sources: Sequence[str]
-) -> AsyncIterator[tuple[CalibrationScope, Archive]]:
+) -> AsyncIterator[tuple[CalibrationScope, ResultArchive]]:
     async for archive in find_results(sources, look.settings):
         yield look, archive
 
 
-def _archive_unit(unit: tuple[CalibrationScope, Archive]) -> Seen:
+def _archive_unit(unit: tuple[CalibrationScope, ResultArchive]) -> Seen:
     look, archive = unit
     try:
         results = read_archive(archive, look.settings)

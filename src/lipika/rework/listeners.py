@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lipika.alignment.listener import Listener, ListenerOptions
-from lipika.archive.results import Archive
+from lipika.archive.results import ResultArchive
 from lipika.errors import ArchiveError, SegmentError, StorageError, UsageError
 from lipika.rework.realign import ArchivePart, PartAlignments, RealignPlan, read_parts
 
@@ -29,7 +29,7 @@ class Actors:
 
 
 def listen_here(
-    archives: Iterable[Archive], plan: RealignPlan, options: ListenerOptions
+    archives: Iterable[ResultArchive], plan: RealignPlan, options: ListenerOptions
 ) -> Iterator[PartAlignments]:
     """With one listener, in this process. Blocks.
 
@@ -43,7 +43,7 @@ def listen_here(
 
 
 def listen_on_ray(
-    archives: Sequence[Archive], plan: RealignPlan, options: ListenerOptions, actors: Actors
+    archives: Sequence[ResultArchive], plan: RealignPlan, options: ListenerOptions, actors: Actors
 ) -> Iterator[PartAlignments]:
     """With actors on Ray Data: archives -> parts (tasks) -> what was heard (actors). Blocks.
 
@@ -68,7 +68,7 @@ def listen_on_ray(
         ray.shutdown()
 
 
-def _parts(archive: Archive, plan: RealignPlan) -> Iterator[ArchivePart | PartAlignments]:
+def _parts(archive: ResultArchive, plan: RealignPlan) -> Iterator[ArchivePart | PartAlignments]:
     """Parts to listen to; at the end of a broken archive its problem."""
     try:
         yield from read_parts(archive, plan)

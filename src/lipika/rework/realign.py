@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lipika.alignment.listener import Task
 from lipika.archive.metadata import Metadata
-from lipika.archive.results import Archive, Block, not_ours, parse_result, read_files
+from lipika.archive.results import Block, ResultArchive, not_ours, parse_result, read_files
 from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
 from lipika.models import Alignment, ClipResult
@@ -42,7 +42,7 @@ class RealignPlan:
 class ArchivePart:
     """Some clips of an archive, with the names of their documents. `parts` is how many the archive has."""
 
-    archive: Archive
+    archive: ResultArchive
     number: int
     parts: int
     stems: tuple[str, ...]
@@ -53,7 +53,7 @@ class ArchivePart:
 class PartAlignments:
     """The alignments of a part."""
 
-    archive: Archive
+    archive: ResultArchive
     number: int
     parts: int
     alignments: Mapping[str, Alignment]  # by the document's stem
@@ -76,7 +76,7 @@ def is_current(block: Block, version: str) -> bool:
     return block.aligner_versions.get(version, 0) == block.answered
 
 
-def read_parts(archive: Archive, plan: RealignPlan, clips: int = PART_CLIPS) -> Iterator[ArchivePart]:
+def read_parts(archive: ResultArchive, plan: RealignPlan, clips: int = PART_CLIPS) -> Iterator[ArchivePart]:
     """The clips of an archive that have an answer and no current alignment, a part at a time. Blocks.
 
     The audio of one part is held at a time. An archive without any such clip has one empty part.
@@ -104,7 +104,7 @@ def read_parts(archive: Archive, plan: RealignPlan, clips: int = PART_CLIPS) -> 
         raise not_ours(f"the audio of {next(iter(next(filter(None, gathered))))} is missing")
 
 
-def _wanted(archive: Archive, plan: RealignPlan) -> dict[str, ClipResult]:
+def _wanted(archive: ResultArchive, plan: RealignPlan) -> dict[str, ClipResult]:
     return {
         stem: result
         for stem, document in read_files(archive, plan.settings, "transcriptions")
@@ -117,7 +117,7 @@ def _wanted(archive: Archive, plan: RealignPlan) -> dict[str, ClipResult]:
 
 
 async def write_back(
-    archive: Archive, before: ObjectInfo, alignments: Mapping[str, Alignment], plan: RealignPlan
+    archive: ResultArchive, before: ObjectInfo, alignments: Mapping[str, Alignment], plan: RealignPlan
 ) -> Realigned:
     """Put what was heard into an archive: a new one takes its place in a single step.
 

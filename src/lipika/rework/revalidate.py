@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lipika.archive.results import Archive, Block, block_of, find_results, peek
+from lipika.archive.results import Block, ResultArchive, block_of, find_results, peek
 from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
 from lipika.db.connection import Database
@@ -104,12 +104,12 @@ def revalidate_archives(
 
 async def _archive_units(
     plan: RejudgePlan, sources: Sequence[str]
-) -> AsyncIterator[tuple[RejudgePlan, Archive]]:
+) -> AsyncIterator[tuple[RejudgePlan, ResultArchive]]:
     async for archive in find_results(sources, plan.settings):
         yield plan, archive
 
 
-def _archive_unit(unit: tuple[RejudgePlan, Archive]) -> RejudgeReport:
+def _archive_unit(unit: tuple[RejudgePlan, ResultArchive]) -> RejudgeReport:
     plan, archive = unit
     try:
         report = asyncio.run(_redo_archive(plan, archive))
@@ -119,7 +119,7 @@ def _archive_unit(unit: tuple[RejudgePlan, Archive]) -> RejudgeReport:
     return report
 
 
-async def _redo_archive(plan: RejudgePlan, archive: Archive) -> RejudgeReport:
+async def _redo_archive(plan: RejudgePlan, archive: ResultArchive) -> RejudgeReport:
     if peek(archive, plan.settings).validator_versions <= {plan.version}:
         return RejudgeReport(current=1)
     store = Store.open(archive.root, plan.settings)
