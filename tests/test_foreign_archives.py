@@ -111,7 +111,7 @@ async def test_names_in_milliseconds_get_a_hint(
 async def test_an_archive_of_rubbish_is_counted_and_not_listed_to_its_end(
     audio: dict[str, bytes], tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lipika.pipeline.video._MOST_DISCARDS", 5)
+    monkeypatch.setattr("lipika.pipeline.reading._MOST_DISCARDS", 5)
     members = {f"segments/x_{at:05d}_{at + 1:05d}.flac": b"" for at in range(20)} | {"../../etc": b"x"}
     members |= {f"segments/{name}": content for name, content in audio.items()}
     async with a_stage(tmp_path, database_url) as stage:

@@ -23,7 +23,7 @@ from lipika.jobs.transcribe import run_videos
 from lipika.jobs.wiring import Running
 from lipika.models import NewVideo
 from lipika.pipeline.sink import ResultSink
-from lipika.pipeline.video import Tools
+from lipika.pipeline.tools import Tools
 from lipika.services import open_database
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings

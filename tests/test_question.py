@@ -26,7 +26,8 @@ from lipika.models import Accounting, ClaimedVideo, ClipResult, SendFormat
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.polishers import Polishers, polished
 from lipika.pipeline.reuse import AskedAs
-from lipika.pipeline.video import Progress, Tools, transcribe_video
+from lipika.pipeline.tools import Progress, Tools
+from lipika.pipeline.video import transcribe_video
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
 from lipika.storage.store import Place

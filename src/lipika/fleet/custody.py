@@ -32,7 +32,8 @@ from lipika.log import get_logger, redact
 from lipika.machine import exhausted
 from lipika.models import Accounting, ClaimedVideo
 from lipika.pipeline.sink import ResultSink
-from lipika.pipeline.video import Tools, VideoReport, transcribe_video
+from lipika.pipeline.tools import Tools
+from lipika.pipeline.video import VideoReport, transcribe_video
 from lipika.storage.store import Place
 
 log = get_logger(__name__)

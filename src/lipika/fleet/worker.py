@@ -25,7 +25,7 @@ from lipika.fleet.lease import Lease
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
 from lipika.models import ClaimedVideo
-from lipika.pipeline.video import Progress
+from lipika.pipeline.tools import Progress
 from lipika.storage.store import Place
 
 __all__ = ["Ports", "Tally", "Worker", "WorkerOptions"]

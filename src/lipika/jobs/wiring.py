@@ -44,8 +44,8 @@ from lipika.pipeline.polishers import Polishers, polished
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink
+from lipika.pipeline.tools import Progress, Tools
 from lipika.pipeline.troubles import Troubles
-from lipika.pipeline.video import Progress, Tools
 from lipika.rework.calibrate import load_bands
 from lipika.services import Stores, saved_answers_folder, store_settings
 from lipika.simulator.config import SimulatorConfig

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lipika.audio import polish
+from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
 from lipika.models import Was, is_made_up
 from lipika.wording import money
@@ -119,6 +120,44 @@ def lost(
     return found
 
 
+@dataclass(slots=True)
+class EarlierAnswers:
+    """Paid answers of a video's former attempts by the digest of their audio, and how many could be used again."""
+
+    answers: Mapping[str, StoredAnswer]
+    asked: AskedAs
+    reused: int = 0
+    outdated: Counter[str] = field(default_factory=Counter)  # those that do not fit any more, by reason
+
+    def lost(self, language: str | None) -> Lost:
+        """Those that would be paid for again."""
+        paid = (
+            (_was(former), 1, former.cost_usd)
+            for former in self.answers.values()
+            if former.answer is not None
+        )
+        return lost(paid, self.asked, language)
+
+    def find(self, audio_digest: str, language: str | None) -> StoredAnswer | None:
+        """The answer to the very same audio, prompt and model; counted, whether it fits or not."""
+        former = self.answers.get(audio_digest)
+        if former is None or former.answer is None:
+            return None
+        other = difference(_was(former), self.asked, language)
+        if other is not None:
+            self.outdated[other.what] += 1
+            return None
+        self.reused += 1
+        return former
+
+    def why_not_reused(self) -> dict[str, int]:
+        """The numbers of those that could not be used, by reason."""
+        other_cuts = sum(answer.trimmer_version != polish.TRIMMER_VERSION for answer in self.answers.values())
+        if other_cuts:
+            self.outdated["trimmer version"] = other_cuts
+        return {f"other {reason}": count for reason, count in sorted(self.outdated.items())}
+
+
 def _plain(model_id: str) -> str:
     """Google's models go by several names: `google/...` at OpenRouter, `models/...` at Google."""
     return model_id.removeprefix("google/").removeprefix("models/")
@@ -136,3 +175,19 @@ def _degrees(temperature: float | None) -> str:
 
 def _yes(made_up: bool) -> str:
     return "yes" if made_up else "no"
+
+
+def _was(former: StoredAnswer) -> Was:
+    how, answer = former.provenance, former.answer
+    return Was(
+        how.model_id,
+        how.model_version,
+        how.temperature,
+        how.thinking_level,
+        how.prompt_version,
+        how.schema_version,
+        former.trimmer_version,
+        former.language_hint,
+        answer.detected_language if answer else "",
+        answer is not None and answer.no_speech,
+    )

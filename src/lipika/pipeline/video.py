@@ -5,27 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import Executor
-from contextlib import aclosing, closing, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from lipika import validation
 from lipika.alignment.listener import Task
-from lipika.alignment.stage import AlignmentStage
 from lipika.archive import documents
-from lipika.archive import members as tars
-from lipika.archive.hints import told_language
-from lipika.archive.metadata import Metadata
 from lipika.archive.spool import ComposedTar, Spool
-from lipika.audio import polish
-from lipika.audio.polish import PolishedSegment
 from lipika.db.result_rows import StoredAnswer
-from lipika.engine.engine import Engine, Outcome, Review
+from lipika.engine.engine import Outcome, Review
 from lipika.errors import (
     AccountingError,
     DiskFull,
@@ -36,7 +27,6 @@ from lipika.errors import (
     WorkerStop,
     WouldPayAgain,
 )
-from lipika.languages import find_language
 from lipika.llm import prompt, transcript
 from lipika.log import get_logger, redact
 from lipika.models import (
@@ -50,86 +40,24 @@ from lipika.models import (
     Failure,
     FailureKind,
     Finding,
-    HintFrom,
     Judged,
     Mishap,
     PolishedClip,
     Provenance,
     SegmentName,
     Usage,
-    Was,
 )
-from lipika.pipeline import question, reuse
-from lipika.pipeline.byte_budget import ByteBudget
-from lipika.pipeline.polishers import DEFECT, Polishers
-from lipika.pipeline.reuse import AskedAs
-from lipika.pipeline.troubles import Troubles
+from lipika.pipeline import question
+from lipika.pipeline.polishers import DEFECT
+from lipika.pipeline.reading import ClipReader, find_hint, in_thread
+from lipika.pipeline.reuse import EarlierAnswers
+from lipika.pipeline.tools import Progress, Tools
 from lipika.storage import ObjectInfo
 from lipika.storage.store import Place
-from lipika.validation.bands import DEFAULT_BANDS
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
-
-
-class Keeper(Protocol):
-    """Makes results durable, soon. Each is given as a document, too."""
-
-    async def keep(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
-        """Take one result; wait while there is no room for more."""
-
-    def take(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
-        """The same at once, wherever the video is by now; never fails."""
-
-    async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
-        """Write all rows of the video; returns by file those that were refused, as they were written instead."""
-
-
-TellLanguage = Callable[[ClaimedVideo, str], Awaitable[None]]
-"""Writes down what an archive says of its language."""
-
-
-async def _told_nobody(video: ClaimedVideo, language: str) -> None:
-    del video, language
-
-
-@dataclass(slots=True)
-class Progress:
-    """What has happened to videos so far, over all of them; a display may look at it at any time."""
-
-    segments: int = 0
-    clips: int = 0
-    discarded: int = 0
-    transcribed: int = 0
-    no_speech: int = 0
-    failed: int = 0
-    reused: int = 0
-    audio_ms: int = 0
-    spooled_bytes: int = 0  # of clips on disk, to be packed
-    waits_for: str = ""  # what no work can go on without, in words
-    unwritable: str = ""  # why results cannot be stored at the moment, in words: then nothing is asked
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a pipeline works with; shared by all videos of a worker."""
-
-    worker_id: str
-    engine: Engine
-    keeper: Keeper
-    room: ByteBudget  # polished audio in memory
-    threads: Executor  # for blocking reads
-    polishers: Polishers
-    spool_dir: Path
-    asked_as: AskedAs
-    progress: Progress
-    bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
-    disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
-    aligner: AlignmentStage | None = None  # where a second recogniser listens, too
-    troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
-    tell_language: TellLanguage = _told_nobody  # what an archive says of itself
-    pay_again: bool = False  # for answers that do not fit how clips are asked now
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +94,13 @@ async def transcribe_video(
         Unavailable: the store is away, or the disk for work in progress is full.
     """
     with Spool(tools.spool_dir) as spool, _counted(spool, tools.progress):
-        job = _Job(video, tools, spool, earlier, accounting)
-        await job.find_language(source)
+        language = await find_hint(video, source, tools)
+        reader = ClipReader(video.video_id, tools, accounting)
+        job = _Job(video, tools, spool, EarlierAnswers(earlier, tools.asked_as), reader, language, accounting)
         job.keep_what_is_paid()
         async with asyncio.TaskGroup() as asking:
             await job.read_and_ask(source, asking)
-        job.say_what_is_outdated()
+        job.log_unusable_answers()
         job.check()
         await job.look_at_the_whole()
         await job.settle()
@@ -185,50 +114,21 @@ class _Job:
     video: ClaimedVideo
     tools: Tools
     spool: Spool
-    earlier: Mapping[str, StoredAnswer]
+    earlier: EarlierAnswers
+    reader: ClipReader
+    language: str | None  # the hint
     accounting: Accounting
-    language: str | None = None
-    metadata: Metadata = Metadata()  # its own, as it came
-    unlisted: int = 0  # discards beyond those
-    notes: int = 0  # what is worth knowing of the archive
-    passed_over: int = 0  # members that are no part of a video
-    too_long_names: int = 0  # segments whose names say ten times their length
-    discards: list[Discard] = field(default_factory=list)
     summary: documents.Summary = field(default_factory=documents.Summary)
-    names: set[SegmentName] = field(default_factory=set)  # of clips
-    segments: set[SegmentName] = field(default_factory=set)
     content: hashlib._Hash = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
     stopped: Exception | None = None  # what ends the video, once its answers are in
-    reused: int = 0
-    outdated: Counter[str] = field(
-        default_factory=Counter
-    )  # earlier answers that do not fit any more, by reason
 
     # ------------------------------------------------------------------------- read, polish
-
-    async def find_language(self, source: Place) -> None:
-        """What a person has forced, the row of a list or table, the archive's own, a default: in this order.
-
-        What the archive says goes back to the queue. Only when it comes late is the archive read twice.
-        """
-        given = hint = find_language(self.video.language)
-        if given is None or self.video.language_from.yields:
-            told = find_language(await self._in_thread(lambda: told_language(source.store, source.key)))
-            hint = told or given
-            if told is not None and (told != given or self.video.language_from is HintFrom.DEFAULT):
-                await self.tools.tell_language(self.video, told.code)
-        self.language = hint.code if hint else None
 
     def keep_what_is_paid(self) -> None:
         """No answer that was paid for is bought a second time unless a person has said so."""
         if self.tools.pay_again:
             return
-        paid = (
-            (_was(former), 1, former.cost_usd)
-            for former in self.earlier.values()
-            if former.answer is not None
-        )
-        lost = reuse.lost(paid, self.tools.asked_as, self.language)
+        lost = self.earlier.lost(self.language)
         if lost.clips:
             raise WouldPayAgain(
                 f"{self.video.video_id}: this would pay again for {lost}. Ask as before, or agree: run --again;"
@@ -242,7 +142,7 @@ class _Job:
         on their way and paid for.
         """
         try:
-            async with aclosing(self.read_and_polish(source)) as clips:
+            async with aclosing(self.reader.read_clips(source)) as clips:
                 async for clip in clips:
                     if await self.admit(clip):
                         task = asking.create_task(self.ask(clip, asking))
@@ -258,111 +158,6 @@ class _Job:
             isinstance(reason, WorkerStop) and not isinstance(self.stopped, WorkerStop)
         ):
             self.stopped = reason
-
-    async def read_and_polish(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
-        """Polished clips in the archive's order."""
-        async with self.tools.polishers.readers, aclosing(self._polished_segments(source)) as segments:
-            async for polished in segments:
-                for clip in self._count(polished):
-                    yield clip
-
-    async def _polished_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
-        """Handfuls of segments are polished beside this event loop: a few at a time, over all videos together."""
-        turns = self.tools.polishers.turns
-        pending: deque[asyncio.Future[list[PolishedSegment]]] = deque()
-        reader = await self._in_thread(lambda: source.store.open_read(source.key))
-        with closing(reader):
-            handfuls = _handfuls(tars.read_members(reader))
-            try:
-                while (work := await self._next_handful(handfuls)) is not None:
-                    pending.append(work)
-                    # Where others wait too, or memory is dear, bring ours to an end before taking more.
-                    while pending and (turns.locked() or self.tools.polishers.has_large):
-                        for polished in await pending[0]:
-                            yield polished
-                        pending.popleft()
-                        turns.release()
-                while pending:
-                    for polished in await pending[0]:
-                        yield polished
-                    pending.popleft()
-                    turns.release()
-            finally:
-                for work in pending:
-                    work.cancel()
-                    turns.release()
-
-    async def _next_handful(
-        self, handfuls: Iterator[list[tars.Member | tars.BadMember]]
-    ) -> asyncio.Future[list[PolishedSegment]] | None:
-        """Wait for a turn and begin with the next handful; None at the end of the archive."""
-        polishers = self.tools.polishers
-        await polishers.turns.acquire()
-        try:
-            members = await self._in_thread(lambda: next(handfuls, None))
-            if members is not None:
-                return polishers.polish(list(filter(self._is_segment, members)))
-        except BaseException:
-            polishers.turns.release()
-            raise
-        polishers.turns.release()
-        return None
-
-    def _is_segment(self, member: tars.Member | tars.BadMember) -> bool:
-        """Count a segment; note metadata and what cannot be used."""
-        if member.kind is tars.MemberKind.SEGMENT:
-            self.accounting.segments += 1
-            self.tools.progress.segments += 1
-            if isinstance(member, tars.Member):
-                self.segments.add(member.segment)
-            return True
-        if isinstance(member, tars.BadMember):
-            self._note(member)
-        elif member.metadata is not None:
-            self.metadata = member.metadata
-        return False
-
-    def _note(self, member: tars.BadMember) -> None:
-        """What costs no segment, and what a person should know of the archive."""
-        if member.code == "ignored":
-            self.passed_over += 1
-            return
-        self.notes += 1
-        if self.notes <= _NOTES_LOGGED:
-            log.warning("archive_note", video=self.video.video_id, code=member.code, reason=member.message)
-        self._list_discards(Discard(member.name, member.code, member.message, whole_segment=False))
-
-    def _list_discards(self, *discards: Discard) -> None:
-        """Remember what went no further; of an archive of rubbish the first ones, and how many more there are."""
-        listed = discards[: max(0, _MOST_DISCARDS - len(self.discards))]
-        self.discards.extend(listed)
-        self.unlisted += len(discards) - len(listed)
-
-    def _all_discards(self) -> tuple[Discard, ...]:
-        if not self.unlisted:
-            return tuple(self.discards)
-        told = f"{self.unlisted:,} more are counted by their reasons and not listed"
-        return (*self.discards, Discard("(more)", "not_listed", told, whole_segment=False))
-
-    def _count(self, polished: PolishedSegment) -> Iterator[PolishedClip]:
-        if polished.trouble is not None:
-            self._trouble(polished.discards[0].segment_file, polished.trouble)
-        self._list_discards(*polished.discards)
-        self.too_long_names += _named_in_ms(polished)
-        self.accounting.polished(len(polished.clips), polished.discards)
-        self.tools.progress.discarded += not polished.clips
-        return map(self._named_once, polished.clips)
-
-    def _named_once(self, polished: PolishedClip) -> PolishedClip:
-        """No two clips of a video share a name: overlapping segments may polish to the same span."""
-        name = polished.clip.name
-        while name in self.names:
-            name = replace(name, end_cs=name.end_cs + 1)
-        self.names.add(name)
-        if name == polished.clip.name:
-            return polished
-        clip = replace(polished.clip, name=name, flags=(*polished.clip.flags, "renamed"))
-        return replace(polished, clip=clip)
 
     # ------------------------------------------------------------------------- ask, check
 
@@ -391,7 +186,7 @@ class _Job:
 
     def _leave_out(self, clip: Clip, error: Exception) -> None:
         self._trouble(f"{clip.name.stem}.flac", error)
-        self.names.discard(clip.name)
+        self.reader.names.discard(clip.name)
         discard = Discard(
             f"{clip.name.stem}.flac",
             DEFECT,
@@ -400,7 +195,7 @@ class _Job:
             start_ms=clip.original_start_ms,
             end_ms=clip.original_end_ms,
         )
-        self._list_discards(discard)
+        self.reader.list_discards(discard)
         self.accounting.left_out(discard)
 
     async def _spooled(self, write: Callable[[], None]) -> bool:
@@ -526,14 +321,9 @@ class _Job:
 
     def _reuse(self, polished: PolishedClip) -> ClipResult | None:
         """An earlier attempt's answer to the very same audio, prompt and model; judged anew, not paid again."""
-        former = self.earlier.get(polished.clip.audio_digest)
+        former = self.earlier.find(polished.clip.audio_digest, self.language)
         if former is None or former.answer is None:
             return None
-        other = reuse.difference(_was(former), self.tools.asked_as, self.language)
-        if other is not None:
-            self.outdated[other.what] += 1
-            return None
-        self.reused += 1
         self.tools.progress.reused += 1
         answer = transcript.tidied_answer(former.answer)
         verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
@@ -555,19 +345,16 @@ class _Job:
             alignment=former.alignment,
         )
 
-    def say_what_is_outdated(self) -> None:
+    def log_unusable_answers(self) -> None:
         """Earlier answers that were paid for and cannot be used: asked again, and not in silence."""
-        made = polish.TRIMMER_VERSION
-        other_cuts = sum(answer.trimmer_version != made for answer in self.earlier.values())
-        if other_cuts:
-            self.outdated["trimmer version"] = other_cuts
-        if self.outdated:
+        because = self.earlier.why_not_reused()
+        if because:
             log.warning(
                 "earlier_answers_outdated",
                 video=self.video.video_id,
-                reused=self.reused,
-                of=len(self.earlier),
-                because={f"other {reason}": count for reason, count in sorted(self.outdated.items())},
+                reused=self.earlier.reused,
+                of=len(self.earlier.answers),
+                because=because,
             )
 
     def _result(self, polished: PolishedClip, outcome: Outcome) -> ClipResult:
@@ -611,24 +398,14 @@ class _Job:
         """Nothing may be packed unless every segment and every clip has been accounted for."""
         if self.stopped is not None:
             raise self.stopped
-        self._say_what_names_mean()
+        self.reader.note_doubtful_names()
         problem = self.accounting.problem()
         if problem is not None:
             raise AccountingError(f"video {self.video.video_id}: {problem}")
 
-    def _say_what_names_mean(self) -> None:
-        """Names in milliseconds read as centiseconds shift everything that rests on a video's clock."""
-        if self.too_long_names * 2 <= len(self.segments) or self.too_long_names < 2:
-            return
-        told = (
-            f"{self.too_long_names} of {len(self.segments)} segments are a tenth as long as their names say: the"
-            " times look like milliseconds, and centiseconds are expected; if so, drop the last digit of both"
-        )
-        self._note(tars.BadMember("(names of segments)", "times_in_ms", told, tars.MemberKind.OTHER))
-
     async def look_at_the_whole(self) -> None:
         """What no single clip can show: clips that lie under another speaker's voice."""
-        shared = validation.overlaps(self.names, self.segments)
+        shared = validation.overlaps(self.reader.names, self.reader.segments)
         for name, finding in validation.overlap_findings(shared).items():
             try:
                 await self._add_finding(name, finding)
@@ -665,24 +442,25 @@ class _Job:
 
     async def pack(self, target: Place) -> VideoReport:
         """Stream the result tar into the store; it is read back by size and digest before this returns."""
-        metadata = await self._in_thread(
+        metadata = await in_thread(
+            self.tools,
             lambda: documents.result_metadata(
-                self.metadata,
+                self.reader.metadata,
                 self.video.video_id,
                 self.language,
                 self.accounting,
-                self._all_discards(),
+                self.reader.all_discards(),
                 self.summary,
                 {"clips_audio_sha256": self.content.hexdigest()},
-            )
+            ),
         )
         return VideoReport(
             await self._stored(target, self.spool.compose(metadata)),
-            frozenset(f"{name.stem}.flac" for name in self.names),
-            self._all_discards(),
+            frozenset(f"{name.stem}.flac" for name in self.reader.names),
+            self.reader.all_discards(),
             self.summary.usage,
             self.summary.cost_usd,
-            self.reused,
+            self.earlier.reused,
         )
 
     async def _stored(self, target: Place, tar: ComposedTar) -> ObjectInfo:
@@ -708,9 +486,6 @@ class _Job:
             except StorageError as reason:
                 raise OutputRefused(str(reason)) from reason
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.tools.threads, work)
-
 
 @contextmanager
 def _counted(spool: Spool, progress: Progress) -> Iterator[None]:
@@ -722,61 +497,8 @@ def _counted(spool: Spool, progress: Progress) -> Iterator[None]:
 
 
 _STORE_RETRY_S = 2.0
-_MOST_DISCARDS = 10_000  # listed one by one, a few hundred bytes each; all are counted
-_NOTES_LOGGED = 20
-_HANDFUL, _HANDFUL_BYTES = 8, 1 << 20
-_HANDFUL_EMPTY = 512  # of what holds nothing to polish
-
-
-def _handfuls(
-    members: Iterator[tars.Member | tars.BadMember],
-) -> Iterator[list[tars.Member | tars.BadMember]]:
-    """Members in groups worth a thread's time; what was read before an error comes before it."""
-    group: list[tars.Member | tars.BadMember] = []
-    size = full = 0
-    error: Exception | None = None
-    try:
-        for member in members:
-            group.append(member)
-            held = len(member.data) if isinstance(member, tars.Member) else 0
-            size, full = size + held, full + bool(held)
-            if size >= _HANDFUL_BYTES or full >= _HANDFUL or len(group) >= _HANDFUL_EMPTY:
-                yield group
-                group, size, full = [], 0, 0
-    except Exception as reason:
-        error = reason
-    if group:
-        yield group
-    if error is not None:
-        raise error
-
-
-def _named_in_ms(polished: PolishedSegment) -> bool:
-    """Whether a segment lasts about a tenth of what its name says."""
-    ends = [clip.clip.original_end_ms for clip in polished.clips]
-    if not ends:
-        return False
-    name = polished.clips[0].clip.segment
-    ends += [discard.end_ms for discard in polished.discards if discard.end_ms is not None]
-    return 0.09 <= (max(ends) - name.start_ms) / (name.end_ms - name.start_ms) <= 0.11
 
 
 def _why(error: Exception) -> tuple[str, str]:
     """Code and reason of a clip that an exception of our own has failed."""
     return type(error).__name__, redact(str(error)) or type(error).__name__
-
-
-def _was(former: StoredAnswer) -> Was:
-    how, answer = former.provenance, former.answer
-    return Was(
-        how.model_id,
-        how.model_version,
-        how.temperature,
-        how.thinking_level,
-        how.prompt_version,
-        how.schema_version,
-        former.trimmer_version,
-        former.language_hint,
-        answer.detected_language if answer else "",
-        answer is not None and answer.no_speech,
-    )

@@ -1,0 +1,78 @@
+"""Tools that all videos of a worker share, and the counts that they keep together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from lipika import validation
+from lipika.alignment.stage import AlignmentStage
+from lipika.engine.engine import Engine
+from lipika.models import ClaimedVideo, ClipResult
+from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.polishers import Polishers
+from lipika.pipeline.reuse import AskedAs
+from lipika.pipeline.troubles import Troubles
+from lipika.validation.bands import DEFAULT_BANDS
+
+
+class Keeper(Protocol):
+    """Makes results durable, soon. Each is given as a document, too."""
+
+    async def keep(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
+        """Take one result; wait while there is no room for more."""
+
+    def take(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
+        """The same at once, wherever the video is by now; never fails."""
+
+    async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
+        """Write all rows of the video; returns by file those that were refused, as they were written instead."""
+
+
+TellLanguage = Callable[[ClaimedVideo, str], Awaitable[None]]
+"""Writes down what an archive says of its language."""
+
+
+async def _told_nobody(video: ClaimedVideo, language: str) -> None:
+    del video, language
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has happened to videos so far, over all of them; a display may look at it at any time."""
+
+    segments: int = 0
+    clips: int = 0
+    discarded: int = 0
+    transcribed: int = 0
+    no_speech: int = 0
+    failed: int = 0
+    reused: int = 0
+    audio_ms: int = 0
+    spooled_bytes: int = 0  # of clips on disk, to be packed
+    waits_for: str = ""  # what no work can go on without, in words
+    unwritable: str = ""  # why results cannot be stored at the moment, in words: then nothing is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a pipeline works with; shared by all videos of a worker."""
+
+    worker_id: str
+    engine: Engine
+    keeper: Keeper
+    room: ByteBudget  # polished audio in memory
+    threads: Executor  # for blocking reads
+    polishers: Polishers
+    spool_dir: Path
+    asked_as: AskedAs
+    progress: Progress
+    bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
+    disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
+    aligner: AlignmentStage | None = None  # where a second recogniser listens, too
+    troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
+    tell_language: TellLanguage = _told_nobody  # what an archive says of itself
+    pay_again: bool = False  # for answers that do not fit how clips are asked now
