@@ -12,7 +12,7 @@ QUESTION_WORDS = {
     *("who", "whoever", "whose", "what", "whatever", "how"),
     *("where", "when", "whether", "which", "why"),
 }
-MOST = 0.015
+MOST = 0.01
 """Share of all docstrings that may begin with one. Lower it when it can be lowered."""
 
 _ROOT = Path(lipika.__file__).parent

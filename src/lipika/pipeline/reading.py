@@ -122,7 +122,7 @@ class ClipReader:
         return False
 
     def _note(self, member: tars.BadMember) -> None:
-        """What costs no segment, and what a person should know of the archive."""
+        """Note what costs no segment, and what a person should know of the archive."""
         if member.code == "ignored":
             return
         self.notes += 1
@@ -202,7 +202,7 @@ def _handfuls(
 
 
 def _named_in_ms(polished: PolishedSegment) -> bool:
-    """Whether a segment lasts about a tenth of what its name says."""
+    """True if a segment lasts about a tenth of what its name says."""
     ends = [clip.clip.original_end_ms for clip in polished.clips]
     if not ends:
         return False

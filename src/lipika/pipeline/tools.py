@@ -42,7 +42,7 @@ async def _told_nobody(video: ClaimedVideo, language: str) -> None:
 
 @dataclass(slots=True)
 class Progress:
-    """What has happened to videos so far, over all of them; a display may look at it at any time."""
+    """Counts of what has happened to videos so far, over all of them; a display may look at it at any time."""
 
     segments: int = 0
     clips: int = 0
@@ -59,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a pipeline works with; shared by all videos of a worker."""
+    """The parts that a pipeline works with; shared by all videos of a worker."""
 
     worker_id: str
     engine: Engine
