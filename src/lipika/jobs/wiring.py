@@ -264,8 +264,7 @@ async def open_worker(
     said = await ask_who_answers(settings) if said is None else said
     info = await asyncio.to_thread(worker_info, settings, bands, said)
     lease = Lease(settings.lease_seconds)
-    stores = Stores(store_settings(settings))
-    results = Results(database)
+    places = _Places(Stores(store_settings(settings)), settings)
     room = ByteBudget(settings.max_buffer_mb << 20)
     alerts: list[Alert] = []
     troubles = Troubles()
@@ -276,28 +275,13 @@ async def open_worker(
         executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
         polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
-
-        def target(key: str) -> Place:
-            return stores.place(key, settings.output_url, create=True)
-
-        sink = stack.enter_context(
-            ResultSink(
-                results,
-                Partials(lambda key: _parts(target(key)), saved_answers_folder(settings)),
-                spool_dir,
-                troubles=troubles,
-            )
-        )
+        answers = Partials(places.saved_answers, saved_answers_folder(settings))
+        sink = stack.enter_context(ResultSink(Results(database), answers, spool_dir, troubles=troubles))
         stack.push_async_callback(_flush_last, sink)
+        events = Events(on_batch=sink.keep_batch, on_alert=alerts.append)
         engine = await stack.enter_async_context(
-            Engine(
-                routes,
-                worker_id=info.worker_id,
-                options=engine_options(settings),
-                events=Events(on_batch=sink.keep_batch, on_alert=alerts.append),
-            )
+            Engine(routes, worker_id=info.worker_id, options=engine_options(settings), events=events)
         )
-        aligner = aligner or await stack.enter_async_context(_aligner(settings, alerts))
         tools = Tools(
             worker_id=info.worker_id,
             engine=engine,
@@ -310,34 +294,58 @@ async def open_worker(
             asked_as=asked_as(settings, said.get(settings.provider)),
             bands=bands,
             progress=Progress(),
-            aligner=aligner,
+            aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
             tell_language=Queue(database).found_language,
             pay_again=settings.pay_again,
         )
-        worker = Worker(
-            info,
-            Ports(
-                queue=Queue(database),
-                results=results,
-                workers=Workers(database),
-                engine=engine,
-                sink=sink,
-                tools=tools,
-                alerts=alerts,
-                source=lambda key: stores.place(key, settings.store_url),
-                target=target,
-            ),
-            lease,
-            WorkerOptions(
-                heartbeat_s=settings.heartbeat_seconds,
-                live_s=settings.live_seconds,
-                drain_s=settings.drain_seconds,
-                max_videos=settings.max_videos,
-                window=settings.worker_batch_size,
-            ),
-        )
+        ports = _ports(database, places, engine, sink, tools, alerts)
+        worker = Worker(info, ports, lease, _worker_options(settings))
         sink.on_lost = worker.forget
         yield Running(info.worker_id, worker, engine, room)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the keys of queue rows lie."""
+
+    stores: Stores
+    settings: Settings
+
+    def source(self, key: str) -> Place:
+        return self.stores.place(key, self.settings.store_url)
+
+    def target(self, key: str) -> Place:
+        return self.stores.place(key, self.settings.output_url, create=True)
+
+    def saved_answers(self, key: str) -> tuple[Store, str]:
+        place = self.target(key)
+        return place.store, place.key
+
+
+def _ports(
+    database: Database, places: _Places, engine: Engine, sink: ResultSink, tools: Tools, alerts: list[Alert]
+) -> Ports:
+    return Ports(
+        queue=Queue(database),
+        results=Results(database),
+        workers=Workers(database),
+        engine=engine,
+        sink=sink,
+        tools=tools,
+        alerts=alerts,
+        source=places.source,
+        target=places.target,
+    )
+
+
+def _worker_options(settings: Settings) -> WorkerOptions:
+    return WorkerOptions(
+        heartbeat_s=settings.heartbeat_seconds,
+        live_s=settings.live_seconds,
+        drain_s=settings.drain_seconds,
+        max_videos=settings.max_videos,
+        window=settings.worker_batch_size,
+    )
 
 
 def _cores() -> int:
@@ -388,10 +396,6 @@ async def _flush_last(sink: ResultSink) -> None:
     """The last batch reports, which the engine gives when it ends. They are figures: no outage is waited out."""
     with suppress(TimeoutError):
         await asyncio.wait_for(sink.flush_all(), _LAST_FLUSH_S)
-
-
-def _parts(place: Place) -> tuple[Store, str]:
-    return place.store, place.key
 
 
 def _spool_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
