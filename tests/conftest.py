@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from lipika import redaction
 from lipika.db import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
@@ -71,6 +72,14 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_one_test() -> Iterator[None]:
+    """What one test gives as a secret, such as an ordinary word, is not hidden from the texts of the next."""
+    known = list(redaction._known)
+    yield
+    redaction._known[:] = known
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -396,7 +396,7 @@ def test_containers_are_started_with_commands_that_exist(compose: dict[str, Any]
         command: Any = typer.main.get_command(main.app)
         rest = list(words)
         while isinstance(command, TyperGroup):
-            command, rest = command.commands[rest[0]], rest[1:]
+            command, rest = command.get_command(command.context_class(command), rest[0]), rest[1:]
         if command.name == "simulator":
             simulator_parser().parse_args(rest)
         else:
