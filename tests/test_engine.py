@@ -327,5 +327,35 @@ async def test_a_cancelled_clip_is_never_sent() -> None:
     assert engine.totals.requests == 1
 
 
+async def test_an_answer_whose_caller_is_cancelled_in_the_same_turn_of_the_loop_is_handed_over() -> None:
+    """It had ended the clip, and nobody had been woken yet: paid for, and lost to the cancellation otherwise."""
+    kept: list[Outcome] = []
+
+    def cancel_next(text: str, varied: bool, switched: bool) -> Review | Failure:
+        asyncio.get_running_loop().call_soon(waiting.cancel)  # comes before whoever the answer wakes
+        return accept(text, varied, switched)
+
+    async with running(config()) as sim, an_engine(sim.url) as engine:
+        waiting = asyncio.create_task(engine.transcribe(a_request(), cancel_next, kept.append))
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()
+    assert engine.totals.returned == 1
+    assert [outcome.judged is not None for outcome in kept] == [True]
+
+
+async def test_a_failure_whose_caller_is_cancelled_in_the_same_turn_of_the_loop_is_no_answer() -> None:
+    kept: list[Outcome] = []
+
+    def cancel_next(text: str, varied: bool, switched: bool) -> Review | Failure:
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        return Failure(FailureKind.DEFECT, "not to be judged")
+
+    async with running(config()) as sim, an_engine(sim.url) as engine:
+        waiting = asyncio.create_task(engine.transcribe(a_request(), cancel_next, kept.append))
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()
+    assert kept == []
+
+
 def test_digests_of_test_clips_differ() -> None:
     assert len({digest(a_request(number)) for number in range(50)}) == 50

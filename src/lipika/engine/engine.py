@@ -285,7 +285,8 @@ class Engine:
         """Bring one clip to its end.
 
         An answer that could end it and is doubted is given to `on_doubt` at once: it is paid for, and the second
-        attempt may wait for a window. So is one that comes when nobody waits any more, its caller being cancelled.
+        attempt may wait for a window. So is one that comes when nobody waits any more, its caller being cancelled,
+        and one that had ended the clip when the cancellation came before the caller was woken.
 
         Raises:
             Draining: the engine stopped launching before this clip had an answer.
@@ -298,7 +299,11 @@ class Engine:
             route.expect(request)
         self._fresh.append(ticket)
         self._wake.set()
-        return await ticket.done
+        try:
+            return await ticket.done
+        except asyncio.CancelledError:
+            _hand_over(ticket)
+            raise
 
     @property
     def queued(self) -> int:
@@ -610,13 +615,9 @@ class Engine:
 
     def _doubted(self, ticket: _Ticket) -> None:
         """Give an answer that is paid for to its caller, who may have ended meanwhile."""
-        if ticket.best is None:
-            return
-        best = ticket.best
-        try:
-            ticket.on_doubt(_outcome(ticket, best.batch, best.response, best.judged, None))
-        except Exception:  # as above
-            log.exception("doubted_answer_not_kept", clip=ticket.request.clip_id)
+        if ticket.best is not None:
+            best = ticket.best
+            _give(ticket, _outcome(ticket, best.batch, best.response, best.judged, None))
 
     def _on_answer(
         self, ticket: _Ticket, route: Route, batch: Batch, response: TranscriptionResponse, review: Review
@@ -928,6 +929,20 @@ def _finish(
 ) -> None:
     if not ticket.done.done():
         ticket.done.set_result(_outcome(ticket, batch, response, judged, failure))
+
+
+def _hand_over(ticket: _Ticket) -> None:
+    """Give the answer that has ended a clip to a caller who was cancelled in the same turn of the event loop."""
+    done = ticket.done
+    if done.done() and not done.cancelled() and done.exception() is None and done.result().judged is not None:
+        _give(ticket, done.result())
+
+
+def _give(ticket: _Ticket, paid: Outcome) -> None:
+    try:
+        ticket.on_doubt(paid)
+    except Exception:  # the caller's trouble is the clip's, not the engine's
+        log.exception("doubted_answer_not_kept", clip=ticket.request.clip_id)
 
 
 def _outcome(
