@@ -26,8 +26,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.setting import scratch_folder
-from lipika.archive import members as tars
-from lipika.archive.tar import member_header, padding
+from lipika.archive.tar import END_OF_ARCHIVE, member_header, padding
 from lipika.audio.flac import StreamInfo, crc8
 from lipika.jobs.demo import sample_folder
 from lipika.simulator.corpus import CorpusPlan, make_corpus
@@ -114,7 +113,7 @@ def _written(case: str, folder: Path) -> Path:
             file.write(member_header(name, len(data)))
             file.write(data)
             file.write(padding(len(data)))
-        file.write(tars.END_OF_ARCHIVE)
+        file.write(END_OF_ARCHIVE)
     return path
 
 

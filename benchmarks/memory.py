@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.command import Sample, lipika_run
 from benchmarks.setting import Machine, Setting, machine, save, scratch_folder, setting
-from lipika.archive import members as tars
+from lipika.archive.tar import END_OF_ARCHIVE, member_header, padding
 from lipika.audio.codec import Audio, encode_flac
 from lipika.jobs.demo import sample_folder
 from lipika.models import SegmentName
@@ -103,9 +103,9 @@ def write(path: Path, segments: Iterator[tuple[bytes, int]]) -> int:
             name = SegmentName("speaker0", clock_cs, clock_cs + length_cs)
             clock_cs += length_cs + 20
             count += 1
-            file.write(tars.member_header(f"segments/{name.stem}.flac", len(flac)))
-            file.write(flac + tars.padding(len(flac)))
-        file.write(tars.END_OF_ARCHIVE)
+            file.write(member_header(f"segments/{name.stem}.flac", len(flac)))
+            file.write(flac + padding(len(flac)))
+        file.write(END_OF_ARCHIVE)
     return count
 
 

@@ -28,7 +28,7 @@ from benchmarks.setting import Machine, corpus, in_child, machine, save, scratch
 from benchmarks.stopwatch import Stopwatch
 from lipika import log, services, validation
 from lipika.archive import documents
-from lipika.archive import members as tars
+from lipika.archive.members import Member, MemberKind, read_members
 from lipika.archive.sources import find_videos
 from lipika.archive.spool import Spool
 from lipika.audio import polish
@@ -310,15 +310,15 @@ class StepByStep:
         (video,) = await queue.claim(self._worker.worker_id, 3600, 1, only=[name])
         return video
 
-    def _read(self, key: str) -> list[tars.Member]:
+    def _read(self, key: str) -> list[Member]:
         with self._source.open_read(key) as reader:
             return [
                 member
-                for member in tars.read_members(reader)
-                if isinstance(member, tars.Member) and member.kind is tars.MemberKind.SEGMENT
+                for member in read_members(reader)
+                if isinstance(member, Member) and member.kind is MemberKind.SEGMENT
             ]
 
-    def _polish(self, watch: Stopwatch, members: Sequence[tars.Member]) -> list[PolishedClip]:
+    def _polish(self, watch: Stopwatch, members: Sequence[Member]) -> list[PolishedClip]:
         with ExitStack() as watched:
             for owner, attribute, name in (
                 (polish, "read", "decode"),

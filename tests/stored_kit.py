@@ -13,7 +13,7 @@ import orjson
 import typer
 from typer.testing import CliRunner, Result
 
-from lipika.archive import documents as packaging
+from lipika.archive.documents import Summary, clip_result_to_json, result_metadata
 from lipika.archive.spool import Spool
 from lipika.cli import validation
 from lipika.models import Accounting, ClipResult, ClipStatus, Provenance, SegmentName, Usage
@@ -69,7 +69,7 @@ def made(number: int, *, text: str = HINDI, duration_ms: int = 5_000, video_id: 
 
 def write_archive(path: Path, results: list[ClipResult]) -> Path:
     """A result archive of these clips, with a few bytes for their audio."""
-    summary, accounting = packaging.Summary(), Accounting()
+    summary, accounting = Summary(), Accounting()
     for result in results:
         summary.add(result)
         accounting.segments += 1
@@ -79,8 +79,8 @@ def write_archive(path: Path, results: list[ClipResult]) -> Path:
     with Spool(path.parent) as spool:
         for result in results:
             spool.add_clip(result.clip.name.stem, b"fLaC" + result.segment_file.encode())
-            spool.add_result(result.clip.name.stem, packaging.clip_result_to_json(result))
-        metadata = packaging.result_metadata({}, results[0].video_id, "hi", accounting, [], summary)
+            spool.add_result(result.clip.name.stem, clip_result_to_json(result))
+        metadata = result_metadata({}, results[0].video_id, "hi", accounting, [], summary)
         path.write_bytes(b"".join(spool.compose(metadata).chunks()))
     return path
 

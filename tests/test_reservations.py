@@ -1,4 +1,4 @@
-"""The fleet's ledger in Postgres: the same arithmetic as `limits.grant`, and safe under concurrency."""
+"""The fleet's ledger in Postgres: the same arithmetic as `budget.grant`, and safe under concurrency."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ from lipika.errors import DatabaseError, DatabaseUnavailable, WorkerStop
 from lipika.fleet.lease import Lease, LeasedRoute
 from lipika.llm.capabilities import load_capabilities
 from lipika.models import ClaimedVideo, ClipResult, NewVideo
-from lipika.pipeline import video as pipeline
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink, SinkLimits
+from lipika.pipeline.video import VideoReport, transcribe_video
 from lipika.storage import ObjectReader, Store, StoreSettings
 from test_results import clip, result
 
@@ -307,9 +307,9 @@ async def test_what_happens_to_one_video_is_recorded_without_secrets(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = await stage.queue(2, 3, max_attempts=1)
-    honest = pipeline.transcribe_video
+    honest = transcribe_video
 
-    async def faulty(video: ClaimedVideo, *others: object) -> pipeline.VideoReport:
+    async def faulty(video: ClaimedVideo, *others: object) -> VideoReport:
         if video.video_id == names[0]:
             raise ValueError("postgresql://me:geheim@host/db said no to key=AIzaSyVerySecretIndeed123")
         return await honest(video, *others)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fleet_kit import rows
-from lipika.archive import members as tars
+from lipika.archive.members import Member, MemberKind, read_members
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from world_archives import STEMS, Box, a_box
 from world_kit import rounds, run
@@ -27,8 +27,8 @@ def segments(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, by
     plan = CorpusPlan(1, 3, (2.2, 2.4))
     (path,) = make_corpus(tmp_path_factory.mktemp("good"), plan, Path("samples/tars"))
     with path.open("rb") as stream:
-        members = [m for m in tars.read_members(stream) if isinstance(m, tars.Member)]
-    first, second, third = (m.data for m in members if m.kind is tars.MemberKind.SEGMENT)
+        members = [m for m in read_members(stream) if isinstance(m, Member)]
+    first, second, third = (m.data for m in members if m.kind is MemberKind.SEGMENT)
     return first, second, third
 
 

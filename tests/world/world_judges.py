@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lipika.archive import members as tars
+from lipika.archive.tar import END_OF_ARCHIVE, member_header, padding
 from world_audio import Right, Sound, Wave
 
 
@@ -36,10 +36,8 @@ def stem_of(number: int, sound: Sound) -> str:
 def write_video(path: Path, sounds: dict[str, bytes]) -> None:
     with path.open("wb") as file:
         for stem, data in sounds.items():
-            file.write(
-                tars.member_header(f"segments/{stem}.flac", len(data)) + data + tars.padding(len(data))
-            )
-        file.write(tars.END_OF_ARCHIVE)
+            file.write(member_header(f"segments/{stem}.flac", len(data)) + data + padding(len(data)))
+        file.write(END_OF_ARCHIVE)
 
 
 def refuse_constants(word: str) -> None:

@@ -17,8 +17,9 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from lipika import __version__
-from lipika.archive import members as tars
+from lipika.archive.members import DEFAULT_LIMITS, TarLimits, read_folder
 from lipika.archive.metadata import Metadata, joined
+from lipika.archive.tar import BinaryReader
 from lipika.languages import find_language
 from lipika.models import (
     Accounting,
@@ -196,16 +197,14 @@ def clip_result_from_json(data: bytes) -> ClipResult:
         raise ValueError(f"not a {CLIP_FORMAT} document: {error}") from None
 
 
-def read_results(
-    stream: tars.BinaryReader, limits: tars.TarLimits = tars.DEFAULT_LIMITS
-) -> Iterator[ClipResult]:
+def read_results(stream: BinaryReader, limits: TarLimits = DEFAULT_LIMITS) -> Iterator[ClipResult]:
     """The results in a result archive, in its order; audio is passed over.
 
     Raises:
         ArchiveError: the archive is damaged.
         ValueError: a document in it is not one of ours.
     """
-    for _name, data in tars.read_folder(stream, "transcriptions", limits):
+    for _name, data in read_folder(stream, "transcriptions", limits):
         yield clip_result_from_json(data)
 
 

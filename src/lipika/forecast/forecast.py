@@ -1,6 +1,6 @@
 """The time and cost of a queue under each limit, the limit that binds, and the workers that it needs. Pure.
 
-The arithmetic is the governor's (`limits`): each rate moves a cursor, the slowest one decides, and money per day is
+The arithmetic is the governor's (`budget`): each rate moves a cursor, the slowest one decides, and money per day is
 a cap of each UTC day. docs/cost.md tells it in words.
 """
 

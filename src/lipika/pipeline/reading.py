@@ -9,8 +9,8 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from lipika.archive import members as tars
 from lipika.archive.hints import told_language
+from lipika.archive.members import BadMember, Member, MemberKind, read_members
 from lipika.archive.metadata import Metadata
 from lipika.audio.polish import PolishedSegment
 from lipika.languages import find_language
@@ -71,7 +71,7 @@ class ClipReader:
         pending: deque[asyncio.Future[list[PolishedSegment]]] = deque()
         reader = await in_thread(self.tools, lambda: source.store.open_read(source.key))
         with closing(reader):
-            handfuls = _handfuls(tars.read_members(reader))
+            handfuls = _handfuls(read_members(reader))
             try:
                 while (work := await self._next_handful(handfuls)) is not None:
                     pending.append(work)
@@ -92,7 +92,7 @@ class ClipReader:
                     turns.release()
 
     async def _next_handful(
-        self, handfuls: Iterator[list[tars.Member | tars.BadMember]]
+        self, handfuls: Iterator[list[Member | BadMember]]
     ) -> asyncio.Future[list[PolishedSegment]] | None:
         """Wait for a turn and begin with the next handful; None at the end of the archive."""
         polishers = self.tools.polishers
@@ -107,21 +107,21 @@ class ClipReader:
         polishers.turns.release()
         return None
 
-    def _is_segment(self, member: tars.Member | tars.BadMember) -> bool:
+    def _is_segment(self, member: Member | BadMember) -> bool:
         """Count a segment; note metadata and what cannot be used."""
-        if member.kind is tars.MemberKind.SEGMENT:
+        if member.kind is MemberKind.SEGMENT:
             self.accounting.segments += 1
             self.tools.progress.segments += 1
-            if isinstance(member, tars.Member):
+            if isinstance(member, Member):
                 self.segments.add(member.segment)
             return True
-        if isinstance(member, tars.BadMember):
+        if isinstance(member, BadMember):
             self._note(member)
         elif member.metadata is not None:
             self.metadata = member.metadata
         return False
 
-    def _note(self, member: tars.BadMember) -> None:
+    def _note(self, member: BadMember) -> None:
         """Note what costs no segment, and what a person should know of the archive."""
         if member.code == "ignored":
             return
@@ -170,7 +170,7 @@ class ClipReader:
             f"{self.too_long_names} of {len(self.segments)} segments are a tenth as long as their names say: the"
             " times look like milliseconds, and centiseconds are expected; if so, drop the last digit of both"
         )
-        self._note(tars.BadMember("(names of segments)", "times_in_ms", told, tars.MemberKind.OTHER))
+        self._note(BadMember("(names of segments)", "times_in_ms", told, MemberKind.OTHER))
 
 
 async def in_thread(tools: Tools, work: Callable[[], T]) -> T:
@@ -179,16 +179,16 @@ async def in_thread(tools: Tools, work: Callable[[], T]) -> T:
 
 
 def _handfuls(
-    members: Iterator[tars.Member | tars.BadMember],
-) -> Iterator[list[tars.Member | tars.BadMember]]:
+    members: Iterator[Member | BadMember],
+) -> Iterator[list[Member | BadMember]]:
     """Members in groups worth a thread's time; what was read before an error comes before it."""
-    group: list[tars.Member | tars.BadMember] = []
+    group: list[Member | BadMember] = []
     size = full = 0
     error: Exception | None = None
     try:
         for member in members:
             group.append(member)
-            held = len(member.data) if isinstance(member, tars.Member) else 0
+            held = len(member.data) if isinstance(member, Member) else 0
             size, full = size + held, full + bool(held)
             if size >= _HANDFUL_BYTES or full >= _HANDFUL or len(group) >= _HANDFUL_EMPTY:
                 yield group
