@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _START_RETRY_S = 2.0
-
-
 WORKER_WAIT_S = 300.0
 """Who finds Postgres away before or after the work waits so long for it; during the work, as long as it takes."""
-
 
 T = TypeVar("T")
 
@@ -48,7 +45,7 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value())
         try:
-            await _opened(database, wait_s)
+            await waited_out(database.open, wait_s)
             yield database
         finally:
             await database.close()
@@ -60,10 +57,6 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
         Database(lambda: server.url) as database,
     ):
         yield database
-
-
-async def _opened(database: Database, wait_s: float) -> None:
-    await waited_out(database.open, wait_s)
 
 
 async def waited_out(work: Callable[[], Awaitable[T]], wait_s: float = WORKER_WAIT_S) -> T:
