@@ -22,7 +22,7 @@ from lipika.audio import levels, polish
 from lipika.errors import ArchiveError, ObjectMissing, StorageError, StorageUnavailable
 from lipika.llm import prompt, transcript
 from lipika.models import AudioFacts, ClipStatus, SegmentName
-from lipika.pipeline import polishers
+from lipika.pipeline import polishers, reading
 from lipika.simulator import FaultKind, FaultPlan, FaultRule
 
 DOUBTED = FaultPlan((FaultRule(FaultKind.TAG_MISMATCH, max_temperature=0.5),))
@@ -216,7 +216,7 @@ async def test_what_stops_a_video_waits_until_its_paid_answers_are_kept(
 
     async with a_stage(tmp_path, database_url, latency_s=0.5, faults=DOUBTED) as stage:
         await stage.queue(1, 60)
-        monkeypatch.setattr(members, "read_members", cut_short)
+        monkeypatch.setattr(reading, "read_members", cut_short)
         async with stage.worker() as found:
             task = asyncio.create_task(found.worker.run())
 
