@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -212,6 +213,7 @@ async def _chain_ms(
     before = _cpu_s()
     summary = await transcribe.run_videos(settings, database, videos, quiet, quiet=True)
     spent = _cpu_s() - before
+    shutil.rmtree(out)  # or each round would be paid for memory that the machine has never used before
     if summary.done != len(videos) or summary.failed:
         raise RuntimeError(f"the chain did not do its work: {summary}")
     return spent / clips * 1000
