@@ -71,12 +71,12 @@ class Network:
         """
         if not self.authorities or urlsplit(url).scheme != "https":
             return True
-        return _trusting(self.authorities)
+        return _trusting(self.authorities, tuple(_version(path) for _, path in self.authorities))
 
 
-@functools.cache
-def _trusting(authorities: tuple[tuple[str, Path], ...]) -> ssl.SSLContext:
-    """A client's context that trusts these alone; read once a process, for reading a system's bundle takes 8 ms."""
+@functools.lru_cache(4)
+def _trusting(authorities: tuple[tuple[str, Path], ...], _versions: tuple[object, ...]) -> ssl.SSLContext:
+    """A client's context that trusts these alone. Each version is read once: a system's bundle takes 8 ms."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for setting, path in authorities:
         try:
@@ -85,6 +85,15 @@ def _trusting(authorities: tuple[tuple[str, Path], ...]) -> ssl.SSLContext:
             reason = getattr(error, "strerror", None) or error
             raise SettingsError(f"{setting}: {path} is no file of certificates in PEM: {reason}") from None
     return context
+
+
+def _version(path: Path) -> object:
+    """Another value once the file or folder has changed; None where it cannot be seen."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino
 
 
 def spare_loopback(environ: MutableMapping[str, str]) -> None:
