@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from alignment_kit import opened
 from fleet_kit import a_stage, change, results_of, rows
 from lipika.alignment import standin
 from lipika.archive.results import ResultArchive
@@ -20,7 +21,6 @@ from lipika.jobs import align as align_jobs
 from lipika.rework import listeners
 from lipika.rework.realign import PartAlignments
 from stored_kit import documents, members, metadata, rewrite
-from test_alignment_stage import opened
 
 ROWS = (
     "select video_id, segment_file, alignment_score, alignment, findings, quality_score, score_parts, asr_eligible,"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from alignment_kit import CLIP, HINDI, answer
 from benchmarks.alignment.__main__ import RESULTS, TARGET, aligned, shares
 from benchmarks.alignment.cases import RIGHT, cases
 from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing, version_of
@@ -14,35 +15,10 @@ from lipika.alignment.indicconformer import Heard
 from lipika.alignment.numerals import in_words
 from lipika.alignment.romanise import Romaniser, open_romaniser
 from lipika.languages import FIRST_CLASS
-from lipika.models import Agreement, Alignment, Answer, AudioFacts, Clip, Lane, SegmentName
+from lipika.models import Agreement, Alignment, Lane
 from lipika.validation import RULES, alignment_findings, validate, with_alignment
 from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.compare import ComparedVerdict
-
-NAME = SegmentName("speaker0", 0, 500)
-CLIP = Clip(
-    name=NAME,
-    segment=NAME,
-    original_start_ms=0,
-    original_end_ms=5_000,
-    trimmed_start_ms=0,
-    trimmed_end_ms=5_000,
-    leading_pad_ms=150,
-    trailing_pad_ms=150,
-    duration_ms=5_300,
-    sample_rate_hz=16_000,
-    bit_depth=16,
-    boundary_score=1.0,
-    flags=(),
-    audio=AudioFacts(4_000, -22.0, -3.0, 35.0, 0.0, 8_000),
-    audio_digest="0" * 64,
-    trimmer_version="1",
-)
-HINDI = "मैं कल बाज़ार गया था और वहाँ से सब्ज़ी लाया।"
-
-
-def answer(text: str, language: str = "hi") -> Answer:
-    return Answer(text, text, language, "neutral", "conversational", "moderate", "")
 
 
 def one(

@@ -22,8 +22,8 @@ from lipika.audio.codec import decode, to_sent
 from lipika.errors import UsageError
 from lipika.languages import FIRST_CLASS
 from lipika.validation.text import normalise
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "fixtures" / "front_end.npz"
 SENTENCES = ROOT / "src" / "lipika" / "simulator" / "sentences"
 

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
+from alignment_kit import CLIP, HINDI, answer, opened
 from fake_listeners import agreed, dying_align, failing_open, fake_align, fake_open, slow_align
 from fleet_kit import a_stage, results_of, rows
 from lipika.alignment import standin
@@ -26,7 +27,6 @@ from lipika.fleet.exposition import exposition
 from lipika.fleet.metrics import WorkerView, worker_metrics
 from lipika.models import Agreement
 from stored_kit import made
-from test_alignment_compare import CLIP, HINDI, answer
 
 DEADLINE_S = 15.0
 
@@ -133,12 +133,6 @@ def test_one_bad_window_is_forgiven() -> None:
 
 TASK = Task(b"", answer(HINDI), CLIP, "hi")
 NOTHING = ListenerOptions()
-
-
-async def opened(stage: AlignmentStage) -> None:
-    async with asyncio.timeout(60):
-        while stage.opened is None:
-            await asyncio.sleep(0.02)
 
 
 async def test_clips_are_heard_in_another_process_that_gives_way() -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from board_kit import Visitor, a_board, a_visitor
+from command_kit import lipika
 from fleet_kit import a_line, change, until
 from lipika.dashboard import words
 from lipika.dashboard.cursor import pack, unpack
@@ -22,7 +23,6 @@ from lipika.dashboard.spend import TokenKinds, by_hour
 from lipika.db.stats_quality import FindingCount, HeardLanguage, ScoreBucket
 from lipika.db.stats_spend import SpendDay, SpendHour
 from lipika.wording import duration, money, number, percent, short
-from test_run import lipika
 
 # ----------------------------------------------------------------------------- the command
 

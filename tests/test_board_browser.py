@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +20,10 @@ from board_kit import a_board
 from fleet_kit import Stage, a_stage, change, rows, until
 from lipika.db import Database, Queue
 from lipika.models import NewVideo
+from places import KITS
 
 CHROMIUM = shutil.which("chromium")
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
+AXE = (KITS / "vendor" / "axe.min.js").read_text("utf-8")
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",

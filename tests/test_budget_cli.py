@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from command_kit import lipika as in_its_own_process
 from fleet_kit import rows
 from lipika.cli.main import app
-from test_run import lipika as in_its_own_process
 
 Lipika = Callable[..., SimpleNamespace]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from command_kit import lipika
 from fleet_kit import Stage, change, rows
 from lipika.canary.arms import Arm, ArmKind, plan_arms
 from lipika.canary.job import CanaryOrder, FinishedCanary, run_canary
@@ -47,7 +48,6 @@ from lipika.simulator import (
 )
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.validation.text import normalise, without_tags
-from test_run import lipika
 
 VIDEOS, SEGMENTS, CLIPS = 24, 10, 120
 INSTANT = Latency(0.02, 0.0)

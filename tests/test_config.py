@@ -10,8 +10,7 @@ from lipika.errors import SettingsError
 from lipika.jobs.wiring import engine_options, probing
 from lipika.log import hide, redact
 from lipika.services import store_settings
-
-ROOT = Path(__file__).parent.parent
+from places import ROOT
 
 
 @pytest.fixture(autouse=True)

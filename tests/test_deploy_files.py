@@ -25,8 +25,8 @@ from typer.core import TyperGroup
 from lipika.cli import main
 from lipika.config import Settings
 from lipika.simulator.__main__ import _parser as simulator_parser
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KUBERNETES = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.stem != "kustomization")

@@ -19,8 +19,8 @@ from typer.core import TyperGroup
 
 from lipika.cli.main import app
 from lipika.simulator.__main__ import _parser as simulator_parser
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("src", "tests", "docs", "scripts", "samples", "benchmarks", "deploy", "supabase", ".ci")
 """Where our files are in a copy without git, beside those at the root."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from command_kit import lipika
 from fleet_kit import change
 from lipika.db import Database
 from lipika.db.budgets import Budgets, Limits
@@ -21,7 +22,6 @@ from lipika.simulator import Listening, Quotas, running
 from recorder import Page, recording
 from simulator_kit import QUICK
 from strict_s3 import strict_s3
-from test_run import lipika
 
 
 @pytest.fixture

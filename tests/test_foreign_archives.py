@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from board_kit import a_visitor
+from command_kit import lipika
 from fleet_kit import Stage, a_stage, results_of, rows
 from foreign_audio import voice, written
 from lipika.archive.members import Member, MemberKind, read_members
@@ -19,7 +20,6 @@ from lipika.db import Database, Queue
 from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from test_run import lipika
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from command_kit import lipika_beside
 from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import a_gateway
 from lipika.db import Database, Queue
 from lipika.jobs.demo import sample_folder
 from lipika.models import HintFrom, NewVideo
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from test_made_up import lipika
 
 QUEUE = "select video_id, status, held, language, language_from, error_message from video_queue order by 1"
 
@@ -72,7 +72,7 @@ async def asked_with(stage: Stage) -> list[str]:
 )
 async def test_folders(stage: Stage, archives: list[Path], given: tuple[str, ...], hints: list[str]) -> None:
     command = ("queue", "add", str(archives[0].parent), "--out", str(stage.out), *given)
-    added = await lipika(*command, env={"DATABASE_URL": stage.database_url})
+    added = await lipika_beside(*command, env={"DATABASE_URL": stage.database_url})
     assert added.returncode == 0, added.stderr
     assert "conflict" not in added.stdout.lower()
     assert await asked_with(stage) == hints
@@ -90,12 +90,12 @@ async def test_the_row_of_a_list_goes_before_the_archive_and_is_counted_where_it
     ]
     listed.write_text("\n".join(["video_id,source_key,language", *lines]) + "\n")
     command = ("queue", "add", str(listed), "--out", str(stage.out), *((option, "bn") if option else ()))
-    added = await lipika(*command, "--json", env={"DATABASE_URL": stage.database_url})
+    added = await lipika_beside(*command, "--json", env={"DATABASE_URL": stage.database_url})
     assert added.returncode == 0, added.stderr
     report = json.loads(added.stdout)
     assert (report["added"], report["languages_compared"]) == (3, 2)
     assert report["language_conflicts"] == [{"video_id": archives[0].stem, "row": "ta", "archive": "hi"}]
-    spoken = await lipika(*command, env={"DATABASE_URL": stage.database_url})
+    spoken = await lipika_beside(*command, env={"DATABASE_URL": stage.database_url})
     assert f"LANGUAGE  {archives[0].stem}: ta by its row" in spoken.stdout
     assert "language conflicts 1" in spoken.stdout
     assert await asked_with(stage) == hints
@@ -107,14 +107,14 @@ async def test_the_row_of_a_table_likewise(stage: Stage, archives: list[Path], t
         change(stage.database_url, "insert into clips values (%s, %s, %s)", path.stem, language, str(path))
     command = ("queue", "add", "--from-table", "clips", "--key-column", "url", "--out", str(stage.out))
     env = {"DATABASE_URL": stage.database_url}
-    added = json.loads((await lipika(*command, "--json", "--language", "bn", env=env)).stdout)
+    added = json.loads((await lipika_beside(*command, "--json", "--language", "bn", env=env)).stdout)
     assert [one["video_id"] for one in added["language_conflicts"]] == [archives[0].stem]
     assert (added["added"], added["languages_compared"]) == (3, 2)
     assert await asked_with(stage) == ["ta", "ta", "bn"]
-    wrong = await lipika(*command[:-4], "--key-column", "uri", "--out", str(stage.out), env=env)
+    wrong = await lipika_beside(*command[:-4], "--key-column", "uri", "--out", str(stage.out), env=env)
     assert wrong.returncode == 2
     assert "has no column uri; it has video_id, language, url" in wrong.stderr
-    again = await lipika("queue", "add", "--from-table", "clips", "--out", str(stage.out), env=env)
+    again = await lipika_beside("queue", "add", "--from-table", "clips", "--out", str(stage.out), env=env)
     assert again.returncode == 1
     for path in archives:  # other sources than those they were added with
         assert f"CONFLICT  {path.stem}:" in again.stdout
@@ -127,10 +127,10 @@ async def test_forced_it_holds_for_lists_and_is_no_conflict(
     rows_ = ({"video_id": path.stem, "source_key": str(path), "language": "ta"} for path in archives)
     listed.write_text("\n".join(map(json.dumps, rows_)))
     command = ("queue", "add", str(listed), "--out", str(stage.out), "--force-language", "hi", "--json")
-    added = json.loads((await lipika(*command, env={"DATABASE_URL": stage.database_url})).stdout)
+    added = json.loads((await lipika_beside(*command, env={"DATABASE_URL": stage.database_url})).stdout)
     assert added["language_conflicts"] == []
     assert await asked_with(stage) == ["hi", "hi", "hi"]
-    both = await lipika(*command, "--language", "ta", env={"DATABASE_URL": stage.database_url})
+    both = await lipika_beside(*command, "--language", "ta", env={"DATABASE_URL": stage.database_url})
     assert both.returncode == 2
 
 
@@ -182,7 +182,7 @@ async def test_run_takes_a_language_and_a_wrong_one_is_mended_without_paying_for
         env = gateway.settings(tmp_path, database_url)
 
         async def run(*more: str) -> Any:
-            return await lipika(
+            return await lipika_beside(
                 "run", str(archives[2]), "--out", str(tmp_path / "out"), "--json", *more, env=env
             )
 
@@ -211,10 +211,10 @@ async def test_a_clip_in_which_nobody_speaks_is_not_paid_again_for_a_wrong_hint(
     async with a_gateway(heard=lambda _digest: "none") as gateway:
         env = gateway.settings(tmp_path, database_url)
         command = ("run", str(archives[2]), "--out", str(tmp_path / "out"), "--json")
-        first = json.loads((await lipika(*command, "--language", "hi", env=env)).stdout)
+        first = json.loads((await lipika_beside(*command, "--language", "hi", env=env)).stdout)
         assert first["no_speech"] == 3
         paid = gateway.requests
-        mended = await lipika(*command, "--force-language", "ta", env=env)
+        mended = await lipika_beside(*command, "--force-language", "ta", env=env)
         assert mended.returncode == 0, mended.stderr
         assert (json.loads(mended.stdout)["reused"], gateway.requests) == (3, paid)
 
@@ -225,14 +225,14 @@ async def test_a_hint_that_all_clips_agree_with_is_taken_for_nothing(
     async with a_gateway(heard=lambda _digest: "ta") as gateway:
         env = gateway.settings(tmp_path, database_url)
         command = ("run", str(archives[2]), "--out", str(tmp_path / "out"), "--json")
-        assert (await lipika(*command, "--language", "hi", env=env)).returncode == 0
+        assert (await lipika_beside(*command, "--language", "hi", env=env)).returncode == 0
         paid = gateway.requests
-        mended = await lipika(*command, "--force-language", "ta", env=env)
+        mended = await lipika_beside(*command, "--force-language", "ta", env=env)
         assert mended.returncode == 0, mended.stderr
         assert json.loads(mended.stdout)["reused"] == 3
         assert gateway.requests == paid
         for language, found in (("bn", "forced"), ("archive", None)):
-            changed = await lipika("queue", "language", language, archives[2].stem, env=env)
+            changed = await lipika_beside("queue", "language", language, archives[2].stem, env=env)
             assert changed.stdout.strip() == "changed 1 of 1", changed.stderr
             assert [row.language_from for row in rows(database_url, QUEUE)] == [found]
 
@@ -255,7 +255,7 @@ async def test_a_canary_stops_where_a_row_contradicts_its_archive(
             given_by,
         )
     out = tmp_path / "report"
-    done = await lipika(
+    done = await lipika_beside(
         *("canary", "--clips", "4", "--max-usd", "1", "--out", str(out), "--json"),
         env={"DATABASE_URL": database_url, "PROVIDER": "simulator", "BATCH_INTERVAL_SECONDS": "2"},
     )

@@ -12,7 +12,7 @@ from lipika.db import Database, Queue, Results, Workers
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.models import Accounting, NewVideo
-from test_results import report, result
+from result_kit import report, result
 
 ROUNDS = 30
 NAMED_BY_AN_INDEX: Mapping[str, set[str]] = {

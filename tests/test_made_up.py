@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from command_kit import lipika_beside
 from fleet_kit import change, rows
 from gateway_kit import Describe, a_gateway, not_there
 from lipika.config import load_settings
@@ -22,18 +18,6 @@ from lipika.jobs.demo import sample_folder
 from lipika.jobs.wiring import ask_who_answers
 from lipika.simulator import Latency, SimulatorConfig, running
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-
-
-async def lipika(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "lipika", *arguments],
-        env=clean | dict(env),
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
 
 
 @pytest.fixture
@@ -61,19 +45,19 @@ async def test_real_answers_through_this_machine_are_real_and_paid_once(
     async with a_gateway(describe) as gateway:
         env = gateway.settings(tmp_path, database_url)
         command = ("run", str(archive), "--out", str(tmp_path / "out"), "--json")
-        first = await lipika(*command, env=env)
+        first = await lipika_beside(*command, env=env)
         assert first.returncode == 0, first.stderr
         found = json.loads(first.stdout)
         assert (found["simulated"], found["requests"]) == (False, gateway.requests)
         asked = gateway.requests
         assert asked >= found["clips"]
         assert gateway.described >= 1
-        second = json.loads((await lipika(*command, env=env)).stdout)
+        second = json.loads((await lipika_beside(*command, env=env)).stdout)
         assert (second["already_done"], second["requests"], second["simulated"]) == (1, 0, False)
-        again = json.loads((await lipika(*command, "--again", env=env)).stdout)
+        again = json.loads((await lipika_beside(*command, "--again", env=env)).stdout)
         assert (again["reused"], again["requests"]) == (found["clips"], 0)
         assert gateway.requests == asked
-        text = (await lipika(*command[:-1], env=env)).stdout
+        text = (await lipika_beside(*command[:-1], env=env)).stdout
         assert "nothing was charged" not in text
         assert "SIMULATED" not in text
     async with Database(database_url) as database:
@@ -92,12 +76,12 @@ async def test_the_simulator_on_this_machine_is_known_by_its_word_and_runs_once(
             "BATCH_INTERVAL_SECONDS": "2",
         }
         command = ("run", str(archive), "--out", str(tmp_path / "out"), "--json")
-        first = json.loads((await lipika(*command, env=env)).stdout)
+        first = json.loads((await lipika_beside(*command, env=env)).stdout)
         assert first["simulated"]
-        second = json.loads((await lipika(*command, env=env)).stdout)
+        second = json.loads((await lipika_beside(*command, env=env)).stdout)
         assert (second["already_done"], second["requests"], second["simulated"]) == (1, 0, True)
     # Where nobody answers any more, nothing is known, and unknown counts as alike.
-    gone = json.loads((await lipika(*command, env=env)).stdout)
+    gone = json.loads((await lipika_beside(*command, env=env)).stdout)
     assert (gone["already_done"], gone["requests"]) == (1, 0)
     async with Database(database_url) as database:
         spent = await Stats(database).spend.summary()

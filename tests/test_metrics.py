@@ -28,8 +28,8 @@ from lipika.fleet.exposition import exposition
 from lipika.fleet.metrics import WorkerView, worker_metrics
 from lipika.fleet.metrics_server import serving_metrics
 from lipika.jobs.wiring import Running
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 GRAFANA = ROOT / "deploy" / "grafana"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -22,6 +22,7 @@ from lipika.db.workers import WorkerInfo
 from lipika.embedded.postgres import EmbeddedPostgres, bundled_binaries
 from lipika.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from lipika.models import Accounting, NewVideo
+from places import ROOT
 from pooler import a_pooler
 
 TABLES = {
@@ -210,7 +211,7 @@ async def test_psql_gives_the_same_and_lipika_knows_it(
     empty: Database, empty_database_url: str, database_url: str
 ) -> None:
     for _ in range(2):
-        for path in sorted((Path(__file__).parents[1] / "supabase" / "migrations").glob("*.sql")):
+        for path in sorted((ROOT / "supabase" / "migrations").glob("*.sql")):
             await asyncio.to_thread(_psql, path, empty_database_url)
     assert shape(empty_database_url) == shape(database_url)
     assert await migrate(empty) == []

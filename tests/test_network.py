@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from asking import a_request
+from client_kit import ANSWERS, KEY, Make, aistudio, both
+from command_kit import lipika
 from lipika.config import load_settings
 from lipika.errors import SettingsError
 from lipika.jobs.wiring import make_provider
@@ -27,13 +29,12 @@ from lipika.llm.transcript import response_schema
 from lipika.models import Failure, FailureKind, Trouble, Usage
 from lipika.network import Network, spare_loopback, spared
 from lipika.storage import Store, StoreSettings
+from places import SAMPLES
 from recorder import Page, recording
 from strict_s3 import strict_s3
-from test_providers import ANSWERS, KEY, Make, aistudio, both
-from test_run import lipika
-from test_transport import server_tls
+from tls_kit import server_tls
 
-SAMPLE = Path(__file__).parents[1] / "samples" / "tars" / "hi_sample.tar"
+SAMPLE = SAMPLES / "hi_sample.tar"
 HOST = "api.example.test"
 """A name that only the proxy can resolve."""
 

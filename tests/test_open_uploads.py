@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bucket_kit import BUCKET, own_place, settings_of, to_s3
 from fleet_kit import Stage, a_stage, change, rows
 from lipika.errors import StorageError
 from lipika.storage import Store, StoreSettings
 from strict_s3 import StrictS3, strict_s3
-from test_outages import BUCKET, own_place, settings_of, to_s3
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from bucket_kit import BUCKET, CLIPS, own_place, settings_of, to_s3
 from fleet_kit import Stage, a_line, a_stage, results_of, rows, until
 from lipika.db import Database, Queue, Results
 from lipika.errors import DatabaseUnavailable, WorkerStop
@@ -26,14 +27,12 @@ from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Tools
 from lipika.services import open_database
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from lipika.storage import Store, StoreSettings
+from lipika.storage import Store
 from strict_s3 import StrictS3, strict_s3
 
 AWAY_S = float(os.environ.get("LIPIKA_OUTAGE_SECONDS") or 4)
 """LIPIKA_OUTAGE_SECONDS=120 for the long form; the store is away half as long."""
 LEASE_S = max(20.0, AWAY_S)
-CLIPS = 36
-BUCKET = "corpus"
 pytestmark = pytest.mark.timeout(120 + 3 * AWAY_S)
 
 
@@ -114,35 +113,6 @@ async def test_postgres_is_away_around_the_work_of_a_run(
     assert (summary.done, summary.transcribed + summary.no_speech, summary.stopped) == (2, 6, "")
     assert any("Postgres is away" in line.get("reason", "") for line in logs)
     assert (await stage.asked())["accepted"] == 6
-
-
-async def to_s3(stage: Stage, s3: StrictS3, videos: int) -> None:
-    """Archives in the bucket, and results to go there too."""
-    await stage.queue(videos, CLIPS // videos)
-    stage.defaults |= {
-        "store_url": f"{own_place(stage)}/in",
-        "output_url": f"{own_place(stage)}/out",
-        "s3_endpoint_url": s3.url,
-        "r2_access_key_id": "id",
-        "r2_secret_access_key": "secret",
-    }
-    store = Store.open(f"{own_place(stage)}/in", settings_of(s3))
-    archives = sorted((stage.folder / "in").glob("*.tar"))
-    for path in archives:
-        await store.put_bytes(path.name, path.read_bytes())
-    async with Database(stage.database_url) as database:
-        queue = Queue(database)
-        await queue.remove([path.stem for path in archives])
-        await queue.add([NewVideo(path.stem, path.name, f"{path.stem}_transcribed.tar") for path in archives])
-
-
-def settings_of(s3: StrictS3) -> StoreSettings:
-    return StoreSettings("id", "secret", endpoint_url=s3.url)
-
-
-def own_place(stage: Stage) -> str:
-    """A prefix of this test's own: the bucket outlives a test, and with it what an outage left there."""
-    return f"s3://{BUCKET}/{stage.folder.name}"
 
 
 async def in_bucket(stage: Stage, s3: StrictS3) -> list[str]:

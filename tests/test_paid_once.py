@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from command_kit import lipika_beside
 from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import Gateway, a_gateway
 from lipika.audio import polish
@@ -16,7 +17,6 @@ from lipika.jobs.demo import sample_folder
 from lipika.models import Was, is_made_up
 from lipika.pipeline.reuse import AskedAs, difference, lost
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from test_made_up import lipika
 
 ASKED = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=False)
 
@@ -101,7 +101,9 @@ async def test_a_run_says_what_would_be_paid_again_and_refuses_until_told(
 ) -> None:
     async def run(out: str, *more: str, **env: str) -> Any:
         given = gateway.settings(tmp_path, database_url, **env)
-        return await lipika("run", str(archive), "--out", str(tmp_path / out), "--json", *more, env=given)
+        return await lipika_beside(
+            "run", str(archive), "--out", str(tmp_path / out), "--json", *more, env=given
+        )
 
     first = await run("a")
     assert first.returncode == 0, first.stderr
@@ -134,8 +136,8 @@ async def test_a_refused_run_leaves_the_queue_as_it_was(
     one, two = make_corpus(tmp_path / "in", CorpusPlan(2, 3, (2.2, 2.8)), sample_folder())
     command = ("run", "--out", str(tmp_path / "out"), "--json")
     env = gateway.settings(tmp_path, database_url)
-    assert (await lipika(*command, str(one), env=env)).returncode == 0
-    refused = await lipika(*command, str(one), str(two), env={**env, "MODEL_ID": "gemini-2.5-flash"})
+    assert (await lipika_beside(*command, str(one), env=env)).returncode == 0
+    refused = await lipika_beside(*command, str(one), str(two), env={**env, "MODEL_ID": "gemini-2.5-flash"})
     assert refused.returncode == 2
     assert [row.video_id for row in rows(database_url, "select video_id from video_queue")] == [one.stem]
 
@@ -207,7 +209,7 @@ async def test_held_videos_and_their_reasons_are_listed(stage: Stage) -> None:
     await stage.work(temperature=0.7)
     env = {"DATABASE_URL": stage.database_url}
     for command in (("queue", "status"), ("queue", "list")):
-        listed = await lipika(*command, env=env)
+        listed = await lipika_beside(*command, env=env)
         assert "would pay again for" in listed.stdout, listed.stderr
-    told = json.loads((await lipika("queue", "status", "--json", env=env)).stdout)
+    told = json.loads((await lipika_beside("queue", "status", "--json", env=env)).stdout)
     assert [row["code"] for row in told["held_videos"]] == ["would_pay_again"]

@@ -18,10 +18,11 @@ import pytest
 from aiohttp import web
 
 from http_kit import listening
+from places import SAMPLES
 from scripted import GOOD
-from test_transport import server_tls
+from tls_kit import server_tls
 
-SAMPLE = Path(__file__).parent.parent / "samples" / "tars" / "hi_sample.tar"
+SAMPLE = SAMPLES / "hi_sample.tar"
 CLIPS = 9
 
 

@@ -13,6 +13,7 @@ import structlog
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from command_kit import lipika
 from fleet_kit import Stage, a_stage, rows, until
 from lipika.db import Budgets, Database, Stats, Workers
 from lipika.db.budgets import Limits
@@ -21,7 +22,6 @@ from lipika.jobs.demo import sample_folder
 from lipika.jobs.transcribe import _around
 from lipika.models import RATE_KINDS
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from test_run import lipika
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from lipika.engine.retries import History, RetryPolicy, Step, decide
 from lipika.llm import aistudio, openrouter, replies
 from lipika.llm.capabilities import load_capabilities
 from lipika.models import Failure, FailureKind, Trouble
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "providers.md").read_text("utf-8")
 
 # The tables of the code, by the column that shows them.

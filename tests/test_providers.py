@@ -12,15 +12,13 @@ from dataclasses import replace
 import pytest
 
 from asking import a_request
+from client_kit import ANSWERS, KEY, MODEL, OPTIONS, Make, aistudio, both, openrouter
 from lipika.errors import SettingsError
 from lipika.llm import provider
 from lipika.llm.aistudio import AIStudioProvider
 from lipika.llm.capabilities import load_capabilities
-from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import (
     AUDIO_MARK,
-    HttpProvider,
-    ModelOptions,
     TranscriptionRequest,
     TranscriptionResponse,
 )
@@ -28,41 +26,6 @@ from lipika.llm.transcript import response_schema
 from lipika.models import FailureKind, Usage
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, Listening, SimulatorConfig, running
 from recorder import Page, Request, recording
-
-MODEL = "gemini-3-flash-preview"
-KEY = "a-key-of-the-contract-tests"
-OPTIONS = ModelOptions(MODEL, 0.0, "low", 10.0)
-Make = Callable[..., HttpProvider]
-
-
-def aistudio(url: str, options: ModelOptions = OPTIONS, key: str = KEY) -> HttpProvider:
-    return AIStudioProvider(
-        base_url=url,
-        api_key=key,
-        options=options,
-        capabilities=load_capabilities(MODEL),
-        response_schema=response_schema(),
-    )
-
-
-def openrouter(url: str, options: ModelOptions = OPTIONS, key: str = KEY) -> HttpProvider:
-    return OpenRouterProvider(
-        base_url=f"{url}/api/v1",
-        api_key=key,
-        options=options,
-        capabilities=load_capabilities(MODEL),
-        response_schema=response_schema(),
-        prompt_version="1",
-        routed=True,
-    )
-
-
-both = pytest.mark.parametrize("make", [aistudio, openrouter])
-
-ANSWERS = {
-    aistudio: {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}]},
-    openrouter: {"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}]},
-}
 
 
 def request(number: int = 0, *, audio: bytes = b"fLaC") -> TranscriptionRequest:

@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from asking import a_request
+from client_kit import Make, aistudio, both, openrouter
+from command_kit import lipika
 from lipika.llm.replies import excerpt, said
 from lipika.models import Failure, FailureKind
 from lipika.redaction import hide, redact, redacted_start
+from places import SAMPLES
 from recorder import Page, Request, recording
-from test_providers import Make, aistudio, both, openrouter
-from test_run import lipika
 
 KEY = "Zq7~made.up/key+of=the_tests-0123456789"
 hide(KEY)
-SAMPLE = Path(__file__).parents[1] / "samples" / "tars" / "hi_sample.tar"
+SAMPLE = SAMPLES / "hi_sample.tar"
 
 
 def in_every_text(value: Any) -> Any:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from bucket_kit import BUCKET, to_s3
 from fleet_kit import Stage, a_stage, rows, until
 from lipika.db import Database, Queue
 from lipika.errors import DiskFull, StorageError, WorkerStop
 from lipika.storage import Store
 from strict_s3 import StrictS3, strict_s3
-from test_outages import BUCKET, to_s3
 
 VIDEOS, CLIPS = 8, 32
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asking import a_request
+from client_kit import Make, aistudio, both
 from lipika.llm.provider import TranscriptionResponse
 from lipika.llm.replies import body_object, parse_json, said
 from lipika.llm.transcript import parse_answer
 from lipika.models import Answer, FailureKind, Usage
 from recorder import Page, recording
-from test_providers import Make, aistudio, both
-from test_transcript import GOOD, written
+from transcript_kit import GOOD, written
 
 METERED = Usage(prompt=700, prompt_text=450, prompt_audio=250, output=180, thoughts=60)
 

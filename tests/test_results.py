@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from conftest import body_of
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
@@ -20,95 +18,26 @@ from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import LeaseLost, WorkerStop
 from lipika.models import (
     Accounting,
-    Answer,
-    AudioFacts,
-    BatchReport,
     ClaimedVideo,
-    Clip,
     ClipResult,
     ClipStatus,
     Discard,
-    Failure,
-    FailureKind,
     Finding,
-    Lane,
     NewVideo,
-    Provenance,
-    SegmentName,
     Severity,
-    Usage,
-    Verdict,
 )
-
-USAGE = Usage(prompt=700, prompt_text=440, prompt_audio=260, cached=0, output=90, thoughts=20)
-ANSWER = Answer("नमस्ते दुनिया", "नमस्ते [laugh] दुनिया", "hi", "happy", "conversational", "normal", "Awadhi")
-VERDICT = Verdict(
-    findings=(Finding("short_pause", Severity.WARN, "0.2 s", (0, 3)),),
-    quality_score=0.75,
-    score_parts={"rate": 0.5, "script": 1.0},
-    asr=Lane(eligible=True),
-    tts_clean=Lane(eligible=False, reasons=("events",)),
-    tts_expressive=Lane(eligible=True),
-    lang_mismatch=False,
-    overlap_suspected=False,
-    num_unk=0,
-    num_inaudible=1,
-    num_event_tags=1,
-    text_length_per_sec=12.5,
-    validator_version="1",
+from result_kit import (
+    ANSWER,
+    FAILURE,
+    ROLLUP,
+    USAGE,
+    VERDICT,
+    report,
+    result,
+    sums_from_scratch,
+    sums_of_rollup,
+    table,
 )
-FAILURE = Failure(FailureKind.BLOCKED, "SAFETY", code="SAFETY")
-
-
-def clip(number: int) -> Clip:
-    """Clips of 8 s in a row, cut from segments of 16 s."""
-    start = number * 800
-    return Clip(
-        name=SegmentName("speaker0", start, start + 800),
-        segment=SegmentName("speaker0", start // 1600 * 1600, start // 1600 * 1600 + 1600),
-        original_start_ms=start * 10,
-        original_end_ms=start * 10 + 8000,
-        trimmed_start_ms=start * 10 + 50,
-        trimmed_end_ms=start * 10 + 7900,
-        leading_pad_ms=150,
-        trailing_pad_ms=150,
-        duration_ms=8150,
-        sample_rate_hz=16000,
-        bit_depth=16,
-        boundary_score=0.5,
-        flags=("forced_cut",),
-        audio=AudioFacts(7000, -20.0, -3.0, 30.0, 0.0, 7000),
-        audio_digest=f"{number:064x}",
-        trimmer_version="1",
-    )
-
-
-def result(number: int, status: ClipStatus = ClipStatus.TRANSCRIBED, worker: str = "w1") -> ClipResult:
-    failed = status is ClipStatus.FAILED
-    return ClipResult(
-        video_id="v",
-        clip=clip(number),
-        language_hint="hi",
-        status=status,
-        answer=None if failed else ANSWER,
-        verdict=None if failed else VERDICT,
-        failure=FAILURE if failed else None,
-        usage=USAGE,
-        cost_usd=0.0005,
-        provenance=Provenance(
-            provider="aistudio",
-            model_id="gemini-3-flash-preview",
-            model_version="gemini-3-flash-preview-001",
-            prompt_version="p1",
-            schema_version="s1",
-            temperature=0.0,
-            thinking_level="low",
-            worker_id=worker,
-            batch_id="b1",
-            attempts=2,
-            latency_ms=1234,
-        ),
-    )
 
 
 @pytest.fixture
@@ -130,11 +59,6 @@ async def lose(database: Database, worker: str = "w2") -> ClaimedVideo:
         await connection.execute("update video_queue set lease_expires_at = now() - interval '1 second'")
     (claim,) = await Queue(database).claim(worker, 60, 1)
     return claim
-
-
-def table(url: str, query: str) -> list[dict[str, object]]:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 # ---- writing
@@ -183,7 +107,6 @@ async def test_writing_again_changes_nothing(
 
 
 FLAGS = "select * from transcription_flags order by segment_file, flag_type, start_ms"
-ROLLUP = "select * from quality_rollup order by hour, language, worker_id"
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(result_row(result(0)))])
@@ -211,31 +134,6 @@ async def test_a_new_answer_replaces_the_old_and_the_sums_follow(
     assert (hindi.clips, hindi.transcribed, hindi.failed) == (4, 2, 2)
     assert hindi.mean_quality == 0.75
     assert hindi.percent_asr == 50.0
-
-
-def sums_of_rollup(url: str) -> list[dict[str, object]]:
-    return table(
-        url,
-        "select language, worker_id, sum(clips)::int as clips, sum(transcribed)::int as transcribed,"
-        " sum(no_speech)::int as no_speech, sum(failed)::int as failed, sum(asr_eligible)::int as asr,"
-        " sum(scored)::int as scored, round(sum(score_sum)::numeric, 6) as score_sum,"
-        " sum(duration_ms)::bigint as duration_ms, round(sum(cost_usd)::numeric, 9) as cost_usd"
-        " from quality_rollup group by 1, 2 having sum(clips) > 0 order by 1, 2",
-    )
-
-
-def sums_from_scratch(url: str) -> list[dict[str, object]]:
-    return table(
-        url,
-        "select coalesce(expected_language_hint, detected_language) as language, worker_id, count(*)::int as clips,"
-        " (count(*) filter (where status = 'transcribed'))::int as transcribed,"
-        " (count(*) filter (where status = 'no_speech'))::int as no_speech,"
-        " (count(*) filter (where status = 'failed'))::int as failed,"
-        " (count(*) filter (where asr_eligible))::int as asr, count(quality_score)::int as scored,"
-        " round(coalesce(sum(quality_score), 0)::numeric, 6) as score_sum,"
-        " sum(duration_ms)::bigint as duration_ms, round(sum(cost_usd)::numeric, 9) as cost_usd"
-        " from transcription_results group by 1, 2 order by 1, 2",
-    )
 
 
 async def test_who_lost_the_lease_writes_no_row_flag_or_sum(
@@ -371,30 +269,6 @@ async def test_stored_answers_of_many_clips_come_in_pages(results: Results, clai
 
 
 # ---- batches and figures
-
-
-def report(**changes: object) -> BatchReport:
-    batch = BatchReport(
-        batch_id="b1",
-        worker_id="w1",
-        video_ids=("v",),
-        started_at=time.time(),
-        segments_sent=110,
-        segments_returned=100,
-        segments_429=7,
-        segments_error=3,
-        segments_retried=10,
-        provider_used="aistudio",
-        cache_hits=5,
-        usage=USAGE,
-        cost_usd=0.5,
-        avg_latency_ms=2000.0,
-        p95_latency_ms=4000.0,
-        batch_duration_ms=61000,
-        failure_kinds={"rate_minute": 7},
-        validation_scores={"count": 100, "mean": 0.8},
-    )
-    return dataclasses.replace(batch, **changes)  # type: ignore[arg-type]
 
 
 async def test_batches_are_upserted_and_make_the_boards(results: Results, database_url: str) -> None:

@@ -41,10 +41,10 @@ from lipika.validation import RULES, VALIDATOR_VERSION
 from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.catalogue import ScorePart
 from lipika.validation.compare import ComparedVerdict
+from result_kit import sums_from_scratch, sums_of_rollup
+from s3_kit import call
 from stored_kit import age, command, documents, made, members, metadata, rewrite, told, write_archive
-from test_results import sums_from_scratch, sums_of_rollup
-from test_storage import call
-from test_validation import clip
+from verdict_kit import clip
 
 # ----------------------------------------------------------------------------- a real run, once
 

@@ -27,9 +27,10 @@ from lipika.db.reservations import Demand, Reservations
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import DatabaseError, DatabaseUnavailable, LeaseLost, SettingsError, WorkerStop
 from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
+from places import ROOT
 from pooler import a_pooler
 
-ROLES = (Path(__file__).resolve().parent.parent / "deploy" / "supabase" / "roles.sql").read_bytes()
+ROLES = (ROOT / "deploy" / "supabase" / "roles.sql").read_bytes()
 OWNER, PASSWORD = "lipika_owner", "roles-of-the-test"
 NAMES = ("lipika_worker", "lipika_dashboard", "lipika_reader", "anon")
 

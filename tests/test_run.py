@@ -18,30 +18,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from command_kit import lipika
 from lipika.archive import documents
 from lipika.jobs.demo import sample_folder
 from lipika.languages import FIRST_CLASS
 from lipika.models import ClipStatus
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-
-
-def lipika(
-    *arguments: str,
-    env: dict[str, str] | None = None,
-    timeout: float = 110,
-    cwd: Path | None = None,
-    through: tuple[str, ...] = (),
-) -> Any:
-    """Run the command line in a process of its own, with nothing of our environment but what it needs."""
-    clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return subprocess.run(
-        [*through, sys.executable, "-m", "lipika", *arguments],
-        env=clean | (env or {}),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=cwd,
-    )
 
 
 def rows(url: str, query: str) -> list[dict[str, Any]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from lipika.models import FailureKind
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
 SOURCES = "\n".join(path.read_text("utf-8") for path in (ROOT / "src" / "lipika").rglob("*.py"))
 

@@ -16,8 +16,9 @@ import soundfile as sf
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.models import SegmentName
 from lipika.validation.text import SCRIPT_OF
+from places import ROOT
 
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = ROOT / "samples"
 README = (SAMPLES / "README.md").read_text(encoding="utf-8")
 UNUSABLE = {"pa": 3}
 

@@ -22,6 +22,7 @@ from lipika.llm.transcript import FIELDS, parse_answer, response_schema
 from lipika.models import Answer, SegmentName, Severity
 from lipika.simulator import Caching, FaultKind, FaultPlan, FaultRule, Listening, SimulatorConfig, running
 from lipika.validation import validate
+from places import SAMPLES
 from simulator_kit import INSTANT, MODEL, QUICK, ask_gemini, flac, gemini_body, text_of
 
 pytestmark = pytest.mark.filterwarnings(
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 CLIP = flac(3.0)
-SAMPLES = Path(__file__).parent.parent / "samples" / "tars"
 
 
 @pytest.fixture

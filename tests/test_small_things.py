@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from command_kit import lipika_beside
 from conftest import LONGEST_FIRST
 from fleet_kit import rows
 from gateway_kit import a_gateway
@@ -20,7 +21,7 @@ from lipika.cli.main import app
 from lipika.jobs.demo import sample_folder
 from lipika.processes import stop_signals
 from lipika.simulator.corpus import CorpusPlan, make_corpus
-from test_made_up import lipika
+from places import TESTS
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,9 @@ async def test_the_summary_says_where_results_are_and_what_comes_next(
     (archive,) = make_corpus(tmp_path / "in", CorpusPlan(1, 2, (2.2, 2.8)), sample_folder())
     async with a_gateway() as gateway:
         out = str(tmp_path / "out")
-        done = await lipika("run", str(archive), env=gateway.settings(tmp_path, database_url, OUTPUT_URL=out))
+        done = await lipika_beside(
+            "run", str(archive), env=gateway.settings(tmp_path, database_url, OUTPUT_URL=out)
+        )
     assert done.returncode == 0, done.stderr
     assert f"Results: {out}" in done.stdout.replace("\n", "")
     assert "Next: lipika flags" in done.stdout
@@ -58,7 +61,7 @@ async def test_the_summary_ends_with_hours_findings_and_the_next_step(
     earlier, ours = (sample_folder() / f"{language}_sample.tar" for language in ("bn", "ur"))
     env = {"PROVIDER": "simulator", "DATABASE_URL": database_url, "BATCH_INTERVAL_SECONDS": "2"}
     for archive in (earlier, ours):
-        done = await lipika("run", str(archive), "--out", str(tmp_path / "out"), "--json", env=env)
+        done = await lipika_beside("run", str(archive), "--out", str(tmp_path / "out"), "--json", env=env)
         assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     stored = rows(
@@ -82,7 +85,7 @@ async def test_the_summary_ends_with_hours_findings_and_the_next_step(
     assert {(row["code"], row["severity"]): row["clips"] for row in summary["findings"]} == counts
     assert counts
 
-    words = (await lipika("run", str(ours), "--out", str(tmp_path / "out"), env=env)).stdout
+    words = (await lipika_beside("run", str(ours), "--out", str(tmp_path / "out"), env=env)).stdout
     (language, *_rest) = told
     assert f"{told[language]['hours']:.3f}" in words
     assert all(word in words for word in ("hours of", "asr", "tts_clean", "tts_expressive"))
@@ -92,7 +95,7 @@ async def test_the_summary_ends_with_hours_findings_and_the_next_step(
 
 
 def test_the_long_tests_that_go_first_are_there() -> None:
-    assert [name for name in LONGEST_FIRST if not (Path(__file__).parent / f"{name}.py").is_file()] == []
+    assert [name for name in LONGEST_FIRST if not (TESTS / f"{name}.py").is_file()] == []
 
 
 async def test_the_first_signal_is_a_request_and_the_second_an_order() -> None:

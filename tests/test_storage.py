@@ -11,7 +11,6 @@ import random
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +30,7 @@ from lipika.errors import ObjectMissing, SettingsError, StorageError, StorageUna
 from lipika.storage import ObjectInfo, Store, StoreSettings, split_url
 from lipika.storage.buckets import signed_headers
 from lipika.storage.transfers import ObjectReader, part_size
+from s3_kit import call
 
 MIB = 1 << 20
 SECRET = "very-secret-value"
@@ -56,13 +56,6 @@ def bucket(s3_url: str, request: pytest.FixtureRequest) -> str:
     name = f"bucket-{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}"
     call(f"{s3_url}/{name}", "PUT")
     return name
-
-
-def call(url: str, method: str, body: bytes = b"") -> None:
-    """A request by somebody else, with any signature: the server checks none unless told to."""
-    headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request"}
-    headers["Content-Type"] = "application/octet-stream"
-    urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method)).close()  # noqa: S310
 
 
 Rule = Callable[[str, int], str]

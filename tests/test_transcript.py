@@ -27,20 +27,7 @@ from lipika.llm.transcript import (
     tidied_answer,
 )
 from lipika.models import Answer, Failure, FailureKind
-
-GOOD: dict[str, object] = {
-    "transcription": "नमस्ते, 3 बजे meeting है।",
-    "tagged": "[breath] नमस्ते, 3 बजे meeting है।",
-    "detected_language": "hi",
-    "speaker_emotion": "neutral",
-    "speaker_style": "conversational",
-    "speaker_pace": "moderate",
-    "speaker_accent": "Delhi",
-}
-
-
-def written(**changes: object) -> str:
-    return json.dumps(GOOD | changes, ensure_ascii=False)
+from transcript_kit import GOOD, written
 
 
 def failure(text: str) -> Failure:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from command_kit import lipika
 from fleet_kit import rows
 from lipika import errors
 from lipika.fleet.custody import is_defect
 from lipika.machine import refused
-from test_run import lipika
 
 FILES = {
     "text": b"some text\n",

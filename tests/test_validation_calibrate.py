@@ -24,7 +24,7 @@ from lipika.validation.calibrate import (
     observe,
 )
 from lipika.validation.compare import ComparedVerdict, Confusion
-from test_validation import HINDI, answer, clip
+from verdict_kit import HINDI, answer, clip
 
 
 def seen(language: str, clips: int, middle: float = 6.0, width: float = 1.0) -> Iterator[Observation]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from lipika.validation import RULES
-
-ROOT = Path(__file__).parents[1]
+from places import ROOT
 
 
 def test_the_tables_are_in_step() -> None:

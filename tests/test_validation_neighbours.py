@@ -12,7 +12,7 @@ from lipika.languages import LANGUAGES
 from lipika.models import Verdict
 from lipika.validation import validate
 from lipika.validation.text import normalise
-from test_validation import answer, clip, codes
+from verdict_kit import answer, clip, codes
 
 
 def judged(language: str, text: str) -> Verdict:

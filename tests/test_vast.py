@@ -25,8 +25,9 @@ from lipika.errors import Unavailable, UsageError
 from lipika.vast.client import Instance, Offer, Vast, VastRefused, Wish, settings_fit
 from lipika.vast.fleet import FleetOutcome, RentedFleet, ailment, plan
 from lipika.vast.secrets import missing, open_settings, secrets_of, store
+from places import KITS
 
-FAKE = Path(__file__).parent / "fake_vastai.py"
+FAKE = KITS / "fake_vastai.py"
 WISH = Wish(image="registry.example.com/lipika:1", settings={"PROVIDER": "aistudio"})
 SECRET = "postgresql://worker:hunter2@db.example.com:6543/postgres"
 

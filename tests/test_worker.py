@@ -33,7 +33,7 @@ from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink, SinkLimits
 from lipika.pipeline.video import VideoReport, transcribe_video
 from lipika.storage import ObjectReader, Store, StoreSettings
-from test_results import clip, result
+from result_kit import clip, result
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lipika.archive.spool import Spool
 from lipika.cli import validation
 from lipika.models import Accounting, ClipResult, ClipStatus, Provenance, SegmentName, Usage
 from lipika.validation import validate
-from test_validation import HINDI, answer, clip
+from verdict_kit import HINDI, answer, clip
 
 Members = dict[str, bytes]
 Document = dict[str, Any]
