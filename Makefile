@@ -11,7 +11,7 @@ WHOLE := $(PIP) check || { echo 'The packages in $(VENV) do not fit together. An
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench bench-peers bench-validation chaos world lock clean
+.PHONY: help setup demo test quick lint check bench bench-peers bench-validation chaos world lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,9 @@ demo: $(VENV)/.runtime ## the main job on sample speech: no key, no server, no r
 
 test: $(VENV)/.dev ## every test
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+quick: $(VENV)/.dev ## the tests that need no server: about a minute
+	@$(BIN)/python -m pytest -q --ignore-glob='*/servers' --ignore=tests/world --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: $(VENV)/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

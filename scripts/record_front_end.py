@@ -17,7 +17,7 @@ from lipika.alignment.nemo import Preprocessor
 from lipika.audio.codec import decode, to_sent
 
 ROOT = Path(__file__).parents[1]
-FIXTURE = ROOT / "tests" / "fixtures" / "front_end.npz"
+FIXTURE = ROOT / "tests" / "kits" / "fixtures" / "front_end.npz"
 EVERY = 7  # frames kept
 VARIANTS = {"plain": Variant(), "reflect_partial": Variant(reflect=True, partial_frame=True)}
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import socket
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,52 +19,11 @@ from lipika import redaction
 from lipika.db import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
+from order import LONGEST_FIRST
+from postgres_kit import PG_BIN, TEMPLATE, UNSAFE_BUT_FAST, fresh_database, on_database
 
 ALLOW_SKIPS = os.environ.get("LIPIKA_ALLOW_SKIPS", "1") != "0"
 """CI installs every package a test may want, and then a skipped test is a failed one."""
-
-PG_BIN = os.environ.get("LIPIKA_TEST_PG_BIN") or None  # another Postgres to test against
-UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-TEMPLATE = "lipika_template"
-
-LONGEST_FIRST = (
-    "test_streams",
-    "test_run",
-    "world/test_world_replies",
-    "test_foreign_audio",
-    "test_worker",
-    "test_supervisor_killed",
-    "test_outages",
-    "test_canary",
-    "test_paid_once",
-    "test_made_up",
-    "test_hints",
-    "test_refusals",
-    "test_user_errors",
-    "test_board_browser",
-    "test_chaos",
-    "test_governor",
-    "test_hostile_memory",
-    "test_fallback",
-    "world/test_world_audio",
-    "test_alignment_stage",
-    "test_align_command",
-    "test_vast",
-    "test_sources",
-    "test_deploy_files",
-    "world/test_world_archives",
-    "test_progress",
-    "test_embedded",
-    "test_poison_run",
-    "test_forecast",
-    "test_speed_guard",
-    "test_docs",
-    "test_troubles",
-    "test_poison",
-    "test_same_bytes",
-    "test_small_things",
-)
-"""Test files of twenty seconds and more: begun last, they would be waited for by an idle machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -140,53 +97,19 @@ def postgres_url(open_dir: Path) -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database of this test's own, with nothing in it."""
-    yield from _fresh_database(postgres_url, "template1")
+    yield from fresh_database(postgres_url, "template1")
 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """A migrated database of this test's own."""
-    yield from _fresh_database(postgres_url, TEMPLATE)
+    yield from fresh_database(postgres_url, TEMPLATE)
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     async with Database(database_url) as database:
         yield database
-
-
-def on_database(url: str, name: str) -> str:
-    """The same server, another database."""
-    return url.rpartition("/")[0] + "/" + name
-
-
-def body_of(url: str, function: LiteralString) -> str:
-    """The text of a function of the database, with its parameters as the driver's: `p_name` is `%(name)s`."""
-    query = """
-        select prosrc, array(select format_type(t, null) from unnest(proargtypes) t), proargnames
-        from pg_proc where proname = %s
-    """
-    with psycopg.connect(url) as connection:
-        source, types, names = connection.execute(query, [function]).fetchone() or ("", [], [])
-    text: str = source.replace("%", "%%")
-    for name, kind in zip(names, types, strict=False):  # what it returns has names, too
-        text = re.sub(rf"\b{name}\b", f"%({name.removeprefix('p_')})s::{kind}", text)
-    return text
-
-
-def needs_root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-
-
-def _fresh_database(admin_url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        identifiers = (sql.Identifier(name), sql.Identifier(template))
-        # Without fsync a copy of the files beats a copy through the log: 20 ms.
-        connection.execute(sql.SQL("create database {} template {} strategy file_copy").format(*identifiers))
-        yield on_database(admin_url, name)
-        connection.execute(sql.SQL("drop database {} with (force)").format(identifiers[0]))
 
 
 async def _migrate(url: str) -> None:

@@ -10,13 +10,13 @@ from collections import Counter
 import psycopg
 import pytest
 
-from conftest import body_of
 from lipika.db import Database, Queue
 from lipika.db.migrate import check, migrate
 from lipika.db.queries import load
 from lipika.db.queue import Roots
 from lipika.errors import DatabaseError, LeaseLost, UsageError
 from lipika.models import Accounting, ClaimedVideo, NewVideo, VideoStatus
+from postgres_kit import body_of
 
 ADDS_UP = Accounting(
     segments=3, segments_polished=2, segments_discarded=1, clips=4, transcribed=2, no_speech=1, failed=1

@@ -25,7 +25,7 @@ from typer.core import TyperGroup
 from lipika.cli import main
 from lipika.config import Settings
 from lipika.simulator.__main__ import _parser as simulator_parser
-from places import ROOT
+from places import KITS, ROOT
 
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
@@ -232,7 +232,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_compose_is_valid_by_its_schema(compose: dict[str, Any]) -> None:
-    schema = json.loads((ROOT / "tests" / "vendor" / "compose-spec" / "compose-spec.json").read_text("utf-8"))
+    schema = json.loads((KITS / "vendor" / "compose-spec" / "compose-spec.json").read_text("utf-8"))
     jsonschema.validate(compose, schema, jsonschema.Draft201909Validator)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**compose, "servcies": {}}, schema, jsonschema.Draft201909Validator)

@@ -24,7 +24,7 @@ from lipika.languages import FIRST_CLASS
 from lipika.validation.text import normalise
 from places import ROOT
 
-FIXTURE = ROOT / "tests" / "fixtures" / "front_end.npz"
+FIXTURE = ROOT / "tests" / "kits" / "fixtures" / "front_end.npz"
 SENTENCES = ROOT / "src" / "lipika" / "simulator" / "sentences"
 
 

@@ -23,7 +23,6 @@ import pytest
 from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 
-from conftest import TEMPLATE, _fresh_database
 from lipika.archive.documents import read_results
 from lipika.archive.results import _root_and_key
 from lipika.audio import polish
@@ -41,6 +40,7 @@ from lipika.validation import RULES, VALIDATOR_VERSION
 from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.catalogue import ScorePart
 from lipika.validation.compare import ComparedVerdict
+from postgres_kit import TEMPLATE, fresh_database
 from result_kit import sums_from_scratch, sums_of_rollup
 from s3_kit import call
 from stored_kit import age, command, documents, made, members, metadata, rewrite, told, write_archive
@@ -61,7 +61,7 @@ class Finished:
 def finished(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     folder = tmp_path_factory.mktemp("finished")
     make_corpus(folder / "in", CorpusPlan(videos=4, segments=8, seconds=(1.5, 4.0)), sample_folder())
-    for url in _fresh_database(postgres_url, TEMPLATE):
+    for url in fresh_database(postgres_url, TEMPLATE):
         done = subprocess.run(
             [sys.executable, "-m", "lipika", "run", folder / "in", "--out", folder / "out", "--quiet"],
             env={
@@ -87,7 +87,7 @@ def out(finished: Finished, tmp_path: Path) -> Path:
 @pytest.fixture
 def stored_url(finished: Finished, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The run's database, to be changed; the commands use it."""
-    for url in _fresh_database(postgres_url, finished.database):
+    for url in fresh_database(postgres_url, finished.database):
         monkeypatch.setenv("DATABASE_URL", url)
         yield url
 

@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from conftest import PG_BIN, UNSAFE_BUT_FAST, on_database
 from lipika.db import Database, Queue, Results, Workers
 from lipika.db.migrate import CheckReport, check, migrate, migrations
 from lipika.db.workers import WorkerInfo
@@ -24,6 +23,7 @@ from lipika.errors import DatabaseError, DatabaseUnavailable, SettingsError
 from lipika.models import Accounting, NewVideo
 from places import ROOT
 from pooler import a_pooler
+from postgres_kit import PG_BIN, UNSAFE_BUT_FAST, on_database
 
 TABLES = {
     *("lipika_migrations", "video_queue", "workers", "worker_errors", "provider_budgets"),

@@ -76,9 +76,9 @@ class Run:
 
 @pytest.fixture(scope="module")
 def database_url_of_module(postgres_url: str) -> Any:
-    from conftest import TEMPLATE, _fresh_database
+    from postgres_kit import TEMPLATE, fresh_database
 
-    yield from _fresh_database(postgres_url, TEMPLATE)
+    yield from fresh_database(postgres_url, TEMPLATE)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

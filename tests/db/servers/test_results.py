@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
-from conftest import body_of
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
 from lipika.db.payload import to_json
@@ -26,6 +25,7 @@ from lipika.models import (
     NewVideo,
     Severity,
 )
+from postgres_kit import body_of
 from result_kit import (
     ANSWER,
     FAILURE,

@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from conftest import on_database
 from fleet_kit import a_stage, rows
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
@@ -29,6 +28,7 @@ from lipika.errors import DatabaseError, DatabaseUnavailable, LeaseLost, Setting
 from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
 from places import ROOT
 from pooler import a_pooler
+from postgres_kit import on_database
 
 ROLES = (ROOT / "deploy" / "supabase" / "roles.sql").read_bytes()
 OWNER, PASSWORD = "lipika_owner", "roles-of-the-test"

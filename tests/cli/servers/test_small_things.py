@@ -13,7 +13,6 @@ import pytest
 from typer.testing import CliRunner
 
 from command_kit import lipika_beside
-from conftest import LONGEST_FIRST
 from fleet_kit import rows
 from gateway_kit import a_gateway
 from lipika import __version__
@@ -21,6 +20,7 @@ from lipika.cli.main import app
 from lipika.jobs.demo import sample_folder
 from lipika.processes import stop_signals
 from lipika.simulator.corpus import CorpusPlan, make_corpus
+from order import LONGEST_FIRST
 from places import TESTS
 
 

@@ -12,11 +12,11 @@ import pytest
 from psycopg import sql
 
 from benchmarks.big_database import Size, build, measure, questions
-from conftest import TEMPLATE, on_database
 from lipika.db import Database, Stats
 from lipika.db.connection import Params
 from lipika.db.queries import Query
 from lipika.fleet.status import as_document, read_status
+from postgres_kit import TEMPLATE, on_database
 
 Row = TypeVar("Row")
 SMALL = Size(videos=3000, results=12_000, workers=40, hours=3, errors=2000)

@@ -24,13 +24,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from conftest import needs_root
 from embedded_kit import port_taken, server_of, supervisor_of
 from lipika.db import Database
 from lipika.embedded import postgres, supervisor
 from lipika.embedded.postgres import EmbeddedPostgres, bundled_binaries, default_data_dir
 from lipika.errors import DatabaseUnavailable, UsageError
 from lipika.log import configure
+from postgres_kit import needs_root
 
 FAST = {"fsync": "off"}
 
