@@ -19,7 +19,8 @@ import psutil
 from benchmarks.setting import machine, save
 from lipika import validation
 from lipika.audio.codec import Audio, encode_flac
-from lipika.engine.engine import Engine, EngineOptions, Review
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Circumstances, EngineOptions, Review
 from lipika.engine.route import Route
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
@@ -56,7 +57,7 @@ def a_request(number: int, audio: bytes) -> TranscriptionRequest:
     )
 
 
-def review(text: str, _varied: bool, _switched: bool) -> Review | Failure:
+def review(text: str, _asked: Circumstances) -> Review | Failure:
     answer = transcript.read_answer(text)
     if isinstance(answer, Failure):
         return answer

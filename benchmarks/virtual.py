@@ -25,7 +25,8 @@ from lipika import validation
 from lipika.audio.codec import Audio, encode_flac
 from lipika.db.queries import load
 from lipika.db.reservations import FRESH_S, LEASE_S, Reservation
-from lipika.engine.engine import Engine, EngineOptions, Outcome, Review
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Accept, Circumstances, EngineOptions, Outcome, Review
 from lipika.engine.route import Need, Reserve, Route, Slots
 from lipika.forecast.budget import GRANT_HORIZON_S, SAFETY
 from lipika.languages import FIRST_CLASS
@@ -117,7 +118,7 @@ def _flac(template: int, low_s: float, high_s: float) -> tuple[bytes, float]:
     return encode_flac(Audio(noise, 16_000, 16)), seconds
 
 
-def review(request: TranscriptionRequest) -> Callable[[str, bool, bool], Review | Failure]:
+def review(request: TranscriptionRequest) -> Accept:
     """As the pipeline reviews, for a clip of which only the length is known; what is doubted is kept."""
     name = SegmentName("speaker0", 0, max(request.audio_ms // 10, 1))
     facts = AudioFacts(int(request.audio_ms * 0.8), -20.0, -3.0, 30.0, 0.0, 7000)
@@ -140,7 +141,7 @@ def review(request: TranscriptionRequest) -> Callable[[str, bool, bool], Review 
         "0",
     )
 
-    def accept(text: str, _varied: bool, _switched: bool) -> Review | Failure:
+    def accept(text: str, _asked: Circumstances) -> Review | Failure:
         answer = transcript.read_answer(text)
         if isinstance(answer, Failure):
             return answer

@@ -15,7 +15,8 @@ from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.asking import AskOptions, Way, ask_all
 from lipika.canary.records import Asked
 from lipika.canary.sample import Desk, SampleArchive, take_sample
-from lipika.engine.engine import Engine, EngineOptions
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import EngineOptions
 from lipika.engine.pacing import Probing
 from lipika.engine.route import Route, unlimited
 from lipika.jobs.demo import sample_folder

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from asking import accept
-from lipika.engine.engine import EngineOptions, Events, Outcome, Review
+from lipika.engine.outcome import Circumstances, EngineOptions, Events, Outcome, Review
 from lipika.errors import WorkerStop
 from lipika.models import Advice, Failure, FailureKind, Trouble
 from scripted import Asked, Scripted, Told, ask, http
@@ -36,7 +36,7 @@ def poisoned(poison: Failure, *clips: int) -> Callable[[Asked], Failure | None]:
     return lambda asked: poison if asked.clip in clips else None
 
 
-def doubtful(text: str, varied: bool, switched: bool) -> Review | Failure:
+def doubtful(text: str, _asked: Circumstances) -> Review | Failure:
     plain = accept(text)
     assert isinstance(plain, Review)
     return replace(plain, advice=Advice.VARY)

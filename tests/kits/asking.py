@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 
 from lipika.audio.codec import Audio, encode_flac
-from lipika.engine.engine import Engine, EngineOptions, Events, Review
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Circumstances, EngineOptions, Events, Review
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
 from lipika.engine.route import Reserve, Route, unlimited
@@ -49,7 +50,7 @@ def digest(request: TranscriptionRequest) -> str:
     return hashlib.sha256(request.audio).hexdigest()
 
 
-def accept(text: str, varied: bool = False, switched: bool = False) -> Review | Failure:
+def accept(text: str, _asked: Circumstances | None = None) -> Review | Failure:
     """Any schema-valid answer will do."""
     answer = transcript.parse_answer(text)
     if isinstance(answer, Failure):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from asking import MODEL, a_request, accept
 from benchmarks.virtual import run
-from lipika.engine.engine import Accept, Alert, Engine, EngineOptions, Events, OnDoubt, Outcome
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Accept, Alert, EngineOptions, Events, OnDoubt, Outcome
 from lipika.engine.route import Reserve, Route, unlimited
 from lipika.errors import LipikaError
 from lipika.llm.capabilities import load_capabilities

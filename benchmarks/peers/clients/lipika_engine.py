@@ -11,7 +11,8 @@ import uvloop
 from benchmarks.peers.drive import CLIP_PROMPT, MODEL, SYSTEM_PROMPT, TIMEOUT_S, Client, OneByOne, Task
 from lipika.db.connection import Database
 from lipika.db.workers import WorkerInfo, Workers, WorkerStats
-from lipika.engine.engine import Engine, EngineOptions, Review
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Circumstances, EngineOptions, Review
 from lipika.engine.route import Route
 from lipika.fleet.lease import Lease
 from lipika.jobs import wiring
@@ -72,7 +73,7 @@ class LipikaEngine(OneByOne):
         return outcome.judged.answer.transcription
 
 
-def _read(text: str, _varied: bool, _switched: bool) -> Review | Failure:
+def _read(text: str, _asked: Circumstances) -> Review | Failure:
     answer = transcript.parse_answer(text)
     return answer if isinstance(answer, Failure) else Review(Judged(answer, _NO_VERDICT))
 

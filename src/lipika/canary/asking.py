@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lipika.canary.arms import Arm
 from lipika.canary.purse import LOOK_S, Purse
 from lipika.canary.records import Asked, Stopped
 from lipika.canary.sample import SampledClip
-from lipika.engine.engine import Engine, EngineOptions, Outcome, Review
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Circumstances, EngineOptions, Outcome, Review
 from lipika.engine.pacing import Probing
 from lipika.engine.route import Reserve, Route
 from lipika.errors import Draining, WorkerStop
@@ -221,11 +222,10 @@ class _View:
     first: Judged | Failure | None = None
     unreadable: list[str] = field(default_factory=list)  # kinds of answers that the parser refused
 
-    def review(self, text: str, varied: bool, _switched: bool) -> Review | Failure:
+    def review(self, text: str, asked: Circumstances) -> Review | Failure:
         """An arm has one provider: no other can be asked."""
-        found = question.review(
-            text, self.sampled.clip, self.sampled.language, self.bands, varied=varied, switched=True
-        )
+        alone = replace(asked, switched=True)
+        found = question.review(text, self.sampled.clip, self.sampled.language, self.bands, alone)
         self.first = self.first or (found if isinstance(found, Failure) else found.judged)
         if isinstance(found, Failure):
             self.unreadable.append(str(found.kind))

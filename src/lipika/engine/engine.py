@@ -15,105 +15,35 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from lipika.engine.batches import Batch
 from lipika.engine.evidence import Refused
+from lipika.engine.outcome import (
+    Accept,
+    Alert,
+    Circumstances,
+    EngineOptions,
+    Events,
+    OnDoubt,
+    Outcome,
+    Review,
+    Totals,
+)
 from lipika.engine.pacing import Pacer
-from lipika.engine.retries import Decision, History, RetryPolicy, Step, decide, wait_s
+from lipika.engine.retries import Decision, History, Step, decide, wait_s
 from lipika.engine.route import Permit, Route
 from lipika.errors import Draining, LipikaError, Unavailable, WorkerStop
 from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.llm.transport import NEVER_SENT
 from lipika.log import get_logger, redact
-from lipika.meters import PLACES, place
-from lipika.models import Advice, BatchReport, Effect, Failure, FailureKind, InVain, Judged, Stops, Usage
+from lipika.meters import place
+from lipika.models import Advice, Effect, Failure, FailureKind, InVain, Judged, Stops, Usage
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A readable answer as its caller sees it. One that is not acceptable never ends a clip."""
-
-    judged: Judged
-    advice: Advice = Advice.KEEP
-    acceptable: bool = True
-
-
-Accept = Callable[[str, bool, bool], Review | Failure]
-"""Reviews an answer's text, given whether it was asked in other words and whether by another provider; or says why
-it is no answer at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How the engine paces itself."""
-
-    batch_size: int = 1000  # first attempts per window
-    interval_s: float = 60.0
-    burst: bool = False
-    retry: RetryPolicy = RetryPolicy()
-    bad_requests_in_a_row: int = 20  # then the worker stops: it is the request that is wrong, not the clip
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of one clip. Exactly one of `judged` and `failure` is set; usage and cost sum all attempts."""
-
-    judged: Judged | None
-    failure: Failure | None
-    usage: Usage
-    cost_usd: float
-    attempts: int
-    provider: str
-    model_version: str
-    batch_id: str
-    latency_ms: float  # of the last attempt
-
-
-OnDoubt = Callable[[Outcome], object]
-"""Told of an answer that could end its clip, before the clip is asked once more; its figures are those so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something a person should know now. `code` is stable."""
-
-    code: str  # model_changed, provider_parked, provider_closed, flood
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Who is told of what. Called in the loop; must not block."""
-
-    on_batch: Callable[[BatchReport], object] = lambda _report: None
-    on_alert: Callable[[Alert], object] = lambda _alert: None
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counters since the start, for progress, heartbeats and summaries."""
-
-    requests: int = 0
-    returned: int = 0
-    rate_limited: int = 0
-    errors: int = 0
-    retries: int = 0
-    failed: int = 0
-    cache_hits: int = 0
-    batches: int = 0
-    latency_ms: float = 0.0  # sum over all attempts
-    latency_counts: list[int] = field(default_factory=lambda: [0] * PLACES)  # attempts
-    usage: Usage = Usage()
-    cost_usd: float = 0.0
-    failure_kinds: Counter[str] = field(default_factory=Counter)
-    model_versions: Counter[str] = field(default_factory=Counter)
-    providers: Counter[str] = field(default_factory=Counter)  # attempts
 
 
 @dataclass(slots=True, eq=False)
@@ -604,7 +534,9 @@ class Engine:
     def _review(self, ticket: _Ticket, response: TranscriptionResponse) -> Review | Failure:
         """What the caller says of an answer. An exception is the clip's trouble, and no reason to buy it again."""
         try:
-            return ticket.accept(response.text, ticket.varied, bool(ticket.refused_by))
+            return ticket.accept(
+                response.text, Circumstances(ticket.varied, switched=bool(ticket.refused_by))
+            )
         except Exception as error:  # the caller's trouble is the clip's, not the engine's
             log.exception("review_crashed", clip=ticket.request.clip_id)
             return Failure(

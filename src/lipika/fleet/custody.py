@@ -13,7 +13,8 @@ from lipika.db.queue import Queue
 from lipika.db.result_rows import StoredAnswer
 from lipika.db.results import Results
 from lipika.db.workers import Workers
-from lipika.engine.engine import Alert, Engine
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Alert
 from lipika.errors import (
     AccountingError,
     DatabaseError,

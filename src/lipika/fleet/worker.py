@@ -18,7 +18,7 @@ from typing import Any
 from lipika.alignment.stage import AlignmentStage
 from lipika.archive.sources import OUTPUT_SUFFIX
 from lipika.db.workers import WorkerInfo, WorkerStats
-from lipika.engine.engine import Alert
+from lipika.engine.outcome import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
 from lipika.fleet.custody import Custody, Held, Ports, Tally, abort_uploads, patiently
 from lipika.fleet.lease import Lease

@@ -23,7 +23,8 @@ from lipika.db.queue import Queue
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.results import Results
 from lipika.db.workers import WorkerInfo, Workers
-from lipika.engine.engine import Alert, Engine, EngineOptions, Events
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Alert, EngineOptions, Events
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
 from lipika.engine.route import Need, Reserve, Slots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lipika import validation
-from lipika.engine.engine import Review
+from lipika.engine.outcome import Circumstances, Review
 from lipika.llm import prompt, transcript
 from lipika.llm.provider import TranscriptionRequest
 from lipika.models import Clip, ClipStatus, Failure, Judged, SendFormat
@@ -28,23 +28,14 @@ def request_for(
 
 
 def review(
-    text: str,
-    clip: Clip,
-    language: str | None,
-    bands: validation.Bands,
-    *,
-    varied: bool,
-    switched: bool,
+    text: str, clip: Clip, language: str | None, bands: validation.Bands, asked: Circumstances
 ) -> Review | Failure:
-    """Read and judge an answer, and say whether asking once more may bring a better one.
-
-    `varied`: it was asked in other words. `switched`: the other provider was asked, or there is none.
-    """
+    """Read and judge an answer, and say whether asking once more may bring a better one."""
     answer = transcript.read_answer(text)
     if isinstance(answer, Failure):
         return answer
     verdict = validation.validate(answer, clip, language, bands=bands)
-    advice = validation.retry_advice(verdict, varied=varied, switched=switched)
+    advice = validation.retry_advice(verdict, varied=asked.varied, switched=asked.switched)
     return Review(Judged(answer, verdict), advice, validation.acceptable(verdict))
 
 

@@ -16,7 +16,7 @@ from lipika.alignment.listener import Task
 from lipika.archive import documents
 from lipika.archive.spool import ComposedTar, Spool
 from lipika.db.result_rows import StoredAnswer
-from lipika.engine.engine import Outcome, Review
+from lipika.engine.outcome import Circumstances, Outcome, Review
 from lipika.errors import (
     AccountingError,
     DiskFull,
@@ -308,12 +308,10 @@ class _Job:
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
 
-    def _review(self, polished: PolishedClip, text: str, varied: bool, switched: bool) -> Review | Failure:
+    def _review(self, polished: PolishedClip, text: str, asked: Circumstances) -> Review | Failure:
         """Called by the engine: what cannot be judged is a failure of the clip, never an exception."""
         try:
-            return question.review(
-                text, polished.clip, self.language, self.tools.bands, varied=varied, switched=switched
-            )
+            return question.review(text, polished.clip, self.language, self.tools.bands, asked)
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
             code, reason = _why(error)

@@ -10,7 +10,8 @@ import pytest
 
 from asking import a_request, accept, an_engine, digest, quick
 from fleet_kit import until
-from lipika.engine.engine import Accept, Engine, Outcome, Review
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Accept, Circumstances, Outcome, Review
 from lipika.errors import Draining, WorkerStop
 from lipika.models import Advice, BatchReport, Failure, FailureKind
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, Quotas, SimulatorConfig, running
@@ -175,7 +176,7 @@ async def test_no_clip_is_ever_in_flight_and_queued() -> None:
 
 
 async def test_an_answer_the_caller_refuses_counts_as_malformed() -> None:
-    def refuse(_text: str, _varied: bool, _switched: bool) -> Review | Failure:
+    def refuse(_text: str, _asked: Circumstances) -> Review | Failure:
         return Failure(FailureKind.MALFORMED, "a loop", code="loop")
 
     async with running(config()) as sim, an_engine(sim.url) as engine:
@@ -202,9 +203,9 @@ async def test_an_outage_fails_no_clip_however_long_it_lasts() -> None:
 def doubtful(advice: Advice, *, acceptable: bool = True, good_when_varied: bool = False) -> Accept:
     """A reviewer that is not content with the first answer."""
 
-    def review(text: str, varied: bool, switched: bool) -> Review | Failure:
+    def review(text: str, asked: Circumstances) -> Review | Failure:
         plain = accept(text)
-        if isinstance(plain, Failure) or (varied and good_when_varied):
+        if isinstance(plain, Failure) or (asked.varied and good_when_varied):
             return plain
         verdict = replace(plain.judged.verdict, quality_score=0.2)
         return Review(replace(plain.judged, verdict=verdict), advice, acceptable)
@@ -331,9 +332,9 @@ async def test_an_answer_whose_caller_is_cancelled_in_the_same_turn_of_the_loop_
     """It had ended the clip, and nobody had been woken yet: paid for, and lost to the cancellation otherwise."""
     kept: list[Outcome] = []
 
-    def cancel_next(text: str, varied: bool, switched: bool) -> Review | Failure:
+    def cancel_next(text: str, asked: Circumstances) -> Review | Failure:
         asyncio.get_running_loop().call_soon(waiting.cancel)  # comes before whoever the answer wakes
-        return accept(text, varied, switched)
+        return accept(text, asked)
 
     async with running(config()) as sim, an_engine(sim.url) as engine:
         waiting = asyncio.create_task(engine.transcribe(a_request(), cancel_next, kept.append))
@@ -346,7 +347,7 @@ async def test_an_answer_whose_caller_is_cancelled_in_the_same_turn_of_the_loop_
 async def test_a_failure_whose_caller_is_cancelled_in_the_same_turn_of_the_loop_is_no_answer() -> None:
     kept: list[Outcome] = []
 
-    def cancel_next(text: str, varied: bool, switched: bool) -> Review | Failure:
+    def cancel_next(text: str, asked: Circumstances) -> Review | Failure:
         asyncio.get_running_loop().call_soon(waiting.cancel)
         return Failure(FailureKind.DEFECT, "not to be judged")
 

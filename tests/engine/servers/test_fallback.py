@@ -13,7 +13,8 @@ from asking import MODEL, a_request, a_route, accept, aistudio, quick
 from lipika.db import Database
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.reservations import Reservations
-from lipika.engine.engine import Alert, Engine, EngineOptions, Events, Outcome
+from lipika.engine.engine import Engine
+from lipika.engine.outcome import Alert, EngineOptions, Events, Outcome
 from lipika.engine.route import Reserve, unlimited
 from lipika.errors import WorkerStop
 from lipika.fleet.lease import Lease
