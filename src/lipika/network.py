@@ -1,19 +1,26 @@
-"""The way out of this machine: proxies, authorities to trust, and connections that silent networks keep."""
+"""The way out of this machine: proxies, authorities to trust, connections that silent networks keep, and patience
+with a service that is away.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ipaddress
+import math
 import socket
 import ssl
-from collections.abc import MutableMapping
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from lipika.config import Settings
-from lipika.errors import SettingsError
+from lipika.errors import SettingsError, Unavailable
+
+T = TypeVar("T")
 
 _LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 6}
@@ -190,3 +197,35 @@ def keep_alive_socket(address: Any) -> socket.socket:
         if option is not None:
             made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
+
+
+# ----------------------------------------------------------------------------- outages
+
+
+async def patiently(
+    work: Callable[[], Awaitable[T]],
+    on_wait: Callable[[Unavailable, float], object],
+    *,
+    first_s: float,
+    most_s: float,
+    give_up_s: float = math.inf,
+    away: type[Unavailable] = Unavailable,
+) -> T:
+    """Do `work` until the service that it needs is there; returns its value. It must bear to be repeated.
+
+    The first wait takes `first_s`, each one after it twice as long, up to `most_s`. Nothing is logged here: `on_wait`
+    gets the reason and the length of each wait before it begins, and may end the waiting by raising something.
+
+    Raises:
+        Unavailable: the next wait would end later than `give_up_s` after the start; or it is not of the kind `away`.
+    """
+    give_up, wait_s = time.monotonic() + give_up_s, first_s
+    while True:
+        try:
+            return await work()
+        except away as reason:
+            if time.monotonic() + wait_s > give_up:
+                raise
+            on_wait(reason, wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, most_s)

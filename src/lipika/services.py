@@ -5,7 +5,6 @@ What only one of the doors needs is imported behind it: who asks for the databas
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,8 +16,9 @@ from pydantic import SecretStr
 
 from lipika.config import Settings
 from lipika.db.connection import Database
-from lipika.errors import DatabaseUnavailable
+from lipika.errors import DatabaseUnavailable, Unavailable
 from lipika.log import get_logger, hide
+from lipika.network import patiently
 
 if TYPE_CHECKING:
     from lipika.storage import Store, StoreSettings
@@ -45,7 +45,7 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value())
         try:
-            await waited_out(database.open, wait_s)
+            await wait_out(database.open, wait_s)
             yield database
         finally:
             await database.close()
@@ -59,22 +59,26 @@ async def connect_database(settings: Settings, *, wait_s: float = 0.0) -> AsyncI
         yield database
 
 
-async def waited_out(work: Callable[[], Awaitable[T]], wait_s: float = WORKER_WAIT_S) -> T:
-    """The value of `work`, begun anew while Postgres is away, for so long at most: it must bear to be repeated.
+async def wait_out(work: Callable[[], Awaitable[T]], wait_s: float = WORKER_WAIT_S) -> T:
+    """Do `work` until Postgres is there, for so long at most; returns its value. It must bear to be repeated.
 
     Raises:
         DatabaseUnavailable: it stayed away.
     """
     deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return await work()
-        except DatabaseUnavailable as error:
-            left_s = deadline - time.monotonic() - _START_RETRY_S
-            if left_s < 0:
-                raise
-            log.warning("database_waits", reason=str(error), tries_for_s=round(left_s))
-            await asyncio.sleep(_START_RETRY_S)
+
+    def say(reason: Unavailable, pause_s: float) -> None:
+        left_s = deadline - time.monotonic() - pause_s
+        log.warning("database_waits", reason=str(reason), tries_for_s=round(left_s))
+
+    return await patiently(
+        work,
+        say,
+        first_s=_START_RETRY_S,
+        most_s=_START_RETRY_S,
+        give_up_s=wait_s,
+        away=DatabaseUnavailable,
+    )
 
 
 @asynccontextmanager

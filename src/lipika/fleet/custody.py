@@ -32,6 +32,7 @@ from lipika.fleet.reach import Blame, Reach
 from lipika.log import get_logger, redact
 from lipika.machine import exhausted
 from lipika.models import Accounting, ClaimedVideo
+from lipika.network import patiently
 from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Tools
 from lipika.pipeline.video import VideoReport, transcribe_video
@@ -184,23 +185,25 @@ class Custody:
 
     async def _ready_to_write(self, held: Held, target: Place) -> None:
         """Before anything is paid for: can its result be stored? An outage is waited out."""
-        progress = self._ports.tools.progress
+        progress, video = self._ports.tools.progress, held.video
+
+        def say(reason: Unavailable, _wait_s: float) -> None:
+            log.warning("output_waits", video=video.video_id, reason=str(reason))
+            progress.unwritable = str(reason)
+
         try:
-            while True:
-                try:
-                    await self.reach.can_write(target.store, target.key, held.video.claim_token)
-                except Unavailable as reason:
-                    log.warning("output_waits", video=held.video.video_id, reason=str(reason))
-                    progress.unwritable = str(reason)
-                    await asyncio.sleep(_OUTPUT_RETRY_S)
-                else:
-                    return
+            await patiently(
+                lambda: self.reach.can_write(target.store, target.key, video.claim_token),
+                say,
+                first_s=_OUTPUT_RETRY_S,
+                most_s=_OUTPUT_RETRY_S,
+            )
         finally:
             progress.unwritable = ""
 
     async def _transcribe(self, held: Held) -> None:
         ports, video, started = self._ports, held.video, time.monotonic()
-        await patiently(lambda: ports.queue.start(video), held)
+        await repeat_in_outages(lambda: ports.queue.start(video), held)
         target = ports.target(video.output_key)
         await self._ready_to_write(held, target)
         if video.attempt > 1:
@@ -215,7 +218,7 @@ class Custody:
             held.accounting,
         )
         held.ending = True
-        await patiently(lambda: self._finish(held, earlier, report), held)
+        await repeat_in_outages(lambda: self._finish(held, earlier, report), held)
         self.tally.done += 1
         self.reach.well(video.video_id)
         accounting = held.accounting
@@ -247,7 +250,7 @@ class Custody:
                 if stored.answer is not None:
                     answers[stored.audio_digest] = stored
 
-        await patiently(read_rows, held)
+        await repeat_in_outages(read_rows, held)
         partials = self._ports.sink.partials
         saved = await partials.load(video) or ([] if rows else await partials.load_result(video))
         for stored in reversed(saved):  # what was saved last for a clip counts
@@ -316,7 +319,7 @@ class Custody:
         log.warning("video_held", video=video.video_id, reason=said)
         self.tally.errors = [*self.tally.errors[-99:], (video.video_id, said)]
         try:
-            await patiently(lambda: self._ports.queue.put_aside(video, "would_pay_again", said), held)
+            await repeat_in_outages(lambda: self._ports.queue.put_aside(video, "would_pay_again", said), held)
         except LipikaError as lost:
             log.warning("hold_not_stored", video=video.video_id, reason=str(lost))
 
@@ -350,9 +353,9 @@ class Custody:
             await ports.sink.flush()
             await ports.sink.save()
             await self.report(error, video.video_id, told=True)
-            await patiently(lambda: ports.queue.progress(video, held.accounting), held)
+            await repeat_in_outages(lambda: ports.queue.progress(video, held.accounting), held)
             retry = not isinstance(error, VideoError)
-            await patiently(lambda: ports.queue.fail(video, code, message, retry=retry), held)
+            await repeat_in_outages(lambda: ports.queue.fail(video, code, message, retry=retry), held)
         except LipikaError as lost:
             log.warning("failure_not_stored", video=video.video_id, reason=str(lost))
 
@@ -407,20 +410,17 @@ async def abort_uploads(target: Place) -> None:
         log.info("uploads_aborted", key=target.key, uploads=aborted)
 
 
-async def patiently(work: Callable[[], Coroutine[Any, Any, object]], held: Held | None = None) -> None:
+async def repeat_in_outages(
+    work: Callable[[], Coroutine[Any, Any, object]], held: Held | None = None
+) -> None:
     """Repeat database work while Postgres is away; each write is conditional on the claim, so it may be repeated.
 
     It ends with `held`, even where a driver has swallowed the cancellation.
     """
-    wait_s = 0.5
-    while True:
-        try:
-            await work()
-        except Unavailable as error:
-            if held is not None and held.cancelled:
-                raise asyncio.CancelledError from error
-            log.warning("database_waits", reason=str(error), wait_s=wait_s)
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, 10.0)
-        else:
-            return
+
+    def say(reason: Unavailable, wait_s: float) -> None:
+        if held is not None and held.cancelled:
+            raise asyncio.CancelledError from reason
+        log.warning("database_waits", reason=str(reason), wait_s=wait_s)
+
+    await patiently(work, say, first_s=0.5, most_s=10.0)

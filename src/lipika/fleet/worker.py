@@ -20,7 +20,7 @@ from lipika.archive.sources import OUTPUT_SUFFIX
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.engine.outcome import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
-from lipika.fleet.custody import Custody, Held, Ports, Tally, abort_uploads, patiently
+from lipika.fleet.custody import Custody, Held, Ports, Tally, abort_uploads, repeat_in_outages
 from lipika.fleet.lease import Lease
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
@@ -113,8 +113,8 @@ class Worker:
             WorkerStop: going on would only burn money or quota, or no heartbeat reached the database for too long.
             DatabaseError: Postgres refuses what a worker needs; recorded where it could be.
         """
-        await patiently(lambda: self._ports.workers.register(self._info))
-        await patiently(lambda: self._compare(whole_queue=only is None))
+        await repeat_in_outages(lambda: self._ports.workers.register(self._info))
+        await repeat_in_outages(lambda: self._compare(whole_queue=only is None))
         self._lease.renewed(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:

@@ -33,7 +33,7 @@ from lipika.models import HintFrom, NewVideo, Was, is_made_up
 from lipika.pipeline import reuse
 from lipika.pipeline.reuse import AskedAs, Lost
 from lipika.processes import stop_signals
-from lipika.services import Stores, store_settings, waited_out
+from lipika.services import Stores, store_settings, wait_out
 from lipika.storage.store import Place
 
 _SUM_UP_S = 60.0
@@ -107,7 +107,7 @@ async def run_videos(
     settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
     simulated = said.get(settings.provider)
-    todo = await waited_out(lambda: _enqueue(settings, database, videos, simulated, again=again))
+    todo = await wait_out(lambda: _enqueue(settings, database, videos, simulated, again=again))
     async with open_worker(settings, database, said=said) as running:
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
@@ -118,7 +118,7 @@ async def run_videos(
     already_done = len(videos) - len(todo)
     wait_s = 0.0 if stopped is not None or running.worker.draining else _SUM_UP_S
     try:
-        summary = await waited_out(lambda: _sum_up(running, database, videos, already_done, seconds), wait_s)
+        summary = await wait_out(lambda: _sum_up(running, database, videos, already_done, seconds), wait_s)
     except LipikaError:
         if stopped is not None:
             raise stopped from None

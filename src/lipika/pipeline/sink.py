@@ -23,6 +23,7 @@ from lipika.db.results import Results
 from lipika.errors import LeaseLost, LipikaError, RowRefused, Unavailable
 from lipika.log import get_logger, redact
 from lipika.models import BatchReport, ClaimedVideo, ClipResult
+from lipika.network import patiently
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.troubles import Troubles
 from lipika.wording import duration
@@ -144,28 +145,47 @@ class ResultSink:
     async def settle(self, video: ClaimedVideo) -> Mapping[str, ClipResult]:
         """Write the rows of one video, however long Postgres is away; returns by file those that were refused, as
         they were written instead."""
-        while not await self.flush_video(video):  # noqa: ASYNC110 - no event says that the store is back
-            await asyncio.sleep(_SETTLE_RETRY_S)
+        await patiently(
+            lambda: self._write_all([video.claim_token], batches=False),
+            self._say_rows_wait,
+            first_s=_SETTLE_RETRY_S,
+            most_s=_SETTLE_RETRY_S,
+        )
         waiting = self._waiting.get(video.claim_token)
         return dict(waiting.refused) if waiting is not None else {}
 
     async def _flush(self, tokens: Sequence[str], *, batches: bool) -> bool:
+        try:
+            await self._write_all(tokens, batches=batches)
+        except Unavailable as error:
+            self._say_rows_wait(error)
+            return False
+        return True
+
+    async def _write_all(self, tokens: Sequence[str], *, batches: bool) -> None:
+        """Write the rows of these claims; what an outage cuts short goes on where it was.
+
+        Raises:
+            Unavailable: Postgres is away.
+        """
         async with self._writing:
-            try:
-                for token in tokens:
-                    await self._write(token)
-                while batches and self._batches:
-                    await self._results.write_batch(self._batches[0])
-                    self._batches.pop(0)
-            except Unavailable as error:
-                log.warning("results_wait", rows=self._count, on_disk=self._spill.rows, reason=str(error))
-                return False
-            return True
+            for token in tokens:
+                await self._write(token)
+            while batches and self._batches:
+                await self._results.write_batch(self._batches[0])
+                self._batches.pop(0)
+
+    def _say_rows_wait(self, reason: Unavailable, _wait_s: float = 0.0) -> None:
+        log.warning("results_wait", rows=self._count, on_disk=self._spill.rows, reason=str(reason))
 
     async def flush_all(self, retry_s: float = 2.0) -> None:
         """Write all rows there are, however long Postgres is away."""
-        while not await self.flush():  # noqa: ASYNC110 - no event says that the store is back
-            await asyncio.sleep(retry_s)
+        await patiently(
+            lambda: self._write_all(list(self._waiting), batches=True),
+            self._say_rows_wait,
+            first_s=retry_s,
+            most_s=retry_s,
+        )
 
     async def _write(self, token: str) -> None:
         waiting = self._waiting.get(token)

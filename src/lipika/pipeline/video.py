@@ -47,6 +47,7 @@ from lipika.models import (
     SegmentName,
     Usage,
 )
+from lipika.network import patiently
 from lipika.pipeline import question
 from lipika.pipeline.polishers import DEFECT
 from lipika.pipeline.reading import ClipReader, find_hint, in_thread
@@ -469,20 +470,24 @@ class _Job:
             self.tools.progress.unwritable = ""
 
     async def _uploaded(self, target: Place, tar: ComposedTar) -> ObjectInfo:
-        progress = self.tools.progress
-        while True:
-            try:
-                return await target.store.put_stream(target.key, tar.chunks(), tar.size)
-            except Unavailable as reason:
-                log.warning("result_waits", video=self.video.video_id, reason=str(reason))
-                progress.unwritable = str(reason)
-                await asyncio.sleep(_STORE_RETRY_S)
-                with suppress(
-                    LipikaError
-                ):  # best effort: else the next attempt, or the bucket's rule, sees to it
+        left_open = False
+
+        async def upload() -> ObjectInfo:
+            if left_open:
+                with suppress(LipikaError):  # else the next attempt, or the bucket's rule, sees to it
                     await target.store.abort_uploads(target.key)
-            except StorageError as reason:
-                raise OutputRefused(str(reason)) from reason
+            return await target.store.put_stream(target.key, tar.chunks(), tar.size)
+
+        def say(reason: Unavailable, _wait_s: float) -> None:
+            nonlocal left_open
+            left_open = True
+            log.warning("result_waits", video=self.video.video_id, reason=str(reason))
+            self.tools.progress.unwritable = str(reason)
+
+        try:
+            return await patiently(upload, say, first_s=_STORE_RETRY_S, most_s=_STORE_RETRY_S)
+        except StorageError as reason:
+            raise OutputRefused(str(reason)) from reason
 
 
 @contextmanager

@@ -92,8 +92,11 @@ class Translator:
         except ValueError as error:
             raise StorageError(f"cannot {doing} {key!r} in {self._url}: {short_text(error)}") from None
 
-    def patiently(self, work: Callable[[], T], doing: str, key: str, closing: threading.Event) -> T:
-        """Do blocking work until it succeeds, the time for retries is over or `closing` is set."""
+    def retry(self, work: Callable[[], T], doing: str, key: str, closing: threading.Event) -> T:
+        """Do blocking work until it succeeds, the time for retries is over or `closing` is set.
+
+        Not `network.patiently`: this waits in a thread, which nobody can cancel, hence `closing`.
+        """
         give_up, pause = time.monotonic() + self._patience.retry_s, self._patience.wait_s
         while True:
             try:

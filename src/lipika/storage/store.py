@@ -116,7 +116,7 @@ class Store:
         more, doing = "", f"list {prefix or 'everything'}"
         while True:
             asked = partial(list_page, self._settings, bucket, below, more)
-            answer = self._errors.patiently(asked, doing, "", closing)
+            answer = self._errors.retry(asked, doing, "", closing)
             usable = []
             for found, key, problem in keys_below(answer.objects, root):
                 if problem:
@@ -151,10 +151,10 @@ class Store:
             ObjectMissing: there is no such object.
         """
         closing = threading.Event()
-        info = _info(self._errors.patiently(lambda: self._look(key), "look at", key, closing), key)
+        info = _info(self._errors.retry(lambda: self._look(key), "look at", key, closing), key)
 
         def fetch(start: int, end: int) -> memoryview:
-            return self._errors.patiently(lambda: self._range(info, start, end), "read", key, closing)
+            return self._errors.retry(lambda: self._range(info, start, end), "read", key, closing)
 
         step = self._settings.read_bytes
         return ObjectReader(info.size, step if self._has_etags else min(step, FOLDER_BYTES), fetch, closing)
