@@ -151,18 +151,21 @@ def _named(query: Query) -> set[str]:
 def questions(size: Size) -> dict[str, Question]:
     """Every question that a page, a command or the metrics ask, by name."""
     middle = f"v{size.videos // 3:08}"
-    clip = f"speaker0_{800:05}_{1570:05}.flac"
+    return {
+        "status": read_status,
+        **_questions_of_fleet_and_queue(middle),
+        **_questions_of_quality_and_spend(),
+        **_questions_of_review(size, middle),
+    }
 
-    async def second_page_of_flags(database: Database) -> object:
-        review = Stats(database).review
-        return await review.flags(after=(await review.flags())[-1])
+
+def _questions_of_fleet_and_queue(middle: str) -> dict[str, Question]:
 
     async def second_page_of_slowest(database: Database) -> object:
         queue = Stats(database).queue
         return await queue.slowest(after=(await queue.slowest())[-1])
 
     return {
-        "status": read_status,
         "queue.counts": lambda db: Queue(db).counts(),
         "queue.list": lambda db: Queue(db).list_videos(after=middle),
         "queue.list done": lambda db: Queue(db).list_videos(VideoStatus.DONE, after=middle),
@@ -181,6 +184,11 @@ def questions(size: Size) -> dict[str, Question]:
         "queue.slowest page 2": second_page_of_slowest,
         "queue.failed": lambda db: Stats(db).queue.failed(after=middle),
         "queue.failed by reason": lambda db: Stats(db).queue.failed(reason="bad_tar"),
+    }
+
+
+def _questions_of_quality_and_spend() -> dict[str, Question]:
+    return {
         "quality.scores": lambda db: Stats(db).quality.scores(),
         "quality.findings": lambda db: Stats(db).quality.findings(),
         "quality.lanes": lambda db: Stats(db).quality.lanes(),
@@ -191,6 +199,17 @@ def questions(size: Size) -> dict[str, Question]:
         "spend.days": lambda db: Stats(db).spend.days(),
         "spend.hours": lambda db: Stats(db).spend.hours(),
         "spend.summary": lambda db: Stats(db).spend.summary(),
+    }
+
+
+def _questions_of_review(size: Size, middle: str) -> dict[str, Question]:
+    clip = f"speaker0_{800:05}_{1570:05}.flac"
+
+    async def second_page_of_flags(database: Database) -> object:
+        review = Stats(database).review
+        return await review.flags(after=(await review.flags())[-1])
+
+    return {
         "review.flags": lambda db: Stats(db).review.flags(),
         "review.flags page 2": second_page_of_flags,
         "review.flags by type": lambda db: Stats(db).review.flags(FlagFilter(flag_type="repetition")),

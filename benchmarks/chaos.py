@@ -438,18 +438,27 @@ def examine(
     outcome.problems += [f"{one.worker} wrote for {one.video_id}, owned by {one.owner}" for one in strangers]
     outcome.problems += [f"{one.video_id} became done {one.times} times" for one in dones if one.times != 1]
     outcome.problems += [f"{one.video_id} was finished by a stranger" for one in dones if not one.own]
+    outcome.problems += list(_impolite(left, fleet))
+    _hold_answers(outcome, plan, fleet, mishaps, asked, rows)
+    outcome.partials_left = sum(path.is_file() for path in (folder / "out").rglob("*.jsonl"))
+
+
+def _impolite(left: Sequence[Any], fleet: Fleet) -> Iterator[str]:
+    """Workers that were ended politely and did not end so. `left` are those that are still online."""
     last = {blow.worker: blow.kind for blow in fleet.blows}
     rudely = {worker for worker, kind in last.items() if kind != "term"}
-    outcome.problems += [
-        f"{row.worker_id} was ended politely and is still online"
-        for row in left
-        if row.worker_id.rpartition("-")[0] not in rudely
-    ]
-    outcome.problems += [
-        f"exit code {exit_} of a worker that was ended politely"
-        for exit_ in fleet.exits
-        if exit_.endswith(("term", "close", "end")) and not exit_.startswith("0 ")
-    ]
+    for row in left:
+        if row.worker_id.rpartition("-")[0] not in rudely:
+            yield f"{row.worker_id} was ended politely and is still online"
+    for exit_ in fleet.exits:
+        if exit_.endswith(("term", "close", "end")) and not exit_.startswith("0 "):
+            yield f"exit code {exit_} of a worker that was ended politely"
+
+
+def _hold_answers(
+    outcome: Outcome, plan: Plan, fleet: Fleet, mishaps: Mishaps, asked: Sequence[Asked], rows: Sequence[Any]
+) -> None:
+    """Hold what was asked, and how often, against the rows."""
     repeats = list(repeated_answers(asked))
     outcome.answers = sum(one.kind in _ANSWERED for one in asked)
     outcome.repeated = len(repeats)
@@ -468,7 +477,6 @@ def examine(
         for asker in ((row.worker_id.rpartition("-")[0], row.audio_digest),)
         if row.attempts < 2 and asker in varied and plainly[asker] == 1
     ]
-    outcome.partials_left = sum(path.is_file() for path in (folder / "out").rglob("*.jsonl"))
 
 
 def _rows(database_url: str, query: LiteralString) -> list[Any]:

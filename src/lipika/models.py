@@ -424,6 +424,10 @@ class Finding:
     span: tuple[int, int] | None = None  # code points in `transcription`, where it makes sense
 
 
+LANES = ("asr", "tts_clean", "tts_expressive")
+"""The purposes that a clip is judged for: fields of `Verdict`, and names in documents and rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """A yes or no to using a clip for one purpose, and every reason against it."""

@@ -22,6 +22,7 @@ from lipika.archive.metadata import Metadata, joined
 from lipika.archive.tar import BinaryReader
 from lipika.languages import find_language
 from lipika.models import (
+    LANES,
     Accounting,
     Alignment,
     AudioFacts,
@@ -43,7 +44,6 @@ CLIP_FORMAT = "lipika-clip/1"
 VIDEO_FORMAT = "lipika-video/1"
 METADATA_NAME = "metadata.json"
 _LARGEST = 2**31 - 1
-LANES = ("asr", "tts_clean", "tts_expressive")
 
 
 def segment_path(stem: str) -> str:

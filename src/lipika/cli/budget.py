@@ -12,6 +12,7 @@ from rich.table import Table
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Run, print_json
 from lipika.errors import UsageError
+from lipika.forecast.limits import LIMITS, Limit
 from lipika.wording import money, read_limit
 
 if TYPE_CHECKING:
@@ -63,26 +64,23 @@ def _print_budgets(budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None
         out.print("Budgets: none set, so nothing is limited (lipika budget set aistudio --rpm 18000)")
         return
     used = {(row.provider, row.project): row for row in spent}
-    table = Table(
-        "provider", "RPM", "TPM", "$ per 10 min", "$ per day", "$ in all", "spent today", "spent", ""
-    )
+    table = Table("provider", *(limit.head for limit in LIMITS), "spent today", "spent", "")
     for row in budgets:
         usage = used.get((row.provider, row.project))
         table.add_row(
             f"{row.provider} {row.project}".strip(),
-            *(
-                "no limit" if limit is None else f"{limit:,}"
-                for limit in (row.requests_per_minute, row.tokens_per_minute)
-            ),
-            *(
-                "no limit" if limit is None else money(limit)
-                for limit in (row.spend_10min_usd, row.spend_day_usd, row.spend_total_usd)
-            ),
+            *(_limit_text(limit, getattr(row, limit.column)) for limit in LIMITS),
             money(usage.usd_today) if usage else money(0),
             money(usage.usd_total) if usage else money(0),
             f"PAUSED: {row.pause_reason}" if row.paused else "",
         )
     out.print(table)
+
+
+def _limit_text(limit: Limit, value: float | None) -> str:
+    if value is None:
+        return "no limit"
+    return f"{value:,}" if limit.whole else money(value)
 
 
 # ----------------------------------------------------------------------------- limits
@@ -103,19 +101,18 @@ def _limits(app: typer.Typer, run: Run) -> None:
     ) -> None:
         """Set some limits; the others stay. Example: lipika budget set aistudio --rpm 18000 --usd-total 90000"""
         from lipika.config import load_settings
-        from lipika.db.budgets import MOST_REQUESTS, MOST_TOKENS, MOST_USD, Budgets
+        from lipika.db.budgets import Budgets
         from lipika.services import open_database
 
-        given = {
-            "requests_per_minute": _limit("--rpm", rpm, MOST_REQUESTS, whole=True),
-            "tokens_per_minute": _limit("--tpm", tpm, MOST_TOKENS, whole=True),
-            "spend_10min_usd": _limit("--usd-10min", usd_10min, MOST_USD),
-            "spend_day_usd": _limit("--usd-day", usd_day, MOST_USD),
-            "spend_total_usd": _limit("--usd-total", usd_total, MOST_USD),
+        given = (rpm, tpm, usd_10min, usd_day, usd_total)
+        changes = {
+            limit.column: _limit(limit, text)
+            for limit, text in zip(LIMITS, given, strict=True)
+            if text is not None
         }
-        changes = {key: value for key, value in given.items() if value is not _KEEP}
         if not changes:
-            raise typer.BadParameter("name a limit: --rpm, --tpm, --usd-10min, --usd-day or --usd-total")
+            *others, last = (limit.option for limit in LIMITS)
+            raise typer.BadParameter(f"name a limit: {', '.join(others)} or {last}")
 
         async def job() -> None:
             async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
@@ -125,19 +122,14 @@ def _limits(app: typer.Typer, run: Run) -> None:
         _print_budgets(*run(lambda: _budgets(data_dir)))
 
 
-_KEEP = object()
-
-
-def _limit(name: str, text: str | None, most: int, *, whole: bool = False) -> object:
-    """A limit as given: a number, None for `none`, _KEEP when it was not given."""
-    if text is None:
-        return _KEEP
+def _limit(limit: Limit, text: str) -> float | None:
+    """A limit as given; None for `none`."""
     if text.strip().lower() == "none":
         return None
     try:
-        return read_limit(text, whole=whole, most=most)
+        return read_limit(text, whole=limit.whole, most=limit.most)
     except ValueError as error:
-        raise typer.BadParameter(f"{error}, or `none`", param_hint=name) from None
+        raise typer.BadParameter(f"{error}, or `none`", param_hint=limit.option) from None
 
 
 def _known_provider(name: str) -> str:

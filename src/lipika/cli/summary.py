@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lipika.models import LANES
 from lipika.wording import duration, money, most_first
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ _REASONS_SHOWN = 8
 _EMPTY_SHOWN = 10
 _LANGUAGES_SHOWN = 25
 _FINDINGS_SHOWN = 8
-_LANES = ("asr", "tts_clean", "tts_expressive")
 
 
 def print_summary(out: Console, summary: RunSummary, where: object) -> None:
@@ -76,7 +76,7 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
 
 def _hours(lanes: Sequence[Yield]) -> Table:
     """Hours of all clips and of each lane; the languages with most of them."""
-    table = Table("hours of", "all", *_LANES, box=None, pad_edge=False, header_style="dim")
+    table = Table("hours of", "all", *LANES, box=None, pad_edge=False, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"
     digits = 1 if sum(row.hours for row in lanes) >= 100 else 3
@@ -86,7 +86,7 @@ def _hours(lanes: Sequence[Yield]) -> Table:
     if len(lanes) > 1:
         shown.append(("together", lanes))
     for name, summed in shown:
-        figures = (sum(getattr(row, kind) for row in summed) for kind in ("hours", *_LANES))
+        figures = (sum(getattr(row, kind) for row in summed) for kind in ("hours", *LANES))
         table.add_row(escape(name), *(f"{hours:,.{digits}f}" for hours in figures))
     return table
 

@@ -7,30 +7,23 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from lipika.dashboard.board import Board, board_of, done, fragment, local_path, problem, render
-from lipika.db.budgets import MOST_REQUESTS, MOST_TOKENS, MOST_USD, Limits
+from lipika.db.budgets import Limits
 from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.errors import LipikaError
+from lipika.forecast.limits import LIMITS, Limit
 from lipika.wording import read_limit
 
 HISTORY_MINUTES = 60
 MAX_WATCHERS = 64
-
-_LIMITS = (
-    # field, what it is called, whole number, the most
-    ("requests_per_minute", "Requests a minute", True, MOST_REQUESTS),
-    ("tokens_per_minute", "Prompt tokens a minute", True, MOST_TOKENS),
-    ("spend_10min_usd", "Dollars in ten minutes", False, MOST_USD),
-    ("spend_day_usd", "Dollars a day (UTC)", False, MOST_USD),
-    ("spend_total_usd", "Dollars in all", False, MOST_USD),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,47 +222,35 @@ async def budget(request: Request) -> Response:
         return _unknown(request)
     budgets = board_of(request).budgets
     held = next(iter(await budgets.show(provider)), None)
-    values = {name: getattr(held, name) if held else None for name, *_ in _LIMITS}
+    values = {limit.column: getattr(held, limit.column) if held else None for limit in LIMITS}
     if request.method == "GET":
         return _budget_form(request, provider, values)
     form = await request.form(max_files=0, max_fields=20)
-    given = {name: str(form.get(name, "")).strip() for name, *_ in _LIMITS}
+    given = {limit.column: str(form.get(limit.column, "")).strip() for limit in LIMITS}
     try:
-        limits = {name: _limit(given[name], title, whole, most) for name, title, whole, most in _LIMITS}
+        limits = Limits(**{limit.column: _limit(limit, given[limit.column]) for limit in LIMITS})
     except ValueError as error:
         return _budget_form(request, provider, given, str(error), 400)
-    await budgets.set_limits(
-        provider,
-        Limits(
-            requests_per_minute=_whole(limits["requests_per_minute"]),
-            tokens_per_minute=_whole(limits["tokens_per_minute"]),
-            spend_10min_usd=limits["spend_10min_usd"],
-            spend_day_usd=limits["spend_day_usd"],
-            spend_total_usd=limits["spend_total_usd"],
-        ),
-    )
+    await budgets.set_limits(provider, limits)
     return done(request, "/", "budget")
 
 
 def _budget_form(
     request: Request, provider: str, values: Mapping[str, object], wrong: str = "", status: int = 200
 ) -> Response:
-    context = {"title": "Limits", "provider": provider, "limits": _LIMITS, "values": values, "wrong": wrong}
+    context = {"title": "Limits", "provider": provider, "limits": LIMITS, "values": values, "wrong": wrong}
     return render(request, "budget.html", context, status=status)
 
 
-def _limit(text: str, title: str, whole: bool, most: int) -> float | None:
-    """A limit as typed; nothing means none. Raises ValueError with a sentence."""
+def _limit(limit: Limit, text: str) -> Any:
+    """A limit as typed, an integer for a whole number; None for nothing. Raises ValueError with a sentence."""
     if not text:
         return None
     try:
-        return read_limit(text, whole=whole, most=most)
+        value = read_limit(text, whole=limit.whole, most=limit.most)
     except ValueError as error:
-        raise ValueError(f"{title}: {error}, or nothing") from None
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+        raise ValueError(f"{limit.title}: {error}, or nothing") from None
+    return int(value) if limit.whole else value
 
 
 async def _provider(request: Request, name: str) -> str | None:

@@ -19,8 +19,7 @@ from lipika.db.stats_quality import (
     LaneYield,
     ScoreBucket,
 )
-
-LANES = ("asr", "tts_clean", "tts_expressive")
+from lipika.models import LANES
 
 _BUCKETS = round(1 / SCORE_STEP)
 _FINDINGS = 40

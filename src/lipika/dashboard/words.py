@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from lipika.forecast.limits import LIMITS
 from lipika.languages import LANGUAGES
 from lipika.models import FAILURE_RULES, FailureKind
 from lipika.validation.catalogue import RULES
@@ -30,6 +31,7 @@ _STATES: Mapping[str, tuple[str, str]] = {
     "warn": ("doubtful", "warn"),
     "info": ("note", "info"),
 }
+_METERS = {limit.name: limit.meter for limit in LIMITS}
 _LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
 _PROVIDERS = {"aistudio": "AI Studio", "openrouter": "OpenRouter", "simulator": "Simulator"}
 
@@ -94,6 +96,11 @@ def lane(name: str) -> str:
     return _LANES.get(name, name)
 
 
+def limit(name: str) -> str:
+    """A limit of a budget, beside the share of it that is used."""
+    return _METERS[name]
+
+
 def provider(name: str | None) -> str:
     return NONE if not name else _PROVIDERS.get(name, name)
 
@@ -148,6 +155,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "meaning": meaning,
     "failure": failure,
     "lane": lane,
+    "limit": limit,
     "provider": provider,
 }
 GLOBALS: Mapping[str, Callable[..., object]] = {"spark": spark, "parts": parts, "column": column}

@@ -11,13 +11,9 @@ from lipika.db.queries import load
 _QUERIES = load("budgets")
 
 
-MOST_REQUESTS, MOST_TOKENS, MOST_USD = 2**31 - 1, 2**63 - 1, 10**9
-"""The highest limits: what the columns hold, and a billion dollars."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None: no limit of that kind."""
+    """By the columns of `forecast.limits.LIMITS`. None: no limit of that kind."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

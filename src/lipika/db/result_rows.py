@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
 from lipika.models import (
+    LANES,
     Alignment,
     Answer,
     AudioFacts,
@@ -18,14 +19,17 @@ from lipika.models import (
     Failure,
     FailureKind,
     Finding,
-    Lane,
     Provenance,
     Severity,
     Usage,
+    Verdict,
 )
 
 _ALIGNMENT = TypeAdapter(Alignment)
-_NOT_ELIGIBLE = Lane(eligible=False)
+
+
+def _no_reasons() -> Mapping[str, tuple[str, ...]]:
+    return dict.fromkeys(LANES, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,9 @@ class StoredAnswer:
     alignment: Alignment | None = None
 
 
-@dataclass(slots=True)  # not frozen: that takes three times as long to make, for each clip
+@dataclass(slots=True, kw_only=True)  # not frozen: that takes three times as long to make, for each clip
 class ResultRow:
-    """The columns that `write` reads, by name."""
+    """The columns that `write` reads, by name. Those of an answer, a verdict and a failure are null without one."""
 
     segment_file: str
     source_segment: str
@@ -65,35 +69,35 @@ class ResultRow:
     audio_digest: str
     audio_facts: AudioFacts
     expected_language_hint: str
-    detected_language: str | None
-    lang_mismatch_flag: bool | None
-    transcription: str | None
-    tagged: str | None
-    speaker_emotion: str | None
-    speaker_style: str | None
-    speaker_pace: str | None
-    speaker_accent: str | None
-    num_unk: int | None
-    num_inaudible: int | None
-    num_event_tags: int | None
-    text_length_per_sec: float | None
-    overlap_suspected: bool | None
-    quality_score: float | None
-    score_parts: Mapping[str, float] | None
-    alignment_score: float | None
-    alignment: Alignment | None
-    asr_eligible: bool
-    tts_clean_eligible: bool
-    tts_expressive_eligible: bool
-    lane_reasons: Mapping[str, tuple[str, ...]]
-    findings: tuple[Finding, ...]
-    failure_kind: str | None
-    failure_code: str | None
-    failure_message: str | None
+    detected_language: str | None = None
+    lang_mismatch_flag: bool | None = None
+    transcription: str | None = None
+    tagged: str | None = None
+    speaker_emotion: str | None = None
+    speaker_style: str | None = None
+    speaker_pace: str | None = None
+    speaker_accent: str | None = None
+    num_unk: int | None = None
+    num_inaudible: int | None = None
+    num_event_tags: int | None = None
+    text_length_per_sec: float | None = None
+    overlap_suspected: bool | None = None
+    quality_score: float | None = None
+    score_parts: Mapping[str, float] | None = None
+    alignment_score: float | None = None
+    alignment: Alignment | None = None
+    asr_eligible: bool = False
+    tts_clean_eligible: bool = False
+    tts_expressive_eligible: bool = False
+    lane_reasons: Mapping[str, tuple[str, ...]] = field(default_factory=_no_reasons)
+    findings: tuple[Finding, ...] = ()
+    failure_kind: str | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
     prompt_version: str
     schema_version: str
     trimmer_version: str
-    validator_version: str | None
+    validator_version: str | None = None
     provider: str
     model_id: str
     model_version: str
@@ -109,13 +113,9 @@ class ResultRow:
 
 
 def result_row(result: ClipResult) -> ResultRow:
-    """The row in which a clip's result is written; columns of what it lacks (answer, verdict, failure) are null."""
-    clip, answer, verdict, failure = result.clip, result.answer, result.verdict, result.failure
-    asr, clean, expressive = (
-        (verdict.asr, verdict.tts_clean, verdict.tts_expressive) if verdict else (_NOT_ELIGIBLE,) * 3
-    )
-    source = result.provenance
-    return ResultRow(
+    """The row in which a clip's result is written."""
+    clip, source = result.clip, result.provenance
+    row = ResultRow(
         segment_file=result.segment_file,
         source_segment=f"{clip.segment.stem}.flac",
         speaker_id=clip.name.speaker,
@@ -132,35 +132,9 @@ def result_row(result: ClipResult) -> ResultRow:
         audio_digest=clip.audio_digest,
         audio_facts=clip.audio,
         expected_language_hint=result.language_hint,
-        detected_language=answer.detected_language if answer else None,
-        lang_mismatch_flag=verdict.lang_mismatch if verdict else None,
-        transcription=answer.transcription if answer else None,
-        tagged=answer.tagged if answer else None,
-        speaker_emotion=answer.speaker_emotion if answer else None,
-        speaker_style=answer.speaker_style if answer else None,
-        speaker_pace=answer.speaker_pace if answer else None,
-        speaker_accent=answer.speaker_accent if answer else None,
-        num_unk=verdict.num_unk if verdict else None,
-        num_inaudible=verdict.num_inaudible if verdict else None,
-        num_event_tags=verdict.num_event_tags if verdict else None,
-        text_length_per_sec=verdict.text_length_per_sec if verdict else None,
-        overlap_suspected=verdict.overlap_suspected if verdict else None,
-        quality_score=verdict.quality_score if verdict else None,
-        score_parts=verdict.score_parts if verdict else None,
-        alignment_score=result.alignment.score if result.alignment else None,
-        alignment=result.alignment,
-        asr_eligible=asr.eligible,
-        tts_clean_eligible=clean.eligible,
-        tts_expressive_eligible=expressive.eligible,
-        lane_reasons={"asr": asr.reasons, "tts_clean": clean.reasons, "tts_expressive": expressive.reasons},
-        findings=verdict.findings if verdict else (),
-        failure_kind=failure.kind if failure else None,
-        failure_code=failure.code if failure else None,
-        failure_message=failure.message if failure else None,
         prompt_version=source.prompt_version,
         schema_version=source.schema_version,
         trimmer_version=clip.trimmer_version,
-        validator_version=verdict.validator_version if verdict else None,
         provider=source.provider,
         model_id=source.model_id,
         model_version=source.model_version,
@@ -174,6 +148,36 @@ def result_row(result: ClipResult) -> ResultRow:
         token_usage_json=result.usage,
         cost_usd=result.cost_usd,
     )
+    if result.answer:
+        _put_answer(row, result.answer)
+    if result.verdict:
+        _put_verdict(row, result.verdict)
+    if result.failure:
+        row.failure_kind, row.failure_code = result.failure.kind, result.failure.code
+        row.failure_message = result.failure.message
+    if result.alignment:
+        row.alignment, row.alignment_score = result.alignment, result.alignment.score
+    return row
+
+
+def _put_answer(row: ResultRow, answer: Answer) -> None:
+    row.transcription, row.tagged = answer.transcription, answer.tagged
+    row.detected_language = answer.detected_language
+    row.speaker_emotion, row.speaker_style = answer.speaker_emotion, answer.speaker_style
+    row.speaker_pace, row.speaker_accent = answer.speaker_pace, answer.speaker_accent
+
+
+def _put_verdict(row: ResultRow, verdict: Verdict) -> None:
+    row.lang_mismatch_flag = verdict.lang_mismatch
+    row.num_unk, row.num_inaudible = verdict.num_unk, verdict.num_inaudible
+    row.num_event_tags = verdict.num_event_tags
+    row.text_length_per_sec, row.overlap_suspected = verdict.text_length_per_sec, verdict.overlap_suspected
+    row.quality_score, row.score_parts = verdict.quality_score, verdict.score_parts
+    asr, clean, expressive = verdict.asr, verdict.tts_clean, verdict.tts_expressive
+    row.asr_eligible, row.tts_clean_eligible = asr.eligible, clean.eligible
+    row.tts_expressive_eligible = expressive.eligible
+    row.lane_reasons = {"asr": asr.reasons, "tts_clean": clean.reasons, "tts_expressive": expressive.reasons}
+    row.findings, row.validator_version = verdict.findings, verdict.validator_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
+from lipika.forecast.limits import LIMITS
 from lipika.meters import percentile
 from lipika.models import RATE_KINDS, Agreement
 
@@ -94,16 +95,15 @@ class ProviderNow:
     @property
     def used(self) -> dict[str, float]:
         """The used share of each limit that is set (0..1 and, after it was lowered, above)."""
-        limits = {
-            "rpm": (self.rpm, self.requests_per_minute),
-            "tpm": (self.tpm, self.tokens_per_minute),
-            "spend_10min": (self.usd_per_minute * 10, self.spend_10min_usd),
-            "spend_day": (self.usd_today, self.spend_day_usd),
-            "spend_total": (self.usd_total, self.spend_total_usd),
+        now = {
+            "rpm": self.rpm,
+            "tpm": self.tpm,
+            "spend_10min": self.usd_per_minute * 10,
+            "spend_day": self.usd_today,
+            "spend_total": self.usd_total,
         }
-        return {
-            name: now / limit if limit else 1.0 for name, (now, limit) in limits.items() if limit is not None
-        }
+        limits = ((limit.name, getattr(self, limit.column)) for limit in LIMITS)
+        return {name: now[name] / most if most else 1.0 for name, most in limits if most is not None}
 
     @property
     def binds(self) -> str:

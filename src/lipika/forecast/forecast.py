@@ -14,14 +14,11 @@ import numpy as np
 
 from lipika.forecast.budget import DAY_S, Budget, MoneySoFar, over_days, seconds_per_request
 from lipika.forecast.intervals import REPLICATES, Estimate, Floats, from_replicates, stratified_draws
+from lipika.forecast.limits import LIMITS, Limit
 
-LIMIT_WORDS = {
-    "rpm": "requests a minute",
-    "tpm": "prompt tokens a minute",
-    "spend_10min": "dollars per 10 minutes",
-    "spend_day": "dollars a day",
-    "workers": "the workers",
-}
+LIMIT_WORDS = {**{limit.name: limit.words for limit in LIMITS}, "workers": "the workers"}
+_RATES = tuple(limit for limit in LIMITS if limit.name != "spend_total")
+"""What comes back with time. The cap in all does not: it ends the work, and makes nothing slower."""
 _RETRIES_FROM = 1.005
 """Requests a clip above which some retry is open when the last clip is sent."""
 
@@ -237,23 +234,12 @@ def _clips_until_cap(clips: float, each: PerClip, budget: Budget, purse: MoneySo
 
 def limit_names(budget: Budget) -> tuple[str, ...]:
     """The limits that are set, and the workers themselves."""
-    there = (
-        ("rpm", budget.rpm),
-        ("tpm", budget.tpm),
-        ("spend_10min", budget.usd_per_10min),
-        ("spend_day", budget.usd_per_day),
-    )
-    return (*(name for name, limit in there if limit is not None), "workers")
+    return (*(limit.name for limit in _RATES if getattr(budget, limit.field) is not None), "workers")
 
 
 def only(budget: Budget, name: str) -> Budget:
     """The budget with one of its limits alone."""
-    return Budget(
-        rpm=budget.rpm if name == "rpm" else None,
-        tpm=budget.tpm if name == "tpm" else None,
-        usd_per_10min=budget.usd_per_10min if name == "spend_10min" else None,
-        usd_per_day=budget.usd_per_day if name == "spend_day" else None,
-    )
+    return _with(budget, [limit for limit in _RATES if limit.name == name])
 
 
 def _crew_for(name: str, crew: Crew) -> Crew:
@@ -264,14 +250,8 @@ def _crew_for(name: str, crew: Crew) -> Crew:
 
 
 def _limit(name: str, budget: Budget, crew: Crew) -> float:
-    limits = {
-        "rpm": budget.rpm,
-        "tpm": budget.tpm,
-        "spend_10min": budget.usd_per_10min,
-        "spend_day": budget.usd_per_day,
-        "workers": crew.workers,
-    }
-    return float(limits[name] or 0)
+    fields = {limit.name: limit.field for limit in _RATES}
+    return float(crew.workers if name == "workers" else getattr(budget, fields[name]) or 0)
 
 
 def _rate_under(name: str, each: PerClip, budget: Budget, crew: Crew) -> float:
@@ -298,12 +278,11 @@ def _binding(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: Mon
 
 def _without(budget: Budget, name: str) -> Budget:
     """The budget with all of its rates but one."""
-    return Budget(
-        rpm=None if name == "rpm" else budget.rpm,
-        tpm=None if name == "tpm" else budget.tpm,
-        usd_per_10min=None if name == "spend_10min" else budget.usd_per_10min,
-        usd_per_day=None if name == "spend_day" else budget.usd_per_day,
-    )
+    return _with(budget, [limit for limit in _RATES if limit.name != name])
+
+
+def _with(budget: Budget, limits: Sequence[Limit]) -> Budget:
+    return Budget(**{limit.field: getattr(budget, limit.field) for limit in limits})
 
 
 def _workers_needed(each: PerClip, budget: Budget, crew: Crew) -> int | None:

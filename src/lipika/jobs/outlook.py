@@ -17,6 +17,7 @@ from lipika.errors import UsageError
 from lipika.forecast.budget import Budget, MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, forecast, needed
 from lipika.forecast.intervals import Estimate
+from lipika.forecast.limits import LIMITS
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
 from lipika.models import JsonObject
 
@@ -208,13 +209,4 @@ async def _money(database: Database, provider: str, second_of_day: float) -> tup
     if not rows:
         return Budget(), purse
     row = rows[0]
-    return (
-        Budget(
-            rpm=row.requests_per_minute,
-            tpm=row.tokens_per_minute,
-            usd_per_10min=row.spend_10min_usd,
-            usd_per_day=row.spend_day_usd,
-            usd_total=row.spend_total_usd,
-        ),
-        purse,
-    )
+    return Budget(**{limit.field: getattr(row, limit.column) for limit in LIMITS}), purse

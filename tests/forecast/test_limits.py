@@ -1,0 +1,31 @@
+"""The table of limits names every limit there is, as the database, the rows and the arithmetic call it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from lipika.db.budgets import BudgetRow, Limits
+from lipika.db.stats_fleet import ProviderNow
+from lipika.forecast.budget import Budget
+from lipika.forecast.forecast import limit_names, only
+from lipika.forecast.limits import LIMITS, Limit
+
+
+def test_every_limit_is_in_the_table() -> None:
+    columns = [limit.column for limit in LIMITS]
+    assert [field.name for field in fields(Limits)] == columns
+    assert [field.name for field in fields(Budget) if field.name != "paused"] == [
+        limit.field for limit in LIMITS
+    ]
+    for row in (BudgetRow, ProviderNow):
+        assert set(columns) <= {field.name for field in fields(row)}
+
+
+@pytest.mark.parametrize("limit", [limit for limit in LIMITS if limit.name != "spend_total"])
+def test_a_limit_is_looked_at_alone(limit: Limit) -> None:
+    budget = replace(Budget(), **{one.field: 7 for one in LIMITS})
+    alone = only(budget, limit.name)
+    assert limit_names(alone) == (limit.name, "workers")
+    assert alone == replace(Budget(), **{limit.field: 7})
