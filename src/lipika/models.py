@@ -504,9 +504,13 @@ class ClipStatus(StrEnum):
     FAILED = "failed"
 
 
+SIMULATED = "simulated"
+"""Model version of the simulator; a later one of it begins like this."""
+
+
 def is_made_up(model_version: str) -> bool:
     """True if a model says of itself that it is a simulator: nothing else tells, least of all where it is."""
-    return model_version.startswith("simulated")
+    return model_version.startswith(SIMULATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -710,3 +714,7 @@ class Was:
     language_hint: str
     detected_language: str
     no_speech: bool
+
+    @property
+    def made_up(self) -> bool:
+        return is_made_up(self.model_version)

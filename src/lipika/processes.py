@@ -89,6 +89,11 @@ def _begin(prepare: Callable[[], object] | None) -> None:
     settle_in()
     if prepare is not None:
         prepare()
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """In a process that `multiprocessing` started: end when its parent does, even when that is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

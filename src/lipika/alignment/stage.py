@@ -11,13 +11,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from typing import Self, TypeVar
 
 from lipika.alignment.compare import excluded, language_of, not_worth_hearing
@@ -26,6 +24,7 @@ from lipika.alignment.sampling import Sampler
 from lipika.errors import LipikaError
 from lipika.log import get_logger
 from lipika.models import Agreement, Alignment
+from lipika.processes import end_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -283,6 +282,4 @@ def _begin() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError):
         os.nice(NICE)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    end_with_parent()

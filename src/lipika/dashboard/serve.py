@@ -211,7 +211,10 @@ def _bind(listen: Listen) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens. A person's Ctrl-C is no failure: uvicorn would raise the signal again at its end."""
+    """Says when it listens. A person's Ctrl-C is no failure: uvicorn would raise the signal again at its end.
+
+    Not `processes.stop_signals`: what a second signal does is uvicorn's own affair.
+    """
 
     def __init__(
         self, config: uvicorn.Config, ready: Callable[[], object], closing: Callable[[], object]

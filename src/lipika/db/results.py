@@ -20,6 +20,7 @@ from lipika.db.result_rows import (
 )
 from lipika.errors import LeaseLost, RowRefused
 from lipika.models import (
+    SIMULATED,
     BatchReport,
     ClaimedVideo,
     ClipResult,
@@ -114,7 +115,8 @@ class Results:
 
     async def made_up(self, video_ids: Sequence[str]) -> list[str]:
         """Those of the videos whose results were made up by the simulator."""
-        rows = await self._database.rows(_QUERIES["made_up"], {"video_ids": list(video_ids)}, _VideoId)
+        params = {"video_ids": list(video_ids), "simulated": SIMULATED}
+        rows = await self._database.rows(_QUERIES["made_up"], params, _VideoId)
         return [row.video_id for row in rows]
 
     async def ways(self, video_ids: Sequence[str]) -> list[WayRow]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lipika.audio import polish
 from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
-from lipika.models import Was, is_made_up
+from lipika.models import Was
 from lipika.wording import money
 
 
@@ -47,9 +47,8 @@ def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | N
 
 def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
     """The part of `difference` that a person has chosen, unlike the versions of our own prompt and schema."""
-    made_up = is_made_up(was.model_version)
-    if asked.simulated not in (None, made_up):
-        return Difference("simulated", _yes(made_up), _yes(not made_up))
+    if asked.simulated not in (None, was.made_up):
+        return Difference("simulated", _yes(was.made_up), _yes(not was.made_up))
     if _plain(was.model_id) != _plain(asked.model_id):
         return Difference("model", was.model_id, asked.model_id)
     if _rounded(was.temperature) != _rounded(asked.temperature):
@@ -111,7 +110,7 @@ def lost(
     """
     found = Lost()
     for was, clips, usd in answers:
-        if is_made_up(was.model_version) and asked.simulated is False:
+        if was.made_up and asked.simulated is False:
             continue
         hint = language if hint_known else was.language_hint
         reason = difference(was, asked, hint) or other_cut(was)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import orjson
 import uvloop
 
 from lipika.errors import UsageError
+from lipika.processes import stop_signals
 from lipika.simulator.config import Caching, Latency, Quotas, SimulatorConfig, read, read_json
 from lipika.simulator.faults import FaultPlan, read_toml
 from lipika.simulator.server import Listening, serve
@@ -105,12 +105,14 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
 
 async def _until_told(config: SimulatorConfig, *, parent_at_stdin: bool) -> None:
     """Serve until SIGINT, SIGTERM or, as a child, the end of standard input."""
-    loop = asyncio.get_running_loop()
     told = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
     if parent_at_stdin:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, told)
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _on_stdin, told)
+    with stop_signals(told.set, told.set):
+        await _serve_until(told, config)
+
+
+async def _serve_until(told: asyncio.Event, config: SimulatorConfig) -> None:
     serving = asyncio.create_task(serve(config, _announce))
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lipika.errors import SettingsError
+from lipika.models import SIMULATED
 from lipika.simulator.exchange import Details
 from lipika.simulator.faults import FaultPlan
 
@@ -91,7 +92,7 @@ class SimulatorConfig:
     faults: FaultPlan = FaultPlan()
     keys: tuple[str, ...] = ()
     models: tuple[str, ...] = ()  # served besides the ones in the capability table
-    model_version: str = "simulated"
+    model_version: str = SIMULATED
     retirement_time: str = ""  # what `models.get` says, RFC 3339; empty: nothing
     max_body_bytes: int = 20 * 1024 * 1024  # the API's long-standing limit for inline data
     silence_peak_dbfs: float = -45.0  # audio that never exceeds it holds no speech

@@ -14,7 +14,7 @@ from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import Gateway, a_gateway
 from lipika.audio import polish
 from lipika.jobs.demo import sample_folder
-from lipika.models import Was, is_made_up
+from lipika.models import Was
 from lipika.pipeline.reuse import AskedAs, difference, lost
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
@@ -69,13 +69,13 @@ def test_what_forbids_to_use_an_answer_again(
 
 
 def test_made_up_answers_cost_nothing_where_real_ones_are_asked_for() -> None:
-    made_up = was(model_version="simulated-next")
-    assert is_made_up(made_up.model_version)
-    assert lost([(made_up, 5, 1.0)], ASKED, "hi").clips == 0
+    simulated = was(model_version="simulated-next")
+    assert simulated.made_up
+    assert lost([(simulated, 5, 1.0)], ASKED, "hi").clips == 0
     rehearsal = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=True)
     assert lost([(was(), 5, 1.0)], rehearsal, "hi").clips == 5
     unknown = AskedAs("gemini-3-flash-preview", 0.7, "low")
-    assert lost([(was(), 5, 1.0), (made_up, 2, 0.0)], unknown, "hi").clips == 0
+    assert lost([(was(), 5, 1.0), (simulated, 2, 0.0)], unknown, "hi").clips == 0
     cut = lost([(was(trimmer_version="0"), 3, 0.5)], ASKED, "hi")
     assert (cut.clips, cut.usd) == (3, 0.5)
     assert "trimmer version 0 then" in str(cut)

@@ -45,4 +45,4 @@ from unnest(%(video_ids)s::text[]) as v (video_id)
 cross join lateral (
   select model_version from transcription_results r where r.video_id = v.video_id and r.status <> 'failed' limit 1
 ) as one
-where one.model_version like 'simulated%%'
+where starts_with(one.model_version, %(simulated)s)
