@@ -19,6 +19,11 @@ from lipika.errors import SettingsError
 ProviderName = Literal["aistudio", "openrouter", "simulator"]
 ThinkingLevel = Literal["minimal", "low", "medium", "high"]
 
+KEY_VARIABLES = {"aistudio": "GEMINI_API_KEY", "openrouter": "OPENROUTER_API_KEY"}
+"""Providers that want a key, and the variable of it. Each can stand in for the other."""
+SIMULATED_KEY = SecretStr("simulated-key")
+"""Key for our own simulator, which takes any."""
+
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
@@ -214,6 +219,21 @@ class Settings(BaseSettings):
         given = self.r2_access_key_id or self.r2_secret_access_key
         return not given and bool(self.aws_access_key_id or self.aws_secret_access_key)
 
+    @property
+    def real_provider(self) -> str:
+        """PROVIDER; for the simulator the one whose wire it speaks."""
+        return "aistudio" if self.provider == "simulator" else self.provider
+
+    @property
+    def other_provider(self) -> str:
+        """The provider that is asked where the first one will not do, once its key is set."""
+        return next(name for name in KEY_VARIABLES if name != self.real_provider)
+
+    def key_of(self, provider: str) -> SecretStr | None:
+        """The key of a provider that wants one; None while it is not set."""
+        key: SecretStr | None = getattr(self, KEY_VARIABLES[provider].lower())
+        return key
+
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
         url = self.database_url.get_secret_value() if self.database_url else ""
@@ -278,14 +298,11 @@ def require_key(settings: Settings) -> str:
     Raises:
         SettingsError: it is missing; names the variable and the way to go on without one.
     """
-    name, secret = {
-        "aistudio": ("GEMINI_API_KEY", settings.gemini_api_key),
-        "openrouter": ("OPENROUTER_API_KEY", settings.openrouter_api_key),
-        "simulator": ("", SecretStr("simulated-key")),
-    }[settings.provider]
+    simulated = settings.provider == "simulator"
+    secret = SIMULATED_KEY if simulated else settings.key_of(settings.provider)
     if secret is None:
         raise SettingsError(
-            f"{name} is not set: put it into the environment or .env, or try the whole flow without a key"
-            " by adding --provider simulator"
+            f"{KEY_VARIABLES[settings.provider]} is not set: put it into the environment or .env, or try the whole"
+            " flow without a key by adding --provider simulator"
         )
     return secret.get_secret_value()

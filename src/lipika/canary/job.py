@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from lipika import __version__
 from lipika.archive.sources import find_videos, object_url
 from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
@@ -26,7 +24,7 @@ from lipika.canary.measures import mean_latency_s, measure, units
 from lipika.canary.records import Asked, CanaryRun
 from lipika.canary.report import CanaryReport
 from lipika.canary.sample import ClipSample, Desk, SampleArchive, take_sample
-from lipika.config import Settings, require_key
+from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.engine.route import Reserve, unlimited
@@ -122,12 +120,10 @@ async def run_canary(
 
 
 def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[list[Arm], list[Skipped]]:
-    keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
-    provider = "aistudio" if settings.provider == "simulator" else settings.provider
-    other = next(name for name in keys if name != provider)
+    other = settings.other_provider
     return plan_arms(
-        provider=provider,
-        other_provider=other if keys[other] or settings.provider == "simulator" else None,
+        provider=settings.real_provider,
+        other_provider=other if settings.key_of(other) or settings.provider == "simulator" else None,
         temperature=settings.temperature,
         thinking_level=settings.thinking_level,
         model=model,
@@ -241,9 +237,9 @@ async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
             update={
                 "provider": "aistudio",
                 "gemini_base_url": simulator.url,
-                "gemini_api_key": SecretStr("simulated-key"),
+                "gemini_api_key": SIMULATED_KEY,
                 "openrouter_base_url": simulator.openrouter_url,
-                "openrouter_api_key": SecretStr("simulated-key"),
+                "openrouter_api_key": SIMULATED_KEY,
             }
         )
 
@@ -323,8 +319,9 @@ async def _look_ahead(
 ) -> tuple[Prediction | None, str]:
     if not sample.units:
         return None, "no clip was answered"
-    provider = "aistudio" if settings.provider == "simulator" else settings.provider
-    question = ForecastQuestion(provider, order.queue_clips, order.workers, order.limits.hours_at_most)
+    question = ForecastQuestion(
+        settings.real_provider, order.queue_clips, order.workers, order.limits.hours_at_most
+    )
     try:
         return await outlook(database, settings, question, sample), ""
     except LipikaError as reason:  # what was asked is paid for: it gets its report, database or not

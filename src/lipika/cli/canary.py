@@ -181,10 +181,12 @@ def _forecast(app: typer.Typer, run: Run) -> None:
 
         async def job() -> Prediction:
             settings = _settings_of(provider, data_dir)()
-            name = "aistudio" if settings.provider == "simulator" else settings.provider
             async with open_database(settings) as database:
                 return await look_ahead(
-                    database, settings, ForecastQuestion(name, clips, workers, hours), window_hours * 3600
+                    database,
+                    settings,
+                    ForecastQuestion(settings.real_provider, clips, workers, hours),
+                    window_hours * 3600,
                 )
 
         found = run(job)

@@ -216,11 +216,10 @@ async def _primary(visit: _Visit) -> _Found:
 
 async def _secondary(visit: _Visit) -> _Found:
     settings = visit.settings
-    keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
     if settings.provider == "simulator":
         return _Found("none is needed with the simulator")
-    name = next(name for name in keys if name != settings.provider)
-    if keys[name] is None:
+    name = settings.other_provider
+    if settings.key_of(name) is None:
         return _Found(f"{name} has no key: while the quota of {settings.provider} is gone, work waits")
     return _told(visit, await probe(settings, name))
 

@@ -17,7 +17,7 @@ from lipika import __version__, validation
 from lipika.alignment.listener import ListenerOptions
 from lipika.alignment.stage import AlignmentStage
 from lipika.audio import polish
-from lipika.config import Settings, require_key
+from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
 from lipika.db.reservations import Demand, Reservations
@@ -74,7 +74,9 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
     async with AsyncExitStack() as stack:
         if settings.provider == "simulator":
             simulator = await stack.enter_async_context(spawn(SimulatorConfig(models=(settings.model_id,))))
-            providers: list[BaseProvider] = [_aistudio(settings, simulator.url, "simulated-key", "simulator")]
+            providers: list[BaseProvider] = [
+                _aistudio(settings, simulator.url, SIMULATED_KEY.get_secret_value(), "simulator")
+            ]
         else:
             require_key(settings)
             providers = _configured(settings)
@@ -97,9 +99,8 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
 
 def _configured(settings: Settings) -> list[BaseProvider]:
     """Both providers where both keys are set, PROVIDER first."""
-    keys = {"aistudio": settings.gemini_api_key, "openrouter": settings.openrouter_api_key}
-    names = [settings.provider, *(name for name in keys if name != settings.provider)]
-    return [make_provider(settings, name) for name in names if keys[name] is not None]
+    names = (settings.provider, settings.other_provider)
+    return [make_provider(settings, name) for name in names if settings.key_of(name) is not None]
 
 
 async def ask_who_answers(settings: Settings) -> Said:
@@ -119,15 +120,13 @@ async def ask_who_answers(settings: Settings) -> Said:
 
 def make_provider(settings: Settings, name: str, *, routed: bool | None = None) -> BaseProvider:
     """`aistudio` or `openrouter` as the settings have it, its key among them. `routed` is OpenRouterProvider's."""
+    given = settings.key_of(name)
+    key = given.get_secret_value() if given else ""
     if name == "aistudio":
-        gemini_key = settings.gemini_api_key
-        return _aistudio(
-            settings, settings.gemini_base_url, gemini_key.get_secret_value() if gemini_key else "", name
-        )
-    openrouter_key = settings.openrouter_api_key
+        return _aistudio(settings, settings.gemini_base_url, key, name)
     return OpenRouterProvider(
         base_url=settings.openrouter_base_url,
-        api_key=openrouter_key.get_secret_value() if openrouter_key else "",
+        api_key=key,
         options=model_options(settings),
         capabilities=load_capabilities(settings.model_id, settings.models_file),
         response_schema=transcript.response_schema(),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import SecretStr
 
-from lipika.config import Settings
+from lipika.config import KEY_VARIABLES, Settings
 from lipika.errors import Unavailable, UsageError
 from lipika.network import Network
 
@@ -88,7 +88,7 @@ def missing(settings: Settings, there: Collection[str]) -> list[str]:
     """Secrets without which a worker could not start, and that the account does not have."""
     needed = ["DATABASE_URL"]
     if settings.provider != "simulator":
-        needed.append({"aistudio": "GEMINI_API_KEY", "openrouter": "OPENROUTER_API_KEY"}[settings.provider])
+        needed.append(KEY_VARIABLES[settings.provider])
     if any(url.startswith("s3://") for url in (settings.store_url, settings.output_url)):
         names = "AWS" if settings.has_aws_keys else "R2"
         needed += [f"{names}_ACCESS_KEY_ID", f"{names}_SECRET_ACCESS_KEY"]

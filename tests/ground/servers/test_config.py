@@ -151,3 +151,19 @@ def test_secrets_are_blotted_out_of_any_text_whatever_they_look_like() -> None:
     assert "hf_" + "A" * 20 not in redact("401 for hf_" + "A" * 20)
     said = redact("SignatureDoesNotMatch for 0123456789abcdef; password p@ss-word or p%40ss-word refused")
     assert said == "SignatureDoesNotMatch for ***; password *** or *** refused"
+
+
+@pytest.mark.parametrize(
+    ("provider", "real", "other"),
+    [
+        ("aistudio", "aistudio", "openrouter"),
+        ("openrouter", "openrouter", "aistudio"),
+        ("simulator", "aistudio", "openrouter"),
+    ],
+)
+def test_each_provider_has_another_to_turn_to(provider: str, real: str, other: str) -> None:
+    settings = load_settings(provider=provider, openrouter_api_key="or-key")
+    assert (settings.real_provider, settings.other_provider) == (real, other)
+    key = settings.key_of("openrouter")
+    assert key is not None
+    assert (key.get_secret_value(), settings.key_of("aistudio")) == ("or-key", None)
