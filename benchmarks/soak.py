@@ -222,14 +222,14 @@ async def _inside() -> None:
 async def _look(running: wiring.Running, started: float) -> None:
     process = psutil.Process()
     while True:
-        progress = running.worker.progress
+        counts = running.worker.counts
         look = Look(
             at_s=round(time.monotonic() - started, 1),
             rss_mb=round(sum(_rss(each) for each in (process, *process.children(recursive=True))) / 1e6, 1),
             open_files=process.num_fds(),
             tasks=len(asyncio.all_tasks()),
             connections=len(process.net_connections("tcp")),
-            answered=progress.transcribed + progress.no_speech,
+            answered=counts.transcribed + counts.no_speech,
             in_flight=running.engine.in_flight,
         )
         sys.stdout.buffer.write(orjson.dumps(look) + b"\n")

@@ -27,7 +27,7 @@ from lipika.models import Accounting, ClaimedVideo, ClipResult, SendFormat
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.polishers import Polishers, polished
 from lipika.pipeline.reuse import AskedAs
-from lipika.pipeline.tools import Progress, Tools
+from lipika.pipeline.tools import Counts, Tools
 from lipika.pipeline.video import transcribe_video
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
@@ -102,7 +102,7 @@ async def by_pipeline(
             polishers=polishers,
             spool_dir=out,
             asked_as=AskedAs(MODEL, None, "low"),
-            progress=Progress(),
+            counts=Counts(),
         )
         video = ClaimedVideo("v", "token", archive.name, "v.tar", archive.stem[:2], 1)
         target = Store.open(str(out), StoreSettings(), create=True)

@@ -185,11 +185,11 @@ class Custody:
 
     async def _ready_to_write(self, held: Held, target: Place) -> None:
         """Before anything is paid for: can its result be stored? An outage is waited out."""
-        progress, video = self._ports.tools.progress, held.video
+        counts, video = self._ports.tools.counts, held.video
 
         def say(reason: Unavailable, _wait_s: float) -> None:
             log.warning("output_waits", video=video.video_id, reason=str(reason))
-            progress.unwritable = str(reason)
+            counts.unwritable = str(reason)
 
         try:
             await patiently(
@@ -199,7 +199,7 @@ class Custody:
                 most_s=_OUTPUT_RETRY_S,
             )
         finally:
-            progress.unwritable = ""
+            counts.unwritable = ""
 
     async def _transcribe(self, held: Held) -> None:
         ports, video, started = self._ports, held.video, time.monotonic()

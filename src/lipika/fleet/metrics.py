@@ -75,11 +75,11 @@ def _histogram(name: str, text: str, counts: list[int], sum_ms: float) -> Metric
 
 
 def _clips(worker: Worker) -> Iterator[Metric]:
-    progress, tally = worker.progress, worker.tally
+    counts, tally = worker.counts, worker.tally
     ended = {
-        ("transcribed",): float(progress.transcribed),
-        ("no_speech",): float(progress.no_speech),
-        ("failed",): float(progress.failed),
+        ("transcribed",): float(counts.transcribed),
+        ("no_speech",): float(counts.no_speech),
+        ("failed",): float(counts.failed),
     }
     videos = {
         ("done",): float(tally.done),
@@ -88,9 +88,9 @@ def _clips(worker: Worker) -> Iterator[Metric]:
         ("lost",): float(tally.lost),
     }
     yield counter("clips", "Clips that have ended, by how.", ended, ("status",))
-    yield counter("segments", "Segments that were read.", {(): progress.segments})
-    yield counter("segments_discarded", "Segments that gave no clip.", {(): progress.discarded})
-    yield counter("audio_seconds", "Audio of the clips that were cut.", {(): progress.audio_ms / 1000})
+    yield counter("segments", "Segments that were read.", {(): counts.segments})
+    yield counter("segments_discarded", "Segments that gave no clip.", {(): counts.discarded})
+    yield counter("audio_seconds", "Audio of the clips that were cut.", {(): counts.audio_ms / 1000})
     yield counter("videos", "Videos that this worker has let go of, by how.", videos, ("outcome",))
 
 
@@ -116,9 +116,9 @@ def _state(view: WorkerView) -> Iterator[Metric]:
     yield gauge("videos_open", "Videos under way.", {(): worker.held})
     yield gauge("buffer_bytes", "Polished audio in memory.", {(): room.used})
     yield gauge("buffer_limit_bytes", "How much of it there may be (MAX_BUFFER_MB).", {(): room.limit})
-    yield gauge("spool_bytes", "Polished audio on disk, to be packed.", {(): worker.progress.spooled_bytes})
+    yield gauge("spool_bytes", "Polished audio on disk, to be packed.", {(): worker.counts.spooled_bytes})
     yield gauge("draining", "1: told to stop, claims and sends nothing more.", {(): float(worker.draining)})
-    reason = worker.progress.waits_for or engine.limited_by()
+    reason = worker.counts.waits_for or engine.limited_by()
     yield gauge(
         "waiting", "1: something other than the batch window holds it back.", {(): float(bool(reason))}
     )

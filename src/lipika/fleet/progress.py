@@ -99,10 +99,10 @@ class WorkerWatch:
         self.around = FleetContext()
 
     def snapshot(self) -> Snapshot:
-        progress, totals, tally = self._worker.progress, self._engine.totals, self._worker.tally
+        counts, totals, tally = self._worker.counts, self._engine.totals, self._worker.tally
         rpm, tpm = self._engine.live()
         budget = self.around.budgets.get(self._engine.provider_in_use)
-        ended = progress.transcribed + progress.no_speech + progress.failed
+        ended = counts.transcribed + counts.no_speech + counts.failed
         speed, usage = self._clips_per_minute(ended), totals.usage
         each = totals.cost_usd / ended if ended else None
         left, eta_s, basis = self._outlook(ended, speed)
@@ -111,16 +111,16 @@ class WorkerWatch:
             videos_done=tally.done,
             videos_failed=tally.failed,
             videos_open=self._worker.held,
-            clips=progress.clips,
+            clips=counts.clips,
             clips_ended=ended,
-            no_speech=progress.no_speech,
-            failed=progress.failed,
-            discarded=progress.discarded,
+            no_speech=counts.no_speech,
+            failed=counts.failed,
+            discarded=counts.discarded,
             clips_per_minute=speed,
             in_flight=self._engine.in_flight,
             queued=self._engine.queued,
             buffer_mb=self._room.used / (1 << 20),
-            spool_mb=progress.spooled_bytes / (1 << 20),
+            spool_mb=counts.spooled_bytes / (1 << 20),
             rpm=rpm,
             rpm_limit=budget.requests_per_minute if budget else None,
             tpm=tpm,
@@ -144,7 +144,7 @@ class WorkerWatch:
             return (
                 f"{self._worker.held_by_others} videos of another worker; if it is dead, its lease ends soon"
             )
-        return self._worker.progress.waits_for or self._engine.limited_by()
+        return self._worker.counts.waits_for or self._engine.limited_by()
 
     def _clips_per_minute(self, ended: int) -> float:
         """Of the last minute, or of the time since the start while that is shorter."""
@@ -160,7 +160,7 @@ class WorkerWatch:
         videos_ended = self._worker.tally.done + self._worker.tally.failed
         if not videos_ended:
             return None, None, "unknown until the first video is done"
-        begun, clips = videos_ended + self._worker.held, self._worker.progress.clips
+        begun, clips = videos_ended + self._worker.held, self._worker.counts.clips
         each = clips / begun
         left = clips - ended + max(self._videos - begun, 0) * each
         basis = f"about {left:,.0f} clips left ({each:,.1f} a video so far) at {speed:,.0f} a minute"

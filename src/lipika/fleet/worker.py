@@ -25,7 +25,7 @@ from lipika.fleet.lease import Lease
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
 from lipika.models import ClaimedVideo
-from lipika.pipeline.tools import Progress
+from lipika.pipeline.tools import Counts
 from lipika.storage.store import Place
 
 __all__ = ["Ports", "Tally", "Worker", "WorkerOptions"]
@@ -99,8 +99,8 @@ class Worker:
         return self._lease.over
 
     @property
-    def progress(self) -> Progress:
-        return self._ports.tools.progress
+    def counts(self) -> Counts:
+        return self._ports.tools.counts
 
     @property
     def aligner(self) -> AlignmentStage | None:
@@ -205,7 +205,7 @@ class Worker:
 
     def _hold_where_unwritable(self) -> None:
         """Nothing is asked, and nothing more claimed, while results or answers cannot be stored."""
-        reason = self.progress.unwritable or self._ports.sink.unsaved_because
+        reason = self.counts.unwritable or self._ports.sink.unsaved_because
         if reason and not self._lease.hold:
             log.warning("asking_waits", reason=reason)
         self._lease.hold = reason
@@ -240,10 +240,10 @@ class Worker:
                 f"no room in {folder}: nothing more is claimed until there is; free some or set SPOOL_DIR"
             )
             log.warning("disk_full", reason=reason)
-            self._ports.tools.progress.waits_for = reason
+            self._ports.tools.counts.waits_for = reason
         if self._disk_is_full and not full:
             log.info("disk_has_room")
-            self._ports.tools.progress.waits_for = ""
+            self._ports.tools.counts.waits_for = ""
         self._disk_is_full = full
         return full
 
@@ -405,7 +405,7 @@ class Worker:
             active_rpm=rpm,
             active_tpm=tpm,
             requests_in_flight=ports.engine.in_flight,
-            limited_by=ports.tools.progress.waits_for
+            limited_by=ports.tools.counts.waits_for
             or self._unwritable()
             or ports.engine.limited_by()
             or None,
@@ -472,14 +472,14 @@ class Worker:
                 notes.popleft()
 
     def _stats(self) -> WorkerStats:
-        totals, progress = self._ports.engine.totals, self.progress
+        totals, counts = self._ports.engine.totals, self.counts
         return WorkerStats(
             provider=self._ports.engine.provider_in_use,
             current_video_id=next(iter(self._held), None),
             segments_remaining=self._ports.engine.queued + self._ports.engine.in_flight,
             segments_sent=totals.requests,
-            segments_completed=progress.transcribed + progress.no_speech,
-            segments_failed=progress.failed,
+            segments_completed=counts.transcribed + counts.no_speech,
+            segments_failed=counts.failed,
             segments_429=totals.rate_limited,
             cache_hits=totals.cache_hits,
             batches_completed=totals.batches,
@@ -493,9 +493,9 @@ class Worker:
         )
 
     def _sums(self) -> Sums:
-        totals, progress = self._ports.engine.totals, self.progress
+        totals, counts = self._ports.engine.totals, self.counts
         return Sums(
-            clips=progress.transcribed + progress.no_speech + progress.failed,
+            clips=counts.transcribed + counts.no_speech + counts.failed,
             usd=totals.cost_usd,
             prompt_tokens=totals.usage.prompt,
             cached_tokens=totals.usage.cached,

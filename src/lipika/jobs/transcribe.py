@@ -330,8 +330,8 @@ def _summary(
     made_up: bool,
 ) -> RunSummary:
     """`made_up`: results of these videos are; it tells where nothing was answered in this run."""
-    counted, progress = running.engine.totals, running.worker.progress
-    ended = progress.transcribed + progress.no_speech + progress.failed
+    asked, counts = running.engine.totals, running.worker.counts
+    ended = counts.transcribed + counts.no_speech + counts.failed
     return RunSummary(
         videos=totals.videos,
         done=totals.videos_done,
@@ -345,19 +345,19 @@ def _summary(
         transcribed=totals.transcribed,
         no_speech=totals.no_speech,
         failed=totals.failed,
-        reused=progress.reused,
-        requests=counted.requests,
-        rate_limited=counted.rate_limited,
-        retries=counted.retries,
-        prompt_tokens=counted.usage.prompt,
-        cached_tokens=counted.usage.cached,
-        output_tokens=counted.usage.output,
-        cost_usd=counted.cost_usd,
+        reused=counts.reused,
+        requests=asked.requests,
+        rate_limited=asked.rate_limited,
+        retries=asked.retries,
+        prompt_tokens=asked.usage.prompt,
+        cached_tokens=asked.usage.cached,
+        output_tokens=asked.usage.output,
+        cost_usd=asked.cost_usd,
         seconds=seconds,
         clips_per_minute=ended / seconds * 60,
-        audio_hours=progress.audio_ms / 3_600_000,
-        model_versions=tuple(sorted(counted.model_versions)),
-        simulated=any(map(is_made_up, counted.model_versions)) if counted.model_versions else made_up,
+        audio_hours=counts.audio_ms / 3_600_000,
+        model_versions=tuple(sorted(asked.model_versions)),
+        simulated=any(map(is_made_up, asked.model_versions)) if asked.model_versions else made_up,
         interrupted=running.worker.draining,
         stopped="",
         outputs=tuple(video.output_key for video in videos),

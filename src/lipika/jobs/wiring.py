@@ -45,7 +45,7 @@ from lipika.pipeline.polishers import Polishers, polished
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink
-from lipika.pipeline.tools import Progress, Tools
+from lipika.pipeline.tools import Counts, Tools
 from lipika.pipeline.troubles import Troubles
 from lipika.rework.calibrate import load_bands
 from lipika.services import Stores, saved_answers_folder, store_settings
@@ -293,7 +293,7 @@ async def open_worker(
             spool_dir=spool_dir,
             asked_as=asked_as(settings, said.get(settings.provider)),
             bands=bands,
-            progress=Progress(),
+            counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
             tell_language=Queue(database).found_language,
             pay_again=settings.pay_again,

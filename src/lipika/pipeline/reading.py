@@ -111,7 +111,7 @@ class ClipReader:
         """Count a segment; note metadata and what cannot be used."""
         if member.kind is MemberKind.SEGMENT:
             self.accounting.segments += 1
-            self.tools.progress.segments += 1
+            self.tools.counts.segments += 1
             if isinstance(member, Member):
                 self.segments.add(member.segment)
             return True
@@ -148,7 +148,7 @@ class ClipReader:
         self.list_discards(*polished.discards)
         self.too_long_names += _named_in_ms(polished)
         self.accounting.polished(len(polished.clips), polished.discards)
-        self.tools.progress.discarded += not polished.clips
+        self.tools.counts.discarded += not polished.clips
         return map(self._named_uniquely, polished.clips)
 
     def _named_uniquely(self, polished: PolishedClip) -> PolishedClip:

@@ -41,7 +41,7 @@ async def _told_nobody(video: ClaimedVideo, language: str) -> None:
 
 
 @dataclass(slots=True)
-class Progress:
+class Counts:
     """Counts of what has happened to videos so far, over all of them; a display may look at it at any time."""
 
     segments: int = 0
@@ -69,7 +69,7 @@ class Tools:
     polishers: Polishers
     spool_dir: Path
     asked_as: AskedAs
-    progress: Progress
+    counts: Counts
     bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too

@@ -52,7 +52,7 @@ from lipika.pipeline import question
 from lipika.pipeline.polishers import DEFECT
 from lipika.pipeline.reading import ClipReader, find_hint, in_thread
 from lipika.pipeline.reuse import EarlierAnswers
-from lipika.pipeline.tools import Progress, Tools
+from lipika.pipeline.tools import Counts, Tools
 from lipika.storage import ObjectInfo
 from lipika.storage.store import Place
 
@@ -94,7 +94,7 @@ async def transcribe_video(
         WorkerStop: the provider refuses everything.
         Unavailable: the store is away, or the disk for work in progress is full.
     """
-    with Spool(tools.spool_dir) as spool, _counted(spool, tools.progress):
+    with Spool(tools.spool_dir) as spool, _counted(spool, tools.counts):
         language = await find_hint(video, source, tools)
         reader = ClipReader(video.video_id, tools, accounting)
         job = _Job(video, tools, spool, EarlierAnswers(earlier, tools.asked_as), reader, language, accounting)
@@ -103,7 +103,7 @@ async def transcribe_video(
             await job.read_and_ask(source, asking)
         job.log_unusable_answers()
         job.check()
-        await job.look_at_the_whole()
+        await job.add_overlap_findings()
         await job.settle()
         return await job.pack(target)
 
@@ -179,9 +179,9 @@ class _Job:
             self._leave_out(polished.clip, error)
             return False
         self.accounting.clips += 1
-        self.tools.progress.clips += 1
+        self.tools.counts.clips += 1
         self.content.update(digest)
-        self.tools.progress.spooled_bytes += len(polished.packed)
+        self.tools.counts.spooled_bytes += len(polished.packed)
         await self.tools.room.acquire(len(polished.sent))
         return True
 
@@ -201,20 +201,20 @@ class _Job:
 
     async def _spooled(self, write: Callable[[], None]) -> bool:
         """Write to the spool; while the disk is full, say so and wait. False when that takes too long."""
-        progress, deadline = self.tools.progress, time.monotonic() + self.tools.disk_wait_s
+        counts, deadline = self.tools.counts, time.monotonic() + self.tools.disk_wait_s
         while True:
             try:
                 write()
             except DiskFull as reason:
-                if not progress.waits_for:
+                if not counts.waits_for:
                     log.warning("disk_full", video=self.video.video_id, reason=str(reason))
-                progress.waits_for = str(reason)
+                counts.waits_for = str(reason)
                 if time.monotonic() > deadline:
                     self.stop(reason)
                     return False
                 await asyncio.sleep(0.5)
             else:
-                progress.waits_for = ""
+                counts.waits_for = ""
                 return True
 
     def leave(self, polished: PolishedClip) -> Callable[[object], None]:
@@ -323,7 +323,7 @@ class _Job:
         former = self.earlier.find(polished.clip.audio_digest, self.language)
         if former is None or former.answer is None:
             return None
-        self.tools.progress.reused += 1
+        self.tools.counts.reused += 1
         answer = transcript.tidied_answer(former.answer)
         verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
         if former.alignment is not None:
@@ -387,11 +387,11 @@ class _Job:
         """Count the clip's end."""
         self.accounting.end(result.status)
         self.summary.add(result)
-        progress = self.tools.progress
-        progress.audio_ms += result.clip.duration_ms
-        progress.transcribed += result.status is ClipStatus.TRANSCRIBED
-        progress.no_speech += result.status is ClipStatus.NO_SPEECH
-        progress.failed += result.status is ClipStatus.FAILED
+        counts = self.tools.counts
+        counts.audio_ms += result.clip.duration_ms
+        counts.transcribed += result.status is ClipStatus.TRANSCRIBED
+        counts.no_speech += result.status is ClipStatus.NO_SPEECH
+        counts.failed += result.status is ClipStatus.FAILED
 
     def check(self) -> None:
         """Nothing may be packed unless every segment and every clip has been accounted for."""
@@ -402,8 +402,8 @@ class _Job:
         if problem is not None:
             raise AccountingError(f"video {self.video.video_id}: {problem}")
 
-    async def look_at_the_whole(self) -> None:
-        """What no single clip can show: clips that lie under another speaker's voice."""
+    async def add_overlap_findings(self) -> None:
+        """Add a finding to each clip that lies under another speaker's voice: no clip shows it alone."""
         shared = validation.overlaps(self.reader.names, self.reader.segments)
         for name, finding in validation.overlap_findings(shared).items():
             try:
@@ -432,10 +432,10 @@ class _Job:
             self.spool.replace_result(stem, documents.clip_result_to_json(failed))
             self.summary.replace_failed(old, failed)
             self.accounting.end_again(old.status, failed.status)
-            progress = self.tools.progress
-            progress.transcribed -= old.status is ClipStatus.TRANSCRIBED
-            progress.no_speech -= old.status is ClipStatus.NO_SPEECH
-            progress.failed += old.status is not ClipStatus.FAILED
+            counts = self.tools.counts
+            counts.transcribed -= old.status is ClipStatus.TRANSCRIBED
+            counts.no_speech -= old.status is ClipStatus.NO_SPEECH
+            counts.failed += old.status is not ClipStatus.FAILED
 
     # ------------------------------------------------------------------------- pack
 
@@ -467,7 +467,7 @@ class _Job:
         try:
             return await self._uploaded(target, tar)
         finally:
-            self.tools.progress.unwritable = ""
+            self.tools.counts.unwritable = ""
 
     async def _uploaded(self, target: Place, tar: ComposedTar) -> ObjectInfo:
         left_open = False
@@ -482,7 +482,7 @@ class _Job:
             nonlocal left_open
             left_open = True
             log.warning("result_waits", video=self.video.video_id, reason=str(reason))
-            self.tools.progress.unwritable = str(reason)
+            self.tools.counts.unwritable = str(reason)
 
         try:
             return await patiently(upload, say, first_s=_STORE_RETRY_S, most_s=_STORE_RETRY_S)
@@ -491,12 +491,12 @@ class _Job:
 
 
 @contextmanager
-def _counted(spool: Spool, progress: Progress) -> Iterator[None]:
+def _counted(spool: Spool, counts: Counts) -> Iterator[None]:
     """Takes a video's clips off the count when its spool goes."""
     try:
         yield
     finally:
-        progress.spooled_bytes -= spool.clip_bytes
+        counts.spooled_bytes -= spool.clip_bytes
 
 
 _STORE_RETRY_S = 2.0

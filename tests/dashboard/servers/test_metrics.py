@@ -79,11 +79,11 @@ async def test_a_worker_tells_what_it_did(stage: Stage, database: Database) -> N
         status, kind, body = await get(f"http://127.0.0.1:{port}/metrics")
         assert (status, kind.split(";")[0]) == (200, "text/plain")
         assert (await get(f"http://127.0.0.1:{port}/healthz"))[0] == 200
-    told, totals, progress = read(body), found.engine.totals, found.worker.progress
+    told, totals, counts = read(body), found.engine.totals, found.worker.counts
     assert of(told, "lipika_requests_total", provider="aistudio") == totals.requests
     assert of(told, "lipika_request_failures_total", kind="rate_minute") == 1
     assert of(told, "lipika_answers_total") == totals.returned
-    assert of(told, "lipika_clips_total", status="transcribed") == progress.transcribed
+    assert of(told, "lipika_clips_total", status="transcribed") == counts.transcribed
     assert of(told, "lipika_videos_total", outcome="done") == 2
     assert of(told, "lipika_spend_dollars_total") == pytest.approx(totals.cost_usd)
     prompts = [of(told, "lipika_prompt_tokens_total", modality=modality) for modality in ("text", "audio")]
@@ -105,7 +105,7 @@ async def test_a_worker_tells_what_it_did(stage: Stage, database: Database) -> N
     used = of(fleet, "lipika_fleet_budget_used_ratio", provider="aistudio", limit="spend_total")
     assert used == pytest.approx(totals.cost_usd / 50)
     clips = sum(value for (name, _), value in fleet.items() if name == "lipika_corpus_clips")
-    assert clips == progress.transcribed + progress.no_speech + progress.failed
+    assert clips == counts.transcribed + counts.no_speech + counts.failed
 
 
 async def test_no_port_serves_nothing_and_a_taken_one_is_explained(stage: Stage) -> None:

@@ -248,11 +248,11 @@ async def test_a_full_disk_is_waited_out_and_said(stage: Stage, monkeypatch: pyt
                 (worker,) = rows(stage.database_url, "select limited_by from workers")
                 return "free some space" in (worker.limited_by or "")
 
-            await until(lambda: bool(found.worker.progress.waits_for))
+            await until(lambda: bool(found.worker.counts.waits_for))
             await until(said)
             full = False
             await task
-            assert found.worker.progress.waits_for == ""
+            assert found.worker.counts.waits_for == ""
     assert "disk_full" in [log["event"] for log in logs]
     await whole(stage, 12)
 

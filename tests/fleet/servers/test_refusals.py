@@ -183,7 +183,7 @@ async def test_a_video_that_is_taken_while_it_waits_for_room_holds_nobody_up(
     monkeypatch.setattr(Store, "put_stream", put_stream)
     async with stage.worker(heartbeat_seconds=0.2) as found:
         task = asyncio.create_task(found.worker.run(until_empty=True))
-        await until(lambda: bool(found.worker.progress.unwritable))
+        await until(lambda: bool(found.worker.counts.unwritable))
         async with Database(stage.database_url) as database:
             await Queue(database).take_back([name])
         await until(lambda: found.worker.tally.lost == 1)

@@ -476,7 +476,7 @@ async def test_live_figures_say_what_a_worker_waits_for(stage: Stage) -> None:
     async with stage.worker(worker_batch_size=4) as found:
         task = asyncio.create_task(found.worker.run())
         await until(lambda: found.engine.totals.returned >= 4)
-        found.worker.progress.waits_for = "room on the disk"
+        found.worker.counts.waits_for = "room on the disk"
 
         async def said() -> bool:
             (worker,) = rows(stage.database_url, "select * from workers")

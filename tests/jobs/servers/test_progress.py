@@ -169,7 +169,7 @@ async def test_lines_and_events_come_where_there_is_no_terminal(
                 await until(lambda: any(log["event"] == "progress" for log in logs))
         capsys.readouterr()
         event = next(log for log in logs if log["event"] == "progress")
-        assert (event["videos_done"], event["clips_ended"]) == (1, found.worker.progress.clips)
+        assert (event["videos_done"], event["clips_ended"]) == (1, found.worker.counts.clips)
         async with shown(watch, Show(console, quiet=True, line_every_s=0.01), look):
             await asyncio.sleep(0.05)
         assert capsys.readouterr().err == ""

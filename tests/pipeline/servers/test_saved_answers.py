@@ -54,8 +54,8 @@ async def test_answers_to_ogg_are_known_again_though_its_bytes_never_are(
         await stage.queue(1, 10)
         first = await stage.work_until(4, send_format="ogg")
         rest = await stage.work(send_format="ogg")
-        assert rest.worker.progress.reused == first.engine.totals.returned >= 4
-        assert rest.engine.totals.requests == 10 - rest.worker.progress.reused
+        assert rest.worker.counts.reused == first.engine.totals.returned >= 4
+        assert rest.engine.totals.requests == 10 - rest.worker.counts.reused
         (tar,) = stage.out.glob("*.tar")
         with tarfile.open(tar) as archive:
             files = [archive.extractfile(name) for name in archive.getnames() if name.endswith(".flac")]
@@ -96,7 +96,7 @@ async def test_a_doubted_answer_is_safe_while_its_second_attempt_waits(
             await task
         await stage.control("faults", {})
         second = await finish(stage)
-        assert second.worker.progress.reused == 5
+        assert second.worker.counts.reused == 5
         assert await stage.repaid() == 0
 
 
@@ -111,7 +111,7 @@ async def test_of_two_answers_to_a_clip_the_later_one_survives_the_loss_of_the_d
         change(database_url, "truncate video_queue, transcription_results, quality_rollup")
         await stage.queue(1, 12)
         second = await finish(stage)
-        assert second.worker.progress.reused >= first.engine.totals.returned
+        assert second.worker.counts.reused >= first.engine.totals.returned
         assert better <= {row.audio_digest for row in rows(database_url, BETTER)}
 
 
