@@ -14,7 +14,6 @@ from lipika.db.workers import WorkerInfo, Workers, WorkerStats
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Circumstances, EngineOptions, Review
 from lipika.engine.route import Route
-from lipika.fleet.lease import Lease
 from lipika.jobs import wiring
 from lipika.llm import transcript
 from lipika.llm.aistudio import AIStudioProvider
@@ -46,7 +45,7 @@ class LipikaEngine(OneByOne):
             await self._stack.enter_async_context(provider),
             load_capabilities(MODEL),
             max_in_flight=self.task.in_flight,
-            reserve=wiring.fleet_ledger(database, _WORKER, Lease(3600.0)),
+            reserve=wiring.fleet_ledger(database, _WORKER),
         )
         options = EngineOptions(batch_size=1_000_000)  # the quota is to bind, not the pace
         self._engine = await self._stack.enter_async_context(

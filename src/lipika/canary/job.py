@@ -29,7 +29,6 @@ from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.engine.route import Reserve, unlimited
 from lipika.errors import LipikaError, UsageError
-from lipika.fleet.lease import Lease
 from lipika.forecast.workload import Counted
 from lipika.jobs.outlook import ForecastQuestion, MeasuredSample, Prediction, outlook, sample_to_json
 from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, make_provider, probing
@@ -252,7 +251,7 @@ def _ledger(settings: Settings, database: Database, name: str) -> Reserve:
     """The fleet's, under a name for each arm; made-up answers of our own simulator cost nothing and nobody."""
     if settings.provider == "simulator":
         return unlimited
-    return fleet_ledger(database, name, Lease(float("inf")))
+    return fleet_ledger(database, name)
 
 
 def _end_at_once() -> None:

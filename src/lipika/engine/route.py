@@ -96,8 +96,17 @@ class Permit:
     tokens: float  # ... corrected by what was metered, for the live figures
 
 
+def _unrestrained() -> str:
+    return ""
+
+
 class Route:
-    """One provider's state. `now` is the engine's monotonic clock, in seconds."""
+    """One provider's state. `now` is the engine's monotonic clock, in seconds.
+
+    Args:
+        restraint: the reason that nothing may be sent at the moment, whatever the provider says, in words; empty
+            while it may.
+    """
 
     def __init__(
         self,
@@ -107,6 +116,7 @@ class Route:
         max_in_flight: int,
         reserve: Reserve = unlimited,
         probing: Probing | None = None,
+        restraint: Callable[[], str] = _unrestrained,
     ):
         self.provider = provider
         self.name = provider.get_provider_name()
@@ -121,6 +131,7 @@ class Route:
         self.tpm = RateMeter()
         self.binds = ""  # which of the fleet's limits decided last
         self._reserve = reserve
+        self._restraint = restraint
         self._slots: deque[_Slot] = deque()
         self._free_until = -math.inf
         self._ask_again_at = -math.inf
@@ -140,7 +151,7 @@ class Route:
 
     def delay(self, now: float) -> float:
         """Seconds until one more attempt may be launched; infinite when only an event can tell."""
-        if self.closed or self.in_flight >= self.concurrency.limit:
+        if self._restraint() or self.closed or self.in_flight >= self.concurrency.limit:
             return math.inf
         shut_s = self.gate.delay(now)
         if shut_s > 0:
@@ -391,6 +402,9 @@ class Route:
 
     def limited_by(self, now: float) -> str:
         """The reason that holds this route back, in words; empty when nothing does."""
+        restraint = self._restraint()
+        if restraint:
+            return f"{self.name}: {restraint}"
         if self.closed:
             return f"{self.name}: {self._closed_because}"
         if not self.gate.is_open:

@@ -5,14 +5,8 @@ Nothing else is asked: a process that was stopped for an hour, or whose database
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-
-from lipika.engine.pacing import Probing
-from lipika.engine.route import Reserve, Route
-from lipika.llm.capabilities import Capabilities
-from lipika.llm.provider import BaseProvider
 
 _MARGIN_S = 5.0
 
@@ -54,33 +48,12 @@ class Lease:
         """True if it is time to stop waiting: renewals have failed for well over the whole lease."""
         return self.age_s > 1.5 * self.lease_s
 
-
-class LeasedRoute(Route):
-    """A route that sends nothing while the lease does not hold."""
-
-    def __init__(
-        self,
-        provider: BaseProvider,
-        capabilities: Capabilities,
-        *,
-        max_in_flight: int,
-        reserve: Reserve,
-        lease: Lease,
-        probing: Probing | None = None,
-    ) -> None:
-        super().__init__(
-            provider, capabilities, max_in_flight=max_in_flight, reserve=reserve, probing=probing
-        )
-        self._lease = lease
-
-    def delay(self, now: float) -> float:
-        return super().delay(now) if self._lease.holds and not self._lease.hold else math.inf
-
-    def limited_by(self, now: float) -> str:
-        if self._lease.hold:
-            return f"{self.name}: nothing is asked while results cannot be written: {self._lease.hold}"
-        if self._lease.holds:
-            return super().limited_by(now)
+    def restraint(self) -> str:
+        """The reason that nothing new may be sent, in words; empty while it may."""
+        if self.hold:
+            return f"nothing is asked while results cannot be written: {self.hold}"
         return (
-            f"{self.name}: nothing is sent without a lease, and no renewal reached the database for a while"
+            ""
+            if self.holds
+            else "nothing is sent without a lease, and no renewal reached the database for a while"
         )

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from lipika.engine.engine import Engine
 from lipika.engine.outcome import Alert, EngineOptions, Events
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
-from lipika.engine.route import Need, Reserve, Slots
+from lipika.engine.route import Need, Reserve, Route, Slots
 from lipika.errors import DatabaseUnavailable
-from lipika.fleet.lease import Lease, LeasedRoute
+from lipika.fleet.lease import Lease
 from lipika.fleet.worker import Ports, Worker, WorkerOptions
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
@@ -69,7 +69,7 @@ log = get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> AsyncIterator[list[LeasedRoute]]:
+async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> AsyncIterator[list[Route]]:
     """The providers that can be asked while the lease holds, the primary first; the second one if its key is set."""
     async with AsyncExitStack() as stack:
         if settings.provider == "simulator":
@@ -85,13 +85,13 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
         if note is not None:
             log.info("no_cache_hits_expected", reason=note)
         yield [
-            LeasedRoute(
+            Route(
                 await stack.enter_async_context(provider),
                 capabilities,
                 max_in_flight=settings.max_in_flight,
                 reserve=reserve,
-                lease=lease,
                 probing=probing(settings),
+                restraint=lease.restraint,
             )
             for provider in providers
         ]
@@ -171,12 +171,12 @@ def probing(settings: Settings) -> Probing:
     return Probing(settings.probe_seconds, least_s, _LONGEST_LEAST_WAIT * least_s)
 
 
-def fleet_ledger(database: Database, worker_id: str, lease: Lease) -> Reserve:
-    """Launch slots out of the budget that all workers share."""
+def fleet_ledger(database: Database, worker_id: str, may_send: Callable[[], bool] = lambda: True) -> Reserve:
+    """Launch slots out of the budget that all workers share, asked for only while this worker `may_send`."""
     reservations = Reservations(database)
 
     async def reserve(need: Need) -> Slots:
-        if not lease.holds:
+        if not may_send():
             raise DatabaseUnavailable("no renewal of the lease has reached Postgres for a while")
         got = await reservations.reserve(
             worker_id,
@@ -270,7 +270,7 @@ async def open_worker(
     troubles = Troubles()
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
-            open_routes(settings, fleet_ledger(database, info.worker_id, lease), lease)
+            open_routes(settings, fleet_ledger(database, info.worker_id, lambda: lease.holds), lease)
         )
         executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
         polishers = await stack.enter_async_context(_polishers(settings, executor))

@@ -17,7 +17,6 @@ from lipika.engine.engine import Engine
 from lipika.engine.outcome import Alert, EngineOptions, Events, Outcome
 from lipika.engine.route import Reserve, unlimited
 from lipika.errors import WorkerStop
-from lipika.fleet.lease import Lease
 from lipika.jobs.wiring import fleet_ledger
 from lipika.llm import prompt, transcript
 from lipika.llm.capabilities import load_capabilities
@@ -305,7 +304,7 @@ async def test_the_rpm_of_the_budget_is_kept_and_used(database: Database) -> Non
     started: list[float] = []
     quotas = Quotas(rpm=1200)
     async with running(config(quotas=quotas)) as sim:
-        async with alone(sim, reserve=fleet_ledger(database, "w", Lease(600))) as (engine, _seen):
+        async with alone(sim, reserve=fleet_ledger(database, "w")) as (engine, _seen):
             loop = asyncio.get_running_loop()
 
             async def one(number: int) -> None:
@@ -324,7 +323,7 @@ async def test_a_spend_cap_stops_within_two_percent_and_resumes_when_raised(data
     budgets = Budgets(database)
     await budgets.set_limits("aistudio", Limits(spend_total_usd=0.10))
     async with running(config()) as sim:
-        ledger = fleet_ledger(database, "w", Lease(600))
+        ledger = fleet_ledger(database, "w")
         async with alone(sim, reserve=ledger, options=quick(batch_size=300)) as (engine, _seen):
             asking = asyncio.create_task(ask(engine, 260))
             await until(lambda: engine.totals.cost_usd >= 0.098, 30)
@@ -354,7 +353,7 @@ async def test_a_cap_holds_though_answers_run_on_to_their_limit(
     async with running(config(*faults, latency_s=0.1)) as sim, AsyncExitStack() as stack:
         engines = []
         for number in range(workers):
-            reserve = fleet_ledger(database, f"w{number}", Lease(600))
+            reserve = fleet_ledger(database, f"w{number}")
             engine, _seen = await stack.enter_async_context(alone(sim, reserve=reserve, options=options))
             engines.append(engine)
         asking = [asyncio.create_task(ask(engine, 100)) for engine in engines]
@@ -379,7 +378,7 @@ async def test_pause_and_resume_are_obeyed_within_seconds(database: Database) ->
     budgets = Budgets(database)
     async with (
         running(config()) as sim,
-        alone(sim, reserve=fleet_ledger(database, "w", Lease(600)), options=quick(batch_size=20)) as (
+        alone(sim, reserve=fleet_ledger(database, "w"), options=quick(batch_size=20)) as (
             engine,
             _seen,
         ),
@@ -422,7 +421,7 @@ async def test_a_ledger_that_refuses_stops_the_worker_and_says_what_to_do(empty_
     async with (
         Database(empty_database_url) as database,
         running(config()) as sim,
-        alone(sim, reserve=fleet_ledger(database, "w", Lease(600))) as (engine, _seen),
+        alone(sim, reserve=fleet_ledger(database, "w")) as (engine, _seen),
     ):
         with pytest.raises(WorkerStop, match="lipika db migrate"):
             await engine.transcribe(a_request(), accept)

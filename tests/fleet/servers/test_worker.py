@@ -24,9 +24,9 @@ from lipika.archive.documents import clip_result_to_json
 from lipika.db import Database, Queue, Results
 from lipika.db.connection import translated
 from lipika.db.workers import Workers
-from lipika.engine.route import unlimited
+from lipika.engine.route import Route
 from lipika.errors import DatabaseError, DatabaseUnavailable, WorkerStop
-from lipika.fleet.lease import Lease, LeasedRoute
+from lipika.fleet.lease import Lease
 from lipika.llm.capabilities import load_capabilities
 from lipika.models import ClaimedVideo, ClipResult, NewVideo
 from lipika.pipeline.saved_answers import Partials
@@ -75,7 +75,7 @@ async def test_nothing_is_sent_without_a_lease() -> None:
     lease = Lease(8.0, clock=clock)
     async with aistudio("http://127.0.0.1:9") as provider:
         capabilities = load_capabilities("gemini-3-flash-preview")
-        route = LeasedRoute(provider, capabilities, max_in_flight=9, reserve=unlimited, lease=lease)
+        route = Route(provider, capabilities, max_in_flight=9, restraint=lease.restraint)
         await route.ask(clock, 1)
         assert route.delay(clock.now) == 0
         clock.now += 6.0  # a quarter before its end; as after a long SIGSTOP, nobody has to say so
