@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 from lipika.canary.arms import Arm
-from lipika.canary.purse import LOOK_S, Purse
+from lipika.canary.dollar_cap import LOOK_EVERY_S, DollarCap
 from lipika.canary.records import Asked, Stopped
 from lipika.canary.sample import SampledClip
 from lipika.engine.engine import Engine
@@ -28,8 +28,8 @@ log = get_logger(__name__)
 
 _CLIPS_AT_ONCE = 256
 """Their audio is in memory; of each, one request an arm is out or waits."""
-_EMPTY_FOR_S = 3.0
-"""Slots that were reserved and not used come back within two seconds: only then is the purse known to be empty."""
+_CAP_REACHED_AFTER_S = 3.0
+"""Slots that were reserved and not used come back within two seconds: only then is the cap known to be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,18 @@ async def ask_all(
     ways: Sequence[Way],
     options: AskOptions,
     on_change: Callable[[Standing], object] = lambda _standing: None,
-    told_to_stop: asyncio.Event | None = None,
+    stop_signal: asyncio.Event | None = None,
 ) -> AskedAll:
     """Ask each clip in all arms side by side; providers are opened and closed here.
 
     Whatever ends it early (dollars, time, a refused key, a person), what has been answered is returned.
     """
-    purse = Purse(options.max_usd)
+    dollar_cap = DollarCap(options.max_usd)
     async with AsyncExitStack() as stack:
-        desks = [await _open(stack, way, purse, options) for way in ways]
-        watch = _Watch(desks, purse, options, on_change, len(clips), told_to_stop or asyncio.Event())
+        desks = [await _open(stack, way, dollar_cap, options) for way in ways]
+        watch = _CanaryWatch(
+            desks, dollar_cap, options, on_change, len(clips), stop_signal or asyncio.Event()
+        )
         asking = asyncio.create_task(_ask_in_turn(clips, desks, watch))
         watching = asyncio.create_task(watch.until_over())
         try:
@@ -146,20 +148,20 @@ class _Desk:
         self.ended.append(_Ended(number, _row(self.way.arm, sampled, outcome, view, attempts)))
 
 
-async def _open(stack: AsyncExitStack, way: Way, purse: Purse, options: AskOptions) -> _Desk:
+async def _open(stack: AsyncExitStack, way: Way, dollar_cap: DollarCap, options: AskOptions) -> _Desk:
     recorder = _Recorder(await stack.enter_async_context(way.provider), way.capabilities)
     route = Route(
         recorder,
         way.capabilities,
         max_in_flight=options.max_in_flight,
-        reserve=purse.guard(way.arm.name, way.reserve, lambda: recorder.usd),
+        reserve=dollar_cap.guard(way.arm.name, way.reserve, lambda: recorder.usd),
         probing=options.probing,
     )
     engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine)
     return _Desk(way, recorder, await stack.enter_async_context(engine), options.bands)
 
 
-async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[_Desk], watch: _Watch) -> None:
+async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[_Desk], watch: _CanaryWatch) -> None:
     room = asyncio.Semaphore(_CLIPS_AT_ONCE)
 
     async def one(number: int, sampled: SampledClip) -> None:
@@ -290,24 +292,24 @@ def _first_failure(first: Judged | Failure | None, answered: Sequence[_Attempt])
 # ----------------------------------------------------------------------------- when it is over
 
 
-class _Watch:
+class _CanaryWatch:
     """Ends a canary when its dollars or its time are used up."""
 
     def __init__(
         self,
         desks: Sequence[_Desk],
-        purse: Purse,
+        dollar_cap: DollarCap,
         options: AskOptions,
         on_change: Callable[[Standing], object],
         clips: int,
-        told_to_stop: asyncio.Event,
+        stop_signal: asyncio.Event,
     ) -> None:
         self._desks = desks
-        self._purse = purse
+        self._dollar_cap = dollar_cap
         self._options = options
         self._on_change = on_change
         self._clips = clips
-        self._told_to_stop = told_to_stop
+        self._stop_signal = stop_signal
         self._lags_s: list[float] = []
         self.reason = ""
 
@@ -328,16 +330,16 @@ class _Watch:
         idle_since = time.monotonic()
         while not self.reason:
             looked = time.monotonic()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_EVERY_S)
             now = time.monotonic()
-            self._lags_s.append(max(now - looked - LOOK_S, 0.0))
+            self._lags_s.append(max(now - looked - LOOK_EVERY_S, 0.0))
             self._tell()
             if any(desk.engine.in_flight for desk in self._desks):
                 idle_since = now
-            refused = now - self._purse.refused_at < 2 * LOOK_S + 1
-            if self._told_to_stop.is_set():
+            refused = now - self._dollar_cap.refused_at < 2 * LOOK_EVERY_S + 1
+            if self._stop_signal.is_set():
                 self.end("interrupted")
-            elif refused and now - idle_since > _EMPTY_FOR_S:
+            elif refused and now - idle_since > _CAP_REACHED_AFTER_S:
                 self.end(f"the cap of ${self._options.max_usd:g} is reached (--max-usd)")
             elif now > deadline:
                 waits = self._waits_for()

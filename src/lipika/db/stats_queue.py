@@ -102,8 +102,8 @@ class QueuePace:
         usd = left * self._usd_per_clip
         if self.usd_day_cap is None or usd <= self.usd_day_left:
             return left / speed * 60
-        purse = MoneySoFar(self.usd_day_cap - self.usd_day_left, 0.0, self.second_of_day)
-        seconds = over_days(usd, speed / 60 * self._usd_per_clip, self.usd_day_cap, purse)
+        so_far = MoneySoFar(self.usd_day_cap - self.usd_day_left, 0.0, self.second_of_day)
+        seconds = over_days(usd, speed / 60 * self._usd_per_clip, self.usd_day_cap, so_far)
         return seconds if math.isfinite(seconds) else None
 
     @property

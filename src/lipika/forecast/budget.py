@@ -256,10 +256,10 @@ class MoneySoFar:
     second_of_day: float = 0.0
 
 
-def over_days(usd: float, usd_per_s: float, cap: float, purse: MoneySoFar) -> float:
+def over_days(usd: float, usd_per_s: float, cap: float, so_far: MoneySoFar) -> float:
     """Seconds to spend `usd` at a rate, and no more than `cap` on any UTC day."""
-    left, today = usd, purse.spent_today_usd
-    clock, elapsed = purse.second_of_day, 0.0
+    left, today = usd, so_far.spent_today_usd
+    clock, elapsed = so_far.second_of_day, 0.0
     for _ in range(_ENDLESS_DAYS):
         allowed = min(max(cap - today, 0.0), (DAY_S - clock) * usd_per_s)
         if left <= allowed:

@@ -125,7 +125,7 @@ def forecast(
     clips: Estimate,
     budget: Budget,
     crew: Crew,
-    purse: MoneySoFar | None = None,
+    so_far: MoneySoFar | None = None,
     *,
     seed: int = 0,
 ) -> Forecast:
@@ -136,7 +136,7 @@ def forecast(
     """
     if not units or sum(unit.clips * unit.weight for unit in units) <= 0:
         raise ValueError("no clip has been measured yet")
-    purse = purse or MoneySoFar()
+    so_far = so_far or MoneySoFar()
     drawn = _means(units, seed)
     usual = _usual(units)
     counts = _counts(clips, seed)
@@ -147,19 +147,19 @@ def forecast(
     pairs = list(zip(drawn, counts, strict=True))
     names = limit_names(budget)
     seconds = spread(
-        time_s(clips.value, usual, budget, crew, purse),
-        [time_s(count, each, budget, crew, purse) for each, count in pairs],
+        time_s(clips.value, usual, budget, crew, so_far),
+        [time_s(count, each, budget, crew, so_far) for each, count in pairs],
     )
-    binds = _binding(clips.value, usual, budget, crew, purse)
+    binds = _binding(clips.value, usual, budget, crew, so_far)
     limits = tuple(
         UnderLimit(
             name=name,
             limit=_limit(name, budget, crew),
             clips_per_s=_rate_under(name, usual, budget, crew),
             seconds=spread(
-                time_s(clips.value, usual, only(budget, name), _crew_for(name, crew), purse),
+                time_s(clips.value, usual, only(budget, name), _crew_for(name, crew), so_far),
                 [
-                    time_s(count, each, only(budget, name), _crew_for(name, crew), purse)
+                    time_s(count, each, only(budget, name), _crew_for(name, crew), so_far)
                     for each, count in pairs
                 ],
             ),
@@ -177,7 +177,7 @@ def forecast(
         limits=limits,
         workers=crew.workers,
         workers_needed=_workers_needed(usual, budget, crew),
-        clips_until_cap=_clips_until_cap(clips.value, usual, budget, purse),
+        clips_until_cap=_clips_until_cap(clips.value, usual, budget, so_far),
     )
 
 
@@ -200,7 +200,7 @@ def needed(clips: float, each: PerClip, crew: Crew, hours: float) -> Needed:
 # ----------------------------------------------------------------------------- time
 
 
-def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: MoneySoFar) -> float:
+def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, so_far: MoneySoFar) -> float:
     """Seconds until `clips` have been answered; infinite when a limit is zero. The cap in all is no rate."""
     if clips <= 0:
         return 0.0
@@ -210,7 +210,7 @@ def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: Money
     if budget.usd_per_day is None:
         return clips * step_s + crew.tail_s(each.requests)
     usd_per_s = each.usd / step_s if step_s else math.inf
-    spent_s = over_days(clips * each.usd, usd_per_s, budget.usd_per_day, purse)
+    spent_s = over_days(clips * each.usd, usd_per_s, budget.usd_per_day, so_far)
     return spent_s + crew.tail_s(each.requests)
 
 
@@ -222,10 +222,10 @@ def _step_s(each: PerClip, budget: Budget, crew: Crew) -> float:
     return max([own_s, *(seconds * each.requests for seconds in moved.values())])
 
 
-def _clips_until_cap(clips: float, each: PerClip, budget: Budget, purse: MoneySoFar) -> float | None:
+def _clips_until_cap(clips: float, each: PerClip, budget: Budget, so_far: MoneySoFar) -> float | None:
     if budget.usd_total is None or each.usd <= 0:
         return None
-    allowed = max(budget.usd_total - purse.spent_total_usd, 0.0) / each.usd
+    allowed = max(budget.usd_total - so_far.spent_total_usd, 0.0) / each.usd
     return allowed if allowed < clips else None
 
 
@@ -264,14 +264,14 @@ def _rate_under(name: str, each: PerClip, budget: Budget, crew: Crew) -> float:
     return 1 / step_s if step_s else math.inf
 
 
-def _binding(clips: float, each: PerClip, budget: Budget, crew: Crew, purse: MoneySoFar) -> str:
+def _binding(clips: float, each: PerClip, budget: Budget, crew: Crew, so_far: MoneySoFar) -> str:
     """The limit without which it would end soonest; where none alone makes a difference, the one that is slowest."""
 
     def without(name: str) -> tuple[float, float]:
         rest = _without(budget, name)
         freed = _crew_for("", crew) if name == "workers" else crew
-        alone = time_s(clips, each, only(budget, name), _crew_for(name, crew), purse)
-        return round(time_s(clips, each, rest, freed, purse), 3), -alone
+        alone = time_s(clips, each, only(budget, name), _crew_for(name, crew), so_far)
+        return round(time_s(clips, each, rest, freed, so_far), 3), -alone
 
     return min(limit_names(budget), key=without)
 

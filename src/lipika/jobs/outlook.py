@@ -88,8 +88,8 @@ async def outlook(
         latency_s=sample.latency_s,
         window_s=settings.batch_interval_seconds,
     )
-    budget, purse = await _money(database, question.provider, await queries.second_of_day())
-    told = forecast(units, left.clips, budget, crew, purse)
+    budget, so_far = await _money(database, question.provider, await queries.second_of_day())
+    told = forecast(units, left.clips, budget, crew, so_far)
     pace = await queries.pace()
     return Prediction(
         source=f"SIMULATED answers: {sample.source}" if sample.simulated else sample.source,
@@ -201,12 +201,12 @@ async def _money(database: Database, provider: str, second_of_day: float) -> tup
     """The provider's budget, and what has been spent of it."""
     rows = await Budgets(database).show(provider)
     spent = [row for row in await Reservations(database).spent() if row.provider == provider]
-    purse = MoneySoFar(
+    so_far = MoneySoFar(
         spent_today_usd=sum(row.usd_today for row in spent),
         spent_total_usd=sum(row.usd_total for row in spent),
         second_of_day=second_of_day,
     )
     if not rows:
-        return Budget(), purse
+        return Budget(), so_far
     row = rows[0]
-    return Budget(**{limit.field: getattr(row, limit.column) for limit in LIMITS}), purse
+    return Budget(**{limit.field: getattr(row, limit.column) for limit in LIMITS}), so_far

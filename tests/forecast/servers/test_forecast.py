@@ -60,12 +60,12 @@ def test_requests_in_flight_bound_a_worker() -> None:
 
 def test_a_days_dollars_wait_for_midnight_utc() -> None:
     budget = Budget(usd_per_day=2.2)  # 2000 clips
-    purse = MoneySoFar(second_of_day=DAY_S - 3600)
+    so_far = MoneySoFar(second_of_day=DAY_S - 3600)
     fleet_s = 60 / 2000
-    assert time_s(1000, EACH, budget, CREW, purse) == pytest.approx(1000 * fleet_s)
-    assert time_s(3000, EACH, budget, CREW, purse) == pytest.approx(3600 + 1000 * fleet_s)
-    assert time_s(9000, EACH, budget, CREW, purse) == pytest.approx(3600 + 3 * DAY_S + 1000 * fleet_s)
-    spent = replace(purse, spent_today_usd=2.2)
+    assert time_s(1000, EACH, budget, CREW, so_far) == pytest.approx(1000 * fleet_s)
+    assert time_s(3000, EACH, budget, CREW, so_far) == pytest.approx(3600 + 1000 * fleet_s)
+    assert time_s(9000, EACH, budget, CREW, so_far) == pytest.approx(3600 + 3 * DAY_S + 1000 * fleet_s)
+    spent = replace(so_far, spent_today_usd=2.2)
     assert time_s(1000, EACH, budget, CREW, spent) == pytest.approx(3600 + 1000 * fleet_s)
 
 

@@ -1,4 +1,4 @@
-"""The canary's own dollars."""
+"""A dollar cap of the canary's own, apart from the fleet's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import replace
 from lipika.engine.route import Need, Reserve, Slots
 from lipika.forecast.budget import affordable
 
-LOOK_S = 0.25
+LOOK_EVERY_S = 0.25
 """How often a canary looks whether it is over, and what it could not pay for is asked again."""
 
 
-class Purse:
-    """The canary's own cap, before the fleet's ledger: no slot is reserved that it could not pay for."""
+class DollarCap:
+    """A cap of the canary's own, in front of the fleet's ledger: no slot is reserved that it could not pay for."""
 
     def __init__(self, cap_usd: float) -> None:
         self._cap_usd = cap_usd
@@ -37,7 +37,7 @@ class Purse:
             self._reserved[arm] = need.reserved_usd + slots.granted * most
             if need.wanted and not wanted:
                 self.refused_at = time.monotonic()
-                return replace(slots, granted=0, binds="canary_cap", retry_in_s=LOOK_S, unlimited=False)
+                return replace(slots, granted=0, binds="canary_cap", retry_in_s=LOOK_EVERY_S, unlimited=False)
             return replace(slots, unlimited=False)
 
         return reserve
