@@ -64,7 +64,7 @@ class Network:
         setting, proxy = own if own[1] else ("ALL_PROXY", self.all_proxy)
         if not proxy.strip() or is_loopback(to.hostname or "") or spared(to, self.no_proxy):
             return None
-        return _checked(setting, proxy.strip())
+        return _check_proxy(setting, proxy.strip())
 
     def proxy_host(self, url: str) -> str:
         """`host:port` of that proxy, as it may be shown; empty for the straight way."""
@@ -167,7 +167,7 @@ def _address(host: str) -> _Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _checked(setting: str, proxy: str) -> str:
+def _check_proxy(setting: str, proxy: str) -> str:
     url = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = urlsplit(url)

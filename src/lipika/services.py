@@ -104,8 +104,8 @@ def store_settings(settings: Settings) -> StoreSettings:
             endpoint = settings.aws_endpoint_url_s3 or settings.aws_endpoint_url or amazon_endpoint(region)
         return StoreSettings(
             access_key_id=settings.aws_access_key_id,
-            secret_access_key=_shown(settings.aws_secret_access_key),
-            session_token=_shown(settings.aws_session_token),
+            secret_access_key=_reveal_secret(settings.aws_secret_access_key),
+            session_token=_reveal_secret(settings.aws_session_token),
             variables="AWS",
             endpoint_url=endpoint,
             r2_account_id=settings.r2_account_id,
@@ -114,15 +114,15 @@ def store_settings(settings: Settings) -> StoreSettings:
         )
     return StoreSettings(
         access_key_id=settings.r2_access_key_id,
-        secret_access_key=_shown(settings.r2_secret_access_key),
-        session_token=_shown(settings.r2_session_token),
+        secret_access_key=_reveal_secret(settings.r2_secret_access_key),
+        session_token=_reveal_secret(settings.r2_session_token),
         endpoint_url=settings.s3_endpoint_url,
         r2_account_id=settings.r2_account_id,
         bucket=settings.r2_bucket,
     )
 
 
-def _shown(secret: SecretStr | None) -> str:
+def _reveal_secret(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 

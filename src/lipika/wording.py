@@ -59,11 +59,11 @@ def duration(seconds: float | None) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return _in_two(whole, 60, "min", "s")
-    return _in_two(minutes, 60, "h", "min") if minutes < 48 * 60 else _in_two(hours, 24, "d", "h")
+        return _two_units(whole, 60, "min", "s")
+    return _two_units(minutes, 60, "h", "min") if minutes < 48 * 60 else _two_units(hours, 24, "d", "h")
 
 
-def _in_two(count: int, per: int, large: str, small: str) -> str:
+def _two_units(count: int, per: int, large: str, small: str) -> str:
     first, rest = divmod(count, per)
     return f"{first:,} {large} {rest} {small}" if rest else f"{first:,} {large}"
 

@@ -21,7 +21,7 @@ def results(text: str) -> Iterator[object]:
     letters, syllables = _count(text)
     yield list(letters.items()), syllables
     yield normalise(text)
-    yield repetition._recoded(text)
+    yield repetition._number_characters(text)
 
 
 def long_way(text: str) -> list[object]:

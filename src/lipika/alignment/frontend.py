@@ -54,10 +54,10 @@ def log_mel(samples: NDArray[np.int16], variant: Variant = PUBLISHED) -> Feature
     bands = np.empty((BANDS, len(power)), np.float32)
     for band, (first, weights) in enumerate(_narrow_filters()):
         np.matmul(power[:, first : first + len(weights)], weights, out=bands[band])
-    return _normalised(np.log(bands + np.float32(LOG_GUARD)))
+    return _normalise_bands(np.log(bands + np.float32(LOG_GUARD)))
 
 
-def _normalised(bands: Features) -> Features:
+def _normalise_bands(bands: Features) -> Features:
     mean = bands.mean(axis=1, keepdims=True, dtype=np.float32)
     spread = bands.std(axis=1, keepdims=True, dtype=np.float32, ddof=1 if bands.shape[1] > 1 else 0)
     normalised: Features = ((bands - mean) / (spread + np.float32(STD_GUARD))).astype(np.float32)

@@ -24,7 +24,7 @@ def in_words(text: str, code: str) -> list[str]:
         return [text]
     readings = []
     for way in range(READINGS):
-        spoken = _NUMBER.sub(lambda match, way=way: f" {_way(_said(match[0], code), way)} ", text)  # type: ignore[misc]
+        spoken = _NUMBER.sub(lambda match, way=way: f" {_way(_spoken_forms(match[0], code), way)} ", text)  # type: ignore[misc]
         if spoken not in readings:
             readings.append(spoken)
     return readings
@@ -35,7 +35,7 @@ def _way(ways: tuple[str, ...], number: int) -> str:
 
 
 @lru_cache(4096)
-def _said(number: str, code: str) -> tuple[str, ...]:
+def _spoken_forms(number: str, code: str) -> tuple[str, ...]:
     whole, _, fraction = number.replace(",", "").partition(".")
     digits = " ".join(_words(int(digit), code) for digit in whole + fraction)
     if len(whole) > _LONGEST:
@@ -44,14 +44,14 @@ def _said(number: str, code: str) -> tuple[str, ...]:
         return (f"{_words(int(whole), code)} {' '.join(_words(int(digit), code) for digit in fraction)}",)
     ways = [_words(int(whole), code)]
     if len(whole) == 4 and whole[0] == "1" and whole[1] != "0":
-        ways += _as_year(whole, code)
+        ways += _year_forms(whole, code)
     if whole.startswith("0") or len(whole) > 4:
         ways.append(digits)
     ways += _variations(int(whole), code)
     return tuple(dict.fromkeys(ways))[:READINGS]
 
 
-def _as_year(whole: str, code: str) -> list[str]:
+def _year_forms(whole: str, code: str) -> list[str]:
     """Nineteen hundred eighty-four, where a hundred is a word of its own."""
     hundred = _words(900, code).split()
     if len(hundred) != 2:

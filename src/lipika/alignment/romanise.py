@@ -35,7 +35,7 @@ class Romaniser:
         source = LANGUAGES[code].aksharamukha
         if source is None:
             return [_consonants(text) if mixed else text.replace(" ", "") for text in texts]
-        return [_folded(line) for line in self.lines(texts, source)]
+        return [_fold_spellings(line) for line in self.lines(texts, source)]
 
 
 def open_romaniser(name: RomaniserName) -> Romaniser:
@@ -52,9 +52,9 @@ def open_romaniser(name: RomaniserName) -> Romaniser:
                 "ALIGN_ROMANISER: 'aksharamukha' will not do: it is not installed; pip install"
                 " 'lipika-speech[aksharamukha]' (AGPL-3.0), or set it to builtin"
             ) from None
-        return Romaniser("builtin", _by_names)
+        return Romaniser("builtin", _romanise_by_names)
     if name == "builtin":
-        return Romaniser("builtin", _by_names)
+        return Romaniser("builtin", _romanise_by_names)
 
     def lines(texts: Sequence[str], source: str) -> list[str]:
         """One call for all: it costs 0.7 ms however short the text."""
@@ -70,12 +70,12 @@ def open_romaniser(name: RomaniserName) -> Romaniser:
 # ----------------------------------------------------------------------------- our own
 
 
-def _by_names(texts: Sequence[str], source: str) -> list[str]:
+def _romanise_by_names(texts: Sequence[str], source: str) -> list[str]:
     del source  # the letters say themselves whose they are
-    return ["".join(_spoken(text)) for text in texts]
+    return ["".join(_sounds_in_order(text)) for text in texts]
 
 
-def _spoken(text: str) -> list[str]:
+def _sounds_in_order(text: str) -> list[str]:
     """Sounds in order. A consonant carries an `a` until a vowel sign or a virama takes it."""
     sounds: list[str] = []
     for character in text:
@@ -166,7 +166,7 @@ _LATIN_SPELLING = (
 )
 
 
-def _folded(text: str) -> str:
+def _fold_spellings(text: str) -> str:
     """Spellings of the same sound alike: English words beside their spelling in another script, nasals, long vowels,
     the vowel at a word's end that some languages write and do not say; no spaces, which are written as one likes."""
     text = unicodedata.normalize("NFD", text.lower())

@@ -91,7 +91,7 @@ class Sampler:
             self._adapt(window)
 
     def _adapt(self, window: _Window) -> None:
-        wanted = max(self._wanted(window.offered), math.ceil(self.every / 2))
+        wanted = max(self._choose_every(window.offered), math.ceil(self.every / 2))
         bad = bool(window.late) or window.slipped
         if bad:
             wanted = max(wanted, 2 * self.every)
@@ -103,7 +103,7 @@ class Sampler:
             self.switch_off(f"{what}, even with one clip in {self.every}")
         self.every = min(wanted, MOST_EVERY)
 
-    def _wanted(self, offered: int) -> int:
+    def _choose_every(self, offered: int) -> int:
         """k for a window with so many clips."""
         if not self._each_s or not offered:
             return self.every

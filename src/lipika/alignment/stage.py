@@ -184,7 +184,7 @@ class AlignmentStage:
     async def _listen(self) -> None:
         """One batch after the other, until it is off."""
         try:
-            self.opened = await self._in_process(self._open, self._options)
+            self.opened = await self._run_in_process(self._open, self._options)
             log.info("alignment_opened", device=self.opened.device, front_end=self.opened.front_end)
             while not self._sampler.off_because:
                 self._wake.clear()
@@ -213,7 +213,7 @@ class AlignmentStage:
 
     async def _hear(self, batch: Sequence[_Waiting]) -> None:
         started = time.monotonic()
-        alignments = await self._in_process(self._align, [waiting.task for waiting in batch])
+        alignments = await self._run_in_process(self._align, [waiting.task for waiting in batch])
         now = time.monotonic()
         late = sum(waiting.done.done() for waiting in batch)
         self._sampler.ended(len(batch), now - started, now, late=late)
@@ -223,7 +223,7 @@ class AlignmentStage:
                 self.counts.agreements[alignment.agreement.value] += 1
                 waiting.done.set_result(alignment)
 
-    async def _in_process(self, work: Callable[[T], R], argument: T) -> R:
+    async def _run_in_process(self, work: Callable[[T], R], argument: T) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, argument)
 
     async def _watch_lag(self) -> None:

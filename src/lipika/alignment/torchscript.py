@@ -41,7 +41,7 @@ def choose(preprocessor: Path) -> Chosen:
         variant = Variant(reflect=reflect, partial_frame=partial)
         distance = difference(original(signal), frontend.log_mel(signal, variant))
         if distance < NEAR:
-            return Chosen(_of(variant), f"equals preprocessor.ts within {distance:.1e} ({variant})")
+            return Chosen(_front_end_of(variant), f"equals preprocessor.ts within {distance:.1e} ({variant})")
     return Chosen(original, "preprocessor.ts itself: no variant in numpy equals it")
 
 
@@ -83,7 +83,7 @@ def write(path: Path, variant: Variant = frontend.PUBLISHED) -> bool:
     return True
 
 
-def _of(variant: Variant) -> FrontEnd:
+def _front_end_of(variant: Variant) -> FrontEnd:
     return lambda samples: frontend.log_mel(samples, variant)
 
 

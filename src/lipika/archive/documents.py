@@ -190,7 +190,7 @@ def clip_result_from_json(data: bytes) -> ClipResult:
         document = orjson.loads(data)
         if document["format"] != CLIP_FORMAT:
             raise ValueError(f"this is {document['format']!r}, not {CLIP_FORMAT!r}")
-        return _RESULT.validate_python(_nested(document))
+        return _RESULT.validate_python(_nest_fields(document))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a {CLIP_FORMAT} document: {error!r}") from None
     except ValidationError as error:
@@ -223,7 +223,7 @@ def _checks(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _nested(document: Mapping[str, Any]) -> dict[str, object]:
+def _nest_fields(document: Mapping[str, Any]) -> dict[str, object]:
     """The document's values arranged as the fields of ClipResult."""
     audio, speaker, lanes = document["audio"], document["speaker"], document["lanes"]
     answer = {
@@ -397,16 +397,16 @@ class Summary:
             "cost_usd": self.cost_usd,
             "quality_score": _distribution(self._scores),
             "lanes": {
-                name: {"clips": lane.clips, "audio_ms": lane.audio_ms, "reasons": _sorted(lane.reasons)}
+                name: {"clips": lane.clips, "audio_ms": lane.audio_ms, "reasons": _sort_counts(lane.reasons)}
                 for name, lane in self._lanes.items()
             },
-            **{key: _sorted(counts) for key, counts in self._counts.items()},
+            **{key: _sort_counts(counts) for key, counts in self._counts.items()},
             "versions": {"lipika": __version__, **self.versions()},
         }
 
     def versions(self) -> dict[str, dict[str, int]]:
         """Clips by what they were made with."""
-        return {key: _sorted(counts) for key, counts in self._versions.items()}
+        return {key: _sort_counts(counts) for key, counts in self._versions.items()}
 
 
 def result_metadata(
@@ -443,7 +443,7 @@ def result_metadata(
     own = {key: _text(value, 2) for key, value in block.items()}
     if "transcription" in members:
         own["previous"] = members["transcription"]
-    return _with_block(members, own)
+    return _add_block(members, own)
 
 
 def amended_metadata(
@@ -464,10 +464,10 @@ def amended_metadata(
     changes["versions"] = old[0] | {version: summary.versions()[version]}
     if "transcriptions_sha256" in old[1]:
         changes["digests"] = old[1] | digests()
-    return _with_block(members, block | {key: _text(value, 2) for key, value in changes.items()})
+    return _add_block(members, block | {key: _text(value, 2) for key, value in changes.items()})
 
 
-def _with_block(members: Mapping[str, str], block: Mapping[str, str]) -> bytes:
+def _add_block(members: Mapping[str, str], block: Mapping[str, str]) -> bytes:
     return joined({**members, "transcription": joined(block, 1)}).encode() + b"\n"
 
 
@@ -485,7 +485,7 @@ def _fields(value: Usage | Accounting) -> dict[str, object]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-def _sorted(counts: Counter[str]) -> dict[str, int]:
+def _sort_counts(counts: Counter[str]) -> dict[str, int]:
     """Most frequent first, then by name: stable, and pleasant to read."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -153,16 +153,16 @@ def read_members(stream: BinaryReader, limits: TarLimits = DEFAULT_LIMITS) -> It
     """
     source = Source(stream)
     video = _VideoMembers(limits)
-    yield from _examined(video, source, limits)
+    yield from _examine_all(video, source, limits)
     again = not video.segments_seen and video.settle_for_less()
     if again and source.restart():
-        yield from _examined(video, source, limits)
+        yield from _examine_all(video, source, limits)
     if not video.segments_seen:
         raise ArchiveError("empty", _nothing_there(video, source))
     yield from _notes(video, source, read_again=again)
 
 
-def _examined(video: _VideoMembers, source: Source, limits: TarLimits) -> Iterator[Member | BadMember]:
+def _examine_all(video: _VideoMembers, source: Source, limits: TarLimits) -> Iterator[Member | BadMember]:
     for entry in entries(source, limits.max_headers, limits.max_extension_bytes):
         member = video.examine(entry, source)
         if member is not None:
@@ -259,12 +259,12 @@ class _VideoMembers:
 
     def examine(self, entry: Entry, source: Source) -> Member | BadMember | None:
         """The member to yield for this entry, None for what is passed over in silence or put off."""
-        place = _placed(entry.name)
+        place = _find_place(entry.name)
         leaf = place.parts[-1]
         if entry.is_folder or leaf.startswith("."):
             return None
         if place.layout is not self._layout:
-            self._put_off(place, entry)
+            self._note_put_off(place, entry)
             return None
         kind = place.kind
         head = b""
@@ -287,7 +287,7 @@ class _VideoMembers:
         self._seen.add(identity)
         return Member(leaf, kind, data, metadata)
 
-    def _put_off(self, place: _Place, entry: Entry) -> None:
+    def _note_put_off(self, place: _Place, entry: Entry) -> None:
         names = self.put_off.get(place.layout)
         if place.kind is MemberKind.SEGMENT and names is not None and len(names) < _NAMES_TOLD:
             names.append(entry.shown)
@@ -343,7 +343,7 @@ class _VideoMembers:
         if size > self._limits.max_metadata_bytes:
             dropped = f"it claims {size:,} bytes; at most {self._limits.max_metadata_bytes:,} are kept"
             if size <= self._limits.max_member_bytes:
-                dropped += _dropped(source.pieces())
+                dropped += _dropping_note(source.pieces())
             raise SegmentError("bad_metadata", dropped)
 
     def _check_content(self, data: bytes, kind: MemberKind) -> Metadata | None:
@@ -351,7 +351,7 @@ class _VideoMembers:
             try:
                 return Metadata.read(data, self._limits.max_metadata_depth)
             except ValueError as error:
-                raise SegmentError("bad_metadata", f"it {error}{_dropped([data])}") from None
+                raise SegmentError("bad_metadata", f"it {error}{_dropping_note([data])}") from None
         if not data:
             raise SegmentError("empty", "it holds no bytes")
         if not _looks_like_audio(data) and not _is_known_container(data):
@@ -365,7 +365,7 @@ def _is_known_container(data: bytes) -> bool:
     return kind_of(data) is not None
 
 
-def _dropped(pieces: Iterable[bytes]) -> str:
+def _dropping_note(pieces: Iterable[bytes]) -> str:
     """A digest by which to find what is not kept."""
     digest = hashlib.sha256()
     for piece in pieces:
@@ -378,7 +378,7 @@ def _parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in ("", ".")] or [""]
 
 
-def _placed(name: str) -> _Place:
+def _find_place(name: str) -> _Place:
     """The facts in the path; where it says nothing, backslashes are taken for slashes, as Windows writes them."""
     place = _classify(_parts(name))
     if "\\" in name and (place.kind is MemberKind.OTHER or place.layout is _Layout.LOOSE):
@@ -398,12 +398,12 @@ def _classify(parts: list[str]) -> _Place:
     layout = _Layout.HIDDEN if hidden else _Layout.USUAL
     if parts[-1].lower() == "metadata.json":
         return _Place(MemberKind.METADATA, parts, layout)
-    if _named_as_segment(parts[-1]) and not hidden:
+    if _is_segment_name(parts[-1]) and not hidden:
         return _Place(MemberKind.SEGMENT, parts, _Layout.LOOSE, "/".join(folders))
     return _Place(MemberKind.OTHER, parts, layout)
 
 
-def _named_as_segment(leaf: str) -> bool:
+def _is_segment_name(leaf: str) -> bool:
     stem, dot, suffix = leaf.rpartition(".")
     if f"{dot}{suffix}".lower() not in AUDIO_SUFFIXES:
         return False

@@ -38,8 +38,8 @@ class Metadata:
         Raises:
             ValueError: not JSON, not an object, nested too deeply, or text that is not valid Unicode.
         """
-        text = _decoded(data)
-        value, mend = _parsed(text)
+        text = _decode_text(data)
+        value, mend = _parse_document(text)
         if not isinstance(value, dict):
             raise ValueError(f"holds a JSON {_kind(value)}, not an object")  # noqa: TRY004 - bad data, not a bug
         if _depth(value, max_depth) > max_depth:
@@ -48,7 +48,7 @@ class Metadata:
             orjson.dumps(value)  # lone surrogates must not get in: nobody could write them again
         except TypeError as error:
             raise ValueError(f"cannot be written back as JSON: {error}") from None
-        return cls((_TOKEN.sub(_mended, text) if mend else text).strip(_SPACE).encode())
+        return cls((_TOKEN.sub(_mend_token, text) if mend else text).strip(_SPACE).encode())
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
@@ -75,7 +75,7 @@ def joined(members: Mapping[str, str], level: int = 0) -> str:
     return f"{{{inside}{line}}}" if members else "{}"
 
 
-def _decoded(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     """UTF-8, 16 or 32, with or without a byte order mark, else what Windows and old tools write."""
     for encoding in (json.detect_encoding(data), "cp1252"):
         try:
@@ -85,7 +85,7 @@ def _decoded(data: bytes) -> str:
     return data.decode("latin-1")
 
 
-def _parsed(text: str) -> tuple[object, bool]:
+def _parse_document(text: str) -> tuple[object, bool]:
     """The value, with numbers as text, and whether its text must be mended to be JSON for others."""
     constants: list[str] = []
 
@@ -103,7 +103,7 @@ def _parsed(text: str) -> tuple[object, bool]:
     raise ValueError(f"is not JSON: {reason}")
 
 
-def _mended(token: re.Match[str]) -> str:
+def _mend_token(token: re.Match[str]) -> str:
     text = token[0]
     return _CONTROL.sub(lambda c: f"\\u{ord(c[0]):04x}", text) if text.startswith('"') else "null"
 
@@ -137,18 +137,18 @@ def _depth(value: object, limit: int) -> int:
 def _members(text: str) -> Iterator[tuple[str, str]]:
     """Key and text of value, of an object that is known to be valid JSON."""
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)
-    at = _after_space(text, text.index("{") + 1)
+    at = _skip_space(text, text.index("{") + 1)
     while text[at] == '"':
         key, at = decoder.raw_decode(text, at)
-        start = _after_space(text, _after_space(text, at) + 1)  # past the colon
+        start = _skip_space(text, _skip_space(text, at) + 1)  # past the colon
         _value, end = decoder.raw_decode(text, start)
         yield key, text[start:end]
-        at = _after_space(text, end)
+        at = _skip_space(text, end)
         if text[at] == ",":
-            at = _after_space(text, at + 1)
+            at = _skip_space(text, at + 1)
 
 
-def _after_space(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     while text[at] in _SPACE:
         at += 1
     return at

@@ -82,12 +82,12 @@ def compose_again(
     for document, result in zip(old.documents, results, strict=True):
         summary.add(result)
         same = result is document.result
-        content = document.content if same else _with_values(document.content, result, keys.document)
+        content = document.content if same else _replace_values(document.content, result, keys.document)
         spool.add_result(document.stem, content)
     return spool.compose(amended_metadata(old.metadata, summary, keys.summary, keys.version, spool.digests))
 
 
-def _with_values(document: bytes, result: ClipResult, keys: Iterable[str]) -> bytes:
+def _replace_values(document: bytes, result: ClipResult, keys: Iterable[str]) -> bytes:
     """The document with the result's values under `keys`; whatever else stands in it stays."""
     fresh = orjson.loads(clip_result_to_json(result))
     changed = orjson.loads(document) | {key: fresh[key] for key in keys}

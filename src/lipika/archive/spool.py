@@ -130,7 +130,7 @@ class Spool:
         """
         self._check_complete()
         size = member_size(METADATA_NAME, len(metadata)) + self._clips.size + self._results_size
-        return ComposedTar(size + len(END_OF_ARCHIVE), lambda: _in_chunks(self._parts(metadata)))
+        return ComposedTar(size + len(END_OF_ARCHIVE), lambda: _join_small_parts(self._parts(metadata)))
 
     def _parts(self, metadata: bytes) -> Iterator[bytes]:
         yield _member(METADATA_NAME, metadata)
@@ -199,7 +199,7 @@ def _member(name: str, data: bytes) -> bytes:
     return member_header(name, len(data)) + data + padding(len(data))
 
 
-def _in_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _join_small_parts(parts: Iterator[bytes]) -> Iterator[bytes]:
     """Small parts joined until they make about a megabyte."""
     held: list[bytes] = []
     size = 0

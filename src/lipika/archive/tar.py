@@ -77,7 +77,7 @@ class Source:
     def exactly(self, size: int) -> bytes:
         data = self._read(size)
         if len(data) != size:
-            raise _truncated(self.position)
+            raise _truncation_error(self.position)
         return data
 
     def begin(self, size: int) -> None:
@@ -234,15 +234,15 @@ def _next_header(source: Source) -> bytes | None:
             _check_first_block(block)
         if len(block) < BLOCK:
             if block.strip(b"\0"):
-                raise _truncated(source.position)
+                raise _truncation_error(source.position)
             if not zeros:
-                source.odd_end = _no_end_marker(source.position)
+                source.odd_end = _missing_end_problem(source.position)
             return None
         if block != _ZERO_BLOCK:
             break
         zeros += 1
         if zeros == 2:
-            source.odd_end = _after_the_end(source)
+            source.odd_end = _trailing_data_problem(source)
             return None
     if not _checksum_fits(block):
         code = "not_tar" if start == 0 else "bad_header"
@@ -251,7 +251,7 @@ def _next_header(source: Source) -> bytes | None:
     return block
 
 
-def _no_end_marker(position: int) -> Problem:
+def _missing_end_problem(position: int) -> Problem:
     told = (
         f"the archive ends at byte {position:,} without the two zero blocks that mark the end of a tar. Some tools"
         " leave them out; but if it was cut there, what came after is missing: compare its size with the original's"
@@ -259,7 +259,7 @@ def _no_end_marker(position: int) -> Problem:
     return "no_end_marker", told
 
 
-def _after_the_end(source: Source) -> Problem | None:
+def _trailing_data_problem(source: Source) -> Problem | None:
     """A note on what follows the archive's end, if that is anything but zeros; tar itself passes over it, too."""
     end, looked_at = source.position, 0
     while looked_at < _LOOK_AFTER_END and (block := source.block()):
@@ -288,7 +288,7 @@ def _check_first_block(block: bytes) -> None:
         raise ArchiveError("not_tar", f"this is not a tar archive: it is only {len(block)} bytes long")
 
 
-def _truncated(position: int) -> ArchiveError:
+def _truncation_error(position: int) -> ArchiveError:
     return ArchiveError("truncated", f"the archive breaks off at byte {position:,}: copy or upload it again")
 
 

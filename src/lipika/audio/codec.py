@@ -50,22 +50,22 @@ def decode(data: bytes) -> Audio:
 
 def encode_flac(audio: Audio) -> bytes:
     """FLAC at the audio's own rate and depth. The same samples give the same bytes."""
-    return _encoded(
+    return _encode_with(
         audio, format="FLAC", subtype=_FLAC_SUBTYPES[audio.bit_depth], compression_level=FLAC_COMPRESSION
     )
 
 
 def encode_wav(audio: Audio) -> bytes:
     """The samples as they are, under a header: twice a FLAC."""
-    return _encoded(audio, format="WAV", subtype=f"PCM_{audio.bit_depth}")
+    return _encode_with(audio, format="WAV", subtype=f"PCM_{audio.bit_depth}")
 
 
 def encode_ogg(audio: Audio) -> bytes:
     """Vorbis in Ogg. libsndfile gives each file a random serial number: the bytes are others every time."""
-    return _encoded(audio, format="OGG", subtype="VORBIS")
+    return _encode_with(audio, format="OGG", subtype="VORBIS")
 
 
-def _encoded(audio: Audio, **coding: object) -> bytes:
+def _encode_with(audio: Audio, **coding: object) -> bytes:
     """Raises SegmentError `unsupported_audio` where the codec will not have it."""
     rate = audio.sample_rate_hz
     try:

@@ -108,12 +108,12 @@ def with_length(data: bytes) -> bytes:
     while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         if data[at : at + 4] == b"data":
-            return _said(data, at, size)
+            return _state_length(data, at, size)
         at += 8 + size + size % 2
     return data
 
 
-def _said(data: bytes, at: int, size: int) -> bytes:
+def _state_length(data: bytes, at: int, size: int) -> bytes:
     """`size` is what the chunk of samples at byte `at` claims."""
     left = len(data) - at - 8
     ds64 = data.startswith(b"RF64") and data[12:16] == b"ds64"

@@ -72,7 +72,7 @@ def scratch_file(data: bytes = b"") -> Iterator[int]:
 
 def sndfile_form(data: bytes) -> Form:
     """Raises SegmentError `bad_audio` where libsndfile reads no header."""
-    with _opened(data) as stream:
+    with _open_sound(data) as stream:
         return _form(stream)
 
 
@@ -82,7 +82,7 @@ def sndfile_blocks(data: bytes) -> Iterator[Samples]:
     Raises:
         SegmentError: `bad_audio`: it stumbles on something.
     """
-    with _opened(data) as stream:
+    with _open_sound(data) as stream:
         form = _form(stream)
         integers = stream.subtype in _INTEGER_DEPTHS
         dtype = ("int32" if form.bits == 24 else "int16") if integers else "float64"
@@ -92,12 +92,12 @@ def sndfile_blocks(data: bytes) -> Iterator[Samples]:
             block = stream.read(min(left, block_frames), dtype=dtype, always_2d=True)
             if len(block) == 0:
                 return
-            yield _to_integers(block, form.bits)
+            yield _as_integers(block, form.bits)
             left -= len(block)
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Any]:
+def _open_sound(data: bytes) -> Iterator[Any]:
     try:
         with scratch_file(data) as fd, SoundStream(fd, closefd=False) as stream:
             yield stream
@@ -112,7 +112,7 @@ def _form(stream: Any) -> Form:
     return Form(stream.samplerate, stream.channels, bits, frames)
 
 
-def _to_integers(block: NDArray[Any], bits: int) -> Samples:
+def _as_integers(block: NDArray[Any], bits: int) -> Samples:
     """Left-justified integers of `bits` from what libsndfile gave."""
     if block.dtype == np.int16:
         return block

@@ -204,7 +204,7 @@ def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
         starts, inner, ends = run.places
         data, (first, last) = run.stream.data, run.samples
         numbers = [before + sample - first for before in run.stream.samples[run.first : run.last]]
-        renumbered = list(map(_renumbered, map(data.__getitem__, map(slice, starts, inner)), numbers))
+        renumbered = list(map(_renumber_head, map(data.__getitem__, map(slice, starts, inner)), numbers))
         heads += [head for head, _ in renumbered]
         changes += [change for _, change in renumbered]
         bodies += map(data.__getitem__, map(slice, inner, ends))
@@ -212,7 +212,7 @@ def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
     lengths = list(map(len, bodies))
     sizes = [len(head) + length + 2 for head, length in zip(heads, lengths, strict=True)]
     old_crcs = np.concatenate([run.stream.crcs[run.first : run.last] for run in runs])
-    crcs = (old_crcs ^ _carried(np.array(changes), np.array(lengths))).astype(">u2").tobytes()
+    crcs = (old_crcs ^ _carry_crc16(np.array(changes), np.array(lengths))).astype(">u2").tobytes()
     whole = StreamInfo(shortest, max(blocks), info.sample_rate_hz, 1, info.bit_depth, sample)
     parts = zip(heads, bodies, (crcs[at : at + 2] for at in range(0, len(crcs), 2)), strict=True)
     head = whole.head((min(sizes), max(sizes)), md5())
@@ -237,12 +237,12 @@ def proof(run: Run) -> tuple[bytes, list[bytes]] | None:
     crc8s, crc16s = _changes(code << 1)
     made[starts + _DEPTH_AT] ^= code << 1
     made[bodies - 1] ^= crc8s[bodies - starts]
-    carried = _carried(crc16s[bodies - starts], ends - bodies)
+    carried = _carry_crc16(crc16s[bodies - starts], ends - bodies)
     made[ends] ^= (carried >> 8).astype(np.uint8)
     made[ends + 1] ^= carried.astype(np.uint8)
     doubtful = np.flatnonzero(carried & 0xFF == 0).tolist()
     return run.head + made.tobytes(), [
-        _spoiled(Run(stream, run.first + at, run.first + at + 1)) for at in doubtful
+        _spoil_frame(Run(stream, run.first + at, run.first + at + 1)) for at in doubtful
     ]
 
 
@@ -260,7 +260,7 @@ def _changes(flipped: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     return crc8s, crc16s
 
 
-def _spoiled(run: Run) -> bytes:
+def _spoil_frame(run: Run) -> bytes:
     """One frame as a stream, damaged in its last byte."""
     data, start, end = run.stream.data, run.stream.bounds[run.first], run.stream.bounds[run.last]
     block = run.blocks[0]
@@ -317,7 +317,7 @@ def _rates(data: bytes, codes: NDArray[np.uint8], bodies: NDArray[np.intp]) -> s
 
 
 @lru_cache(1 << 13)
-def _renumbered(head: bytes, sample: int) -> tuple[bytes, int]:
+def _renumber_head(head: bytes, sample: int) -> tuple[bytes, int]:
     """A frame's header in blocks of any size, from `sample` on, and how its CRC-16 differs from the old one's."""
     rest = head[4 + int(_NUMBER_BYTES[head[4]]) : -1]
     new = _VARIABLE + head[2:4] + _number(sample) + rest
@@ -410,7 +410,7 @@ _POWERS_FROM = sliding_window_view(np.tile(_powers(), 2), _BITS)[:_PERIOD, ::-1]
 """Row n: x**(n + 15), x**(n + 14) ... x**n."""
 
 
-def _carried(changes: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
+def _carry_crc16(changes: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
     """The value of each change of a CRC-16 after so many more bytes: its product with x**(8 * length)."""
     steps = lengths * 8 % _PERIOD
     chosen = np.unpackbits(changes.astype(">u2").view(np.uint8)).reshape(-1, _BITS)

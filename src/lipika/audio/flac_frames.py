@@ -191,7 +191,7 @@ def _subframe(bits: _Bits, block: int, depth: int) -> NDArray[np.int64]:
         values = [bits.signed(width) for _ in range(block)]
     elif 8 <= kind <= 12:
         start = [bits.signed(width) for _ in range(kind - 8)]
-        values = _predicted(start, _residual(bits, block, kind - 8), _FIXED[kind - 8], 0)
+        values = _add_prediction(start, _residual(bits, block, kind - 8), _FIXED[kind - 8], 0)
     elif kind >= 32:
         order = kind - 31
         start = [bits.signed(width) for _ in range(order)]
@@ -199,7 +199,7 @@ def _subframe(bits: _Bits, block: int, depth: int) -> NDArray[np.int64]:
         if precision == 16 or shift < 0:
             raise ValueError("not a predictor")
         factors = [bits.signed(precision) for _ in range(order)]
-        values = _predicted(start, _residual(bits, block, order), factors, shift)
+        values = _add_prediction(start, _residual(bits, block, order), factors, shift)
     else:
         raise ValueError("no such subframe")
     return np.array(values, np.int64) << wasted
@@ -225,7 +225,7 @@ def _residual(bits: _Bits, block: int, order: int) -> list[int]:
     return values
 
 
-def _predicted(values: list[int], residual: list[int], factors: Sequence[int], shift: int) -> list[int]:
+def _add_prediction(values: list[int], residual: list[int], factors: Sequence[int], shift: int) -> list[int]:
     order, turned = len(factors), tuple(reversed(factors))
     for rest in residual:
         seen = values[-order:] if order else ()

@@ -113,13 +113,13 @@ def polish_segment(
     """
     try:
         recording = read(data)
-        clips, discards = _made(name, recording, send_format)
+        clips, discards = _polish_parts(name, recording, send_format)
     except SegmentError as error:
         raise SegmentError(error.code, f"{name.stem}: {error.message}") from error
     return PolishedSegment(clips, discards if clips else (_whole(name, recording, discards),))
 
 
-def _made(
+def _polish_parts(
     name: SegmentName, recording: Recording, send_format: SendFormat
 ) -> tuple[tuple[PolishedClip, ...], tuple[Discard, ...]]:
     """The outcome of the parts."""
@@ -188,7 +188,7 @@ def _clip(
     padded = with_pads(kept, pad)
     packed = encode_padded(padded, pad, recording.plain, part.keep_start)
     heard = to_sent(padded)
-    sent = _sent(heard, send_format, packed if heard is padded else None)
+    sent = _encode_for_model(heard, send_format, packed if heard is padded else None)
     clip = Clip(
         name=_clip_name(name, part, rate),
         segment=name,
@@ -210,7 +210,7 @@ def _clip(
     return PolishedClip(clip, packed, sent, send_format)
 
 
-def _sent(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:
+def _encode_for_model(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:
     """The audio for the model; `packed` where that is the same audio."""
     if send_format is SendFormat.OGG:
         return encode_ogg(heard)
@@ -395,7 +395,7 @@ def _profile(
     """From what was summed up of all samples; there may be none of them at hand."""
     bin_size = _bin_size(rate_hz)
     hop = bin_size * HOP_BINS
-    power = _windowed(bins, frames=-(-frames // hop)) // bin_size
+    power = _window_means(bins, frames=-(-frames // hop)) // bin_size
     silence_dbfs, speech_dbfs = _levels(power)
     pause_frames = -(-samples_in(MIN_VALLEY_MS, rate_hz) // hop)
     total = _running_total(power)
@@ -421,7 +421,7 @@ def _running_total(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(values)))
 
 
-def _windowed(bins: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+def _window_means(bins: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     """Mean of the bins in the window centred on each frame; at the ends, of those that exist."""
     total = _running_total(bins)
     first = np.arange(frames) * HOP_BINS - (WINDOW_BINS - HOP_BINS) // 2

@@ -133,7 +133,7 @@ def read(data: bytes) -> Recording:
     links = {FileKind.OGG: ogg_links, FileKind.MP3: mp3_links, FileKind.OTHER: wav_links}[kind](audio)
     if len(links) == 1 and links[0].startswith(b"fLaC"):
         return _flac(links[0])
-    return _settled(_in_a_row([_by_libsndfile(link) for link in links]))
+    return _settle_form(_chain_readers([_open_with_libsndfile(link) for link in links]))
 
 
 # ----------------------------------------------------------------------------- readers
@@ -152,7 +152,7 @@ class _NotPlain(Exception):
     """Frames of a FLAC do not lie as they seemed to."""
 
 
-def _by_libsndfile(data: bytes) -> _Reader:
+def _open_with_libsndfile(data: bytes) -> _Reader:
     if data.startswith(b"fLaC"):
         recording = _flac(data)
         form = Form(recording.sample_rate_hz, 1, recording.source_bits, recording.frames)
@@ -160,7 +160,7 @@ def _by_libsndfile(data: bytes) -> _Reader:
     return _Reader(sndfile_form(data), partial(sndfile_blocks, data))
 
 
-def _in_a_row(readers: Sequence[_Reader]) -> _Reader:
+def _chain_readers(readers: Sequence[_Reader]) -> _Reader:
     """One after the other, as one."""
     first = readers[0]
     kinds = {(form.sample_rate_hz, form.channels, form.bits) for form in (reader.form for reader in readers)}
@@ -236,7 +236,7 @@ def _flac(data: bytes) -> Recording:
     stream = Stream.find(data)
     if stream is not None:
         try:
-            return _settled(_plain(stream))
+            return _settle_form(_plain(stream))
         except _NotPlain:
             pass
     frames = (_frames(data, after_metadata(data)) if info is not None else []) or _frames(data, 0)
@@ -245,13 +245,13 @@ def _flac(data: bytes) -> Recording:
     try:
         if info is None or info.bit_depth not in _SNDFILE_DEPTHS:
             raise SegmentError("bad_audio", "damaged or truncated audio: its frames cannot be read")
-        recording = _settled(_Reader(sndfile_form(data), partial(sndfile_blocks, data)))
+        recording = _settle_form(_Reader(sndfile_form(data), partial(sndfile_blocks, data)))
         _demand_all(recording.frames, info.frames, frames)
     except SegmentError as error:
         if error.code not in ("bad_audio", "empty_audio"):
             raise
-        return _by_frames(data, info, frames, error)
-    return _weighed(data, info, frames, recording)
+        return _read_by_frames(data, info, frames, error)
+    return _check_against_frames(data, info, frames, recording)
 
 
 def _demand_few_frames(data: bytes) -> None:
@@ -266,28 +266,30 @@ def _demand_few_frames(data: bytes) -> None:
         raise SegmentError("unsupported_audio", message)
 
 
-def _weighed(data: bytes, info: StreamInfo, frames: Sequence[Header], recording: Recording) -> Recording:
+def _check_against_frames(
+    data: bytes, info: StreamInfo, frames: Sequence[Header], recording: Recording
+) -> Recording:
     """The audio of libsndfile, unless frames are missing or there twice and no digest says that it is right."""
     there = sum(frame.block for frame in frames)
     try:
         if info.frames not in (0, there):
-            raise _broken(f"after {there} of {info.frames} samples its frames do not count on")
-        _demand_unbroken(data, info, frames)
+            raise _damage_error(f"after {there} of {info.frames} samples its frames do not count on")
+        _demand_no_frame_between(data, info, frames)
     except SegmentError:
         if _has_digest(data, info):
             return recording
         if 0 < info.frames < there:
-            return _longer_than_stated(data, info, frames, recording)
+            return _choose_length(data, info, frames, recording)
         raise
     return recording
 
 
-def _broken(what: str) -> SegmentError:
+def _damage_error(what: str) -> SegmentError:
     message = f"damaged FLAC: {what}: some are missing, or there twice; copy or encode it again"
     return SegmentError("bad_audio", message)
 
 
-def _demand_unbroken(data: bytes, info: StreamInfo, frames: Sequence[Header]) -> None:
+def _demand_no_frame_between(data: bytes, info: StreamInfo, frames: Sequence[Header]) -> None:
     """Raise where between two frames that count on lies a third: a decoder would take it along.
 
     What merely looks like the header of a frame, in the content of one, is none: that one ends where the next begins.
@@ -303,7 +305,7 @@ def _demand_unbroken(data: bytes, info: StreamInfo, frames: Sequence[Header]) ->
         except BadFrame:
             ends = False
         if not ends or len(strays) > _MOST_STRAYS:
-            raise _broken(f"the frames after number {frame.number} do not count on")
+            raise _damage_error(f"the frames after number {frame.number} do not count on")
 
 
 def _frames(data: bytes, start: int) -> list[Header]:
@@ -342,7 +344,7 @@ def _demand_all(read: int, stated: int, frames: Sequence[Header]) -> None:
     raise SegmentError("bad_audio", message)
 
 
-def _by_frames(
+def _read_by_frames(
     data: bytes, info: StreamInfo | None, frames: Sequence[Header], reason: SegmentError
 ) -> Recording:
     """A file that decoders refuse, taken for its frames alone; `reason` is raised where those are not sound."""
@@ -354,7 +356,7 @@ def _by_frames(
     _demand_agreement(info, frames)
     _check(_form(info))
     _demand_all(sum(frame.block for frame in frames), info.frames, frames)
-    _demand_unbroken(data, info, frames)
+    _demand_no_frame_between(data, info, frames)
     return _bare(data, info, frames, reason)
 
 
@@ -375,7 +377,7 @@ def _bare(data: bytes, info: StreamInfo, frames: Sequence[Header], reason: Segme
     bare = whole.head() + data[frames[0].at : end]
     for reader in _readers_of(bare, whole, _md5_stated(data)):
         try:
-            recording = _settled(reader)
+            recording = _settle_form(reader)
         except (_NotPlain, BadFrame):
             continue
         except SegmentError as error:
@@ -406,9 +408,7 @@ def _readers_of(bare: bytes, info: StreamInfo, md5: bytes) -> Iterator[_Reader]:
     yield _Reader(form, partial(_slow_blocks, bare, info))
 
 
-def _longer_than_stated(
-    data: bytes, info: StreamInfo, frames: Sequence[Header], stated: Recording
-) -> Recording:
+def _choose_length(data: bytes, info: StreamInfo, frames: Sequence[Header], stated: Recording) -> Recording:
     """A FLAC with more frames than its header says: the one is right whose samples have the digest stated.
 
     Where what follows are no frames of the same stream, there is nothing to choose.
@@ -488,7 +488,7 @@ def _too_long(frames: int, rate_hz: int) -> SegmentError:
     return SegmentError("too_long", message)
 
 
-def _settled(reader: _Reader) -> Recording:
+def _settle_form(reader: _Reader) -> Recording:
     """Read to the end once; decide how several channels become one and what rate it is packed at."""
     form = reader.form
     _check(form)
@@ -513,7 +513,7 @@ def _settled(reader: _Reader) -> Recording:
     rate = encoded_rate(form.sample_rate_hz)
     plain = reader.plain
     if rate != form.sample_rate_hz:
-        blocks, plain = partial(_resampled, blocks, form, rate), None
+        blocks, plain = partial(_resample_blocks, blocks, form, rate), None
         frames = sum(map(len, blocks()))
     flags = () if channel is None else (ONE_CHANNEL,)
     return Recording(rate, packed_depth(form.bits), form.bits, frames, flags, plain, blocks)
@@ -596,7 +596,7 @@ def encoded_rate(rate_hz: int) -> int:
     return next(rate for rate in _COMMON_RATES_HZ if rate < rate_hz)
 
 
-def _resampled(blocks: Callable[[], Iterator[Samples]], form: Form, rate: int) -> Iterator[Samples]:
+def _resample_blocks(blocks: Callable[[], Iterator[Samples]], form: Form, rate: int) -> Iterator[Samples]:
     stream = soxr.ResampleStream(form.sample_rate_hz, rate, 1, dtype="float64", quality="VHQ")
     bits = packed_depth(form.bits)
     unit = float(1 << (32 - bits)) if bits == 24 else 1.0

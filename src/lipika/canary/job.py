@@ -101,7 +101,7 @@ async def run_canary(
         started_at=started_at,
         seconds=time.monotonic() - started,
         model_id=settings.model_id,
-        simulated=settings.provider == "simulator" or _made_up(asked.asked),
+        simulated=settings.provider == "simulator" or _any_made_up(asked.asked),
         seed=order.seed,
         clips_wanted=order.clips,
         max_usd=order.max_usd,
@@ -150,7 +150,7 @@ def _scratch(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="lipika-canary-", dir=parent)
 
 
-def _made_up(asked: Sequence[Asked]) -> bool:
+def _any_made_up(asked: Sequence[Asked]) -> bool:
     return any(is_made_up(one.model_version) for one in asked)
 
 
@@ -214,7 +214,7 @@ async def _ask(
         ways = [
             Way(
                 arm,
-                make_provider(_asked_as(reachable, arm), arm.provider, routed=routed),
+                make_provider(_settings_of_arm(reachable, arm), arm.provider, routed=routed),
                 model,
                 _ledger(settings, database, f"canary-{run_id}-{number}"),
             )
@@ -243,7 +243,7 @@ async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
         )
 
 
-def _asked_as(settings: Settings, arm: Arm) -> Settings:
+def _settings_of_arm(settings: Settings, arm: Arm) -> Settings:
     return settings.model_copy(update={"temperature": arm.temperature, "thinking_level": arm.thinking_level})
 
 

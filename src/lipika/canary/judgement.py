@@ -85,15 +85,15 @@ def judge(
 ) -> Judgement:
     """The whole table. `cache_reason` is why no cache hits are expected; None: they are."""
     baseline = next((arm for arm in measures.arms if arm.arm.kind is ArmKind.BASELINE), None)
-    criteria = [*_about_the_run(run, baseline)]
+    criteria = [*_judge_run(run, baseline)]
     if baseline is not None:
         criteria += [
-            *_about_answers(baseline, measures, limits),
-            *_about_temperature(baseline, measures),
-            _about_cache(baseline, cache_reason),
-            _about_version(baseline),
+            *_judge_answers(baseline, measures, limits),
+            *_judge_temperature(baseline, measures),
+            _judge_cache(baseline, cache_reason),
+            _judge_version(baseline),
         ]
-    criteria += [*_about_the_other_provider(measures, skipped, limits), *_about_the_queue(outlook, limits)]
+    criteria += [*_judge_other_provider(measures, skipped, limits), *_judge_queue(outlook, limits)]
     marks = {one.mark for one in criteria}
     mark = Mark.NO_GO if Mark.NO_GO in marks else Mark.WARN if Mark.WARN in marks else Mark.GO
     return Judgement(mark, tuple(criteria))
@@ -102,7 +102,7 @@ def judge(
 # ----------------------------------------------------------------------------- the run itself
 
 
-def _about_the_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Criterion]:
+def _judge_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Criterion]:
     asked = baseline.clips if baseline else 0
     reason = run.ended_early or "; ".join(f"{one.arm}: {one.reason}" for one in run.stopped)
     complete = asked >= run.clips_wanted and not reason
@@ -135,10 +135,10 @@ def _about_the_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Cri
         f"nothing is known of {', '.join(missing)}" if missing else "clips of every language were asked",
         "fine if the queue has none of them" if missing else "",
     )
-    yield _about_hints(run)
+    yield _judge_hints(run)
 
 
-def _about_hints(run: CanaryRun) -> Criterion:
+def _judge_hints(run: CanaryRun) -> Criterion:
     """A wrong hint closes the lanes of everything it is given to: one is enough to look at the list first."""
     wrong = [one for one in run.videos if one.says]
     named = ", ".join(
@@ -159,7 +159,7 @@ def _about_hints(run: CanaryRun) -> Criterion:
 # ----------------------------------------------------------------------------- answers
 
 
-def _about_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> Iterator[Criterion]:
+def _judge_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> Iterator[Criterion]:
     kinds = ", ".join(f"{kind} {count}" for kind, count in list(arm.failure_kinds.items())[:4])
     yield Criterion(
         "clips that end well",
@@ -190,7 +190,7 @@ def _about_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> It
         f"most frequent findings: {worst}" if worst else "no findings",
         _unless(asr, "read the findings: docs/validation.md"),
     )
-    yield _about_languages(measures, arm.arm, limits)
+    yield _judge_languages(measures, arm.arm, limits)
     floods = at_most(arm.rate_limited, limits.rate_limited_at_most)
     yield Criterion(
         "429s",
@@ -206,7 +206,7 @@ def _about_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> It
     )
 
 
-def _about_languages(measures: Measures, arm: Arm, limits: GoLimits) -> Criterion:
+def _judge_languages(measures: Measures, arm: Arm, limits: GoLimits) -> Criterion:
     rows = [one for one in measures.languages if one.arm == arm.name]
     least = limits.asr_of_a_language_at_least
     marks = {one.language: at_least(one.asr, least) for one in rows}
@@ -223,7 +223,7 @@ def _about_languages(measures: Measures, arm: Arm, limits: GoLimits) -> Criterio
     )
 
 
-def _about_temperature(baseline: ArmMeasures, measures: Measures) -> Iterator[Criterion]:
+def _judge_temperature(baseline: ArmMeasures, measures: Measures) -> Iterator[Criterion]:
     for other in (one for one in measures.arms if one.arm.kind is ArmKind.TEMPERATURE):
         against = _against(measures, other.arm.name)
         colder = baseline if baseline.arm.temperature is not None else other
@@ -231,7 +231,7 @@ def _about_temperature(baseline: ArmMeasures, measures: Measures) -> Iterator[Cr
         more = against.looped_more if colder is other else _negative(against.looped_more)
         sure = more.low > 0
         loops_as_set = sure and colder is baseline
-        fewer = f"{percent(colder.looped)} at {_at(colder)}, {percent(warmer.looped)} at {_at(warmer)}"
+        fewer = ", ".join(f"{percent(one.looped)} at {_temperature_of(one)}" for one in (colder, warmer))
         yield Criterion(
             "temperature",
             Mark.WARN if loops_as_set else Mark.GO,
@@ -242,11 +242,11 @@ def _about_temperature(baseline: ArmMeasures, measures: Measures) -> Iterator[Cr
         )
 
 
-def _at(arm: ArmMeasures) -> str:
+def _temperature_of(arm: ArmMeasures) -> str:
     return "the model's own" if arm.arm.temperature is None else f"{arm.arm.temperature:g}"
 
 
-def _about_cache(arm: ArmMeasures, cache_reason: str | None) -> Criterion:
+def _judge_cache(arm: ArmMeasures, cache_reason: str | None) -> Criterion:
     hits = arm.cache_hits
     figure = f"{percent(hits)} of requests, {arm.cached_share:.0%} of prompt tokens"
     if cache_reason is not None:
@@ -261,7 +261,7 @@ def _about_cache(arm: ArmMeasures, cache_reason: str | None) -> Criterion:
     return Criterion("cache", Mark.GO, figure, "some expected", "the common prompt is served from the cache")
 
 
-def _about_version(arm: ArmMeasures) -> Criterion:
+def _judge_version(arm: ArmMeasures) -> Criterion:
     versions = ", ".join(arm.model_versions) or "not told"
     many = len(arm.model_versions) > 1
     return Criterion(
@@ -277,7 +277,7 @@ def _about_version(arm: ArmMeasures) -> Criterion:
 # ----------------------------------------------------------------------------- provider, queue
 
 
-def _about_the_other_provider(
+def _judge_other_provider(
     measures: Measures, skipped: Sequence[Skipped], limits: GoLimits
 ) -> Iterator[Criterion]:
     for one in skipped:
@@ -313,7 +313,7 @@ def _about_the_other_provider(
         )
 
 
-def _about_the_queue(outlook: Forecast | None, limits: GoLimits) -> Iterator[Criterion]:
+def _judge_queue(outlook: Forecast | None, limits: GoLimits) -> Iterator[Criterion]:
     if outlook is None:
         return
     if outlook.clips_until_cap is not None:

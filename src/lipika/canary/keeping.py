@@ -68,13 +68,13 @@ class Shelf:
             for name, content in files.items():
                 await self._store.put_bytes(name, content)
         except LipikaError as error:
-            folder = await asyncio.to_thread(_put_here, self._run_id, files)
+            folder = await asyncio.to_thread(_write_here, self._run_id, files)
             self.troubles.append(f"{error}; the files are in {folder} instead")
-            await self._moved(str(folder))
+            await self._record_place(str(folder))
             return tuple(object_url(str(folder), name) for name in files)
         return tuple(object_url(self.url, name) for name in files)
 
-    async def _moved(self, url: str) -> None:
+    async def _record_place(self, url: str) -> None:
         try:
             await self._records.move(self._run_id, url)
         except LipikaError as error:
@@ -94,15 +94,15 @@ async def open_shelf(settings: Settings, database: Database, run_id: str, root: 
     return Shelf(store, Canaries(database), run_id)
 
 
-def _put_here(run_id: str, files: dict[str, bytes]) -> Path:
+def _write_here(run_id: str, files: dict[str, bytes]) -> Path:
     """Below the working folder, else below the machine's folder for such things."""
     try:
-        return _put_into(Path.cwd() / FOLDER / run_id, files)
+        return _write_into(Path.cwd() / FOLDER / run_id, files)
     except OSError:
-        return _put_into(Path(tempfile.gettempdir()) / f"lipika-{FOLDER}" / run_id, files)
+        return _write_into(Path(tempfile.gettempdir()) / f"lipika-{FOLDER}" / run_id, files)
 
 
-def _put_into(folder: Path, files: dict[str, bytes]) -> Path:
+def _write_into(folder: Path, files: dict[str, bytes]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -134,7 +134,7 @@ class Measures:
 
 def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
     """The figures of a run; arms without any row are left out."""
-    rows = _grouped(run.asked, lambda one: one.arm)
+    rows = _group_rows(run.asked, lambda one: one.arm)
     there = [arm for arm in arms if rows.get(arm.name)]
     baseline = rows.get(arms[0].name, [])
     return Measures(
@@ -142,7 +142,7 @@ def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
         languages=tuple(
             _measure_language(arm.name, language, found)
             for arm in there
-            for language, found in sorted(_grouped(rows[arm.name], lambda one: one.language).items())
+            for language, found in sorted(_group_rows(rows[arm.name], lambda one: one.language).items())
         ),
         against=tuple(_against(arm.name, baseline, rows[arm.name]) for arm in there if arm is not arms[0]),
     )
@@ -150,7 +150,7 @@ def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
 
 def units(run: CanaryRun, arm: str) -> list[Unit]:
     """The sample for a forecast: the clips of each video together, each language a stratum of its own."""
-    rows = _grouped((one for one in run.asked if one.arm == arm), lambda one: one.video_id)
+    rows = _group_rows((one for one in run.asked if one.arm == arm), lambda one: one.video_id)
     return [
         Unit(
             clips=len(video),
@@ -200,7 +200,7 @@ def _measure_arm(arm: Arm, rows: Sequence[Asked]) -> ArmMeasures:
         asr=_lane(rows, "asr"),
         tts_clean=_lane(rows, "tts_clean"),
         tts_expressive=_lane(rows, "tts_expressive"),
-        lang_mismatch=wilson(sum(_mismatched(one) for one in well), len(well)),
+        lang_mismatch=wilson(sum(_has_language_mismatch(one) for one in well), len(well)),
         findings=_most(code for one in rows for code in one.findings),
         model_versions=tuple(sorted({one.model_version for one in rows if one.model_version})),
         usd=sum(one.cost_usd for one in rows),
@@ -226,7 +226,7 @@ def _lane(rows: Sequence[Asked], lane: str) -> Estimate:
     return wilson(sum(lane in one.lanes for one in spoken), len(spoken))
 
 
-def _mismatched(row: Asked) -> bool:
+def _has_language_mismatch(row: Asked) -> bool:
     return bool({"hint_mismatch", "language_other", "same_script_language"} & set(row.findings))
 
 
@@ -267,7 +267,7 @@ def _against(name: str, baseline: Sequence[Asked], rows: Sequence[Asked]) -> Aga
         clips=len(pairs),
         compared=len(spoken),
         cer=ratio([float(errors) for errors, _ in distances], [float(letters) for _, letters in distances]),
-        cer_by_language=_by_language(spoken, distances),
+        cer_by_language=_error_rate_by_language(spoken, distances),
         identical=wilson(sum(errors == 0 for errors, _ in distances), len(distances)),
         speech_disagreed=sum(
             {first.status, second.status} == {"transcribed", "no_speech"} for first, second in pairs
@@ -296,7 +296,7 @@ def _distance(one: str, other: str) -> tuple[int, int]:
     return int(Levenshtein.distance(first, second)), max(len(first), 1)
 
 
-def _by_language(
+def _error_rate_by_language(
     pairs: Sequence[tuple[Asked, Asked]], distances: Sequence[tuple[int, int]]
 ) -> dict[str, Estimate]:
     groups: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -347,7 +347,7 @@ def _median_latency(rows: Iterable[Asked]) -> float:
 # ----------------------------------------------------------------------------- small things
 
 
-def _grouped(rows: Iterable[Asked], key: Callable[[Asked], str]) -> dict[str, list[Asked]]:
+def _group_rows(rows: Iterable[Asked], key: Callable[[Asked], str]) -> dict[str, list[Asked]]:
     groups: dict[str, list[Asked]] = defaultdict(list)
     for one in rows:
         groups[key(one)].append(one)

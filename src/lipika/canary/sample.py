@@ -81,7 +81,9 @@ async def take_sample(candidates: Sequence[SampleArchive], clips: int, seed: int
     Raises:
         UsageError: none of the archives gives a clip in a known language.
     """
-    by_language = await _by_language(sorted(candidates, key=lambda one: _rank(seed, one.video_id)), desk)
+    by_language = await _group_by_language(
+        sorted(candidates, key=lambda one: _rank(seed, one.video_id)), desk
+    )
     if not by_language:
         raise UsageError(
             "no archive with a known language: give it in metadata.json, in a list, or with lipika queue language"
@@ -90,10 +92,10 @@ async def take_sample(candidates: Sequence[SampleArchive], clips: int, seed: int
     quota = math.ceil(clips / len(by_language))
     chosen: dict[str, list[SampledClip]] = {}
     for language in sorted(by_language):
-        chosen[language] = await _of_language(language, by_language[language], quota, seed, sample, desk)
+        chosen[language] = await _draw_of_language(language, by_language[language], quota, seed, sample, desk)
     first = {language: found[:quota] for language, found in chosen.items()}
     spare = {language: found[quota:] for language, found in chosen.items()}
-    sample.clips = [*_in_turn(first), *_in_turn(spare)][:clips]
+    sample.clips = [*_take_turns(first), *_take_turns(spare)][:clips]
     if not sample.clips:
         raise UsageError(
             f"no clip could be made of {len(candidates)} archives: lipika run says why, for each"
@@ -101,7 +103,9 @@ async def take_sample(candidates: Sequence[SampleArchive], clips: int, seed: int
     return sample
 
 
-async def _by_language(candidates: Sequence[SampleArchive], desk: Desk) -> dict[str, list[SampleArchive]]:
+async def _group_by_language(
+    candidates: Sequence[SampleArchive], desk: Desk
+) -> dict[str, list[SampleArchive]]:
     """Candidates in their order; where the language is unknown the archive's metadata are looked at."""
     found: dict[str, list[SampleArchive]] = defaultdict(list)
     peeks = _PEEKS_PER_LANGUAGE * len(FIRST_CLASS)
@@ -110,13 +114,13 @@ async def _by_language(candidates: Sequence[SampleArchive], desk: Desk) -> dict[
         weak = not one.language if given is None else one.language_from is HintFrom.DEFAULT
         if weak and peeks > 0:
             peeks -= 1
-            language = find_language(await _told_language(one, desk)) or given
+            language = find_language(await _peek_language(one, desk)) or given
         if language is not None:
             found[language.code].append(one)
     return found
 
 
-async def _told_language(candidate: SampleArchive, desk: Desk) -> str | None:
+async def _peek_language(candidate: SampleArchive, desk: Desk) -> str | None:
     def peek() -> str | None:
         place = desk.place(candidate.source_key)
         with closing(place.store.open_read(place.key)) as reader:
@@ -126,13 +130,13 @@ async def _told_language(candidate: SampleArchive, desk: Desk) -> str | None:
         return None
 
     try:
-        return await _in_thread(desk, peek)
+        return await _run_in_thread(desk, peek)
     except LipikaError as error:
         log.warning("archive_skipped", video=candidate.video_id, reason=str(error))
         return None
 
 
-async def _of_language(
+async def _draw_of_language(
     language: str, candidates: Sequence[SampleArchive], quota: int, seed: int, sample: ClipSample, desk: Desk
 ) -> list[SampledClip]:
     """Clips of one language: a third of the quota at most from each archive, then what is left of them."""
@@ -143,7 +147,7 @@ async def _of_language(
         if len(taken) >= quota:
             break
         try:
-            video, clips = await _in_thread(desk, _reader(candidate, language, quota, seed, desk))
+            video, clips = await _run_in_thread(desk, _reader(candidate, language, quota, seed, desk))
         except LipikaError as error:
             log.warning("archive_skipped", video=candidate.video_id, reason=str(error))
             continue
@@ -219,7 +223,7 @@ def _draw(
     return segments, drawn, told
 
 
-def _in_turn(by_language: dict[str, list[SampledClip]]) -> Iterable[SampledClip]:
+def _take_turns(by_language: dict[str, list[SampledClip]]) -> Iterable[SampledClip]:
     """One of each language, again and again."""
     longest = max((len(clips) for clips in by_language.values()), default=0)
     for place in range(longest):
@@ -233,5 +237,5 @@ def _rank(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest(), "big")
 
 
-async def _in_thread(desk: Desk, work: Callable[[], T]) -> T:
+async def _run_in_thread(desk: Desk, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(desk.threads, work)

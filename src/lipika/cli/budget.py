@@ -116,7 +116,7 @@ def _limits(app: typer.Typer, run: Run) -> None:
 
         async def job() -> None:
             async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-                await Budgets(database).change(_known_provider(provider), changes)
+                await Budgets(database).change(_check_provider(provider), changes)
 
         run(job)
         _print_budgets(*run(lambda: _budgets(data_dir)))
@@ -132,7 +132,7 @@ def _limit(limit: Limit, text: str) -> float | None:
         raise typer.BadParameter(f"{error}, or `none`", param_hint=limit.option) from None
 
 
-def _known_provider(name: str) -> str:
+def _check_provider(name: str) -> str:
     from lipika.config import ProviderName
 
     if name not in get_args(ProviderName):
@@ -157,7 +157,7 @@ def _stopping(app: typer.Typer, run: Run) -> None:
 
         async def job() -> None:
             async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-                await Budgets(database).pause(_known_provider(provider), reason)
+                await Budgets(database).pause(_check_provider(provider), reason)
 
         run(job)
         open_console().print(f"{provider} is paused: {reason}")
@@ -174,6 +174,6 @@ def _stopping(app: typer.Typer, run: Run) -> None:
 
         async def job() -> bool:
             async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-                return await Budgets(database).resume(_known_provider(provider))
+                return await Budgets(database).resume(_check_provider(provider))
 
         open_console().print(f"{provider} is resumed" if run(job) else f"{provider} was not paused")

@@ -137,7 +137,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
             workers=workers,
             out=out_url or "",
         )
-        done = run(lambda: _asked(order, _settings_of(provider, data_dir), quiet=quiet or as_json))
+        done = run(lambda: _run_canary_order(order, _settings_of(provider, data_dir), quiet=quiet or as_json))
         if as_json:
             print_json({"report": done.report, "files": done.files, "troubles": done.troubles})
         else:
@@ -210,7 +210,9 @@ def _settings_of(provider: Provider | None, data_dir: Path | None) -> Callable[[
     return settings
 
 
-async def _asked(order: CanaryOrder, settings_of: Callable[[], Settings], *, quiet: bool) -> FinishedCanary:
+async def _run_canary_order(
+    order: CanaryOrder, settings_of: Callable[[], Settings], *, quiet: bool
+) -> FinishedCanary:
     from lipika.canary.job import run_canary
     from lipika.services import open_database
 

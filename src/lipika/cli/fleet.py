@@ -71,9 +71,9 @@ def _status(app: typer.Typer, run: Run) -> None:
                     await asyncio.sleep(_WATCH_S)
 
         if watch:
-            run(lambda: _with_database(data_dir, watching))
+            run(lambda: _run_with_database(data_dir, watching))
             return
-        report = run(lambda: _with_database(data_dir, once))
+        report = run(lambda: _run_with_database(data_dir, once))
         if as_json:
             print_json(as_document(report))
         else:
@@ -92,7 +92,7 @@ def _workers(app: typer.Typer, run: Run) -> None:
         from lipika.db.stats import Stats
         from lipika.fleet.status import alignment_of, workers_table
 
-        found = run(lambda: _with_database(data_dir, lambda database: Stats(database).fleet.workers()))
+        found = run(lambda: _run_with_database(data_dir, lambda database: Stats(database).fleet.workers()))
         if as_json:
             print_json(found)
         elif found:
@@ -118,7 +118,9 @@ def _workers(app: typer.Typer, run: Run) -> None:
             raise typer.BadParameter("name workers or --all, one of the two")
         from lipika.db.workers import Workers
 
-        asked = run(lambda: _with_database(data_dir, lambda database: Workers(database).drain(worker_ids)))
+        asked = run(
+            lambda: _run_with_database(data_dir, lambda database: Workers(database).drain(worker_ids))
+        )
         wanted = len(set(worker_ids)) if worker_ids else asked
         _console().print(
             f"asked {asked}" + (f" of {wanted}: the others are not online" if asked < wanted else "")
@@ -157,7 +159,7 @@ def _errors(app: typer.Typer, run: Run) -> None:
                 raise UsageError(f"there is no error {error_id}; `lipika errors` lists the last ones")
             return found
 
-        found = run(lambda: _with_database(data_dir, look))
+        found = run(lambda: _run_with_database(data_dir, look))
         if as_json:
             print_json(found)
         elif error_id is not None:
@@ -207,7 +209,7 @@ def _flags(app: typer.Typer, run: Run) -> None:
             review = ReviewQueries(database)
             return await review.flag_counts() if counts else await review.flags(wanted, limit=limit)
 
-        found = run(lambda: _with_database(data_dir, look))
+        found = run(lambda: _run_with_database(data_dir, look))
         if as_json:
             print_json(found)
         elif counts:
@@ -241,7 +243,7 @@ def _flags(app: typer.Typer, run: Run) -> None:
                 return await review.reopen(video, segment, flag_type=flag_type)
             return await review.resolve(video, segment, by=by or _user(), note=note, flag_type=flag_type)
 
-        changed = run(lambda: _with_database(data_dir, change))
+        changed = run(lambda: _run_with_database(data_dir, change))
         _say(f"{'reopened' if reopen else 'resolved'} {changed}")
         if not changed:
             raise typer.Exit(1)
@@ -250,7 +252,9 @@ def _flags(app: typer.Typer, run: Run) -> None:
 # ----------------------------------------------------------------------------- plumbing
 
 
-async def _with_database(data_dir: Path | None, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
+async def _run_with_database(
+    data_dir: Path | None, work: Callable[[Database], Coroutine[Any, Any, Any]]
+) -> Any:
     from lipika.config import load_settings
     from lipika.services import open_database
 

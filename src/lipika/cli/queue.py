@@ -134,7 +134,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
             aside = await queue.list_put_aside(limit=20) if counts.held else []
             return counts, await queue.list_videos(VideoStatus.FAILED, limit=20), aside
 
-        counts, failed, aside = run(lambda: _on_queue(data_dir, look))
+        counts, failed, aside = run(lambda: _run_on_queue(data_dir, look))
         if as_json:
             reasons = {
                 name: [
@@ -170,7 +170,7 @@ def _looking(app: typer.Typer, run: Run) -> None:
         """Videos by id, a page at a time."""
         wanted = VideoStatus.FAILED if failed else state
         page = run(
-            lambda: _on_queue(data_dir, lambda queue: queue.list_videos(wanted, limit=limit, after=after))
+            lambda: _run_on_queue(data_dir, lambda queue: queue.list_videos(wanted, limit=limit, after=after))
         )
         if as_json:
             print_json(page)
@@ -205,7 +205,7 @@ def _starting_over(app: typer.Typer, run: Run) -> None:
         if all_failed and also_done:
             raise typer.BadParameter("--also-done needs video ids: it would start the whole corpus over")
         ids = None if all_failed else _ids(videos or [])
-        changed = run(lambda: _on_queue(data_dir, lambda queue: queue.requeue(ids, also_done=also_done)))
+        changed = run(lambda: _run_on_queue(data_dir, lambda queue: queue.requeue(ids, also_done=also_done)))
         _report("requeued", changed, ids)
 
 
@@ -214,7 +214,7 @@ def _holding(app: typer.Typer, run: Run) -> None:
     def hold(videos: Videos, data_dir: DataDir = None) -> None:
         """Keep videos from being claimed until `release`. Work under way goes on."""
         ids = _ids(videos)
-        _report("held", run(lambda: _on_queue(data_dir, lambda queue: queue.hold(ids))), ids)
+        _report("held", run(lambda: _run_on_queue(data_dir, lambda queue: queue.hold(ids))), ids)
 
     @app.command("release")
     def release(
@@ -234,7 +234,7 @@ def _holding(app: typer.Typer, run: Run) -> None:
             freed = await queue.hold(ids, held=False)
             return freed + (await queue.take_back(ids) if claimed else 0)
 
-        _report("released", run(lambda: _on_queue(data_dir, let_go)), ids)
+        _report("released", run(lambda: _run_on_queue(data_dir, let_go)), ids)
 
     @app.command("language")
     def language(
@@ -256,20 +256,20 @@ def _holding(app: typer.Typer, run: Run) -> None:
         ids = _ids(videos)
         hints = Hints() if language == "archive" else hints_of(None, language)
         given_by = HintFrom.FORCED if hints.forced else HintFrom.ARCHIVE
-        changed = run(lambda: _on_queue(data_dir, lambda queue: queue.hint(ids, hints.forced, given_by)))
+        changed = run(lambda: _run_on_queue(data_dir, lambda queue: queue.hint(ids, hints.forced, given_by)))
         _report("changed", changed, ids)
 
     @app.command("remove")
     def remove(videos: Videos, data_dir: DataDir = None) -> None:
         """Take videos out of the queue. What is stored of them stays; videos at work are left alone."""
         ids = _ids(videos)
-        _report("removed", run(lambda: _on_queue(data_dir, lambda queue: queue.remove(ids))), ids)
+        _report("removed", run(lambda: _run_on_queue(data_dir, lambda queue: queue.remove(ids))), ids)
 
 
 # ----------------------------------------------------------------------------- what they do
 
 
-async def _on_queue(data_dir: Path | None, work: Callable[[Queue], Coroutine[Any, Any, Any]]) -> Any:
+async def _run_on_queue(data_dir: Path | None, work: Callable[[Queue], Coroutine[Any, Any, Any]]) -> Any:
     from lipika.config import load_settings
     from lipika.db.queue import Queue
     from lipika.services import open_database
@@ -310,7 +310,7 @@ async def _add_sources(
         for videos in (found, *(read_list(path, defaults) for path in lists)):
             report = await queue.add(draw.watch(videos), max_attempts=settings.max_attempts, roots=roots)
             reports.append(report)
-    return await _compared(
+    return await _add_comparison(
         settings,
         draw.videos,
         Added(
@@ -352,10 +352,10 @@ async def _add_table(
         for video_id in report.refused
     ]
     added = Added(report.added, already, report.conflicts, report.found, report.without_language, refused)
-    return await _compared(settings, hinted, added)
+    return await _add_comparison(settings, hinted, added)
 
 
-async def _compared(settings: Settings, hinted: Sequence[NewVideo], added: Added) -> Added:
+async def _add_comparison(settings: Settings, hinted: Sequence[NewVideo], added: Added) -> Added:
     """The report, with what archives say of themselves where that can be read from here."""
     from lipika.archive.hints import compare
     from lipika.services import Stores, store_settings

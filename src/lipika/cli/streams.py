@@ -204,7 +204,7 @@ def log_as_json(*, json_logs: bool) -> None:
 def standard_streams() -> Iterator[None]:
     """For the whole of a command; the exit code is 3 where all went well but the results could not be written."""
     speak_utf8()
-    _open_what_is_closed()
+    _open_closed_streams()
     before = sys.stdout, sys.stderr
     said = Beside(_STDERR)
     results = ResultStream(_STDOUT, said)
@@ -230,7 +230,7 @@ def standard_streams() -> Iterator[None]:
     raise SystemExit(code or (3 if lost is not None else 0))
 
 
-def _open_what_is_closed() -> None:
+def _open_closed_streams() -> None:
     for number in (_STDIN, _STDOUT, _STDERR):
         try:
             os.fstat(number)

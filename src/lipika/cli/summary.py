@@ -65,7 +65,7 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
         out.print()
         out.print(_hours(summary.lanes))
     if summary.findings:
-        out.print(f"Findings (clips): {_told(summary.findings)}", markup=False, soft_wrap=True)
+        out.print(f"Findings (clips): {_list_findings(summary.findings)}", markup=False, soft_wrap=True)
     if summary.simulated and summary.transcribed:
         out.print("\nThe transcripts are SIMULATED: made-up text of plausible length, not what was said.")
     if where is not None:
@@ -91,7 +91,7 @@ def _hours(lanes: Sequence[Yield]) -> Table:
     return table
 
 
-def _told(findings: Sequence[Found]) -> str:
+def _list_findings(findings: Sequence[Found]) -> str:
     shown = ", ".join(f"{found.code} {found.clips:,}" for found in findings[:_FINDINGS_SHOWN])
     return shown + (
         f", and {len(findings) - _FINDINGS_SHOWN} more" if len(findings) > _FINDINGS_SHOWN else ""

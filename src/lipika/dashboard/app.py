@@ -53,9 +53,9 @@ def create_app(board: Board) -> Starlette:
             Mount("/static", _Static(directory=STATIC)),
         ],
         exception_handlers={
-            HTTPException: _refused,
+            HTTPException: _answer_refusal,
             LipikaError: _away,
-            Exception: _broken,
+            Exception: _answer_defect,
         },
         middleware=[Middleware(Guard, board.access, board.signer, board.attempts)],
     )
@@ -95,7 +95,7 @@ class _Static(StaticFiles):
         return response
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _answer_refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 404:
@@ -119,7 +119,7 @@ async def _away(request: Request, error: Exception) -> Response:
     return problem(request, 500, "That did not work", redact(str(error)), hint)
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _answer_defect(request: Request, error: Exception) -> Response:
     """A defect: no detail leaves the process; the server logs the traceback."""
     del request, error
     return PlainTextResponse("Something broke in the board itself; its log says what.\n", 500)

@@ -72,7 +72,7 @@ def render(
 ) -> Response:
     """A page. `live`: it keeps itself up to date."""
     board = board_of(request)
-    said, said_as = _said(request)
+    said, said_as = _done_message(request)
     shared: dict[str, object] = {
         "pages": PAGES,
         "here": "/" + request.url.path.split("/")[1],
@@ -135,7 +135,7 @@ def local_path(path: str) -> str:
     return path if plain and "\\" not in path else "/"
 
 
-def _said(request: Request) -> tuple[str, str]:
+def _done_message(request: Request) -> tuple[str, str]:
     """The message on what has just been done, in our own words; never text from the URL."""
     query = request.query_params
     sentence = _SAID.get(query.get("did", ""), "")

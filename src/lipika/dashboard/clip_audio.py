@@ -72,11 +72,11 @@ class ClipAudio:
         name = (f"{place.store.url}/{place.key}", info.etag)
         flac = self._heard.get((*name, segment_file))
         if flac is None:
-            flac = await self._fetched(place, info.size, name, segment_file)
+            flac = await self._fetch_clip(place, info.size, name, segment_file)
             _remember(self._heard, (*name, segment_file), flac, _MAX_CLIPS)
         return flac
 
-    async def _fetched(
+    async def _fetch_clip(
         self, place: Place, size: int, name: tuple[str, str | None], segment_file: str
     ) -> bytes:
         contents = self._known.get(name)

@@ -25,14 +25,14 @@ def unpack(word: str, kinds: Sequence[type]) -> list[object] | None:
         if not isinstance(found, list) or len(found) != len(kinds):
             return None
         return [
-            datetime.fromisoformat(value) if kind is datetime else _checked(value, kind)
+            datetime.fromisoformat(value) if kind is datetime else _check_kind(value, kind)
             for value, kind in zip(found, kinds, strict=True)
         ]
     except (ValueError, TypeError):
         return None
 
 
-def _checked(value: object, kind: type) -> object:
+def _check_kind(value: object, kind: type) -> object:
     if type(value) is not kind or (isinstance(value, str) and "\0" in value):
         raise TypeError
     return value

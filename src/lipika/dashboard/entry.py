@@ -21,7 +21,7 @@ async def login(request: Request) -> Response:
     to = local_path(str(form.get("next", "/")))
     if board.access.shown(str(form.get("token", "")).strip()):
         # First of all: whoever has the token is never kept out by others' tries.
-        return _with_session(board, request, RedirectResponse(to, 303), entered=True)
+        return _start_session(board, request, RedirectResponse(to, 303), entered=True)
     client = client_of(request.scope)
     wait_s = board.attempts.wait_s(client)
     if wait_s:
@@ -36,10 +36,10 @@ async def logout(request: Request) -> Response:
     """Back to the login page, with a session that has shown nothing."""
     board = board_of(request)
     board.signer.end(request.state.session)
-    return _with_session(board, request, RedirectResponse("/login", 303), entered=False)
+    return _start_session(board, request, RedirectResponse("/login", 303), entered=False)
 
 
-def _with_session(board: Board, request: Request, response: Response, *, entered: bool) -> Response:
+def _start_session(board: Board, request: Request, response: Response, *, entered: bool) -> Response:
     """A new session at every change of rights: nobody can have planted it before."""
     session = board.signer.new_session(entered=entered)
     response.headers["set-cookie"] = session_cookie(

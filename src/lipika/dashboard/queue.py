@@ -44,7 +44,7 @@ async def page(request: Request) -> Response:
         show = "active"
     reason = text_of(request, "reason")
     videos, languages, reasons, outlook, empty, flags = await asyncio.gather(
-        _listed(request, show, reason),
+        _list_videos(request, show, reason),
         stats.queue.languages(),
         stats.queue.reasons(),
         stats.queue.outlook(),
@@ -71,7 +71,7 @@ async def page(request: Request) -> Response:
     return render(request, "queue.html", context)
 
 
-async def _listed(request: Request, show: str, reason: str | None) -> _List:
+async def _list_videos(request: Request, show: str, reason: str | None) -> _List:
     board = board_of(request)
     after = request.query_params.get("after", "")
     if show == "active":

@@ -153,7 +153,9 @@ async def wave(request: Request) -> Response:
         flac = await _flac(board, found)
         picture = await asyncio.to_thread(waveform, flac)
     except LipikaError as error:
-        return HTMLResponse(fragment("wave.html", {"trouble": _why(found, error), "picture": None}))
+        return HTMLResponse(
+            fragment("wave.html", {"trouble": _no_audio_reason(found, error), "picture": None})
+        )
     until, signature = board.signer.link(found.video_id, found.segment_file)
     query = {"video": found.video_id, "clip": found.segment_file, "until": until, "sig": signature}
     context = {
@@ -177,8 +179,8 @@ async def audio(request: Request) -> Response:
     try:
         flac = await _flac(board, found)
     except ObjectMissing as error:
-        return PlainTextResponse(f"{_why(found, error)}\n", 404)
-    return _ranged(request, flac)
+        return PlainTextResponse(f"{_no_audio_reason(found, error)}\n", 404)
+    return _range_response(request, flac)
 
 
 async def _flac(board: Board, clip: ClipDetail) -> bytes:
@@ -187,7 +189,7 @@ async def _flac(board: Board, clip: ClipDetail) -> bytes:
     return await board.audio.read(clip.output_key, clip.segment_file)
 
 
-def _why(clip: ClipDetail, error: LipikaError) -> str:
+def _no_audio_reason(clip: ClipDetail, error: LipikaError) -> str:
     if clip.video_status is None:
         return "The queue does not hold this video any more, so nobody knows where its audio lies."
     if clip.video_status != "done":
@@ -195,7 +197,7 @@ def _why(clip: ClipDetail, error: LipikaError) -> str:
     return f"Its audio cannot be read: {redact(str(error))}"
 
 
-def _ranged(request: Request, data: bytes) -> Response:
+def _range_response(request: Request, data: bytes) -> Response:
     """All of it, or the one range that a player asks for."""
     headers = {"accept-ranges": "bytes", "cache-control": "private, max-age=900"}
     asked = _RANGE.fullmatch(request.headers.get("range", ""))

@@ -165,13 +165,13 @@ class _Impatient(H11Protocol):
         self._wait_for_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._served()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._busy():
-            self._served()
+            self._stop_waiting()
         else:
             self._wait_for_header()
 
@@ -184,7 +184,7 @@ class _Impatient(H11Protocol):
         if self._patience is None:  # not anew with each byte
             self._patience = self.loop.call_later(_HEADER_S, self._give_up)
 
-    def _served(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

@@ -110,8 +110,8 @@ class Attempts:
         """Seconds until the next try; 0: now."""
         now = self._clock()
         return max(
-            self._left(self._failed.get(client, []), self._limit, now),
-            self._left(self._failed.get("", []), 10 * self._limit, now),
+            self._wait_left_s(self._failed.get(client, []), self._limit, now),
+            self._wait_left_s(self._failed.get("", []), 10 * self._limit, now),
         )
 
     def failed(self, client: str) -> None:
@@ -121,5 +121,5 @@ class Attempts:
         for name, limit in ((client, self._limit), ("", 10 * self._limit)):
             self._failed[name] = [*self._failed.get(name, []), now][-limit:]
 
-    def _left(self, times: list[float], limit: int, now: float) -> float:
+    def _wait_left_s(self, times: list[float], limit: int, now: float) -> float:
         return max(0.0, times[-limit] + self._per_s - now) if len(times) >= limit else 0.0

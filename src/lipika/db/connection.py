@@ -104,7 +104,7 @@ class Database:
         )
 
     def _conninfo(self) -> str:
-        return _checked(self._url if isinstance(self._url, str) else self._url())
+        return _check_url(self._url if isinstance(self._url, str) else self._url())
 
     async def open(self) -> Self:
         """Connect once to learn what is wrong, if anything, then open the pool.
@@ -184,16 +184,16 @@ class Database:
                     first = error
                 if first.sqlstate in _OUT_OF_TIME:  # not again: it may have taken long by itself
                     with suppress(psycopg.Error):
-                        await _in_a_clean_session(connection, _nothing)
+                        await _run_in_clean_session(connection, _nothing)
                 if first.sqlstate not in _OF_A_SESSION:
                     raise first
                 try:
-                    return await _in_a_clean_session(connection, run)
+                    return await _run_in_clean_session(connection, run)
                 except psycopg.errors.FeatureNotSupported:  # a standby writes for nobody
                     raise first from None
 
 
-async def _in_a_clean_session(connection: Connection, run: Callable[[Connection], Awaitable[Done]]) -> Done:
+async def _run_in_clean_session(connection: Connection, run: Callable[[Connection], Awaitable[Done]]) -> Done:
     """In one transaction, and so on one connection of a pooler, which stays clean.
 
     Where the server itself is read only, as Supabase's with a full disk, it stays so.
@@ -247,12 +247,12 @@ def _translate(error: psycopg.Error, what: str) -> LipikaError:
 
 
 def _first_line(error: psycopg.Error) -> str:
-    """The driver's own sentence. It names host and user, never the password: `_checked` has read the URL."""
+    """The driver's own sentence. It names host and user, never the password: `_check_url` has read the URL."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     """The URL with our defaults, as the driver takes it.
 
     A URL whose parts are not what they seem is refused, before its pieces can turn up in an error.

@@ -22,7 +22,7 @@ def to_json(value: object) -> str:
     try:
         text = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        text = orjson.dumps(_repaired(value))
+        text = orjson.dumps(_repair_json(value))
     if b"\\u0000" in text:
         text = _ESCAPED_NUL.sub(rb"\1\\ufffd", text)
     return text.decode()
@@ -33,16 +33,16 @@ def clean_text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\ufffd")
 
 
-def _repaired(value: object) -> Json:
+def _repair_json(value: object) -> Json:
     """The same with lone surrogates written as escapes; anything that is not JSON is refused."""
     if isinstance(value, str):
         return clean_text(value)
     if value is None or isinstance(value, int | float):
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        return _repaired(asdict(value))
+        return _repair_json(asdict(value))
     if isinstance(value, dict):
-        return {clean_text(str(key)): _repaired(item) for key, item in value.items()}
+        return {clean_text(str(key)): _repair_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_repaired(item) for item in value]
+        return [_repair_json(item) for item in value]
     raise TypeError(f"{type(value).__name__} is not JSON")

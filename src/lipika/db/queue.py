@@ -240,7 +240,7 @@ class Queue:
             "lease_seconds": lease_seconds,
             "limit": limit,
             "max_bytes": max_bytes,
-            "only": _listed(only),
+            "only": _list_or_none(only),
             "alone": alone,
             "without": list(without),
         }
@@ -262,16 +262,16 @@ class Queue:
 
     async def start(self, claim: ClaimedVideo) -> None:
         """Say that work on the video has begun. Raises LeaseLost."""
-        await self._owned("start", claim, {})
+        await self._change_owned("start", claim, {})
 
     async def found_language(self, claim: ClaimedVideo, language: str) -> None:
         """Write down what the archive says of itself, unless a person or a row has said. Raises LeaseLost."""
-        await self._owned("found_language", claim, {"language": language})
+        await self._change_owned("found_language", claim, {"language": language})
 
     async def progress(self, claim: ClaimedVideo, accounting: Accounting) -> None:
         """Write the counters as they stand. Raises LeaseLost."""
         if await self.progress_of_many([(claim, accounting)]) != 1:
-            raise _lost(claim)
+            raise _lease_lost(claim)
 
     async def progress_of_many(self, videos: Iterable[tuple[ClaimedVideo, Accounting]]) -> int:
         """Write the counters of several videos in one statement; returns how many are still the caller's."""
@@ -291,27 +291,29 @@ class Queue:
         """
         counters = {**_counters(accounting), "discard_reasons": to_json(accounting.discard_reasons)}
         output = {"output_bytes": output_bytes, "output_digest": output_digest}
-        await self._owned("finish", claim, {**counters, **output})
+        await self._change_owned("finish", claim, {**counters, **output})
 
     async def fail(self, claim: ClaimedVideo, code: str, message: str, *, retry: bool) -> VideoStatus:
         """Give a video up. Returns `pending` if `retry` and an attempt is left, else `failed`. Raises LeaseLost."""
         error = {"retry": retry, "error_code": code, "error_message": clean_text(message)}
         rows = await self._database.rows(_QUERIES["fail"], {**_token(claim), **error}, _Status)
         if not rows:
-            raise _lost(claim)
+            raise _lease_lost(claim)
         return VideoStatus(rows[0].status)
 
     async def release(self, claim: ClaimedVideo) -> None:
         """Put a video back unharmed, with the attempt given back. Raises LeaseLost."""
-        await self._owned("release", claim, {})
+        await self._change_owned("release", claim, {})
 
     async def put_aside(self, claim: ClaimedVideo, code: str, message: str) -> None:
         """Hold a video until a person has decided, with the reason; the attempt is given back. Raises LeaseLost."""
-        await self._owned("put_aside", claim, {"error_code": code, "error_message": clean_text(message)})
+        await self._change_owned(
+            "put_aside", claim, {"error_code": code, "error_message": clean_text(message)}
+        )
 
-    async def _owned(self, name: str, claim: ClaimedVideo, params: Params) -> None:
+    async def _change_owned(self, name: str, claim: ClaimedVideo, params: Params) -> None:
         if await self._database.execute(_QUERIES[name], {**_token(claim), **params}) != 1:
-            raise _lost(claim)
+            raise _lease_lost(claim)
 
     # ---- a person's verbs; each returns how many videos it changed
 
@@ -321,7 +323,7 @@ class Queue:
 
     async def requeue(self, video_ids: Sequence[str] | None = None, *, also_done: bool = False) -> int:
         """Let failed videos (None: all of them) start over, and done ones too if asked."""
-        params = {"video_ids": _listed(video_ids), "also_done": also_done}
+        params = {"video_ids": _list_or_none(video_ids), "also_done": also_done}
         return await self._database.execute(_QUERIES["requeue"], params)
 
     async def redo(self, videos: Sequence[NewVideo]) -> int:
@@ -405,9 +407,9 @@ def _token(claim: ClaimedVideo) -> Params:
     return {"video_id": claim.video_id, "claim_token": claim.claim_token}
 
 
-def _lost(claim: ClaimedVideo) -> LeaseLost:
+def _lease_lost(claim: ClaimedVideo) -> LeaseLost:
     return LeaseLost(f"{claim.video_id}: the claim of attempt {claim.attempt} is no longer valid")
 
 
-def _listed(values: Sequence[str] | None) -> list[str] | None:
+def _list_or_none(values: Sequence[str] | None) -> list[str] | None:
     return None if values is None else list(values)

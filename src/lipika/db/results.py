@@ -74,7 +74,7 @@ class Results:
             batch = results[start : start + _ROWS_PER_STATEMENT]
             rows = to_json([result_row(result) for result in batch])
             flags = to_json(distinct_flags(flag for result in batch for flag in result_flags(result)))
-            await self._guarded("write", claim, {"rows": rows, "flags": flags})
+            await self._write_if_owned("write", claim, {"rows": rows, "flags": flags})
 
     async def write_discards(self, claim: ClaimedVideo, discards: Sequence[Discard]) -> None:
         """Store what went no further, as flags `discard:<reason>`. Raises LeaseLost."""
@@ -85,7 +85,7 @@ class Results:
     async def _write_discards(self, claim: ClaimedVideo, flags: Sequence[FlagColumns]) -> None:
         """One that is refused for what it holds, such as a name of thousands of letters, keeps no other out."""
         try:
-            await self._guarded("write_discards", claim, {"flags": to_json(flags)})
+            await self._write_if_owned("write_discards", claim, {"flags": to_json(flags)})
         except RowRefused:
             middle = len(flags) // 2
             if middle:
@@ -99,7 +99,7 @@ class Results:
 
     async def remove(self, claim: ClaimedVideo, segment_files: Sequence[str]) -> None:
         """Delete rows of clips that the video no longer has, with their flags and sums. Raises LeaseLost."""
-        await self._guarded("remove", claim, {"segment_files": list(segment_files)})
+        await self._write_if_owned("remove", claim, {"segment_files": list(segment_files)})
 
     async def stored_answers(self, video_id: str) -> AsyncIterator[StoredAnswer]:
         """All clips stored for a video, by file name, in pages; clips that failed have no answer."""
@@ -132,7 +132,7 @@ class Results:
         params = {"key": self._database.key, "batch": to_json(batch_params(report))}
         await self._database.execute(_QUERIES["write_batch"], params)
 
-    async def _guarded(self, name: str, claim: ClaimedVideo, params: Params) -> None:
+    async def _write_if_owned(self, name: str, claim: ClaimedVideo, params: Params) -> None:
         token = {"video_id": claim.video_id, "claim_token": claim.claim_token}
         outcome = await self._database.row(_QUERIES[name], {**token, **params}, _Outcome)
         if not outcome.owned:

@@ -94,7 +94,7 @@ class StoredClip:
             duration_ms=self.duration_ms,
             sample_rate_hz=0,
             bit_depth=0,
-            boundary_score=_unrounded(self.boundary_score),
+            boundary_score=_round_to_stored(self.boundary_score),
             flags=tuple(self.flags),
             audio=facts,
             audio_digest=self.audio_digest,
@@ -109,14 +109,14 @@ class StoredClip:
 
     @property
     def old_score(self) -> float:
-        return _unrounded(self.quality_score)
+        return _round_to_stored(self.quality_score)
 
 
 _FACTS = TypeAdapter(AudioFacts)
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
-def _unrounded(value: float | None) -> float:
+def _round_to_stored(value: float | None) -> float:
     """A number that was stored as `real`: it holds six digits, and shows more."""
     return round(value or 0.0, 6)
 

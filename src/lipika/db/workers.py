@@ -123,7 +123,7 @@ class Workers:
         """
         params = {**self._speaking(worker_id), "told": to_json(asdict(stats))}
         if not (await self._database.row(_QUERIES["heartbeat"], params, _Ours)).ours:
-            raise _given_up(worker_id)
+            raise _no_longer_online(worker_id)
 
     async def live(
         self,
@@ -164,7 +164,7 @@ class Workers:
         }
         fleet = await self._database.row(_QUERIES["live"], params, Fleet)
         if not fleet.registered:
-            raise _given_up(worker_id)
+            raise _no_longer_online(worker_id)
         return fleet
 
     async def live_count(self, provider: str | None = None, *, within_seconds: float = FRESH_SECONDS) -> int:
@@ -210,5 +210,5 @@ class Workers:
         return {"worker_id": worker_id, "key": self._database.key}
 
 
-def _given_up(worker_id: str) -> WorkerStop:
+def _no_longer_online(worker_id: str) -> WorkerStop:
     return WorkerStop(f"worker {worker_id} is no longer registered as online")

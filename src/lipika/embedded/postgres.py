@@ -57,7 +57,7 @@ _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 def default_data_dir() -> Path:
     """The folder below the user's state directory; for root, one that another user can enter."""
     folder, account = _own_data_dir(), _server_account()
-    return ROOT_DATA_DIR if account and _closed_folder(folder, account) else folder
+    return ROOT_DATA_DIR if account and _first_closed_folder(folder, account) else folder
 
 
 def _own_data_dir() -> Path:
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
             self._watcher = None
         self._leave()
         deadline = time.monotonic() + _LEAVE_SECONDS
-        while _locked(self._home.supervisor) and not self._has_users() and time.monotonic() < deadline:
+        while _is_locked(self._home.supervisor) and not self._has_users() and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def __enter__(self) -> Self:
@@ -176,7 +176,7 @@ class EmbeddedPostgres:
         pause = _WATCH_SECONDS
         while not left.wait(pause):
             try:
-                if not _locked(self._home.supervisor):
+                if not _is_locked(self._home.supervisor):
                     self._start_again()
                 state = self._home.read_state()
             except (UsageError, OSError) as error:
@@ -208,7 +208,7 @@ class EmbeddedPostgres:
 
     def _has_users(self) -> bool:
         """True if others use the server, rather than its supervisor holding the lock to stop it."""
-        return _locked(self._home.users, fcntl.LOCK_EX) and not _locked(self._home.users, fcntl.LOCK_SH)
+        return _is_locked(self._home.users, fcntl.LOCK_EX) and not _is_locked(self._home.users, fcntl.LOCK_SH)
 
     def _say_whose(self) -> None:
         """Say whose server it is: nobody should share a queue without knowing it."""
@@ -230,7 +230,7 @@ class EmbeddedPostgres:
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             path.chmod(0o711 if account else 0o700)
-        closed = _closed_folder(self.data_dir, account) if account else None
+        closed = _first_closed_folder(self.data_dir, account) if account else None
         if account and closed:
             raise UsageError(
                 f"Postgres does not run as root, and user {account.pw_name!r}, which it runs as instead, may not"
@@ -241,7 +241,7 @@ class EmbeddedPostgres:
     def _join_or_launch(self) -> State:
         deadline = time.monotonic() + _JOIN_SECONDS
         while self._share is not None and time.monotonic() < deadline:
-            if not _locked(self._home.supervisor):
+            if not _is_locked(self._home.supervisor):
                 self._launch()
             state = self._home.read_state()
             if state and state.ready and _accepts_connections(state.port):
@@ -306,7 +306,7 @@ def bundled_binaries() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
-def _locked(path: Path, kind: int = fcntl.LOCK_SH) -> bool:
+def _is_locked(path: Path, kind: int = fcntl.LOCK_SH) -> bool:
     """True if somebody holds a lock that conflicts with `kind`; asks and lets go at once."""
     descriptor = try_lock(path, kind)
     if descriptor is None:
@@ -362,7 +362,7 @@ def _user_name(uid: int) -> str:
         return str(uid)
 
 
-def _closed_folder(path: Path, account: pwd.struct_passwd) -> Path | None:
+def _first_closed_folder(path: Path, account: pwd.struct_passwd) -> Path | None:
     """The first existing folder on the way to `path` (itself included) that the account may not enter."""
     path = path.resolve()
     for folder in (*reversed(path.parents), path):
@@ -384,7 +384,7 @@ def _readable_binaries(folder: Path, version: str, home: Path, account: pwd.stru
 
     An installation below /root is closed to every other user.
     """
-    closed = _closed_folder(folder, account)
+    closed = _first_closed_folder(folder, account)
     if closed is None:
         return folder
     site, package = bundled_binaries().parents[2], bundled_binaries().parents[1]

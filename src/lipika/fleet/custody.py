@@ -152,7 +152,7 @@ class Custody:
             log.warning("video_waits", video=video.video_id, reason=str(error))
             await self._give_back(held)
         except StorageError as error:
-            await self._refused(held, error)
+            await self._judge_store_refusal(held, error)
         except Exception as error:  # one video's trouble is never the worker's
             await self._fail(held, error)
         finally:
@@ -162,7 +162,7 @@ class Custody:
             self._ports.tools.troubles.forget(video.video_id)
             self.tally.lost += held.lost
 
-    async def _refused(self, held: Held, error: StorageError) -> None:
+    async def _judge_store_refusal(self, held: Held, error: StorageError) -> None:
         """A store refused: where that is the store's own trouble, the video is as good as before."""
         video, ports = held.video, self._ports
         try:
@@ -286,10 +286,10 @@ class Custody:
         held.ending = held.going_back = True
         _cancellation_heard()
         video, sink = held.video, self._ports.sink
-        saved = await self._in_time(sink.save())
+        saved = await self._finish_in_time(sink.save())
         # While Postgres is away the lease runs out by itself, and the attempt has been charged.
-        written = self._reachable() and await self._in_time(sink.flush())
-        if not (written and await self._in_time(self._release(video))):
+        written = self._reachable() and await self._finish_in_time(sink.flush())
+        if not (written and await self._finish_in_time(self._release(video))):
             log.warning("release_failed", video=video.video_id)
         if not (saved or written):
             log.warning("answers_kept_here", video=video.video_id, answers=sink.save_on_disk(video))
@@ -304,13 +304,13 @@ class Custody:
         video, ports = held.video, self._ports
         ports.sink.lose(video)
         held.let_go.set()
-        await self._in_time(ports.sink.save_video(video))
+        await self._finish_in_time(ports.sink.save_video(video))
         give_up = time.monotonic() + _LATE_S
         while ports.engine.in_flight_of(video.video_id):
             if held.hurry or time.monotonic() > give_up:
                 break
             await asyncio.sleep(0.05)
-        await self._in_time(ports.sink.save_video(video))
+        await self._finish_in_time(ports.sink.save_video(video))
 
     async def _put_aside(self, held: Held, reason: WouldPayAgain) -> None:
         """Hold a video, with the reason, until a person decides; the attempt is given back."""
@@ -332,7 +332,7 @@ class Custody:
         self.tally.released += 1
         return True
 
-    async def _in_time(self, work: Coroutine[Any, Any, bool]) -> bool:
+    async def _finish_in_time(self, work: Coroutine[Any, Any, bool]) -> bool:
         """The outcome of a last write; False when it takes too long."""
         try:
             async with asyncio.timeout(_GIVE_BACK_S):

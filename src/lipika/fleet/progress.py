@@ -183,8 +183,8 @@ def panel(now: Snapshot, title: str) -> Panel:
         _pair("queued", f"{now.queued:,} ({now.buffer_mb:,.0f} MB)"),
     )
     grid.add_row(
-        _pair("RPM", _of(now.rpm, now.rpm_limit)),
-        _pair("TPM", _of(now.tpm, now.tpm_limit)),
+        _pair("RPM", _count_beside_limit(now.rpm, now.rpm_limit)),
+        _pair("TPM", _count_beside_limit(now.tpm, now.tpm_limit)),
         _pair("429s", f"{refused:,}" + _kinds(now.rate_limited)),
         _pair("errors", f"{now.errors:,}"),
     )
@@ -231,8 +231,8 @@ def line(now: Snapshot) -> str:
         _videos(now),
         f"clips {now.clips_ended:,}/{now.clips:,}",
         f"{now.clips_per_minute:,.0f}/min",
-        f"RPM {_of(now.rpm, now.rpm_limit)}",
-        f"TPM {_of(now.tpm, now.tpm_limit)}",
+        f"RPM {_count_beside_limit(now.rpm, now.rpm_limit)}",
+        f"TPM {_count_beside_limit(now.tpm, now.tpm_limit)}",
         f"in flight {now.in_flight:,}",
         f"429s {sum(now.rate_limited.values()):,}{_kinds(now.rate_limited)}",
         money(now.usd),
@@ -252,7 +252,7 @@ def _videos(now: Snapshot) -> str:
     return told + (f", {now.videos_failed:,} failed" if now.videos_failed else "")
 
 
-def _of(used: int, limit: int | None) -> str:
+def _count_beside_limit(used: int, limit: int | None) -> str:
     return f"{used:,}" if limit is None else f"{used:,} of {limit:,}"
 
 

@@ -105,9 +105,9 @@ class Reach:
             await asyncio.sleep(self.second_look_s)
             if await is_gone(source):
                 return Blame.STORE
-        return self._counted(video_id, missing=isinstance(error, ObjectMissing))
+        return self._count_refusal(video_id, missing=isinstance(error, ObjectMissing))
 
-    def _counted(self, video_id: str, *, missing: bool) -> Blame:
+    def _count_refusal(self, video_id: str, *, missing: bool) -> Blame:
         seen = self._seen.setdefault(video_id, _Seen(went_well=self._went_well))
         seen.looks += 1
         self._in_a_row.add(video_id)

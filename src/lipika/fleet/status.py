@@ -146,11 +146,11 @@ def budgets_table(providers: Sequence[ProviderNow]) -> Table:
     for row in providers:
         table.add_row(
             row.provider,
-            _of(f"{row.rpm:,}", row.requests_per_minute),
-            _of(f"{row.tpm:,}", row.tokens_per_minute),
-            _of_dollars(row.usd_per_minute * 10, row.spend_10min_usd),
-            _of_dollars(row.usd_today, row.spend_day_usd),
-            _of_dollars(row.usd_total, row.spend_total_usd),
+            _beside_limit(f"{row.rpm:,}", row.requests_per_minute),
+            _beside_limit(f"{row.tpm:,}", row.tokens_per_minute),
+            _dollars_beside_limit(row.usd_per_minute * 10, row.spend_10min_usd),
+            _dollars_beside_limit(row.usd_today, row.spend_day_usd),
+            _dollars_beside_limit(row.usd_total, row.spend_total_usd),
             "" if row.cache_rate is None else f"{row.cache_rate:.0%}",
             f"PAUSED: {row.pause_reason}" if row.paused else row.binds,
         )
@@ -216,9 +216,9 @@ def error_line(row: ErrorRow) -> str:
     return f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
 
 
-def _of_dollars(used: float, limit: float | None) -> str:
+def _dollars_beside_limit(used: float, limit: float | None) -> str:
     return money(used) if limit is None else f"{money(used)} of {money(limit)}"
 
 
-def _of(used: str, limit: float | None) -> str:
+def _beside_limit(used: str, limit: float | None) -> str:
     return used if limit is None else f"{used} of {limit:,}"

@@ -222,7 +222,7 @@ class Worker:
             or not self._lease.holds
             or self._lease.hold
             or room.used > room.limit // 2
-            or self._no_disk()
+            or self._disk_is_short()
         ):
             return 0
         expected = self._ports.engine.queued + sum(
@@ -231,7 +231,7 @@ class Worker:
         missing = math.ceil((options.window - expected) / max(self._clips_per_video, 1.0))
         return max(min(missing, options.max_videos - len(self._held), _CLAIM_AT_MOST), 0)
 
-    def _no_disk(self) -> bool:
+    def _disk_is_short(self) -> bool:
         """True if the disk for work in progress is as good as full; says so once."""
         folder = self._ports.tools.spool_dir
         full = shutil.disk_usage(folder).free < _DISK_RESERVE

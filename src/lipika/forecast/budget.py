@@ -122,16 +122,16 @@ def seconds_per_request(budget: Budget, tokens_each: float, usd_each: float) -> 
     """
     seconds = {}
     if budget.rpm is not None:
-        seconds["rpm"] = _moved_s(budget.rpm, 0.0, 60) if budget.rpm else math.inf
+        seconds["rpm"] = _seconds_to_move(budget.rpm, 0.0, 60) if budget.rpm else math.inf
     if budget.tpm is not None:
-        seconds["tpm"] = _moved_s(budget.tpm, tokens_each, 60) if budget.tpm else math.inf
+        seconds["tpm"] = _seconds_to_move(budget.tpm, tokens_each, 60) if budget.tpm else math.inf
     if budget.usd_per_10min is not None:
         limit = budget.usd_per_10min
-        seconds["spend_10min"] = _moved_s(limit, usd_each, _TEN_MINUTES_S) if limit else math.inf
+        seconds["spend_10min"] = _seconds_to_move(limit, usd_each, _TEN_MINUTES_S) if limit else math.inf
     return seconds
 
 
-def _moved_s(limit: float, metered: float, span_s: float) -> float:
+def _seconds_to_move(limit: float, metered: float, span_s: float) -> float:
     full = _per_s(limit, 0.0, span_s)
     if not metered:
         return 1.0 / full  # requests are counted, not guessed

@@ -96,7 +96,7 @@ async def align(order: AlignOrder) -> AlignCounts:
         heard = (
             listen_on_ray(archives, plan, options, actors) if actors else listen_here(archives, plan, options)
         )
-        async for archive, alignments in _whole(_in_thread(heard), done):
+        async for archive, alignments in _whole(_iterate_in_thread(heard), done):
             try:
                 await _write(todo[archive], alignments, plan, rows, done)
             except (ArchiveError, StorageError) as error:
@@ -210,7 +210,7 @@ async def _write_rows(
     done.busy += outcome.busy
 
 
-async def _in_thread(items: Iterator[T]) -> AsyncIterator[T]:
+async def _iterate_in_thread(items: Iterator[T]) -> AsyncIterator[T]:
     """Items of an iterator that blocks."""
     while (item := await asyncio.to_thread(next, items, None)) is not None:
         yield item

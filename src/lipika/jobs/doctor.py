@@ -84,7 +84,7 @@ async def examine(
     visit = _Visit(settings)
     found = [Diagnosis("settings", Level.OK, "valid")]
     for name, work, way_out in _checks(settings, gpu=gpu or settings.enable_gpu_validation):
-        found.append(await _checked(name, work, visit, way_out))
+        found.append(await _run_check(name, work, visit, way_out))
     return found
 
 
@@ -112,7 +112,7 @@ def _checks(settings: Settings, *, gpu: bool) -> list[tuple[str, _Check, str]]:
     return checks
 
 
-async def _checked(name: str, work: _Check, visit: _Visit, way_out: str) -> Diagnosis:
+async def _run_check(name: str, work: _Check, visit: _Visit, way_out: str) -> Diagnosis:
     try:
         found = await work(visit)
     except (LipikaError, OSError, aiohttp.ClientError, TimeoutError) as error:
@@ -211,7 +211,7 @@ async def _primary(visit: _Visit) -> _Found:
     if visit.settings.provider == "simulator":
         return _Found("simulator: no key is needed")
     require_key(visit.settings)
-    return _told(visit, await probe(visit.settings, visit.settings.provider))
+    return _found_of_provider(visit, await probe(visit.settings, visit.settings.provider))
 
 
 async def _secondary(visit: _Visit) -> _Found:
@@ -221,10 +221,10 @@ async def _secondary(visit: _Visit) -> _Found:
     name = settings.other_provider
     if settings.key_of(name) is None:
         return _Found(f"{name} has no key: while the quota of {settings.provider} is gone, work waits")
-    return _told(visit, await probe(settings, name))
+    return _found_of_provider(visit, await probe(settings, name))
 
 
-def _told(visit: _Visit, served: Served) -> _Found:
+def _found_of_provider(visit: _Visit, served: Served) -> _Found:
     """A provider's word as a finding."""
     if served.clock_ahead_s is not None:
         visit.clocks[served.provider] = served.clock_ahead_s

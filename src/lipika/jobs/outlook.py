@@ -70,7 +70,7 @@ async def look_ahead(
     Raises:
         UsageError: nothing has been measured, or nothing is left to do.
     """
-    sample = await _measured(database, question.provider, window_s)
+    sample = await _find_sample(database, question.provider, window_s)
     return await outlook(database, settings, question, sample)
 
 
@@ -79,8 +79,8 @@ async def outlook(
 ) -> Prediction:
     """As `look_ahead`, from this sample."""
     queries = OutlookQueries(database)
-    left = await _left(queries, question, sample)
-    units = _weighed(sample.units, left)
+    left = await _workload_left(queries, question, sample)
+    units = _weigh_by_language(sample.units, left)
     crew = Crew(
         workers=question.workers or max(await queries.workers(), 1),
         clips_per_minute=settings.worker_batch_size / settings.batch_interval_seconds * 60,
@@ -111,7 +111,7 @@ def sample_to_json(sample: MeasuredSample) -> JsonObject:
 _SAMPLE: TypeAdapter[MeasuredSample] = TypeAdapter(MeasuredSample)
 
 
-async def _measured(database: Database, provider: str, window_s: float) -> MeasuredSample:
+async def _find_sample(database: Database, provider: str, window_s: float) -> MeasuredSample:
     """The fleet's own figures with this provider where there are enough, else the last canary's; what was made up
     only where nothing else is known.
     """
@@ -121,10 +121,10 @@ async def _measured(database: Database, provider: str, window_s: float) -> Measu
     real = None if canary is None or canary.simulated else canary
     batches = await queries.batches(window_s, (provider, "mixed"))
     if _tells(batches, real):
-        return _of_batches(batches, finished, window_s)
+        return _sample_of_batches(batches, finished, window_s)
     rehearsed = [] if real else await queries.batches(window_s, ("simulator",))
     if _tells(rehearsed, canary):
-        return replace(_of_batches(rehearsed, finished, window_s), simulated=True)
+        return replace(_sample_of_batches(rehearsed, finished, window_s), simulated=True)
     if canary is None:
         raise UsageError(
             "nothing has been measured yet: run `lipika canary`, or let workers answer some clips"
@@ -146,7 +146,9 @@ def _tells(batches: Sequence[BatchSums], canary: CanarySample | None) -> bool:
     return clips >= _FEWEST_CLIPS or (clips > 0 and canary is None)
 
 
-def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], window_s: float) -> MeasuredSample:
+def _sample_of_batches(
+    batches: Sequence[BatchSums], finished: Sequence[Counted], window_s: float
+) -> MeasuredSample:
     requests = sum(batch.requests for batch in batches)
     clips = sum(batch.clips for batch in batches)
     return MeasuredSample(
@@ -160,7 +162,9 @@ def _of_batches(batches: Sequence[BatchSums], finished: Sequence[Counted], windo
     )
 
 
-async def _left(queries: OutlookQueries, question: ForecastQuestion, sample: MeasuredSample) -> Workload:
+async def _workload_left(
+    queries: OutlookQueries, question: ForecastQuestion, sample: MeasuredSample
+) -> Workload:
     remaining: Sequence[Remaining] = await queries.remaining()
     known = workload(sample.counted, remaining) if sample.counted and remaining else None
     if question.clips is not None:
@@ -174,7 +178,7 @@ async def _left(queries: OutlookQueries, question: ForecastQuestion, sample: Mea
     return known
 
 
-def _weighed(units: Sequence[Unit], left: Workload) -> list[Unit]:
+def _weigh_by_language(units: Sequence[Unit], left: Workload) -> list[Unit]:
     """Each language counts as much as it has clips left; languages that are not left count for nothing."""
     mix = left.by_language
     sampled: dict[str, float] = {}

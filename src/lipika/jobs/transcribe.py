@@ -242,14 +242,16 @@ async def _enqueue(
     if lost:
         raise UsageError(_would_pay_again(lost))
     await queue.add(videos, max_attempts=settings.max_attempts)
-    for (language, given_by), ids in _hinted(videos, finished).items():
+    for (language, given_by), ids in _group_by_hint(videos, finished).items():
         await queue.hint(ids, language, given_by)
     todo = [video for video in videos if video.video_id not in finished]
     await queue.redo(todo)
     return [video.video_id for video in todo]
 
 
-def _hinted(videos: Sequence[NewVideo], finished: AbstractSet[str]) -> dict[tuple[str, HintFrom], list[str]]:
+def _group_by_hint(
+    videos: Sequence[NewVideo], finished: AbstractSet[str]
+) -> dict[tuple[str, HintFrom], list[str]]:
     """The hints that a person gives to videos that have work left: those may be in the queue with another."""
     found = defaultdict[tuple[str, HintFrom], list[str]](list)
     for video in videos:

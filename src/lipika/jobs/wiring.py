@@ -79,7 +79,7 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
             ]
         else:
             require_key(settings)
-            providers = _configured(settings)
+            providers = _make_configured(settings)
         capabilities = load_capabilities(settings.model_id, settings.models_file)
         note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi")))
         if note is not None:
@@ -97,7 +97,7 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
         ]
 
 
-def _configured(settings: Settings) -> list[BaseProvider]:
+def _make_configured(settings: Settings) -> list[BaseProvider]:
     """Both providers where both keys are set, PROVIDER first."""
     names = (settings.provider, settings.other_provider)
     return [make_provider(settings, name) for name in names if settings.key_of(name) is not None]
@@ -112,7 +112,7 @@ async def ask_who_answers(settings: Settings) -> Said:
     if settings.provider == "simulator":
         return {"simulator": True}
     said: dict[str, bool | None] = {}
-    for provider in _configured(settings):
+    for provider in _make_configured(settings):
         async with provider:
             said[provider.get_provider_name()] = await provider.says_simulated()
     return said

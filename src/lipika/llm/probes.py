@@ -125,7 +125,7 @@ async def _get(url: str, headers: Mapping[str, str], setting: str, network: Netw
                 raise LipikaError(away.message)
             return _Got(
                 reply.status,
-                _parsed(content),
+                _parse_or_none(content),
                 _clock_ahead_s(reply.headers.get("Date")),
                 time.perf_counter() - started,
             )
@@ -156,7 +156,7 @@ def _must_be_object(reply: _Got, url: str, setting: str) -> None:
         )
 
 
-def _parsed(content: bytes) -> object:
+def _parse_or_none(content: bytes) -> object:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -379,7 +379,7 @@ def billed_usage(request: TranscriptionRequest, reading: ReadReply, audio_tokens
         return metered
     guess = estimate_usage(request, reading.text, audio_tokens_per_second)
     if metered is not None:
-        return _with_audio(metered, guess)
+        return _fill_in_audio(metered, guess)
     if failure is None:
         return guess
     if failure.code in NEVER_SENT or failure.http_status not in (None, 200):
@@ -389,7 +389,7 @@ def billed_usage(request: TranscriptionRequest, reading: ReadReply, audio_tokens
     return replace(guess, output=_LOST_TOKENS + _LOST_TOKENS_PER_S * request.audio_ms // 1000)
 
 
-def _with_audio(metered: Usage, guess: Usage) -> Usage:
+def _fill_in_audio(metered: Usage, guess: Usage) -> Usage:
     """The metered tokens; audio that is not listed apart is told by its length, since it may cost twice the text."""
     prompt = metered.prompt or guess.prompt
     audio = metered.prompt_audio or min(guess.prompt_audio, prompt)

@@ -166,15 +166,17 @@ def parse_answer(text: str) -> Answer | Failure:
         return Failure(FailureKind.EMPTY, "the model answered with no text")
     try:
         held = _value(body)
-        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(_unwrapped(held))))
+        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(_unwrap(held))))
     except ValidationError as error:
-        return _malformed(_first_problem(error))
+        return _malformed_failure(_first_problem(error))
     except (ValueError, RecursionError) as error:
-        return _malformed(f"not the JSON asked for: {error}")
+        return _malformed_failure(f"not the JSON asked for: {error}")
     transcription = fields["transcription"]
     texts = transcription + fields["tagged"] + fields["speaker_accent"]
     if not texts.isprintable() and _UNSTORABLE.search(texts):
-        return _malformed("text with a NUL or half of a surrogate pair, which cannot be stored as UTF-8")
+        return _malformed_failure(
+            "text with a NUL or half of a surrogate pair, which cannot be stored as UTF-8"
+        )
     if not transcription.strip():
         return _nothing_said()
     if _says_nobody_speaks(transcription):
@@ -213,7 +215,7 @@ def _first_of(text: str) -> object:
             raise
         text = text.lstrip("[" + _AROUND)  # a list that was never closed
         first, end = _DECODER.raw_decode(text)
-    _must_end(text, end, _unwrapped(first))
+    _must_end(text, end, _unwrap(first))
     return first
 
 
@@ -231,7 +233,7 @@ def _must_end(text: str, end: int, answer: object) -> None:
                 raise ValueError("the beginning of another object after the first") from None
             end = start + 1
             continue
-        other = _unwrapped(value)
+        other = _unwrap(value)
         if isinstance(other, dict | list) and other != answer:
             raise ValueError("two different objects")
 
@@ -246,7 +248,7 @@ def _is_beginning(fragment: str, *, of: str) -> bool:
     return "".join(of.split()).lstrip('"[\\').startswith("".join(fragment.split()).lstrip('"[\\'))
 
 
-def _unwrapped(value: object) -> object:
+def _unwrap(value: object) -> object:
     """The content of a list of one, of the same again and again, or of a JSON string around the answer."""
     for _ in range(_MOST_WRAPPINGS):
         if isinstance(value, list) and value and all(other == value[0] for other in value):
@@ -339,5 +341,5 @@ def _first_problem(error: ValidationError) -> str:
     return f"{where[:100]}: {first['msg']}"
 
 
-def _malformed(problem: str) -> Failure:
+def _malformed_failure(problem: str) -> Failure:
     return Failure(FailureKind.MALFORMED, f"unusable answer: {problem}")

@@ -42,32 +42,31 @@ class Address:
 def failure_of(error: Exception, address: Address, timeout_s: float) -> Failure:
     """The failure of a request without reply, from what the HTTP client raised."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _server(_untrusted(error.certificate_error, address), Trouble.CERTIFICATE)
+        return _server(_trust_message(error.certificate_error, address), Trouble.CERTIFICATE)
     if isinstance(error, aiohttp.ClientConnectorDNSError | UnicodeError):
-        return _server(_unresolved(error, address), Trouble.NAME)
+        return _server(_name_lookup_message(error, address), Trouble.NAME)
     if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return _of_tls(error, address)
+        return _tls_failure(error, address)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        message = (
-            f"no connection to the proxy {address.proxy}: {_named(error)}: look at HTTPS_PROXY and NO_PROXY"
-        )
+        reason = _error_text(error)
+        message = f"no connection to the proxy {address.proxy}: {reason}: look at HTTPS_PROXY and NO_PROXY"
         return _server(message, UNREACHABLE)
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return _server(f"no connection: {_named(error)}", UNREACHABLE)
+        return _server(f"no connection: {_error_text(error)}", UNREACHABLE)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _of_proxy(error.status, error.message, address)
+        return _proxy_failure(error.status, error.message, address)
     if isinstance(error, TimeoutError):
         return Failure(FailureKind.TIMEOUT, f"no answer within {timeout_s:g} s", code="deadline")
     if isinstance(error, aiohttp.ClientResponseError):
-        return _of_head(error, address)
-    return _server(f"connection lost: {_named(error)}", "connection")
+        return _head_failure(error, address)
+    return _server(f"connection lost: {_error_text(error)}", "connection")
 
 
 def _server(message: str, code: str) -> Failure:
     return Failure(FailureKind.SERVER, said(message), code=code)
 
 
-def _named(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -75,7 +74,7 @@ _CLOCK_CODES = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, ..._HAS_EXPIRED
 _HOST_CODES = {62, 64}  # ..._HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH
 
 
-def _untrusted(error: Exception, address: Address) -> str:
+def _trust_message(error: Exception, address: Address) -> str:
     code, reason = getattr(error, "verify_code", None), getattr(error, "verify_message", None) or str(error)
     if code in _CLOCK_CODES:
         way_out = "look at this machine's clock; if it is right, the certificate has to be renewed"
@@ -89,7 +88,7 @@ def _untrusted(error: Exception, address: Address) -> str:
     return f"the certificate of {address.host} is not trusted ({reason}): {way_out}"
 
 
-def _unresolved(error: Exception, address: Address) -> str:
+def _name_lookup_message(error: Exception, address: Address) -> str:
     cause = getattr(error, "os_error", None)
     reason = getattr(cause, "strerror", None) or str(cause or error)
     host = getattr(error, "host", None) or address.host
@@ -105,11 +104,11 @@ _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER|PACKET_LEN
 _BROKEN_OFF = re.compile(r"EOF", re.IGNORECASE)
 
 
-def _of_tls(error: aiohttp.ClientConnectorSSLError, address: Address) -> Failure:
+def _tls_failure(error: aiohttp.ClientConnectorSSLError, address: Address) -> Failure:
     cause = error.os_error
     reason = getattr(cause, "reason", None) or str(cause)
     if isinstance(cause, ssl.SSLEOFError) or _BROKEN_OFF.search(reason):
-        return _server(f"no connection: {_named(error)}", UNREACHABLE)
+        return _server(f"no connection: {_error_text(error)}", UNREACHABLE)
     if _NO_TLS.search(reason):
         way_out = f"{address.setting} should begin with http://, or name another port"
         message = f"{address.host} does not speak TLS ({reason}): {way_out}"
@@ -120,7 +119,7 @@ def _of_tls(error: aiohttp.ClientConnectorSSLError, address: Address) -> Failure
     return _server(message, Trouble.TLS)
 
 
-def _of_proxy(status: int, reason: str, address: Address) -> Failure:
+def _proxy_failure(status: int, reason: str, address: Address) -> Failure:
     """The word of a proxy instead of letting us through; 502 to 504 are the service's absence, seen from there."""
     way = (
         f"the proxy {address.proxy} answers HTTP {status} ({reason}) instead of connecting to {address.host}"
@@ -137,7 +136,7 @@ def _of_proxy(status: int, reason: str, address: Address) -> Failure:
 def not_let_through(reply: Reply, address: Address) -> Failure | None:
     """A reply that is not the service's own, as a failure: it sends elsewhere, or the proxy wants a password."""
     if reply.status == 407 and address.proxy:
-        return _of_proxy(reply.status, "Proxy Authentication Required", address)
+        return _proxy_failure(reply.status, "Proxy Authentication Required", address)
     return redirect(reply, address)
 
 
@@ -153,7 +152,7 @@ _TOO_LONG = re.compile(r"Got more than|Too many headers", re.IGNORECASE)
 _NO_STATUS = re.compile(r"status line|Expected HTTP", re.IGNORECASE)
 
 
-def _of_head(error: aiohttp.ClientResponseError, address: Address) -> Failure:
+def _head_failure(error: aiohttp.ClientResponseError, address: Address) -> Failure:
     if _TOO_LONG.search(error.message):
         message = (
             f"a reply of {address.host} with a header over {MAX_HEADER_BYTES >> 10} KB, or over {MAX_HEADERS}"
@@ -166,7 +165,7 @@ def _of_head(error: aiohttp.ClientResponseError, address: Address) -> Failure:
             f" or name another port ({error.message})"
         )
         return _server(message, Trouble.NOT_HTTP)
-    return _server(f"connection lost: {_named(error)}", "connection")
+    return _server(f"connection lost: {_error_text(error)}", "connection")
 
 
 REPLY_TOO_LONG = "reply_too_long"

@@ -33,22 +33,22 @@ DEFECT = "defect"
 
 def polished(members: Members, send_format: SendFormat = SendFormat.FLAC) -> list[PolishedSegment]:
     """The outcome of each member, whatever is in it."""
-    return [_polished(member, send_format) for member in members]
+    return [_polish_member(member, send_format) for member in members]
 
 
-def _polished(member: Member | BadMember, send_format: SendFormat) -> PolishedSegment:
+def _polish_member(member: Member | BadMember, send_format: SendFormat) -> PolishedSegment:
     try:
         if isinstance(member, BadMember):
             raise SegmentError(member.code, member.message)
         return polish_segment(member.segment, member.data, send_format)
     except SegmentError as error:
-        return _discarded(member, error.code, error.message)
+        return _discard_member(member, error.code, error.message)
     except Exception as error:  # the boundary of a segment: what is wrong with it is wrong with no other
         trouble = mishap_of(error)
-        return replace(_discarded(member, DEFECT, f"{trouble.kind}: {trouble.message}"), trouble=trouble)
+        return replace(_discard_member(member, DEFECT, f"{trouble.kind}: {trouble.message}"), trouble=trouble)
 
 
-def _discarded(member: Member | BadMember, code: str, message: str) -> PolishedSegment:
+def _discard_member(member: Member | BadMember, code: str, message: str) -> PolishedSegment:
     return PolishedSegment((), (Discard(member.name, code, message, whole_segment=True),))
 
 
@@ -126,7 +126,7 @@ class Polishers:
             return await self._polish(members)
 
     async def _polish(self, members: Members) -> list[PolishedSegment]:
-        crew = self._chosen(len(members))
+        crew = self._choose_crew(len(members))
         if crew is None:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, members)
         try:
@@ -140,7 +140,7 @@ class Polishers:
         async with self._one_at_a_time:
             return [await self._alone(member) for member in members]
 
-    def _chosen(self, segments: int) -> _Crew | None:
+    def _choose_crew(self, segments: int) -> _Crew | None:
         """Threads (None) for a start, then processes."""
         if not self._processes or self._in_threads_yet > 0:
             self._in_threads_yet -= segments
@@ -156,11 +156,11 @@ class Polishers:
             (outcome,) = await asyncio.get_running_loop().run_in_executor(alone, self._work, [member])
         except BrokenExecutor:
             log.warning("segment_kills", segment=member.name)
-            return _discarded(member, KILLED, "polishing it kills the process that does it")
+            return _discard_member(member, KILLED, "polishing it kills the process that does it")
         else:
             return outcome
         finally:
-            await asyncio.shield(_closed(alone))
+            await asyncio.shield(_shut_down_pool(alone))
 
 
 class _Crew:
@@ -192,10 +192,10 @@ class _Crew:
         return outcome
 
     async def close(self) -> None:
-        await _closed(self._pool)
+        await _shut_down_pool(self._pool)
         if self._shared is not None:
             self._shared.close()
 
 
-async def _closed(pool: Executor) -> None:
+async def _shut_down_pool(pool: Executor) -> None:
     await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)

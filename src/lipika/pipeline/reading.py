@@ -60,12 +60,12 @@ class ClipReader:
 
     async def read_clips(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
         """Polished clips in the archive's order."""
-        async with self.tools.polishers.readers, aclosing(self._polished_segments(source)) as segments:
+        async with self.tools.polishers.readers, aclosing(self._polish_segments(source)) as segments:
             async for polished in segments:
                 for clip in self._count(polished):
                     yield clip
 
-    async def _polished_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
+    async def _polish_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
         """Handfuls of segments are polished beside this event loop: a few at a time, over all videos together."""
         turns = self.tools.polishers.turns
         pending: deque[asyncio.Future[list[PolishedSegment]]] = deque()
@@ -146,12 +146,12 @@ class ClipReader:
         if polished.trouble is not None:
             self.tools.troubles.note(self.video_id, polished.discards[0].segment_file, polished.trouble)
         self.list_discards(*polished.discards)
-        self.too_long_names += _named_in_ms(polished)
+        self.too_long_names += _has_times_in_ms(polished)
         self.accounting.polished(len(polished.clips), polished.discards)
         self.tools.counts.discarded += not polished.clips
-        return map(self._named_uniquely, polished.clips)
+        return map(self._name_uniquely, polished.clips)
 
-    def _named_uniquely(self, polished: PolishedClip) -> PolishedClip:
+    def _name_uniquely(self, polished: PolishedClip) -> PolishedClip:
         """No two clips of a video share a name: overlapping segments may polish to the same span."""
         name = polished.clip.name
         while name in self.names:
@@ -201,7 +201,7 @@ def _handfuls(
         raise error
 
 
-def _named_in_ms(polished: PolishedSegment) -> bool:
+def _has_times_in_ms(polished: PolishedSegment) -> bool:
     """True if a segment lasts about a tenth of what its name says."""
     ends = [clip.clip.original_end_ms for clip in polished.clips]
     if not ends:

@@ -42,7 +42,7 @@ def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | N
     right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
     language to mishear; an answer of that kind to lively audio has been doubted and asked for twice already.
     """
-    return by_choice(was, asked, language) or _by_version(was)
+    return by_choice(was, asked, language) or _version_difference(was)
 
 
 def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
@@ -51,7 +51,7 @@ def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | No
         return Difference("simulated", _yes(was.made_up), _yes(not was.made_up))
     if _plain(was.model_id) != _plain(asked.model_id):
         return Difference("model", was.model_id, asked.model_id)
-    if _rounded(was.temperature) != _rounded(asked.temperature):
+    if _round_temperature(was.temperature) != _round_temperature(asked.temperature):
         return Difference("temperature", _degrees(was.temperature), _degrees(asked.temperature))
     if was.thinking_level != asked.thinking_level:
         return Difference("thinking level", was.thinking_level, asked.thinking_level)
@@ -62,7 +62,7 @@ def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | No
     return None
 
 
-def _by_version(was: Was) -> Difference | None:
+def _version_difference(was: Was) -> Difference | None:
     if was.prompt_version != prompt.PROMPT_VERSION:
         return Difference("prompt version", was.prompt_version, prompt.PROMPT_VERSION)
     if was.schema_version != transcript.SCHEMA_VERSION:
@@ -162,7 +162,7 @@ def _plain(model_id: str) -> str:
     return model_id.removeprefix("google/").removeprefix("models/")
 
 
-def _rounded(temperature: float | None) -> float | None:
+def _round_temperature(temperature: float | None) -> float | None:
     return (
         None if temperature is None else round(temperature, 4)
     )  # a database may keep it in single precision

@@ -103,7 +103,7 @@ class Partials:
     def _load_here(self, video: ClaimedVideo) -> list[StoredAnswer]:
         path = self._file_here(video)
         try:
-            return _parsed(path.read_bytes().splitlines(), str(path))
+            return _parse_lines(path.read_bytes().splitlines(), str(path))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -151,7 +151,7 @@ class Partials:
 
 def _read_result(store: Store, key: str) -> list[StoredAnswer]:
     with closing(store.open_read(key)) as reader:
-        return [_stored(result) for result in read_results(reader)]
+        return [_as_stored_answer(result) for result in read_results(reader)]
 
 
 async def _read(store: Store, key: str) -> list[StoredAnswer]:
@@ -159,20 +159,20 @@ async def _read(store: Store, key: str) -> list[StoredAnswer]:
         lines = (await store.get_bytes(key)).splitlines()
     except ObjectMissing:  # somebody finished the video meanwhile
         return []
-    return _parsed(lines, key)
+    return _parse_lines(lines, key)
 
 
-def _parsed(lines: Iterable[bytes], key: str) -> list[StoredAnswer]:
+def _parse_lines(lines: Iterable[bytes], key: str) -> list[StoredAnswer]:
     answers = []
     for number, line in enumerate(lines, 1):
         try:
-            answers.append(_stored(clip_result_from_json(line)))
+            answers.append(_as_stored_answer(clip_result_from_json(line)))
         except ValueError as error:
             log.warning("partial_unreadable", key=key, line=number, reason=str(error)[:200])
     return answers
 
 
-def _stored(result: ClipResult) -> StoredAnswer:
+def _as_stored_answer(result: ClipResult) -> StoredAnswer:
     return StoredAnswer(
         segment_file=result.segment_file,
         audio_digest=result.clip.audio_digest,

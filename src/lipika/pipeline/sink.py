@@ -192,7 +192,7 @@ class ResultSink:
         while waiting is not None and waiting.rows:
             part = dict(islice(waiting.rows.items(), self._limits.write_rows))
             try:
-                await self._write_rows(waiting, self._all_loaded(waiting, part))
+                await self._write_rows(waiting, self._load_rows(waiting, part))
             except LeaseLost:
                 self.lose(waiting.video)
                 self.on_lost(waiting.video)
@@ -226,22 +226,22 @@ class ResultSink:
             await self._write_rows(waiting, rows[:middle])
             await self._write_rows(waiting, rows[middle:])
         elif rows[0].segment_file not in waiting.refused:
-            await self._write_refused(waiting, rows[0], reason)
+            await self._write_refusal(waiting, rows[0], reason)
         else:  # the failure is refused as well: the archive alone will tell of this clip
             log.error("row_left_out", video=waiting.video.video_id, row=rows[0].segment_file)
 
-    async def _write_refused(self, waiting: _Waiting, row: ClipResult, reason: Exception) -> None:
+    async def _write_refusal(self, waiting: _Waiting, row: ClipResult, reason: Exception) -> None:
         self._troubles.note(waiting.video.video_id, row.segment_file, reason)
         failed = failed_result(row, type(reason).__name__, f"its row was refused: {redact(str(reason))}")
         waiting.refused[row.segment_file] = failed
         await self._write_rows(waiting, [failed])
 
-    def _all_loaded(self, waiting: _Waiting, rows: Mapping[str, ClipResult | _Spilled]) -> list[ClipResult]:
+    def _load_rows(self, waiting: _Waiting, rows: Mapping[str, ClipResult | _Spilled]) -> list[ClipResult]:
         """The rows of a part; one that cannot be read back from disk is left out, with a note."""
         loaded = []
         for name, row in rows.items():
             try:
-                loaded.append(self._loaded(row))
+                loaded.append(self._load_row(row))
             except Exception as error:
                 self._troubles.note(waiting.video.video_id, name, error)
         return loaded
@@ -257,7 +257,7 @@ class ResultSink:
         self._count += 1
         self._in_memory += row is result
 
-    def _loaded(self, row: ClipResult | _Spilled) -> ClipResult:
+    def _load_row(self, row: ClipResult | _Spilled) -> ClipResult:
         return row if isinstance(row, ClipResult) else clip_result_from_json(self._spill.read(row))
 
     def _let_go(self, row: ClipResult | _Spilled) -> None:
@@ -327,7 +327,7 @@ class ResultSink:
         The next worker on this machine that holds the video finds the answers.
         """
         waiting = self._waiting.get(video.claim_token)
-        rows = self._all_loaded(waiting, waiting.rows) if waiting is not None else []
+        rows = self._load_rows(waiting, waiting.rows) if waiting is not None else []
         answers = [row for row in rows if row.answer is not None and not row.reused]
         return self.partials.save_on_disk(video, answers)
 

@@ -36,7 +36,7 @@ TellLanguage = Callable[[ClaimedVideo, str], Awaitable[None]]
 """Writes down what an archive says of its language."""
 
 
-async def _told_nobody(video: ClaimedVideo, language: str) -> None:
+async def _tell_nobody(video: ClaimedVideo, language: str) -> None:
     del video, language
 
 
@@ -74,5 +74,5 @@ class Tools:
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
-    tell_language: TellLanguage = _told_nobody  # what an archive says of itself
+    tell_language: TellLanguage = _tell_nobody  # what an archive says of itself
     pay_again: bool = False  # for answers that do not fit how clips are asked now

@@ -94,7 +94,7 @@ async def transcribe_video(
         WorkerStop: the provider refuses everything.
         Unavailable: the store is away, or the disk for work in progress is full.
     """
-    with Spool(tools.spool_dir) as spool, _counted(spool, tools.counts):
+    with Spool(tools.spool_dir) as spool, _count_off(spool, tools.counts):
         language = await find_hint(video, source, tools)
         reader = ClipReader(video.video_id, tools, accounting)
         job = _Job(video, tools, spool, EarlierAnswers(earlier, tools.asked_as), reader, language, accounting)
@@ -171,7 +171,7 @@ class _Job:
         stem = polished.clip.name.stem
         try:
             digest = bytes.fromhex(polished.clip.audio_digest)
-            if not await self._spooled(lambda: self.spool.add_clip(stem, polished.packed)):
+            if not await self._write_to_spool(lambda: self.spool.add_clip(stem, polished.packed)):
                 return False
         except LipikaError:
             raise
@@ -199,7 +199,7 @@ class _Job:
         self.reader.list_discards(discard)
         self.accounting.left_out(discard)
 
-    async def _spooled(self, write: Callable[[], None]) -> bool:
+    async def _write_to_spool(self, write: Callable[[], None]) -> bool:
         """Write to the spool; while the disk is full, say so and wait. False when that takes too long."""
         counts, deadline = self.tools.counts, time.monotonic() + self.tools.disk_wait_s
         while True:
@@ -227,10 +227,10 @@ class _Job:
         A second recogniser's word comes later, from a task of `group`: nothing waits for it but the packing.
         """
         try:
-            result, document = self._documented(await self._ended(polished))
+            result, document = self._make_document(await self._bring_clip_to_its_end(polished))
             await self.tools.keeper.keep(self.video, result, document)
             stem = result.clip.name.stem
-            if not await self._spooled(lambda: self.spool.add_result(stem, document)):
+            if not await self._write_to_spool(lambda: self.spool.add_result(stem, document)):
                 return
             self._record(result)
         except Exception as reason:
@@ -240,7 +240,7 @@ class _Job:
         if heard is not None:
             group.create_task(self._amend(result, heard))
 
-    async def _ended(self, polished: PolishedClip) -> ClipResult:
+    async def _bring_clip_to_its_end(self, polished: PolishedClip) -> ClipResult:
         """How the clip ended. What is wrong with it alone is its failure; what concerns more than it is raised."""
         try:
             return self._reuse(polished) or self._result(polished, await self._answer(polished))
@@ -249,15 +249,15 @@ class _Job:
         except Exception as error:  # the boundary of a clip
             self._trouble(f"{polished.clip.name.stem}.flac", error)
             nothing = Outcome(None, None, Usage(), 0.0, 0, "", "", "", 0.0)
-            return documents.failed_result(self._result(polished, nothing), *_why(error))
+            return documents.failed_result(self._result(polished, nothing), *_code_and_reason(error))
 
-    def _documented(self, result: ClipResult) -> tuple[ClipResult, bytes]:
+    def _make_document(self, result: ClipResult) -> tuple[ClipResult, bytes]:
         """The result with its document; a failure where no document can be made of it."""
         try:
             return result, documents.clip_result_to_json(result)
         except Exception as error:  # the boundary of a clip
             self._trouble(result.segment_file, error)
-            failed = documents.failed_result(result, *_why(error))
+            failed = documents.failed_result(result, *_code_and_reason(error))
             return failed, documents.clip_result_to_json(failed)
 
     def _trouble(self, what: str, error: Exception | Mishap) -> None:
@@ -315,7 +315,7 @@ class _Job:
             return question.review(text, polished.clip, self.language, self.tools.bands, asked)
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
-            code, reason = _why(error)
+            code, reason = _code_and_reason(error)
             return Failure(FailureKind.DEFECT, reason, code=code)
 
     def _reuse(self, polished: PolishedClip) -> ClipResult | None:
@@ -454,7 +454,7 @@ class _Job:
             ),
         )
         return VideoReport(
-            await self._stored(target, self.spool.compose(metadata)),
+            await self._store_archive(target, self.spool.compose(metadata)),
             frozenset(f"{name.stem}.flac" for name in self.reader.names),
             self.reader.all_discards(),
             self.summary.usage,
@@ -462,14 +462,14 @@ class _Job:
             self.earlier.reused,
         )
 
-    async def _stored(self, target: Place, tar: ComposedTar) -> ObjectInfo:
+    async def _store_archive(self, target: Place, tar: ComposedTar) -> ObjectInfo:
         """Upload; all answers have been paid for, so an outage of the store is waited out."""
         try:
-            return await self._uploaded(target, tar)
+            return await self._upload_patiently(target, tar)
         finally:
             self.tools.counts.unwritable = ""
 
-    async def _uploaded(self, target: Place, tar: ComposedTar) -> ObjectInfo:
+    async def _upload_patiently(self, target: Place, tar: ComposedTar) -> ObjectInfo:
         left_open = False
 
         async def upload() -> ObjectInfo:
@@ -491,7 +491,7 @@ class _Job:
 
 
 @contextmanager
-def _counted(spool: Spool, counts: Counts) -> Iterator[None]:
+def _count_off(spool: Spool, counts: Counts) -> Iterator[None]:
     """Takes a video's clips off the count when its spool goes."""
     try:
         yield
@@ -502,6 +502,6 @@ def _counted(spool: Spool, counts: Counts) -> Iterator[None]:
 _STORE_RETRY_S = 2.0
 
 
-def _why(error: Exception) -> tuple[str, str]:
+def _code_and_reason(error: Exception) -> tuple[str, str]:
     """Code and reason of a clip that an exception of our own has failed."""
     return type(error).__name__, redact(str(error)) or type(error).__name__

@@ -39,7 +39,7 @@ def listen_here(
     listener = Listener(options)
     for archive in archives:
         for part in _parts(archive, plan):
-            yield part if isinstance(part, PartAlignments) else _heard(listener, part)
+            yield part if isinstance(part, PartAlignments) else _align_part(listener, part)
 
 
 def listen_on_ray(
@@ -76,7 +76,7 @@ def _parts(archive: ResultArchive, plan: RealignPlan) -> Iterator[ArchivePart | 
         yield PartAlignments(archive, 0, 0, {}, str(error))
 
 
-def _heard(listener: Listener, part: ArchivePart) -> PartAlignments:
+def _align_part(listener: Listener, part: ArchivePart) -> PartAlignments:
     try:
         alignments = listener.align(part.tasks)
     except SegmentError as error:
@@ -128,5 +128,7 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         parts = [pickle.loads(part) for part in batch["part"]]  # noqa: S301 - a task of ours wrote it
-        heard = [part if isinstance(part, PartAlignments) else _heard(self._listener, part) for part in parts]
+        heard = [
+            part if isinstance(part, PartAlignments) else _align_part(self._listener, part) for part in parts
+        ]
         return {"heard": [pickle.dumps(one) for one in heard]}

@@ -84,7 +84,7 @@ def read_parts(archive: ResultArchive, plan: RealignPlan, clips: int = PART_CLIP
     Raises:
         ArchiveError: it is damaged.
     """
-    wanted = _wanted(archive, plan)
+    wanted = _select_results(archive, plan)
     stems = sorted(wanted)
     groups = [tuple(stems[start : start + clips]) for start in range(0, len(stems), clips)] or [()]
     place = {stem: number for number, group in enumerate(groups) for stem in group}
@@ -104,7 +104,7 @@ def read_parts(archive: ResultArchive, plan: RealignPlan, clips: int = PART_CLIP
         raise not_ours(f"the audio of {next(iter(next(filter(None, gathered))))} is missing")
 
 
-def _wanted(archive: ResultArchive, plan: RealignPlan) -> dict[str, ClipResult]:
+def _select_results(archive: ResultArchive, plan: RealignPlan) -> dict[str, ClipResult]:
     return {
         stem: result
         for stem, document in read_files(archive, plan.settings, "transcriptions")

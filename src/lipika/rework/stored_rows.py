@@ -68,7 +68,7 @@ async def read_rows(stored: Stored, video_id: str, settings: StoreSettings, outp
     if None in facts.values():
         facts |= await _facts_from_archive(await stored.output_key(video_id), rows, settings, output_url)
     held = tuple(
-        HeldRow(row, _held_row(row, answer, known))
+        HeldRow(row, _judged_row(row, answer, known))
         for row, answer in answered
         if (known := facts[row.segment_file]) is not None
     )
@@ -95,7 +95,7 @@ async def _facts_from_archive(
     }
 
 
-def _held_row(row: StoredClip, answer: Answer, facts: AudioFacts) -> JudgedAnswer:
+def _judged_row(row: StoredClip, answer: Answer, facts: AudioFacts) -> JudgedAnswer:
     findings = row.old_findings()
     open_lanes = zip(
         LaneName, (row.asr_eligible, row.tts_clean_eligible, row.tts_expressive_eligible), strict=True

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m lipika.simula
         else:
             config = _config(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_told(config, parent_at_stdin=options.config_from_stdin))
+            runner.run(_serve_until_stopped(config, parent_at_stdin=options.config_from_stdin))
     except UsageError as error:
         if options.config_from_stdin:
             _tell_parent({"error": str(error)})
@@ -103,7 +103,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
     )
 
 
-async def _until_told(config: SimulatorConfig, *, parent_at_stdin: bool) -> None:
+async def _serve_until_stopped(config: SimulatorConfig, *, parent_at_stdin: bool) -> None:
     """Serve until SIGINT, SIGTERM or, as a child, the end of standard input."""
     told = asyncio.Event()
     if parent_at_stdin:

@@ -64,7 +64,7 @@ def spoken(text: str, language: str, rng: random.Random, *, event_tag_rate: floa
     """An answer around a text. Emotion, style and pace are the usual ones, seven times out of ten."""
     return Answer(
         transcription=text,
-        tagged=_with_tag(text, rng) if rng.random() < event_tag_rate else text,
+        tagged=_add_tag(text, rng) if rng.random() < event_tag_rate else text,
         detected_language=language,
         speaker_emotion=_usual("neutral", rng),
         speaker_style=_usual("conversational", rng),
@@ -82,7 +82,7 @@ def _usual(value: str, rng: random.Random) -> str:
     return value if rng.random() < 0.7 else ""
 
 
-def _with_tag(text: str, rng: random.Random) -> str:
+def _add_tag(text: str, rng: random.Random) -> str:
     """The text with one event tag between two of its words, or at an end."""
     words = text.split(" ")
     tag = rng.choice(_QUIET_TAGS if rng.random() < 0.6 else EVENT_TAGS)

@@ -53,12 +53,12 @@ class _Control:
             fields = orjson.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
             self._simulation.set_faults(read(FaultPlan, fields, "faults"))
 
-        return _changed(change)
+        return _answer_change(change)
 
     async def set_quotas(self, request: web.Request) -> web.Response:
         body = await request.read()
         project = request.query.get("project")
-        return _changed(lambda: self._simulation.set_quotas(read_json(Quotas, body, "quotas"), project))
+        return _answer_change(lambda: self._simulation.set_quotas(read_json(Quotas, body, "quotas"), project))
 
     async def set_latency(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -66,13 +66,13 @@ class _Control:
         def change() -> None:
             self._simulation.latency = read_json(Latency, body, "latency")
 
-        return _changed(change)
+        return _answer_change(change)
 
     async def reset(self, _: web.Request) -> web.Response:
-        return _changed(self._simulation.reset)
+        return _answer_change(self._simulation.reset)
 
 
-def _changed(change: Callable[[], None]) -> web.Response:
+def _answer_change(change: Callable[[], None]) -> web.Response:
     try:
         change()
     except (SettingsError, ValueError) as error:  # orjson's and tomllib's errors are ValueErrors

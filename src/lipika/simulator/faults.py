@@ -207,7 +207,7 @@ class Faults:
         return totals
 
     def _applies(self, number: int, rule: FaultRule, question: Question, attempt: int, age_s: float) -> bool:
-        if not (_in_time(rule, age_s) and _matches(rule, question)):
+        if not (_is_in_time(rule, age_s) and _matches(rule, question)):
             return False
         if rule.attempts is not None and attempt > rule.attempts:
             return False
@@ -227,7 +227,7 @@ class Faults:
 _NOTHING = Picked()
 
 
-def _in_time(rule: FaultRule, age_s: float) -> bool:
+def _is_in_time(rule: FaultRule, age_s: float) -> bool:
     return rule.from_s <= age_s and (rule.until_s is None or age_s < rule.until_s)
 
 

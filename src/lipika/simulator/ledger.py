@@ -87,13 +87,13 @@ class ServerCounts:
                 "abandoned": self.abandoned,
                 "in_flight": self.in_flight,
                 "max_in_flight": self.max_in_flight,
-                "by_status": _named(self.by_status),
-                "by_quota": _named(self.by_quota),
+                "by_status": _name_counts(self.by_status),
+                "by_quota": _name_counts(self.by_quota),
                 "digests": {
                     "distinct": len(self._attempts),
                     "answered": len(self._answered),
                     "repaid": self.repaid,
-                    "repeats": _named(+exactly),
+                    "repeats": _name_counts(+exactly),
                     "untracked": self.untracked,
                 },
                 "tokens": {
@@ -119,7 +119,7 @@ class ServerCounts:
         return seen
 
 
-def _named(counts: Counter[int] | Counter[Quota]) -> dict[str, int]:
+def _name_counts(counts: Counter[int] | Counter[Quota]) -> dict[str, int]:
     return {str(key): count for key, count in sorted(counts.items())}
 
 

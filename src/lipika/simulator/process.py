@@ -60,12 +60,12 @@ async def spawn(config: SimulatorConfig) -> AsyncIterator[Handle]:
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        yield await asyncio.wait_for(_started(process, config), _START_TIMEOUT_S)
+        yield await asyncio.wait_for(_await_start(process, config), _START_TIMEOUT_S)
     finally:
         await _stop(process)
 
 
-async def _started(process: asyncio.subprocess.Process, config: SimulatorConfig) -> Handle:
+async def _await_start(process: asyncio.subprocess.Process, config: SimulatorConfig) -> Handle:
     if not (process.stdin and process.stdout):
         raise LipikaError("the simulator was started without pipes")  # asyncio gave what was asked for
     with suppress(ConnectionError):  # it ended at once: what it said is below

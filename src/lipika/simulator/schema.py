@@ -42,7 +42,7 @@ class _Maker:
         self._rng = rng
 
     def make(self, schema: JsonObject, depth: int) -> Json:
-        schema = self._resolved(schema)
+        schema = self._resolve_references(schema)
         if "const" in schema:
             return _json(schema["const"])
         if schema.get("enum"):
@@ -58,7 +58,7 @@ class _Maker:
             return self._rng.random() < 0.5
         return None if kind == "null" else _FORMATS.get(str(schema.get("format", "")), "text")
 
-    def _resolved(self, schema: JsonObject) -> JsonObject:
+    def _resolve_references(self, schema: JsonObject) -> JsonObject:
         """The schema behind references and alternatives: the first alternative, all parts of `allOf`."""
         for _ in range(_MAX_DEPTH):
             if "$ref" in schema:
@@ -73,7 +73,7 @@ class _Maker:
                 return schema
             merged = _without(schema, "allOf")
             for part in parts:
-                merged = {**merged, **self._resolved(part)}
+                merged = {**merged, **self._resolve_references(part)}
             schema = merged
         return {"type": "null"}
 
@@ -93,7 +93,7 @@ class _Maker:
 
     def _property(self, name: str, schema: JsonObject, depth: int) -> Json:
         if name in self._known:
-            resolved = self._resolved(schema)
+            resolved = self._resolve_references(schema)
             value = self._known[name]
             choices = resolved.get("enum")
             if (value in choices) if choices else _fits(value, _type(resolved)):

@@ -171,7 +171,7 @@ class _Server:
         ledger.begin(_client_port(request))
         entry = LogEntry(began=time.time())
         try:
-            return await self._asked(request, ask, entry)
+            return await self._answer_question(request, ask, entry)
         except asyncio.CancelledError:
             ledger.abandoned += 1
             entry.kind = "abandoned"
@@ -180,7 +180,7 @@ class _Server:
             ledger.end(entry.status)
             self._log.write(entry)
 
-    async def _asked(
+    async def _answer_question(
         self,
         request: web.Request,
         ask: Callable[[], Awaitable[tuple[Question, SimulatedReply, WholeReply]]],

@@ -140,11 +140,11 @@ class Simulation:
     def _candidate(self, question: Question, rng: random.Random, rule: FaultRule | None) -> Candidate:
         answer = self._transcript(question, rng)
         if rule is None:
-            return Candidate(_written(question, answer, rng))
+            return Candidate(_write_answer(question, answer, rng))
         kind = rule.kind
         if answer is not None:
             answer = mishaps.spoil_answer(kind, mishaps.Scene(answer, question, rng, rule.share))
-        text = mishaps.spoil_text(kind, _written(question, answer, rng))
+        text = mishaps.spoil_text(kind, _write_answer(question, answer, rng))
         return mishaps.spoil_candidate(kind, Candidate(text))
 
     def _transcript(self, question: Question, rng: random.Random) -> Answer | None:
@@ -198,7 +198,7 @@ class ImplicitCache:
         return tokens // block * block if lucky else 0
 
 
-def _written(question: Question, answer: Answer | None, rng: random.Random) -> str:
+def _write_answer(question: Question, answer: Answer | None, rng: random.Random) -> str:
     """The answer as the request wants it: JSON by its schema, JSON without one, or plain text."""
     if not question.wants_json:
         return answer.transcription if answer else _TEXT_ONLY

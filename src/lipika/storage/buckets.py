@@ -139,7 +139,7 @@ class _AsItIs(urllib.request.HTTPRedirectHandler):
 def _request(settings: StoreSettings, method: str, path: str, query: Mapping[str, str]) -> bytes:
     endpoint = urlsplit(settings.endpoint)
     path = quote(endpoint.path.rstrip("/"), safe="/%") + path
-    asked = "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query.items()))
+    asked = "&".join(f"{_quote_for_s3(key)}={_quote_for_s3(value)}" for key, value in sorted(query.items()))
     headers = signed_headers(settings, endpoint.netloc, path, asked, datetime.now(UTC), method)
     url = f"{endpoint.scheme}://{endpoint.netloc}{path}?{asked}"
     # Proxies are those of the environment, as for all other requests to the store; nobody's for this machine.
@@ -154,17 +154,17 @@ def _request(settings: StoreSettings, method: str, path: str, query: Mapping[str
         text = error.read(_MAX_ERROR_BYTES).decode(errors="replace")
         raise OSError(f"status code: {error.code} {error.reason}: {text}") from None
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        raise OSError(f"HTTP error - {_why(error)}") from None
+        raise OSError(f"HTTP error - {_connection_reason(error)}") from None
 
 
-def _why(error: Exception) -> str:
+def _connection_reason(error: Exception) -> str:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, socket.gaierror):
         return "the host name is not known"
     return str(reason) or type(reason).__name__
 
 
-def _quoted(text: str) -> str:
+def _quote_for_s3(text: str) -> str:
     return quote(text, safe="-_.~")
 
 

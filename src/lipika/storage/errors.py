@@ -109,10 +109,10 @@ class Translator:
 
     def _error(self, error: BaseError | OSError, doing: str, key: str) -> LipikaError:
         text = short_text(error)
-        code = _found(r"<Code>(\w+)</Code>", text)
+        code = _first_group(r"<Code>(\w+)</Code>", text)
         if "redirect without LOCATION" in text:  # obstore does not show such an answer's body
             code = "PermanentRedirect"
-        status = int(_found(r"status code: (\d{3})", text) or 0)
+        status = int(_first_group(r"status code: (\d{3})", text) or 0)
         unanswered = not status and "HTTP error" in text
         what = f"cannot {doing} {self._url}{key and '/'}{key}"
         if isinstance(error, PreconditionError):
@@ -153,8 +153,8 @@ class Translator:
 
 def is_mute(error: Exception) -> bool:
     """True if a refusal does not say why, as that of a HEAD request, whose answer has no body."""
-    status = _found(r"status code: (\d{3})", str(error))
-    return status.startswith("4") and status != "404" and not _found(r"<Code>(\w+)</Code>", str(error))
+    status = _first_group(r"status code: (\d{3})", str(error))
+    return status.startswith("4") and status != "404" and not _first_group(r"<Code>(\w+)</Code>", str(error))
 
 
 def short_text(error: Exception) -> str:
@@ -164,7 +164,10 @@ def short_text(error: Exception) -> str:
 
 def _reason(text: str) -> str:
     """The store's own words where there are some, else the last part of obstore's sentence."""
-    code, message = _found(r"<Code>(\w+)</Code>", text), _found(r"<Message>([^<]*)</Message>", text)
+    code, message = (
+        _first_group(r"<Code>(\w+)</Code>", text),
+        _first_group(r"<Message>([^<]*)</Message>", text),
+    )
     if code:
         return f"{code} ({message})" if message else code
     return text.rpartition(" - ")[2].rstrip(": ")[:300]
@@ -175,9 +178,9 @@ def _cause(error: Exception) -> str:
     dump = str(error)
     if "dns error" in dump:
         return "the host name is not known"
-    return _found(r'message: "([^"]+)"', dump) or _reason(short_text(error))
+    return _first_group(r'message: "([^"]+)"', dump) or _reason(short_text(error))
 
 
-def _found(pattern: str, text: str) -> str:
+def _first_group(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     return match[1] if match else ""

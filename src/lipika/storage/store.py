@@ -218,9 +218,9 @@ class Store:
         parts = self._parts(size, None)
         one_request = self._has_etags and parts.size <= parts.part_bytes
         mode: PutMode | None = {"e_tag": old.etag} if one_request else None
-        return await self._put(old.key, self._unless_replaced(old, chunks), parts, mode)
+        return await self._put(old.key, self._check_not_replaced(old, chunks), parts, mode)
 
-    async def _unless_replaced(self, old: ObjectInfo, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    async def _check_not_replaced(self, old: ObjectInfo, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield chunk
         now = await self.head(old.key)
@@ -248,7 +248,7 @@ class Store:
             except asyncio.CancelledError:
                 parts.stop()  # a source read in another thread would not notice
                 raise
-        return await self._verified(key, parts)
+        return await self._verify_upload(key, parts)
 
     async def delete(self, key: str) -> None:
         """Delete an object; one that does not exist is as good as deleted."""
@@ -310,7 +310,7 @@ class Store:
             pieces = await asyncio.to_thread(parts.whole, chunks)
         await self._store.put_async(key, iter(pieces), use_multipart=False, mode=mode)
 
-    async def _verified(self, key: str, parts: UploadParts) -> ObjectInfo:
+    async def _verify_upload(self, key: str, parts: UploadParts) -> ObjectInfo:
         where = f"{self.url}/{key}"
         try:
             stored = await self.head(key)

@@ -120,14 +120,14 @@ class UploadParts:
             for chunk in chunks:
                 self._take(chunk)
                 self._hold(chunk)
-            return self._taken_whole()
+            return self._take_whole()
 
     async def whole_async(self, chunks: AsyncIterator[bytes]) -> list[bytes]:
         with self._noting_errors():
             async for chunk in chunks:
                 self._take(chunk)
                 self._hold(chunk)
-            return self._taken_whole()
+            return self._take_whole()
 
     def cut(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         with self._noting_errors():
@@ -197,7 +197,7 @@ class UploadParts:
         if self._with_etag:
             self._md5.update(piece)
 
-    def _taken_whole(self) -> list[bytes]:
+    def _take_whole(self) -> list[bytes]:
         self._check_all_came()
         return self._end_part()
 

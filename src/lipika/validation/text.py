@@ -98,11 +98,11 @@ def normalise(text: str) -> str:
     """
     for sequence, atomic in _CHILLU:
         text = text.replace(sequence, atomic)
-    folded = _folded(unicodedata.normalize("NFD", text))
+    folded = _fold_letters(unicodedata.normalize("NFD", text))
     return unicodedata.normalize("NFC", " ".join(folded.split()))
 
 
-def _folded(decomposed: str) -> str:
+def _fold_letters(decomposed: str) -> str:
     encoded = pages.encode(decomposed)
     if encoded is None:
         return "".join(map(_FOLD.__getitem__, decomposed))

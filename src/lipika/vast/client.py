@@ -154,7 +154,7 @@ class Vast:
             *("--raw", "--args", *wish.command),
         )
         if not isinstance(answer, dict) or not answer.get("success") or "new_contract" not in answer:
-            raise VastRefused(f"offer {offer.id}: {_said(answer)}")
+            raise VastRefused(f"offer {offer.id}: {_message_of(answer)}")
         return int(answer["new_contract"])
 
     def destroy(self, instance: int) -> None:
@@ -169,16 +169,16 @@ class Vast:
         except VastGone:
             return
         if not isinstance(answer, dict) or not answer.get("success"):
-            raise VastRefused(f"instance {instance}: {_said(answer)}")
+            raise VastRefused(f"instance {instance}: {_message_of(answer)}")
 
     def _json(self, *words: str) -> Any:
         text, complaint = self._call(*words)
         try:
             found = orjson.loads(text)
         except orjson.JSONDecodeError:
-            raise _refused(words, complaint or text) from None
+            raise _refusal_in_raw_mode(words, complaint or text) from None
         if isinstance(found, dict) and found.get("error") is True:
-            raise _refused(words, orjson.dumps(found).decode())
+            raise _refusal_in_raw_mode(words, orjson.dumps(found).decode())
         return found
 
     def _call(self, *words: str) -> tuple[str, str]:
@@ -216,7 +216,7 @@ def _docker_options(settings: Mapping[str, str]) -> str:
     return " ".join(f"-e {name}={value}" for name, value in settings.items())
 
 
-def _refused(words: Sequence[str], complaint: str) -> LipikaError:
+def _refusal_in_raw_mode(words: Sequence[str], complaint: str) -> LipikaError:
     """The refusal in stderr in --raw mode: `{"error": true, "status_code": 404, "msg": ...}`."""
     said = _complaint(complaint)
     what = " ".join(words[:3] if words[0] in {"create", "destroy"} else words[:2])
@@ -238,7 +238,7 @@ def _complaint(text: str) -> dict[str, Any]:
     return said if isinstance(said, dict) else {"msg": _last_line(text)}
 
 
-def _said(answer: Any) -> str:
+def _message_of(answer: Any) -> str:
     said = answer.get("msg") or answer.get("error") if isinstance(answer, dict) else answer
     return redact(str(said))
 

@@ -48,7 +48,7 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     """The secrets that are set here."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in _given(settings).items()
+        for name, value in _settings_given(settings).items()
         if _is_secret(name, value) and value and name not in _KEPT_BACK
     }
 
@@ -56,15 +56,15 @@ def secrets_of(settings: Settings) -> dict[str, str]:
 def open_settings(settings: Settings) -> dict[str, str]:
     """The settings here that are no secrets, as a worker elsewhere should have them."""
     return {
-        name: _written(value)
-        for name, value in _given(settings).items()
+        name: _as_variable(value)
+        for name, value in _settings_given(settings).items()
         if not _is_secret(name, value)
         and name not in _LOCAL_ONLY
         and (value is not None or name == "TEMPERATURE")
     }
 
 
-def _given(settings: Settings) -> dict[str, object]:
+def _settings_given(settings: Settings) -> dict[str, object]:
     """Keys of AWS_ names that lipika has no use for are another tool's: they stay here."""
     return {
         name.upper(): getattr(settings, name)
@@ -77,7 +77,7 @@ def _is_secret(name: str, value: object) -> bool:
     return isinstance(value, SecretStr) or name in _ALSO_SECRET
 
 
-def _written(value: object) -> str:
+def _as_variable(value: object) -> str:
     """As an environment variable says it."""
     if value is None:
         return "default"

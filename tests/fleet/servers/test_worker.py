@@ -226,12 +226,12 @@ async def a_process(stage: Stage, code: str = "", **environment: str) -> asyncio
 POISON = """
 import os
 from lipika.pipeline import polishers
-polish = polishers._polished
+polish = polishers._polish_member
 def deadly(member, send_format):
     if "_poison_" in getattr(member, "name", ""):
         os._exit(137)  # as the kernel ends what takes too much memory
     return polish(member, send_format)
-polishers._polished = deadly
+polishers._polish_member = deadly
 """
 
 

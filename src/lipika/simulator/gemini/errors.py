@@ -59,7 +59,7 @@ def cached_content_missing() -> WireError:
 
 def bad_fields(error: ValidationError) -> WireError:
     """400 with a description of every field that is unknown or has a wrong value."""
-    return _field_errors([_described(one) for one in error.errors(include_url=False)])
+    return _field_errors([_describe_error(one) for one in error.errors(include_url=False)])
 
 
 def bad_base64(at: str, data: bytes) -> WireError:
@@ -91,7 +91,7 @@ _PROTO_TYPES = {
 }
 
 
-def _described(error: ErrorDetails) -> tuple[str, str]:
+def _describe_error(error: ErrorDetails) -> tuple[str, str]:
     """A pydantic error in the API's words: (path, description)."""
     if error["type"] == "extra_forbidden":
         parent = _path(error["loc"][:-1])

@@ -26,7 +26,7 @@ def read(body: bytes, *, models: Mapping[str, Capabilities], project: str, hear:
         WireError: OpenRouter would refuse it; holds the reply.
     """
     lifted = lift(body)
-    request = (_parsed if len(lifted.json) < CACHEABLE_BYTES else _parsed.__wrapped__)(lifted.json)
+    request = (_parse_chat if len(lifted.json) < CACHEABLE_BYTES else _parse_chat.__wrapped__)(lifted.json)
     model = models.get(request.model)
     if model is None:
         raise invalid(f"{request.model} is not a valid model ID")  # 400, not 404, as OpenRouter has it
@@ -36,7 +36,7 @@ def read(body: bytes, *, models: Mapping[str, Capabilities], project: str, hear:
 
 
 @lru_cache(maxsize=2048)  # apart from the audio, which was lifted out, requests are much alike
-def _parsed(json: bytes) -> ChatRequest:
+def _parse_chat(json: bytes) -> ChatRequest:
     try:
         request = ChatRequest.model_validate(orjson.loads(json))
     except orjson.JSONDecodeError as error:

@@ -54,12 +54,12 @@ def _compresses(text: str) -> str | None:
     """Compression of one byte per distinct character: UTF-8 makes every Indic text look repetitive."""
     if len(text) < limit.LOOP_LEAST_CHARS:
         return None
-    recoded = _recoded(text)
+    recoded = _number_characters(text)
     ratio = len(recoded) / len(zlib.compress(recoded, 6))
     return f"compresses {ratio:.1f} to 1" if ratio > limit.LOOP_RATIO else None
 
 
-def _recoded(text: str) -> bytes:
+def _number_characters(text: str) -> bytes:
     """Characters numbered in the order of their first appearance."""
     encoded = pages.encode(text)
     if encoded is None:

@@ -21,7 +21,7 @@ def foreign_letters(reading: Reading) -> Iterator[Finding]:
     if not foreign:
         return
     count = sum(foreign.values())
-    evidence = f"{language.code} expects {language.script}; found {_listed(foreign)} of {total} letters"
+    evidence = f"{language.code} expects {language.script}; found {_list_scripts(foreign)} of {total} letters"
     if count > limit.WRONG_SCRIPT_SHARE * total:
         yield finding("wrong_script", evidence)
     elif count >= limit.FOREIGN_LETTERS and count > limit.FOREIGN_SHARE * total:
@@ -37,7 +37,7 @@ def latin_heavy(reading: Reading) -> Iterator[Finding]:
         yield finding("latin_heavy", f"{count} of {total} letters")
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _list_scripts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {script}" for script, count in counts.items())
 
 
