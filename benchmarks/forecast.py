@@ -24,7 +24,7 @@ from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
-from lipika.engine.route import unlimited
+from lipika.engine.route import reserve_unlimited
 from lipika.forecast.budget import DAY_S, Budget, MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Unit, forecast
 from lipika.forecast.intervals import Estimate
@@ -83,7 +83,9 @@ class Compared:
 def sample(population: Population, simulator: SimulatorConfig, count: int) -> tuple[list[Unit], Ran]:
     """What a canary would measure: clips of other numbers than the queue's, a few for each video."""
     ran = run(
-        lambda: work_off(numbered(count, 10_000_000), population, simulator, [unlimited], batch_size=60_000),
+        lambda: work_off(
+            numbered(count, 10_000_000), population, simulator, [reserve_unlimited], batch_size=60_000
+        ),
         _MIDNIGHT,
     )
     units = []

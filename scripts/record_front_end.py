@@ -14,7 +14,7 @@ import torch
 
 from lipika.alignment.frontend import BANDS, FFT, RATE_HZ, Variant
 from lipika.alignment.nemo import Preprocessor
-from lipika.audio.codec import decode, to_sent
+from lipika.audio.codec import decode, resample_for_model
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "kits" / "fixtures" / "front_end.npz"
@@ -31,7 +31,7 @@ def main() -> None:
         with tarfile.open(ROOT / "samples" / "tars" / f"{language}_sample.tar") as archive:
             name = min(name for name in archive.getnames() if name.endswith(".flac"))
             member = archive.extractfile(name)
-            samples = to_sent(decode(member.read() if member else b"")).samples
+            samples = resample_for_model(decode(member.read() if member else b"")).samples
         for title, variant in VARIANTS.items():
             module = torch.jit.script(Preprocessor(variant, torch.from_numpy(filters.astype(np.float32))))
             signal = torch.from_numpy(samples.astype(np.float32) / 32_768)[None]

@@ -48,7 +48,7 @@ def gpu_type() -> str | None:
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in kinds.items()) or None
 
 
-def exhausted(error: BaseException) -> str | None:
+def exhausted_resource(error: BaseException) -> str | None:
     """The thing that ran out, in words, where an exception comes of this machine's limits and not of ours."""
     return next((told for one in _all_of(error) if (told := _ran_out(one))), None)
 
@@ -67,7 +67,7 @@ def _ran_out(error: BaseException) -> str | None:
     return None
 
 
-def refused(error: BaseException) -> str | None:
+def refused_resource(error: BaseException) -> str | None:
     """The file or address that the system would not give, and why, where an exception says so."""
     if not isinstance(error, OSError) or error.errno not in _REFUSALS:
         return None

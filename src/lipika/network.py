@@ -62,7 +62,7 @@ class Network:
         to = urlsplit(url)
         own = ("HTTPS_PROXY", self.https_proxy) if to.scheme == "https" else ("HTTP_PROXY", self.http_proxy)
         setting, proxy = own if own[1] else ("ALL_PROXY", self.all_proxy)
-        if not proxy.strip() or is_loopback(to.hostname or "") or spared(to, self.no_proxy):
+        if not proxy.strip() or is_loopback(to.hostname or "") or bypasses_proxy(to, self.no_proxy):
             return None
         return _check_proxy(setting, proxy.strip())
 
@@ -130,7 +130,7 @@ def is_loopback(host: str) -> bool:
     return address is not None and (address.is_loopback or address.is_unspecified)
 
 
-def spared(to: SplitResult, no_proxy: str) -> bool:
+def bypasses_proxy(to: SplitResult, no_proxy: str) -> bool:
     """True if NO_PROXY names this address: a host, a domain with or without a dot, an address, a network, `*`."""
     host = (to.hostname or "").rstrip(".")
     address, port = _address(host), to.port or {"https": 443}.get(to.scheme, 80)

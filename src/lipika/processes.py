@@ -61,7 +61,7 @@ async def spread(
         await asyncio.shield(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
 
 
-async def in_groups(items: AsyncIterator[Unit], size: int) -> AsyncIterator[list[Unit]]:
+async def group_items(items: AsyncIterator[Unit], size: int) -> AsyncIterator[list[Unit]]:
     """The items in lists of `size`, the last one shorter."""
     group: list[Unit] = []
     async for item in items:

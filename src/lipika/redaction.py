@@ -39,7 +39,7 @@ _LONGEST = 512
 """Characters of the longest secret that is looked for where a text is cut."""
 
 
-def redacted_start(text: str, characters: int) -> str:
+def redact_start(text: str, characters: int) -> str:
     """At most so many characters of a text, without secrets, none of which is half there at its end."""
     if len(text) <= characters:
         return redact(text)

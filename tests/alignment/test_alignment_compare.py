@@ -10,13 +10,20 @@ import pytest
 from alignment_kit import CLIP, HINDI, answer
 from benchmarks.alignment.__main__ import RESULTS, TARGET, aligned, shares
 from benchmarks.alignment.cases import RIGHT, cases
-from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing, version_of
+from lipika.alignment.compare import (
+    Pair,
+    compare,
+    excluded_alignment,
+    language_of,
+    reason_not_to_listen,
+    version_of,
+)
 from lipika.alignment.indicconformer import Heard
-from lipika.alignment.numerals import in_words
+from lipika.alignment.numerals import spell_out_numbers
 from lipika.alignment.romanise import Romaniser, open_romaniser
 from lipika.languages import FIRST_CLASS
 from lipika.models import Agreement, Alignment, Lane
-from lipika.validation import RULES, alignment_findings, validate, with_alignment
+from lipika.validation import RULES, add_alignment, alignment_findings, validate
 from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.compare import ComparedVerdict
 
@@ -77,11 +84,11 @@ def test_the_same_words_agree_however_they_are_written(
 
 
 def test_numbers_have_several_ways_of_being_said() -> None:
-    assert in_words("1984", "hi")[0].split() == ["एक", "हज़ार", "नौ", "सौ", "चौरासी"]
-    assert any("उन्नीस सौ चौरासी" in way for way in in_words("सन 1984 में", "hi"))
-    assert "तीन पाँच" in " ".join(in_words("3.5", "hi")[0].split())
-    assert in_words("घर", "hi") == ["घर"]
-    assert len(in_words("9" * 30, "hi")) == 1  # no quantity: digit by digit
+    assert spell_out_numbers("1984", "hi")[0].split() == ["एक", "हज़ार", "नौ", "सौ", "चौरासी"]
+    assert any("उन्नीस सौ चौरासी" in way for way in spell_out_numbers("सन 1984 में", "hi"))
+    assert "तीन पाँच" in " ".join(spell_out_numbers("3.5", "hi")[0].split())
+    assert spell_out_numbers("घर", "hi") == ["घर"]
+    assert len(spell_out_numbers("9" * 30, "hi")) == 1  # no quantity: digit by digit
 
 
 def test_languages_are_compared_together_and_come_back_in_order() -> None:
@@ -126,7 +133,7 @@ def test_what_cannot_be_compared_says_why(
     said: str, language: str, hint: str | None, duration_ms: int, reason: str
 ) -> None:
     clip = replace(CLIP, duration_ms=duration_ms)
-    assert not_worth_hearing(answer(said, language), clip, hint) == reason
+    assert reason_not_to_listen(answer(said, language), clip, hint) == reason
 
 
 def test_the_answers_language_comes_before_the_hint() -> None:
@@ -145,17 +152,17 @@ def test_too_little_is_no_verdict() -> None:
 
 def test_findings_follow_the_class() -> None:
     verdict = validate(answer(HINDI), CLIP, "hi")
-    agreeing = with_alignment(verdict, one(HINDI, HINDI))
+    agreeing = add_alignment(verdict, one(HINDI, HINDI))
     assert agreeing.findings == verdict.findings
     assert agreeing.quality_score == verdict.quality_score
-    rejected = with_alignment(verdict, one(HINDI, "यह किताब मेरी बहन ने लिखी है", spoken="mr"))
+    rejected = add_alignment(verdict, one(HINDI, "यह किताब मेरी बहन ने लिखी है", spoken="mr"))
     assert {found.code for found in rejected.findings} - {found.code for found in verdict.findings} == {
         "cer_unrelated",
         "spoken_language_mismatch",
     }
     assert rejected.quality_score == pytest.approx(verdict.quality_score * 0.2 * 0.6, abs=1e-4)
     assert rejected.asr == Lane(eligible=False, reasons=("cer_unrelated", "spoken_language_mismatch"))
-    cut = with_alignment(verdict, one("मैं कल बाज़ार गया था", "मैं कल बाजार गया था और वहां से सब्जी लाया"))
+    cut = add_alignment(verdict, one("मैं कल बाज़ार गया था", "मैं कल बाजार गया था और वहां से सब्जी लाया"))
     assert "tail_missing" in {found.code for found in cut.findings}
     assert "cer_high" not in {found.code for found in cut.findings}
 
@@ -163,11 +170,11 @@ def test_findings_follow_the_class() -> None:
 def test_an_alignment_takes_the_place_of_the_last_one() -> None:
     verdict = validate(answer(HINDI), CLIP, "hi")
     other, same = one(HINDI, "यह किताब मेरी बहन ने लिखी है"), one(HINDI, HINDI)
-    rejected = with_alignment(verdict, other)
-    assert with_alignment(rejected, other) == rejected
+    rejected = add_alignment(verdict, other)
+    assert add_alignment(rejected, other) == rejected
     assert (
-        with_alignment(rejected, same)
-        == with_alignment(verdict, same)
+        add_alignment(rejected, same)
+        == add_alignment(verdict, same)
         == replace(verdict, score_parts={**verdict.score_parts, "alignment": 1.0})
     )
 
@@ -175,13 +182,13 @@ def test_an_alignment_takes_the_place_of_the_last_one() -> None:
 def test_hindi_and_urdu_are_one_to_the_ear() -> None:
     aligned_urdu = one("میں گھر جا رہا ہوں", "میں گھر جا رہا ہوں", "ur", spoken="hi")
     assert alignment_findings(aligned_urdu) == ()
-    aside = excluded("too_long", "hi", version_of("bundle", open_romaniser("builtin")))
+    aside = excluded_alignment("too_long", "hi", version_of("bundle", open_romaniser("builtin")))
     assert alignment_findings(aside) == ()
     assert aside.version == "1+bundle+builtin"
 
 
 def test_judging_again_keeps_what_a_second_recogniser_found() -> None:
-    verdict = with_alignment(validate(answer(HINDI), CLIP, "hi"), one(HINDI, "यह किताब मेरी बहन ने लिखी है"))
+    verdict = add_alignment(validate(answer(HINDI), CLIP, "hi"), one(HINDI, "यह किताब मेरी बहन ने लिखी है"))
     held = JudgedAnswer(answer(HINDI), CLIP, "hi", verdict.findings, ComparedVerdict.of(verdict))
     (again,) = judge_again([held], [])
     assert again == verdict

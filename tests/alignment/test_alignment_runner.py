@@ -18,7 +18,7 @@ from lipika.alignment.chunks import LONGEST_S, parts_of
 from lipika.alignment.ctc import Ear, greedy_text
 from lipika.alignment.frontend import RATE_HZ, Variant, log_mel
 from lipika.alignment.indicconformer import IndicConformer, Speech
-from lipika.audio.codec import decode, to_sent
+from lipika.audio.codec import decode, resample_for_model
 from lipika.errors import UsageError
 from lipika.languages import FIRST_CLASS
 from lipika.validation.text import normalise
@@ -43,7 +43,7 @@ def test_the_front_end_gives_what_torch_gave_on_speech(language: str, title: str
     with tarfile.open(ROOT / "samples" / "tars" / f"{language}_sample.tar") as archive:
         member = archive.extractfile(key.split(":")[1])
         assert member is not None
-        samples = to_sent(decode(member.read())).samples
+        samples = resample_for_model(decode(member.read())).samples
     features = log_mel(np.asarray(samples, np.int16), variant)
     assert features.shape[1] == len(samples) // 160 + variant.partial_frame
     assert torchscript.difference(features[:, ::7], recorded[key]) < torchscript.NEAR
@@ -75,7 +75,7 @@ def test_without_torch_the_front_end_says_that_it_was_not_compared(tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def whistled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return standin.write_whistled(tmp_path_factory.mktemp("whistled"))
+    return standin.write_whistle_bundle(tmp_path_factory.mktemp("whistled"))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def whistled_sentences(per_language: int, characters: int) -> Iterator[Whistled]
         for number, line in enumerate(lines[:per_language]):
             length = 4 + (number * 7 + len(code + line)) % (characters - 4)
             words = normalise(line)[:length]
-            pieces = [standin.vocabulary(code)[piece] for piece in standin.spelled(words, code)]
+            pieces = [standin.vocabulary(code)[piece] for piece in standin.spell(words, code)]
             said = " ".join("".join(pieces).replace("\u2581", " ").split())
             yield Whistled(Speech(standin.whistle(words, code, seed=number), code), said)
 

@@ -20,8 +20,8 @@ from lipika.audio.codec import (
     Audio,
     decode,
     encode_flac,
+    resample_for_model,
     to_ms,
-    to_sent,
 )
 from lipika.audio.levels import (
     dbfs,
@@ -251,26 +251,26 @@ def test_messages_say_what_is_wrong() -> None:
 
 def test_audio_that_is_ready_to_send_is_sent_itself() -> None:
     audio = mono(1_000)
-    assert to_sent(audio) is audio
+    assert resample_for_model(audio) is audio
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("depth", [8, 16, 24])
 def test_sent_audio_is_16_khz_16_bit_and_as_long(rate: int, depth: int) -> None:
-    sent = to_sent(mono(rate * 2, rate, depth))
+    sent = resample_for_model(mono(rate * 2, rate, depth))
     assert (sent.sample_rate_hz, sent.bit_depth, sent.samples.dtype.name) == (16_000, 16, "int16")
     assert abs(len(sent.samples) - 32_000) <= 1
 
 
 def test_resampling_keeps_the_voice_band_and_drops_the_rest() -> None:
-    source, sent = tone(1_000, 48_000), to_sent(tone(1_000, 48_000))
+    source, sent = tone(1_000, 48_000), resample_for_model(tone(1_000, 48_000))
     assert measure(sent, 0).rms_dbfs == pytest.approx(measure(source, 0).rms_dbfs, abs=0.05)
-    assert measure(to_sent(tone(12_000, 48_000)), 0).rms_dbfs < -60
+    assert measure(resample_for_model(tone(12_000, 48_000)), 0).rms_dbfs < -60
 
 
 def test_overshoot_at_full_scale_does_not_wrap_around() -> None:
     square = np.where(np.arange(48_000) // 240 % 2, 32_767, -32_768).astype(np.int16)
-    sent = to_sent(Audio(square, 48_000, 16)).samples
+    sent = resample_for_model(Audio(square, 48_000, 16)).samples
     assert sent.max() == 32_767
     assert sent.min() == -32_768
     inside_plateaus = np.arange(len(sent)) % 80 % 79 > 1
@@ -279,7 +279,7 @@ def test_overshoot_at_full_scale_does_not_wrap_around() -> None:
 
 def test_24_bits_are_rounded_to_16() -> None:
     samples = np.array([0x7FFF << 16 | 0xFF00, 0x1234 << 16 | 0x8100, -(1 << 31), 0x100], np.int32)
-    assert to_sent(Audio(samples, 16_000, 24)).samples.tolist() == [0x7FFF, 0x1235, -0x8000, 0]
+    assert resample_for_model(Audio(samples, 16_000, 24)).samples.tolist() == [0x7FFF, 0x1235, -0x8000, 0]
 
 
 # ----------------------------------------------------------------------------- repeatable, thread-safe, tidy
@@ -292,7 +292,7 @@ def test_the_same_audio_gives_the_same_bytes_in_any_thread() -> None:
 
     def bytes_of(source: Audio) -> tuple[bytes, bytes]:
         packed = encode_flac(source)
-        return packed, encode_flac(to_sent(decode(packed)))
+        return packed, encode_flac(resample_for_model(decode(packed)))
 
     expected = [bytes_of(source) for source in sources]
     with ThreadPoolExecutor(4) as threads:

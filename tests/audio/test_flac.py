@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lipika.audio import decoders
 from lipika.audio.codec import Audio, decode, encode_flac, encode_padded
-from lipika.audio.flac import Run, Stream, StreamInfo, joined
+from lipika.audio.flac import Run, Stream, StreamInfo, join_runs
 from lipika.errors import SegmentError
 
 PAD = 2_400
@@ -168,7 +168,7 @@ def test_streams_joined_many_times_count_their_samples_beyond_a_megasample() -> 
     source = Stream.find(encode_flac(audio))
     assert source is not None
     samples = np.tile(audio.samples, 25)
-    flac = joined([Run.whole(source)] * 25, lambda: bytes(16))
+    flac = join_runs([Run.whole(source)] * 25, lambda: bytes(16))
     assert flac is not None
     np.testing.assert_array_equal(with_libsndfile(flac).samples, samples)
 

@@ -18,14 +18,14 @@ from lipika.canary.sample import Desk, SampleArchive, take_sample
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import EngineOptions
 from lipika.engine.pacing import Probing
-from lipika.engine.route import Route, unlimited
+from lipika.engine.route import Route, reserve_unlimited
 from lipika.jobs.demo import sample_folder
 from lipika.llm.capabilities import load_capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Accounting, ClaimedVideo, ClipResult, SendFormat
 from lipika.pipeline.byte_budget import ByteBudget
-from lipika.pipeline.polishers import Polishers, polished
+from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.tools import Counts, Tools
 from lipika.pipeline.video import transcribe_video
@@ -91,7 +91,7 @@ async def by_pipeline(
     route = Route(service, load_capabilities(MODEL), max_in_flight=100)
     async with (
         Engine([route], worker_id="w", options=OPTIONS) as engine,
-        Polishers(threads, 0, 2, work=lambda members: polished(members, send_format)) as polishers,
+        Polishers(threads, 0, 2, work=lambda members: polish_members(members, send_format)) as polishers,
     ):
         tools = Tools(
             worker_id="w",
@@ -126,7 +126,7 @@ async def by_canary(
         max_in_flight=100,
         bands=DEFAULT_BANDS,
     )
-    done = await ask_all(sample.clips, [Way(arm, service, model, unlimited)], options)
+    done = await ask_all(sample.clips, [Way(arm, service, model, reserve_unlimited)], options)
     return service, {row.segment_file: row for row in done.asked}
 
 

@@ -14,7 +14,7 @@ from lipika.engine.engine import Engine
 from lipika.engine.outcome import Circumstances, EngineOptions, Events, Review
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
-from lipika.engine.route import Reserve, Route, unlimited
+from lipika.engine.route import Reserve, Route, reserve_unlimited
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
 from lipika.llm.capabilities import load_capabilities
@@ -94,7 +94,7 @@ async def an_engine(
         yield engine
 
 
-def a_route(provider: BaseProvider, reserve: Reserve = unlimited, *, probe_s: float = 0.1) -> Route:
+def a_route(provider: BaseProvider, reserve: Reserve = reserve_unlimited, *, probe_s: float = 0.1) -> Route:
     """A route that looks again after a tenth of a second."""
     return Route(
         provider,

@@ -11,7 +11,7 @@ from asking import MODEL, a_request, accept
 from benchmarks.virtual import run
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Accept, Alert, EngineOptions, Events, OnDoubt, Outcome
-from lipika.engine.route import Reserve, Route, unlimited
+from lipika.engine.route import Reserve, Route, reserve_unlimited
 from lipika.errors import LipikaError
 from lipika.llm.capabilities import load_capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
@@ -94,7 +94,7 @@ def ask(
     clips: Iterable[int],
     *,
     options: EngineOptions | None = None,
-    reserve: Reserve = unlimited,
+    reserve: Reserve = reserve_unlimited,
     every_s: float = 0.0,
     within_s: float = 86_400.0,
     accept_for: Mapping[int, Accept] | None = None,

@@ -23,8 +23,8 @@ from lipika.llm.transcript import (
     parse_answer,
     read_answer,
     response_schema,
-    tidied,
-    tidied_answer,
+    tidy_answer,
+    tidy_text,
 )
 from lipika.models import Answer, Failure, FailureKind
 from transcript_kit import GOOD, written
@@ -310,20 +310,20 @@ def test_nothing_but_what_nobody_hears_is_empty() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_tidying_is_idempotent_and_gives_nfc(text: str) -> None:
-    stored = tidied(text)
+    stored = tidy_text(text)
     assert unicodedata.is_normalized("NFC", stored)
-    assert tidied(stored) == stored
+    assert tidy_text(stored) == stored
     for joiner in "\u200c\u200d":
         assert stored.count(joiner) == text.count(joiner)
 
 
 def test_heaps_of_marks_are_no_trouble() -> None:
     heap = "\u0301\u0323" * 50_000
-    assert len(tidied(heap)) == len(heap)
-    assert tidied("e\u0301 " * 5_000) == "\u00e9 " * 5_000
+    assert len(tidy_text(heap)) == len(heap)
+    assert tidy_text("e\u0301 " * 5_000) == "\u00e9 " * 5_000
 
 
 def test_an_answer_that_needs_no_tidying_stays_the_same_object() -> None:
     plain = Answer(**GOOD)  # type: ignore[arg-type]
-    assert tidied_answer(plain) is plain
-    assert tidied_answer(replace(plain, speaker_accent="\ufeffDelhi")) == plain
+    assert tidy_answer(plain) is plain
+    assert tidy_answer(replace(plain, speaker_accent="\ufeffDelhi")) == plain

@@ -15,7 +15,7 @@ import numpy as np
 from lipika.archive.members import BadMember, Member, MemberKind
 from lipika.audio.codec import Audio, encode_flac
 from lipika.audio.polish import PolishedSegment
-from lipika.pipeline.polishers import KILLED, Polishers, Work, polished
+from lipika.pipeline.polishers import KILLED, Polishers, Work, polish_members
 
 
 def segment(number: int, seconds: float = 2.5) -> Member:
@@ -28,11 +28,11 @@ def deadly(members: Sequence[Member | BadMember]) -> list[PolishedSegment]:
     """As a codec that crashes on one particular segment."""
     if any(member.name.startswith("speaker_03000") for member in members):
         os._exit(9)
-    return polished(members)
+    return polish_members(members)
 
 
 @asynccontextmanager
-async def polishers(processes: int, after: int = 0, work: Work = polished) -> AsyncIterator[Polishers]:
+async def polishers(processes: int, after: int = 0, work: Work = polish_members) -> AsyncIterator[Polishers]:
     with ThreadPoolExecutor(1) as threads:
         async with Polishers(threads, processes, 2, after=after, work=work) as found:
             yield found

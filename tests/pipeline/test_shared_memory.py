@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from lipika.pipeline.shared_memory import WORTH_SHARING, SharedPlaces, Side, answered, take_over
+from lipika.pipeline.shared_memory import WORTH_SHARING, SharedPlaces, Side, answer_in_process, take_over
 from lipika.processes import executor
 
 pytestmark = pytest.mark.skipif(
@@ -65,7 +65,9 @@ async def test_a_process_takes_its_question_from_there_and_leaves_its_answer(sha
     try:
         for place in (0, 1):
             message = shared.put(place, Side.QUESTION, parts)
-            work = asyncio.get_running_loop().run_in_executor(pool, answered, doubled, place, message)
+            work = asyncio.get_running_loop().run_in_executor(
+                pool, answer_in_process, doubled, place, message
+            )
             assert shared.take(await work) == doubled(parts)
     finally:
         pool.shutdown()

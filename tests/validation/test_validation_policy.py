@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipika.models import Advice, Finding, Lane, Severity, Verdict
-from lipika.validation import RULES, LaneName, acceptable, retry_advice, with_findings
+from lipika.validation import RULES, LaneName, acceptable, add_findings, retry_advice
 from lipika.validation.catalogue import ScorePart, finding
 from lipika.validation.judge import lane, quality, score_parts
 
@@ -68,7 +68,7 @@ def test_more_findings_never_raise_a_score_or_open_a_lane(
 def test_findings_added_later_count_as_if_they_had_been_there(
     findings: list[Finding], more: list[Finding], edge: float
 ) -> None:
-    later, at_once = with_findings(verdict(findings, edge), more), verdict(findings + more, edge)
+    later, at_once = add_findings(verdict(findings, edge), more), verdict(findings + more, edge)
     assert later.quality_score == pytest.approx(at_once.quality_score, abs=1e-4)
     assert lanes(later) == lanes(at_once)
     assert later.overlap_suspected == at_once.overlap_suspected

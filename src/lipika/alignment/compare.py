@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 from lipika.alignment.indicconformer import Heard
-from lipika.alignment.numerals import in_words
+from lipika.alignment.numerals import spell_out_numbers
 from lipika.alignment.romanise import Romaniser
 from lipika.languages import LANGUAGES, find_language
 from lipika.models import Agreement, Alignment, Answer, Clip
@@ -73,7 +73,7 @@ def language_of(answer: Answer, language_hint: str | None) -> str:
     return ""
 
 
-def not_worth_hearing(answer: Answer, clip: Clip, language_hint: str | None) -> str:
+def reason_not_to_listen(answer: Answer, clip: Clip, language_hint: str | None) -> str:
     """The reason why an answer cannot be compared, as far as can be told without listening; empty where it can."""
     if answer.no_speech:
         return "no_speech"
@@ -92,7 +92,7 @@ def not_worth_hearing(answer: Answer, clip: Clip, language_hint: str | None) -> 
 def compare(pairs: Sequence[Pair], romaniser: Romaniser, model: str) -> list[Alignment]:
     """Every pair's alignment, in their order. `model` names the recogniser's bundle in the version.
 
-    The pairs are worth hearing (`not_worth_hearing`). Texts of one language are romanised together.
+    The pairs are worth hearing (`reason_not_to_listen`). Texts of one language are romanised together.
     """
     version = version_of(model, romaniser)
     by_language: dict[str, list[int]] = defaultdict(list)
@@ -110,7 +110,7 @@ def version_of(model: str, romaniser: Romaniser) -> str:
     return f"{ALIGNER_VERSION}+{model}+{romaniser.name}"
 
 
-def excluded(reason: str, language: str, version: str) -> Alignment:
+def excluded_alignment(reason: str, language: str, version: str) -> Alignment:
     """The alignment of an answer that is not worth hearing."""
     return Alignment(None, Agreement.EXCLUDED, reason, "", language, "", "", version)
 
@@ -137,7 +137,7 @@ def _compare(pairs: Sequence[Pair], code: str, romaniser: Romaniser, version: st
 def _readings(transcription: str, code: str) -> list[str]:
     """The answer in the form the recogniser writes in, one for each way of saying its numbers."""
     plain = _ascii_digits(without_tags(transcription))
-    return [normalise(reading) for reading in in_words(plain, code)]
+    return [normalise(reading) for reading in spell_out_numbers(plain, code)]
 
 
 def _is_mixed(text: str) -> bool:

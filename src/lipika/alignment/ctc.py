@@ -63,6 +63,6 @@ class Ear:
         return ranked[0] if ranked else ""
 
 
-def listened(codes: Iterable[str]) -> tuple[str, ...]:
+def separable_codes(codes: Iterable[str]) -> tuple[str, ...]:
     """Those of a bundle's languages that are told apart."""
     return tuple(code for code in codes if code in TOLD_APART)

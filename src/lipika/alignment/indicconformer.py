@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lipika.alignment import torchscript
 from lipika.alignment.bundle import CTC, ENCODER, TORCHSCRIPT, Bundle, open_bundle
 from lipika.alignment.chunks import parts_of
-from lipika.alignment.ctc import Ear, Scores, greedy_text, listened
+from lipika.alignment.ctc import Ear, Scores, greedy_text, separable_codes
 from lipika.alignment.frontend import BANDS, Features
 from lipika.errors import UsageError
 
@@ -71,7 +71,7 @@ class IndicConformer:
         self._head = _session(self.bundle.assets / CTC, providers, threads)
         self.device = "cuda" if providers[0][0] == _CUDA else "cpu"
         self._front_end = torchscript.choose(self.bundle.assets / TORCHSCRIPT)
-        self._listened = {code: self.bundle.columns[code] for code in listened(self.bundle.languages)}
+        self._listened = {code: self.bundle.columns[code] for code in separable_codes(self.bundle.languages)}
 
     @property
     def front_end(self) -> str:

@@ -9,10 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from lipika.alignment.bundle import download, open_bundle
-from lipika.alignment.compare import Pair, compare, excluded, language_of, not_worth_hearing, version_of
+from lipika.alignment.compare import (
+    Pair,
+    compare,
+    excluded_alignment,
+    language_of,
+    reason_not_to_listen,
+    version_of,
+)
 from lipika.alignment.indicconformer import Device, IndicConformer, Speech
 from lipika.alignment.romanise import RomaniserName, open_romaniser
-from lipika.audio.codec import decode, to_sent
+from lipika.audio.codec import decode, resample_for_model
 from lipika.models import Alignment, Answer, Clip
 
 
@@ -88,9 +95,9 @@ class Listener:
         heard: list[int] = []
         for number, task in enumerate(tasks):
             language = language_of(task.answer, task.language_hint)
-            reason = not_worth_hearing(task.answer, task.clip, task.language_hint)
+            reason = reason_not_to_listen(task.answer, task.clip, task.language_hint)
             if reason:
-                done[number] = excluded(reason, language, self.version)
+                done[number] = excluded_alignment(reason, language, self.version)
             else:
                 heard.append(number)
         chosen = [tasks[number] for number in heard]
@@ -100,7 +107,7 @@ class Listener:
     def _compare(self, tasks: Sequence[Task]) -> list[Alignment]:
         languages = [language_of(task.answer, task.language_hint) for task in tasks]
         clips = [
-            Speech(np.asarray(to_sent(decode(task.audio)).samples, np.int16), language)
+            Speech(np.asarray(resample_for_model(decode(task.audio)).samples, np.int16), language)
             for task, language in zip(tasks, languages, strict=True)
         ]
         pairs = [

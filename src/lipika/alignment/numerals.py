@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"\d(?:[\d,]*\d)?(?:\.\d+)?")
 _LONGEST = 12  # digits; longer ones are no quantities
 
 
-def in_words(text: str, code: str) -> list[str]:
+def spell_out_numbers(text: str, code: str) -> list[str]:
     """The text with its numbers in words, in up to four ways; the text alone where it holds none.
 
     Digits are ASCII; commas group them; `code` is the language's.

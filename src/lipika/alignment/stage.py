@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
-from lipika.alignment.compare import excluded, language_of, not_worth_hearing
+from lipika.alignment.compare import excluded_alignment, language_of, reason_not_to_listen
 from lipika.alignment.listener import Listener, ListenerOptions, Task
 from lipika.alignment.sampling import Sampler
 from lipika.errors import LipikaError
@@ -128,12 +128,12 @@ class AlignmentStage:
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Alignment | None] = loop.create_future()
-        if reason := not_worth_hearing(task.answer, task.clip, task.language_hint):
+        if reason := reason_not_to_listen(task.answer, task.clip, task.language_hint):
             self.counts.excluded += 1
             if self.opened is None or self._sampler.off_because:
                 return None
             done.set_result(
-                excluded(reason, language_of(task.answer, task.language_hint), self.opened.version)
+                excluded_alignment(reason, language_of(task.answer, task.language_hint), self.opened.version)
             )
             return done
         self.counts.offered += 1

@@ -65,7 +65,7 @@ def _letters(script: str) -> list[str]:
     return found[:110]
 
 
-def spelled(text: str, code: str) -> list[int]:
+def spell(text: str, code: str) -> list[int]:
     """The pieces that say `text`; characters that the vocabulary lacks are left out."""
     index = {piece: number for number, piece in enumerate(vocabulary(code))}
     pieces: list[int] = []
@@ -103,7 +103,7 @@ def _chord(code: str, piece: int) -> list[int]:
 def whistle(text: str, code: str, *, lead_s: float = 0.3, seed: int = 0) -> NDArray[np.int16]:
     """16 kHz audio in which `whistled` hears `text`: 0.4 s a character."""
     random = np.random.default_rng(seed)
-    pieces = spelled(text, code)
+    pieces = spell(text, code)
     starts = [lead_s + number * (SYMBOL_S + GAP_S) for number in range(len(pieces))]
     length = int((lead_s * 2 + len(pieces) * (SYMBOL_S + GAP_S)) * RATE_HZ)
     sound = random.normal(0, _NOISE, length)
@@ -217,7 +217,7 @@ def _convolution(graph: Graph, x: str, valid: str, size: Size, random: np.random
 # ----------------------------------------------------------------------------- files
 
 
-def write_whistled(folder: Path) -> Path:
+def write_whistle_bundle(folder: Path) -> Path:
     """A bundle that understands `whistle`; under 2 MB. Returns `folder`."""
     graph = Graph(ENCODER, {"audio_signal": (None, BANDS, None)}, lengths=True)
     outputs = _whistled_encoder(graph)

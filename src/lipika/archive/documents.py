@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lipika import __version__
 from lipika.archive.members import DEFAULT_LIMITS, TarLimits, read_folder
-from lipika.archive.metadata import Metadata, joined
+from lipika.archive.metadata import Metadata, join_members
 from lipika.archive.tar import BinaryReader
 from lipika.languages import find_language
 from lipika.models import (
@@ -446,7 +446,7 @@ def result_metadata(
     return _add_block(members, own)
 
 
-def amended_metadata(
+def amend_metadata(
     metadata: bytes,
     summary: Summary,
     keys: Iterable[str],
@@ -468,7 +468,7 @@ def amended_metadata(
 
 
 def _add_block(members: Mapping[str, str], block: Mapping[str, str]) -> bytes:
-    return joined({**members, "transcription": joined(block, 1)}).encode() + b"\n"
+    return join_members({**members, "transcription": join_members(block, 1)}).encode() + b"\n"
 
 
 def _text(value: object, level: int) -> str:

@@ -69,7 +69,7 @@ async def compare(hinted: Iterable[NewVideo], place: Callable[[str], tuple[Store
     def look(video: NewVideo) -> str:
         try:
             store, key = place(video.source_key)
-            found = find_language(told_language(store, key, _ENOUGH_BYTES))
+            found = find_language(language_in_metadata(store, key, _ENOUGH_BYTES))
         except (LipikaError, OSError, ValueError):
             return ""
         return found.code if found else ""
@@ -89,7 +89,7 @@ async def compare(hinted: Iterable[NewVideo], place: Callable[[str], tuple[Store
     )
 
 
-def told_language(store: Store, key: str, enough_bytes: int | None = None) -> str | None:
+def language_in_metadata(store: Store, key: str, enough_bytes: int | None = None) -> str | None:
     """The language that an archive's metadata name, wherever they stand; usually they are the first member.
 
     Raises:

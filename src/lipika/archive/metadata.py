@@ -68,7 +68,7 @@ class Metadata:
         return dict(_members(self.text.decode()))
 
 
-def joined(members: Mapping[str, str], level: int = 0) -> str:
+def join_members(members: Mapping[str, str], level: int = 0) -> str:
     """The object with these members, a line each, so many levels deep in a document."""
     line = "\n" + level * "  "
     inside = ",".join(f"{line}  {orjson.dumps(key).decode()}: {value}" for key, value in members.items())

@@ -102,7 +102,7 @@ def peek(archive: ResultArchive, settings: StoreSettings) -> Block:
             if entry.name != METADATA_NAME or entry.size > DEFAULT_LIMITS.max_member_bytes:
                 break
             return block_of(source.take())
-    raise not_ours("it does not begin with metadata.json")
+    raise foreign_archive_error("it does not begin with metadata.json")
 
 
 def block_of(metadata: bytes) -> Block:
@@ -110,7 +110,7 @@ def block_of(metadata: bytes) -> Block:
     try:
         block = Metadata(metadata).fields()["transcription"]
         if block["format"] != VIDEO_FORMAT:
-            raise not_ours(f"its format is {block['format']!r}, not {VIDEO_FORMAT!r}")
+            raise foreign_archive_error(f"its format is {block['format']!r}, not {VIDEO_FORMAT!r}")
         return Block(
             video_id=str(block["video_id"]),
             validator_versions=frozenset(block["versions"]["validator"]),
@@ -119,10 +119,10 @@ def block_of(metadata: bytes) -> Block:
             aligner_versions=dict(block["versions"].get("aligner", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise not_ours(f"metadata.json lacks what a run writes ({error!r})") from None
+        raise foreign_archive_error(f"metadata.json lacks what a run writes ({error!r})") from None
 
 
-def not_ours(why: str) -> ArchiveError:
+def foreign_archive_error(why: str) -> ArchiveError:
     return ArchiveError("no_result", f"this is no result archive: {why}")
 
 
@@ -165,7 +165,7 @@ def usable_entries(source: Source) -> Iterator[Entry]:
     """
     for entry in entries(source, DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_extension_bytes):
         if entry.problem is not None or entry.size > DEFAULT_LIMITS.max_member_bytes:
-            raise not_ours(f"{entry.shown} is damaged or larger than allowed")
+            raise foreign_archive_error(f"{entry.shown} is damaged or larger than allowed")
         yield entry
 
 
@@ -174,4 +174,4 @@ def parse_result(document: bytes) -> ClipResult:
     try:
         return clip_result_from_json(document)
     except ValueError as error:
-        raise not_ours(str(error)) from None
+        raise foreign_archive_error(str(error)) from None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from lipika.archive.documents import METADATA_NAME, Summary, amended_metadata, clip_result_to_json
-from lipika.archive.results import not_ours, parse_result, usable_entries
+from lipika.archive.documents import METADATA_NAME, Summary, amend_metadata, clip_result_to_json
+from lipika.archive.results import foreign_archive_error, parse_result, usable_entries
 from lipika.archive.spool import ComposedTar, Spool
 from lipika.archive.tar import Source
 from lipika.models import ClipResult
@@ -63,9 +63,9 @@ def read_contents(store: Store, key: str, spool: Spool | None) -> Contents:
             elif (folder, ending) == ("transcriptions", "json"):
                 documents.append((stem, source.take()))
             else:
-                raise not_ours(f"{entry.shown} is no part of one, and would be lost")
+                raise foreign_archive_error(f"{entry.shown} is no part of one, and would be lost")
     if metadata is None:
-        raise not_ours("it has no metadata.json")
+        raise foreign_archive_error("it has no metadata.json")
     return Contents(
         metadata, tuple(ClipDocument(stem, content, parse_result(content)) for stem, content in documents)
     )
@@ -84,7 +84,7 @@ def compose_again(
         same = result is document.result
         content = document.content if same else _replace_values(document.content, result, keys.document)
         spool.add_result(document.stem, content)
-    return spool.compose(amended_metadata(old.metadata, summary, keys.summary, keys.version, spool.digests))
+    return spool.compose(amend_metadata(old.metadata, summary, keys.summary, keys.version, spool.digests))
 
 
 def _replace_values(document: bytes, result: ClipResult, keys: Iterable[str]) -> bytes:

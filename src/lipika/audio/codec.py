@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from lipika.audio.decoders import Samples, SoundStream, scratch_file
-from lipika.audio.flac import Run, Stream, joined
+from lipika.audio.flac import Run, Stream, join_runs
 from lipika.audio.recording import Audio, read, to_ms
 from lipika.errors import SegmentError
 
@@ -28,8 +28,8 @@ __all__ = [
     "encode_ogg",
     "encode_padded",
     "encode_wav",
+    "resample_for_model",
     "to_ms",
-    "to_sent",
 ]
 
 SENT_RATE_HZ = 16_000
@@ -95,7 +95,7 @@ def encode_padded(padded: Audio, pad: int, source: Stream | None, start: int) ->
     before, after = _edges(padded, pad, first, last)
     if after is None:
         return encode_flac(padded)
-    return joined((*before, kept, after), partial(_md5, padded)) or encode_flac(padded)
+    return join_runs((*before, kept, after), partial(_md5, padded)) or encode_flac(padded)
 
 
 def _edges(padded: Audio, pad: int, first: int, last: int) -> tuple[list[Run], Run | None]:
@@ -134,7 +134,7 @@ def _md5(audio: Audio) -> bytes:
     return hashlib.md5(np.ascontiguousarray(upper).data, usedforsecurity=False).digest()
 
 
-def to_sent(audio: Audio) -> Audio:
+def resample_for_model(audio: Audio) -> Audio:
     """The audio for the model: 16 kHz, 16-bit. Audio that is so already is returned itself.
 
     Resampled in float and rounded here: soxr's own 16-bit output is dithered, which puts noise into silence.

@@ -31,7 +31,7 @@ class FileKind(Enum):
 
 def kind_of(data: bytes) -> tuple[FileKind, bytes] | None:
     """The kind of a file, and its part that is audio, without what comes before. None if it is nothing we read."""
-    start = after_id3(data)
+    start = skip_id3(data)
     rest = data[start:]
     if rest.startswith((b"RIFF", b"RF64", _W64_RIFF)):
         return FileKind.OTHER, rest
@@ -46,7 +46,7 @@ def kind_of(data: bytes) -> tuple[FileKind, bytes] | None:
     return (FileKind.MP3, data) if start else None
 
 
-def after_id3(data: bytes, at: int = 0) -> int:
+def skip_id3(data: bytes, at: int = 0) -> int:
     """The end of the tags that MP3s begin with, and now and then other files."""
     while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
         size = data[at + 6 : at + 10]
@@ -97,13 +97,13 @@ def wav_links(data: bytes) -> list[bytes]:
         bounds.append(end)
         _demand_few(len(bounds))
     links = [data[start:end] for start, end in pairwise((*bounds, len(data)))]
-    return [with_length(link) if link[:1] in b"Rr" else link for link in links]
+    return [repair_length(link) if link[:1] in b"Rr" else link for link in links]
 
 
-def with_length(data: bytes) -> bytes:
+def repair_length(data: bytes) -> bytes:
     """A WAV, RF64 or W64 whose writer could not go back and say how long it is, with that said."""
     if data.startswith(_W64_RIFF):
-        return _w64_with_length(data)
+        return _repair_w64_length(data)
     at = 12
     while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -134,7 +134,7 @@ def _chunks(data: bytes, at: int) -> bool:
     return at >= len(data)
 
 
-def _w64_with_length(data: bytes) -> bytes:
+def _repair_w64_length(data: bytes) -> bytes:
     at = data.find(_W64_DATA, 40, 1 << 20)
     size = int.from_bytes(data[at + 16 : at + 24], "little") if at >= 0 else 0
     if at < 0 or 24 < size <= len(data) - at:
@@ -260,13 +260,13 @@ def mp3_links(data: bytes) -> list[bytes]:
 
     A decoder takes the length from the first tag and leaves out what comes after.
     """
-    starts, at = [0], after_id3(data)
+    starts, at = [0], skip_id3(data)
     first, lost = True, 0
     while at + 4 <= len(data) and lost < _SEARCHED:
         size = _mp3_frame(data, at)
         if not size:
             lost += 1
-            after = after_id3(data, at)
+            after = skip_id3(data, at)
             at = after if after > at else data.find(b"\xff", at + 1)
             if at < 0:
                 break

@@ -109,7 +109,7 @@ class Stream:
     def find(cls, data: bytes) -> Self | None:
         """Find the frames; None where the stream is not plain, or where content looks like one more frame."""
         info = StreamInfo.read(data)
-        first = after_metadata(data) if info is not None and info.channels == 1 else len(data)
+        first = skip_metadata(data) if info is not None and info.channels == 1 else len(data)
         sync = data[first : first + 2]
         if info is None or sync not in (_FIXED, _VARIABLE) or len(data) < first + _LEAST_FRAME:
             return None
@@ -187,7 +187,7 @@ class Run:
         return [there - here for here, there in pairwise(self.stream.samples[self.first : self.last + 1])]
 
 
-def joined(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
+def join_runs(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
     """One FLAC of the frames of all runs, which are alike in rate and depth. `md5` gives that of all its samples.
 
     Its blocks are of any size, which RFC 9639 asks of every decoder. None where a block but the last would be shorter
@@ -271,7 +271,7 @@ def _spoil_frame(run: Run) -> bytes:
 # ----------------------------------------------------------------------------- frame headers
 
 
-def after_metadata(data: bytes) -> int:
+def skip_metadata(data: bytes) -> int:
     """The position at which the first frame begins."""
     at, last = len(_MARK), False
     while not last and at < len(data):

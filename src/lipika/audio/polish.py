@@ -25,8 +25,8 @@ from lipika.audio.codec import (
     encode_ogg,
     encode_padded,
     encode_wav,
+    resample_for_model,
     to_ms,
-    to_sent,
 )
 from lipika.audio.levels import SNR_FRAME_MS, BinSums, dbfs, energy, mean_level, measure, power_of, top16
 from lipika.audio.recording import Recording, read
@@ -149,7 +149,7 @@ def _parts(recording: Recording) -> Iterator[tuple[PolishedPart, Samples]]:
     profile = _profile(np.empty(0, np.int16), sums.frames, mean, sums.energy(mean), rate)
     window = _Window(recording.blocks())
     for left, right in _stretches(profile):
-        samples = window.between(left.sample, right.sample)
+        samples = window.samples_between(left.sample, right.sample)
         part = trim(replace(profile, samples=top16(samples), first=left.sample), left, right)
         yield part, samples[part.keep_start - left.sample : part.keep_end - left.sample]
 
@@ -162,7 +162,7 @@ class _Window:
         self._first = 0
         self._held: list[Samples] = []
 
-    def between(self, start: int, end: int) -> Samples:
+    def samples_between(self, start: int, end: int) -> Samples:
         held = sum(map(len, self._held))
         while self._first + held < end:
             block = next(self._blocks)
@@ -185,9 +185,9 @@ def _clip(
     rate = recording.sample_rate_hz
     pad = samples_in(PAD_MS, rate)
     kept = recording.audio(samples)
-    padded = with_pads(kept, pad)
+    padded = add_pads(kept, pad)
     packed = encode_padded(padded, pad, recording.plain, part.keep_start)
-    heard = to_sent(padded)
+    heard = resample_for_model(padded)
     sent = _encode_for_model(heard, send_format, packed if heard is padded else None)
     clip = Clip(
         name=_clip_name(name, part, rate),
@@ -226,7 +226,7 @@ def sent_digest(heard: Audio, send_format: SendFormat, sent: bytes) -> str:
     return hashlib.sha256(b"vorbis\0" + heard.samples.tobytes()).hexdigest()
 
 
-def with_pads(audio: Audio, pad: int) -> Audio:
+def add_pads(audio: Audio, pad: int) -> Audio:
     """With `pad` samples of digital silence on each side."""
     samples = np.zeros(len(audio.samples) + 2 * pad, audio.samples.dtype)
     samples[pad:-pad] = audio.samples

@@ -31,7 +31,7 @@ from lipika.audio.decoders import (
     sndfile_blocks,
     sndfile_form,
 )
-from lipika.audio.flac import Run, Stream, StreamInfo, after_metadata, proof
+from lipika.audio.flac import Run, Stream, StreamInfo, proof, skip_metadata
 from lipika.audio.flac_frames import BadFrame, Header
 from lipika.errors import SegmentError
 
@@ -239,7 +239,7 @@ def _flac(data: bytes) -> Recording:
             return _settle_form(_plain(stream))
         except _NotPlain:
             pass
-    frames = (_frames(data, after_metadata(data)) if info is not None else []) or _frames(data, 0)
+    frames = (_frames(data, skip_metadata(data)) if info is not None else []) or _frames(data, 0)
     if info is not None:
         _demand_agreement(info, frames)
     try:

@@ -94,7 +94,7 @@ async def ask_all(
             desks, dollar_cap, options, on_change, len(clips), stop_signal or asyncio.Event()
         )
         asking = asyncio.create_task(_ask_in_turn(clips, desks, watch))
-        watching = asyncio.create_task(watch.until_over())
+        watching = asyncio.create_task(watch.watch_until_over())
         try:
             await asking
         finally:
@@ -325,7 +325,7 @@ class _CanaryWatch:
         for desk in self._desks:
             desk.engine.drain()
 
-    async def until_over(self) -> None:
+    async def watch_until_over(self) -> None:
         deadline = time.monotonic() + self._options.max_seconds
         idle_since = time.monotonic()
         while not self.reason:

@@ -76,7 +76,7 @@ def intervals(
     return _svg(_TOP + len(rows) * _ROW + _BOTTOM, parts)
 
 
-def stacked(rows: Sequence[tuple[str, Sequence[Piece]]], show: Format) -> str:
+def stacked_bars(rows: Sequence[tuple[str, Sequence[Piece]]], show: Format) -> str:
     """Bars of several parts, one line for each row."""
     totals = [sum(piece.value for piece in pieces) for _, pieces in rows]
     if not totals or max(totals) <= 0:

@@ -27,7 +27,7 @@ from lipika.canary.sample import ClipSample, Desk, SampleArchive, take_sample
 from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
-from lipika.engine.route import Reserve, unlimited
+from lipika.engine.route import Reserve, reserve_unlimited
 from lipika.errors import LipikaError, UsageError
 from lipika.forecast.workload import Counted
 from lipika.jobs.outlook import ForecastQuestion, MeasuredSample, Prediction, outlook, sample_to_json
@@ -250,7 +250,7 @@ def _settings_of_arm(settings: Settings, arm: Arm) -> Settings:
 def _ledger(settings: Settings, database: Database, name: str) -> Reserve:
     """The fleet's, under a name for each arm; made-up answers of our own simulator cost nothing and nobody."""
     if settings.provider == "simulator":
-        return unlimited
+        return reserve_unlimited
     return fleet_ledger(database, name)
 
 

@@ -67,7 +67,7 @@ def _charts(report: CanaryReport) -> Mapping[str, Markup]:
             [_row(one, one.looped, colour) for one in arms], _percent, limit=report.limits.looped_at_most
         ),
         "cost": charts.intervals([_row(one, one.cost_each, colour) for one in arms], money),
-        "tokens": charts.stacked(
+        "tokens": charts.stacked_bars(
             [
                 (
                     one.arm.name,

@@ -46,7 +46,7 @@ def _status(app: typer.Typer, run: Run) -> None:
         as_json: AsJson = False,
     ) -> None:
         """The fleet, the queue, the budgets and the last errors, as they are now."""
-        from lipika.fleet.status import as_document, read_status, shown
+        from lipika.fleet.status import read_status, render_status, status_document
 
         async def once(database: Database) -> Any:
             return await read_status(database)
@@ -57,9 +57,9 @@ def _status(app: typer.Typer, run: Run) -> None:
                 while True:
                     report = await read_status(database)
                     if as_json:
-                        print_json(as_document(report), on_one_line=True)
+                        print_json(status_document(report), on_one_line=True)
                     else:
-                        console.print(shown(report))
+                        console.print(render_status(report))
                     if nobody_reads():
                         return
                     await asyncio.sleep(_WATCH_S)
@@ -67,7 +67,7 @@ def _status(app: typer.Typer, run: Run) -> None:
 
             with Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
                 while True:
-                    live.update(shown(await read_status(database)), refresh=True)
+                    live.update(render_status(await read_status(database)), refresh=True)
                     await asyncio.sleep(_WATCH_S)
 
         if watch:
@@ -75,9 +75,9 @@ def _status(app: typer.Typer, run: Run) -> None:
             return
         report = run(lambda: _run_with_database(data_dir, once))
         if as_json:
-            print_json(as_document(report))
+            print_json(status_document(report))
         else:
-            _console().print(shown(report))
+            _console().print(render_status(report))
 
 
 def _workers(app: typer.Typer, run: Run) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from lipika.errors import LipikaError, UsageError
-from lipika.machine import exhausted, refused
+from lipika.machine import exhausted_resource, refused_resource
 from lipika.redaction import redact
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def ending_in_a_line() -> Iterator[None]:
     except KeyboardInterrupt:
         _end_early(130, "interrupted")
     except Exception as error:
-        if told := exhausted(error):
+        if told := exhausted_resource(error):
             _end_early(3, told)
-        if told := refused(error):
+        if told := refused_resource(error):
             _end_early(2, told)
         raise
 

@@ -15,7 +15,7 @@ from lipika.db.stats_fleet import FleetNow, ProviderNow
 from lipika.db.stats_quality import ClipStatusCount, LaneYield
 from lipika.db.stats_queue import FailureReason, QueuePace
 from lipika.db.stats_spend import SpendSummary
-from lipika.fleet.exposition import by_name, counter, exposition, gauge
+from lipika.fleet.exposition import counter, exposition, gauge, label_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,13 @@ def _fleet(fleet: FleetNow) -> Iterator[Metric]:
     yield gauge(
         "fleet_alignment_workers",
         "Live workers by what their second recogniser does.",
-        by_name(totals.aligners),
+        label_by_name(totals.aligners),
         ("state",),
     )
     yield counter(
         "fleet_alignment_clips",
         "Clips of all process lives, by class of agreement.",
-        by_name(totals.aligned),
+        label_by_name(totals.aligned),
         ("agreement",),
     )
     yield counter("fleet_alignment_late_clips", "Of all process lives.", {(): totals.aligned_late})

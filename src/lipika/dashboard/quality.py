@@ -69,7 +69,7 @@ async def page(request: Request) -> Response:
     # After the lanes: a clip that is written meanwhile makes no lane hold more hours than there are.
     statuses, failed = await asyncio.gather(quality.statuses(), quality.failures())
     yields = yields_of(statuses, lanes)
-    findings = found_codes(found, language)
+    findings = count_by_code(found, language)
     hints, heard, cells = confusion(confused)
     shown = [row for row in yields if language in (None, row.language)]
     failures = Counter[str]()
@@ -81,7 +81,7 @@ async def page(request: Request) -> Response:
         "language": language,
         "languages": [row.language for row in yields],
         "yields": shown,
-        "total": summed(shown),
+        "total": sum_yields(shown),
         "lanes": LANES,
         "histogram": histogram(scores, language),
         "findings": findings[:_FINDINGS],
@@ -118,7 +118,7 @@ def yields_of(statuses: Iterable[ClipStatusCount], lanes: Iterable[LaneYield]) -
     return sorted(found.values(), key=lambda row: -row.hours)
 
 
-def summed(rows: Sequence[LanguageYield]) -> LanguageYield:
+def sum_yields(rows: Sequence[LanguageYield]) -> LanguageYield:
     total = LanguageYield("")
     for row in rows:
         total.clips += row.clips
@@ -130,7 +130,7 @@ def summed(rows: Sequence[LanguageYield]) -> LanguageYield:
     return total
 
 
-def found_codes(rows: Iterable[FindingCount], language: str | None) -> list[FoundCode]:
+def count_by_code(rows: Iterable[FindingCount], language: str | None) -> list[FoundCode]:
     """By code, the commonest first; each with the languages that show it most."""
     clips: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from lipika.dashboard.board import board_of, changed_url, done, local_path, problem, render, text_of, whole
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.queue import Queue
-from lipika.db.review import left_out
+from lipika.db.review import count_left_out
 from lipika.db.stats_queue import ActiveKey
 from lipika.models import VideoStatus
 
@@ -60,7 +60,7 @@ async def page(request: Request) -> Response:
         },
         "outlook": outlook,
         "empty_videos": empty,
-        "left_out": left_out(flags),
+        "left_out": count_left_out(flags),
         "tabs": _TABS,
         "show": show,
         "reasons": reasons,

@@ -67,12 +67,12 @@ async def page(request: Request) -> Response:
         "days": days,
         "tokens": TokenKinds.of(days),
         "tokens_of": lambda row: TokenKinds.of([row]),
-        "hours": by_hour(hours, now),
+        "hours": fill_hours(hours, now),
     }
     return render(request, "spend.html", context)
 
 
-def by_hour(rows: Sequence[SpendHour], now: datetime) -> list[SpendHour]:
+def fill_hours(rows: Sequence[SpendHour], now: datetime) -> list[SpendHour]:
     """The last hours, those in which nothing was spent too."""
     last = now.replace(minute=0, second=0, microsecond=0)
     known = {row.hour.astimezone(UTC): row for row in rows}

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from lipika.db.connection import translated
+from lipika.db.connection import translate_driver_errors
 from lipika.errors import UsageError
 
 
@@ -18,7 +18,7 @@ async def fresh_database(url: str, name: str) -> str:
         UsageError: somebody is connected to it.
         DatabaseUnavailable: the server is away.
     """
-    with translated("fresh_database"):
+    with translate_driver_errors("fresh_database"):
         connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
         async with connection:
             try:

@@ -138,7 +138,7 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. Driver errors leave as DatabaseUnavailable or DatabaseError."""
-        with translated():
+        with translate_driver_errors():
             async with self._pool.connection() as connection:
                 yield connection
 
@@ -176,7 +176,7 @@ class Database:
 
         A statement that failed has done nothing, so that it may be repeated.
         """
-        with translated(query.name):
+        with translate_driver_errors(query.name):
             async with self._pool.connection() as connection:
                 try:
                     return await run(connection)
@@ -212,7 +212,7 @@ async def _nothing(_connection: Connection) -> None:
 
 
 @contextmanager
-def translated(what: str = "") -> Iterator[None]:
+def translate_driver_errors(what: str = "") -> Iterator[None]:
     """Turn the driver's errors into ours; `what` names the query.
 
     A cancellation that came meanwhile is raised again: before Python 3.12 `asyncio.wait_for`, which the driver waits

@@ -199,7 +199,7 @@ class ErrorType:
 _ANY_FLAG, _ANY_ERROR = FlagFilter(), ErrorFilter()
 
 
-def left_out(counts: Sequence[FlagCount]) -> dict[str, int]:
+def count_left_out(counts: Sequence[FlagCount]) -> dict[str, int]:
     """Audio that went no further, by reason, the most frequent first: flags `discard:<reason>`, resolved or not."""
     found: Counter[str] = Counter()
     for row in counts:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.forecast.budget import MoneySoFar, over_days
+from lipika.forecast.budget import MoneySoFar, seconds_over_days
 from lipika.wording import money
 
 _QUERIES = load("stats_queue")
@@ -103,7 +103,7 @@ class QueuePace:
         if self.usd_day_cap is None or usd <= self.usd_day_left:
             return left / speed * 60
         so_far = MoneySoFar(self.usd_day_cap - self.usd_day_left, 0.0, self.second_of_day)
-        seconds = over_days(usd, speed / 60 * self._usd_per_clip, self.usd_day_cap, so_far)
+        seconds = seconds_over_days(usd, speed / 60 * self._usd_per_clip, self.usd_day_cap, so_far)
         return seconds if math.isfinite(seconds) else None
 
     @property

@@ -38,7 +38,7 @@ from lipika.embedded import supervisor
 from lipika.embedded.supervisor import Home, Job, State, try_lock, wait_for
 from lipika.errors import UsageError
 from lipika.log import get_logger
-from lipika.machine import exhausted
+from lipika.machine import exhausted_resource
 
 log = get_logger(__name__)
 
@@ -121,7 +121,7 @@ class EmbeddedPostgres:
             self._leave()
             if _is_full(str(error)):
                 raise UsageError(_full_disk(self._home)) from error
-            if told := exhausted(error):
+            if told := exhausted_resource(error):
                 raise UsageError(f"The embedded Postgres cannot be started: {told}.") from error
             raise UsageError(
                 f"The data folder {self.data_dir} cannot be used ({error}). Choose another."

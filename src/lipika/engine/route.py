@@ -69,7 +69,7 @@ Reserve = Callable[[Need], Awaitable[Slots]]
 """Asks the fleet's ledger; raises Unavailable while it cannot be reached."""
 
 
-async def unlimited(need: Need) -> Slots:
+async def reserve_unlimited(need: Need) -> Slots:
     """A ledger without limits, for a single process that nobody else shares a quota with."""
     return Slots(need.wanted, unlimited=True)
 
@@ -114,7 +114,7 @@ class Route:
         capabilities: Capabilities,
         *,
         max_in_flight: int,
-        reserve: Reserve = unlimited,
+        reserve: Reserve = reserve_unlimited,
         probing: Probing | None = None,
         restraint: Callable[[], str] = _unrestrained,
     ):

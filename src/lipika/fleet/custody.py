@@ -30,7 +30,7 @@ from lipika.errors import (
 )
 from lipika.fleet.reach import Blame, Reach
 from lipika.log import get_logger, redact
-from lipika.machine import exhausted
+from lipika.machine import exhausted_resource
 from lipika.models import Accounting, ClaimedVideo
 from lipika.network import patiently
 from lipika.pipeline.sink import ResultSink
@@ -380,7 +380,7 @@ class Custody:
 def is_defect(error: BaseException) -> bool:
     """True if it says more of the program than of an archive, a store, a setting or a service."""
     ours = isinstance(error, (AccountingError, DatabaseError)) or not isinstance(error, LipikaError)
-    return ours and exhausted(error) is None
+    return ours and exhausted_resource(error) is None
 
 
 def _cancellation_heard() -> None:

@@ -48,5 +48,5 @@ def counter(name: str, text: str, values: Mapping[Key, float], labels: tuple[str
     return family
 
 
-def by_name(values: Mapping[str, int]) -> dict[tuple[str], float]:
+def label_by_name(values: Mapping[str, int]) -> dict[tuple[str], float]:
     return {(name,): float(value) for name, value in values.items()}

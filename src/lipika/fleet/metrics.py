@@ -10,7 +10,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from lipika import __version__
 from lipika.db.stats_fleet import ListeningState
 from lipika.engine.engine import Engine
-from lipika.fleet.exposition import by_name, counter, gauge
+from lipika.fleet.exposition import counter, gauge, label_by_name
 from lipika.fleet.worker import Worker
 from lipika.meters import BOUNDS_MS
 from lipika.pipeline.byte_budget import ByteBudget
@@ -105,7 +105,9 @@ def _alignment(worker: Worker) -> Iterator[Metric]:
         "Share of the clips that it is to hear; 0: none, or it is switched off.",
         {(): 1 / listening.every if listening.every else 0.0},
     )
-    yield counter("alignment_clips", "Clips by class of agreement.", by_name(listening.clips), ("agreement",))
+    yield counter(
+        "alignment_clips", "Clips by class of agreement.", label_by_name(listening.clips), ("agreement",)
+    )
     yield counter("alignment_late_clips", "Clips that were let go: it took too long.", {(): listening.late})
 
 

@@ -282,7 +282,7 @@ class Show:
 
 
 @asynccontextmanager
-async def shown(watch: WorkerWatch, show: Show, look: ReadContext) -> AsyncIterator[None]:
+async def show_progress(watch: WorkerWatch, show: Show, look: ReadContext) -> AsyncIterator[None]:
     """Show the watch for the length of a block; `look` is asked every few seconds for what lies around."""
     if show.quiet:
         yield

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueueCounts
-from lipika.db.review import ErrorRow, left_out
+from lipika.db.review import ErrorRow, count_left_out
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace
@@ -77,12 +77,12 @@ async def read_status(database: Database) -> StatusReport:
         usd_projected=spend.projected_usd(outlook.clips_left),
         open_flags=sum(count.open for count in flags),
         videos_empty=empty,
-        left_out=left_out(flags),
+        left_out=count_left_out(flags),
         errors=errors,
     )
 
 
-def as_document(report: StatusReport) -> dict[str, object]:
+def status_document(report: StatusReport) -> dict[str, object]:
     """The report for machines: its fields, and of each provider what binds and how much of each limit is used."""
     providers = [
         {**asdict(row), "binds": row.binds, "used": row.used, "cache_rate": row.cache_rate}
@@ -95,7 +95,7 @@ def as_document(report: StatusReport) -> dict[str, object]:
 # ----------------------------------------------------------------------------- as a person reads it
 
 
-def shown(report: StatusReport) -> RenderableType:
+def render_status(report: StatusReport) -> RenderableType:
     """The report for a terminal."""
     parts: list[RenderableType] = [Text("\n".join(_lines(report)))]
     if report.fleet.providers:

@@ -256,7 +256,7 @@ class MoneySoFar:
     second_of_day: float = 0.0
 
 
-def over_days(usd: float, usd_per_s: float, cap: float, so_far: MoneySoFar) -> float:
+def seconds_over_days(usd: float, usd_per_s: float, cap: float, so_far: MoneySoFar) -> float:
     """Seconds to spend `usd` at a rate, and no more than `cap` on any UTC day."""
     left, today = usd, so_far.spent_today_usd
     clock, elapsed = so_far.second_of_day, 0.0

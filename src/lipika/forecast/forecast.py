@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipika.forecast.budget import DAY_S, Budget, MoneySoFar, over_days, seconds_per_request
+from lipika.forecast.budget import DAY_S, Budget, MoneySoFar, seconds_over_days, seconds_per_request
 from lipika.forecast.intervals import REPLICATES, Estimate, Floats, from_replicates, stratified_draws
 from lipika.forecast.limits import LIMITS, Limit
 
@@ -181,7 +181,7 @@ def forecast(
     )
 
 
-def needed(clips: float, each: PerClip, crew: Crew, hours: float) -> Needed:
+def find_needed(clips: float, each: PerClip, crew: Crew, hours: float) -> Needed:
     """The limits and workers that finish the queue in `hours`, with the governor's margin on top."""
     per_s = clips / (hours * 3600)
     requests = per_s * each.requests
@@ -210,7 +210,7 @@ def time_s(clips: float, each: PerClip, budget: Budget, crew: Crew, so_far: Mone
     if budget.usd_per_day is None:
         return clips * step_s + crew.tail_s(each.requests)
     usd_per_s = each.usd / step_s if step_s else math.inf
-    spent_s = over_days(clips * each.usd, usd_per_s, budget.usd_per_day, so_far)
+    spent_s = seconds_over_days(clips * each.usd, usd_per_s, budget.usd_per_day, so_far)
     return spent_s + crew.tail_s(each.requests)
 
 

@@ -15,7 +15,7 @@ from lipika.db.outlook import BatchSums, OutlookQueries
 from lipika.db.reservations import Reservations
 from lipika.errors import UsageError
 from lipika.forecast.budget import Budget, MoneySoFar
-from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, forecast, needed
+from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, find_needed, forecast
 from lipika.forecast.intervals import Estimate
 from lipika.forecast.limits import LIMITS
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
@@ -95,7 +95,7 @@ async def outlook(
         source=f"SIMULATED answers: {sample.source}" if sample.simulated else sample.source,
         provider=question.provider,
         forecast=told,
-        needed=needed(told.clips.value, told.per_clip, crew, question.hours) if question.hours else None,
+        needed=find_needed(told.clips.value, told.per_clip, crew, question.hours) if question.hours else None,
         pace_clips_per_minute=pace.clips_per_s * 60,
         pace_seconds=told.clips.value / pace.clips_per_s if pace.clips_per_s else None,
         simulated=sample.simulated,

@@ -1,4 +1,4 @@
-"""The main job, and one worker's life: a worker with everything it needs (`app`), run and shown.
+"""The main job, and one worker's life: a worker with everything it needs (`wiring`), run and shown.
 
 `run_videos` is behind `lipika run` and `lipika demo`, `work` behind `lipika worker`.
 """
@@ -25,9 +25,9 @@ from lipika.errors import LipikaError, ObjectMissing, StorageError, Unavailable,
 from lipika.fleet.health_file import pulse
 from lipika.fleet.metrics import WorkerView
 from lipika.fleet.metrics_server import serving_metrics
-from lipika.fleet.progress import FleetContext, ReadContext, Show, WorkerWatch, shown
+from lipika.fleet.progress import FleetContext, ReadContext, Show, WorkerWatch, show_progress
 from lipika.fleet.worker import Tally, Worker
-from lipika.jobs.wiring import Running, ask_who_answers, asked_as, open_worker
+from lipika.jobs.wiring import Running, ask_who_answers, open_worker, reuse_conditions
 from lipika.log import redact
 from lipika.models import HintFrom, NewVideo, Was, is_made_up
 from lipika.pipeline import reuse
@@ -112,7 +112,9 @@ async def run_videos(
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
         with stop_signals(running.worker.drain, running.worker.stop_now):
-            async with shown(watch, Show(console, quiet, as_events), _around(database, whole_queue=False)):
+            async with show_progress(
+                watch, Show(console, quiet, as_events), _context_reader(database, whole_queue=False)
+            ):
                 stopped = await _run_to_the_end(running.worker, todo)
         seconds = time.monotonic() - started
     already_done = len(videos) - len(todo)
@@ -172,13 +174,13 @@ async def work(settings: Settings, database: Database, show: Show, *, until_empt
         view = WorkerView(running.worker_id, settings.model_id, running.worker, running.engine, running.room)
         async with (
             serving_metrics(view, settings.metrics_host, settings.metrics_port),
-            shown(watch, show, _around(database, whole_queue=True)),
+            show_progress(watch, show, _context_reader(database, whole_queue=True)),
         ):
             with stop_signals(running.worker.drain, running.worker.stop_now):
                 return await running.worker.run(until_empty=until_empty)
 
 
-def _around(database: Database, *, whole_queue: bool) -> ReadContext:
+def _context_reader(database: Database, *, whole_queue: bool) -> ReadContext:
     """The figures that a worker's panel shows besides its own; the outlook of a run is its own."""
 
     async def look() -> FleetContext:
@@ -219,7 +221,7 @@ async def _enqueue(
         raise UsageError(
             f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}"
         )
-    asked = asked_as(settings, simulated)
+    asked = reuse_conditions(settings, simulated)
     ways = defaultdict[str, list[WayRow]](list)
     for way in await Results(database).ways(list(known)):
         ways[way.video_id].append(way)
@@ -236,7 +238,7 @@ async def _enqueue(
             finished.add(video.video_id)
             continue
         paid = ((way, way.clips, way.usd) for way in given)
-        would_cost = reuse.lost(paid, asked, hint.language, hint_known=hint.known)
+        would_cost = reuse.count_lost(paid, asked, hint.language, hint_known=hint.known)
         if would_cost.clips:
             lost[video.video_id] = would_cost
     if lost:
@@ -296,7 +298,7 @@ class _Hint:
     def as_before(self, ways: Sequence[Was], asked: AskedAs) -> bool:
         """True if the same was asked for in all that a person chooses. Our own versions do not undo what is done."""
         return all(
-            reuse.by_choice(way, asked, self.language if self.known else way.language_hint) is None
+            reuse.chosen_difference(way, asked, self.language if self.known else way.language_hint) is None
             and (not self.known or way.language_hint == (self.language or ""))
             for way in ways
         )

@@ -41,7 +41,7 @@ from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
 from lipika.network import Network
 from lipika.pipeline.byte_budget import ByteBudget
-from lipika.pipeline.polishers import Polishers, polished
+from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink
@@ -197,7 +197,7 @@ def fleet_ledger(database: Database, worker_id: str, may_send: Callable[[], bool
     return reserve
 
 
-def asked_as(settings: Settings, simulated: bool | None) -> AskedAs:
+def reuse_conditions(settings: Settings, simulated: bool | None) -> AskedAs:
     """The facts that an earlier answer must share to be used again; `simulated` is the model's own word."""
     return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
 
@@ -291,7 +291,7 @@ async def open_worker(
             threads=executor,
             polishers=polishers,
             spool_dir=spool_dir,
-            asked_as=asked_as(settings, said.get(settings.provider)),
+            asked_as=reuse_conditions(settings, said.get(settings.provider)),
             bands=bands,
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
@@ -361,7 +361,7 @@ def _audio_threads() -> int:
 def _polishers(settings: Settings, threads: ThreadPoolExecutor) -> Polishers:
     given = settings.worker_processes
     processes = min(_cores(), _MOST_PROCESSES) if given is None else given
-    work = partial(polished, send_format=SendFormat(settings.send_format))
+    work = partial(polish_members, send_format=SendFormat(settings.send_format))
     return Polishers(threads, processes, turns=2 * max(processes, _cores()), work=work)
 
 

@@ -36,7 +36,7 @@ from lipika.llm.replies import (
     is_whole,
     lasts_a_day,
     names_zero,
-    said,
+    one_line,
     worded_wait_s,
     zero_quota,
 )
@@ -120,7 +120,7 @@ class AIStudioProvider(HttpProvider):
         if not body:
             message = f"HTTP 200 with {excerpt(reply.body)}"
             return ReadReply(failure=Failure(FailureKind.SERVER, message, None, 200, "not_json"))
-        usage, version = read_usage(body.get("usageMetadata")), said(body.get("modelVersion"))
+        usage, version = read_usage(body.get("usageMetadata")), one_line(body.get("modelVersion"))
         if body.get("error") and not body.get("candidates"):
             failure = classify_error(replace(reply, status=_status_within(body)))
             return ReadReply(failure=failure, usage=usage, model_version=version)
@@ -134,13 +134,13 @@ class AIStudioProvider(HttpProvider):
 def read_candidate(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
     """The first candidate's text, or why it is no answer. Thoughts are not the answer; text may be in pieces."""
     if not as_list(body.get("candidates")):
-        reason = said(as_object(body.get("promptFeedback")).get("blockReason"))
+        reason = one_line(as_object(body.get("promptFeedback")).get("blockReason"))
         if reason:
             message = f"the prompt was blocked: {reason}"
             return "", Failure(FailureKind.BLOCKED, message, None, 200, reason)
         return "", Failure(FailureKind.EMPTY, "no candidates in the reply", None, 200, "no_candidates")
     candidate = first_object(body.get("candidates"))
-    finish = said(candidate.get("finishReason")) or "absent"
+    finish = one_line(candidate.get("finishReason")) or "absent"
     text, kind = _answer_text(candidate), GEMINI_KIND_BY_FINISH.get(finish, FailureKind.MALFORMED)
     if kind is FailureKind.TRUNCATED and is_whole(text):
         return text, None
@@ -148,7 +148,7 @@ def read_candidate(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
         if text.strip():
             return text, None
         return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, finish)
-    message = said(candidate.get("finishMessage")) or f"finish reason {finish}"
+    message = one_line(candidate.get("finishMessage")) or f"finish reason {finish}"
     return "", Failure(kind, message, None, 200, finish)
 
 
@@ -222,7 +222,7 @@ def classify_error(reply: Reply) -> Failure:
         if names_zero(words) or _grants_nothing(error):
             return Failure(kind, zero_quota(words), wait_s, reply.status, Trouble.LIMIT_ZERO)
     return Failure(
-        kind or _kind_by_status(reply.status, error), said(words), wait_s, reply.status, said(code)
+        kind or _kind_by_status(reply.status, error), one_line(words), wait_s, reply.status, one_line(code)
     )
 
 

@@ -36,9 +36,9 @@ from lipika.llm.replies import (
     is_whole,
     lasts_a_day,
     names_zero,
+    one_line,
     parse_json,
     reset_wait_s,
-    said,
     worded_wait_s,
     zero_quota,
 )
@@ -151,7 +151,7 @@ class OpenRouterProvider(HttpProvider):
 
     def _read(self, reply: Reply) -> ReadReply:
         body = body_object(reply.body)
-        usage, version = read_usage(body.get("usage")), said(body.get("model"))
+        usage, version = read_usage(body.get("usage")), one_line(body.get("model"))
         failure = classify_error(reply, body)
         if failure is not None:
             return ReadReply(failure=failure, usage=usage, model_version=version)
@@ -248,7 +248,7 @@ def classify_error(reply: Reply, body: Mapping[str, Any]) -> Failure | None:
     if status == 429 and kind in _RATES and names_zero(words):
         return Failure(kind, zero_quota(words), wait_s, status, Trouble.LIMIT_ZERO)
     code = as_text(metadata.get("limit_source")) or error_type or str(status)
-    return Failure(kind, said(words), wait_s, status, said(code))
+    return Failure(kind, one_line(words), wait_s, status, one_line(code))
 
 
 def _kind_by_metadata(metadata: Mapping[str, Any]) -> FailureKind | None:
@@ -316,8 +316,8 @@ def read_choice(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
     choice = first_object(body.get("choices"))
     if not choice:
         return "", Failure(FailureKind.EMPTY, "no choices in the reply", None, 200, "no_choices")
-    finish = said(choice.get("finish_reason")) or "absent"
-    native = said(choice.get("native_finish_reason"))
+    finish = one_line(choice.get("finish_reason")) or "absent"
+    native = one_line(choice.get("native_finish_reason"))
     code = f"{finish}/{native}" if native else finish
     kind = _kind_by_finish(finish, native.upper())
     text = _text(as_object(choice.get("message")).get("content"))
@@ -327,7 +327,7 @@ def read_choice(body: Mapping[str, Any]) -> tuple[str, Failure | None]:
         return "", Failure(kind, f"finish reason {code}", None, 200, code)
     if text.strip():
         return text, None
-    refusal = said(as_object(choice.get("message")).get("refusal"))
+    refusal = one_line(as_object(choice.get("message")).get("refusal"))
     if refusal:
         return "", Failure(FailureKind.BLOCKED, refusal, None, 200, "refusal")
     return "", Failure(FailureKind.EMPTY, "the answer has no text", None, 200, code)

@@ -17,8 +17,8 @@ import orjson
 
 from lipika.config import Settings
 from lipika.errors import LipikaError, SettingsError
-from lipika.llm.replies import Reply, names_zero, said, zero_quota
-from lipika.llm.transport import Address, failure_of, not_let_through
+from lipika.llm.replies import Reply, names_zero, one_line, zero_quota
+from lipika.llm.transport import Address, failure_of, interception
 from lipika.network import Network
 
 _TIMEOUT_S = 15.0
@@ -120,7 +120,7 @@ async def _get(url: str, headers: Mapping[str, str], setting: str, network: Netw
         ):
             content = await reply.content.read(_MAX_REPLY_BYTES)
             told = Reply(reply.status, b"", location=reply.headers.get("Location"))
-            away = not_let_through(told, address)
+            away = interception(told, address)
             if away is not None:
                 raise LipikaError(away.message)
             return _Got(
@@ -138,7 +138,7 @@ async def _get(url: str, headers: Mapping[str, str], setting: str, network: Netw
 
 def _refusal(reply: _Got, what: str, key: str, base: str) -> str:
     error = _object(_object(reply.body).get("error"))
-    message = said(error.get("message"))
+    message = one_line(error.get("message"))
     if reply.status == 429 and names_zero(message):
         return f"HTTP 429 for {what}: {zero_quota(message)}"
     words = f" ({message})" if message else ""

@@ -27,7 +27,7 @@ from lipika.llm.transport import (
     NEVER_SENT,
     Address,
     failure_of,
-    not_let_through,
+    interception,
     reply_too_long,
 )
 from lipika.models import Failure, FailureKind, Usage
@@ -235,7 +235,7 @@ class HttpProvider(BaseProvider):
         started = time.perf_counter()
         reply = await self._send("POST", self._url, self.encode(request))
         latency_ms = (time.perf_counter() - started) * 1000
-        failure = reply if isinstance(reply, Failure) else not_let_through(reply, self._address)
+        failure = reply if isinstance(reply, Failure) else interception(reply, self._address)
         reading = (
             self._read(reply) if isinstance(reply, Reply) and failure is None else ReadReply(failure=failure)
         )

@@ -16,7 +16,7 @@ import orjson
 
 from lipika.llm.transcript import parse_answer
 from lipika.models import Answer, FailureKind
-from lipika.redaction import redacted_start
+from lipika.redaction import redact_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +123,21 @@ _LONGEST_SAID = 500  # characters: Google repeats a bad value, audio included, i
 _LOOKED_AT = 20 * _LONGEST_SAID  # of a text with much white space
 
 
-def said(value: object) -> str:
+def one_line(value: object) -> str:
     """A server's words on one line, cut to what a log or a row should hold.
 
     Without secrets, of which none is cut in half; no NUL, no half of a surrogate pair.
     """
     if not value:
         return ""
-    text = redacted_start(as_text(value).replace("\x00", ""), _LOOKED_AT)
+    text = redact_start(as_text(value).replace("\x00", ""), _LOOKED_AT)
     text = text.encode("utf-8", "replace").decode("utf-8")
     return " ".join(text.split())[:_LONGEST_SAID]
 
 
 def excerpt(body: bytes) -> str:
     """The start of a body that is not what it should be, on one line."""
-    return said(body[:_LOOKED_AT].decode("utf-8", "replace"))[:200] or "an empty body"
+    return one_line(body[:_LOOKED_AT].decode("utf-8", "replace"))[:200] or "an empty body"
 
 
 # ----------------------------------------------------------------------------- waits, in seconds
@@ -208,7 +208,7 @@ def names_zero(words: str) -> bool:
 
 def zero_quota(words: str) -> str:
     """The words on a limit of 0, before the service's own words."""
-    return said(
+    return one_line(
         "the quota of this key for this model is zero (limit: 0), which no waiting changes: enable billing for its"
         f" project, ask for quota, or set MODEL_ID to a model that the key may use. The service says: {words}"
     )

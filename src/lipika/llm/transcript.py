@@ -2,7 +2,7 @@
 
 The reader is tolerant of wrapping (white space, a code fence, a stray ending, the same object twice) and strict on
 structure: two different objects are no answer. It never repairs or invents text. What is stored is in NFC, without a
-few characters that nobody sees or hears (`tidied`); whatever else is odd inside is for `validation` to find.
+few characters that nobody sees or hears (`tidy_text`); whatever else is odd inside is for `validation` to find.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # Postgres text and UTF-8 file
 def read_answer(text: str) -> Answer | Failure:
     """Read a model's answer as `parse_answer` does, with its texts tidied: as it is judged and stored."""
     parsed = parse_answer(text)
-    answer = tidied_answer(parsed) if isinstance(parsed, Answer) else parsed
+    answer = tidy_answer(parsed) if isinstance(parsed, Answer) else parsed
     if answer is parsed or isinstance(answer, Failure):
         return parsed
     if not answer.transcription.strip():
@@ -271,7 +271,7 @@ _TIDY: dict[int, str | None] = (
 )
 
 
-def tidied(text: str) -> str:
+def tidy_text(text: str) -> str:
     """A text as it is stored: NFC, one kind of space, and nothing that is neither seen nor heard.
 
     Byte order marks, soft hyphens, word joiners and marks of direction go. ZWJ and ZWNJ stay, since they are part of
@@ -281,10 +281,10 @@ def tidied(text: str) -> str:
         return text
     if not text.isprintable():
         text = text.translate(_TIDY)
-    return composed(text)
+    return compose_unicode(text)
 
 
-def composed(text: str) -> str:
+def compose_unicode(text: str) -> str:
     """A text in NFC, but for words of thousands of letters: Unicode takes quadratic time over heaps of marks."""
     if len(text) <= _MOST_AT_ONCE:
         return unicodedata.normalize("NFC", text)
@@ -295,11 +295,11 @@ def composed(text: str) -> str:
 _MOST_AT_ONCE = 2000  # characters: 15 ms at worst
 
 
-def tidied_answer(answer: Answer) -> Answer:
+def tidy_answer(answer: Answer) -> Answer:
     """An answer as it is stored, such as one that was stored before texts were tidied; the same object if it is."""
-    said = tidied(answer.transcription)
-    tagged = said if answer.tagged == answer.transcription else tidied(answer.tagged)
-    accent = tidied(answer.speaker_accent)
+    said = tidy_text(answer.transcription)
+    tagged = said if answer.tagged == answer.transcription else tidy_text(answer.tagged)
+    accent = tidy_text(answer.speaker_accent)
     if (said, tagged, accent) == (answer.transcription, answer.tagged, answer.speaker_accent):
         return answer
     return replace(answer, transcription=said, tagged=tagged, speaker_accent=accent)

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from lipika.llm.replies import Reply, said
+from lipika.llm.replies import Reply, one_line
 from lipika.models import Failure, FailureKind, Trouble
 
 UNREACHABLE = "unreachable"
@@ -63,7 +63,7 @@ def failure_of(error: Exception, address: Address, timeout_s: float) -> Failure:
 
 
 def _server(message: str, code: str) -> Failure:
-    return Failure(FailureKind.SERVER, said(message), code=code)
+    return Failure(FailureKind.SERVER, one_line(message), code=code)
 
 
 def _error_text(error: BaseException) -> str:
@@ -133,7 +133,7 @@ def _proxy_failure(status: int, reason: str, address: Address) -> Failure:
     return _server(f"{way}: it must allow that host, or NO_PROXY must name it", Trouble.PROXY)
 
 
-def not_let_through(reply: Reply, address: Address) -> Failure | None:
+def interception(reply: Reply, address: Address) -> Failure | None:
     """A reply that is not the service's own, as a failure: it sends elsewhere, or the proxy wants a password."""
     if reply.status == 407 and address.proxy:
         return _proxy_failure(reply.status, "Proxy Authentication Required", address)
@@ -158,7 +158,7 @@ def _head_failure(error: aiohttp.ClientResponseError, address: Address) -> Failu
             f"a reply of {address.host} with a header over {MAX_HEADER_BYTES >> 10} KB, or over {MAX_HEADERS}"
             f" headers: it is not read ({error.message})"
         )
-        return Failure(FailureKind.MALFORMED, said(message), code=HEADER_TOO_LONG)
+        return Failure(FailureKind.MALFORMED, one_line(message), code=HEADER_TOO_LONG)
     if _NO_STATUS.search(error.message):
         message = (
             f"{address.host} does not answer in HTTP: {address.setting} should begin with https://,"
@@ -185,7 +185,7 @@ def redirect(reply: Reply, address: Address) -> Failure | None:
         f"HTTP {reply.status}: {address.host} sends on to {_target(reply, address)}. Redirects are not followed,"
         f" for the key would travel along: set {address.setting} to the address where the service itself answers"
     )
-    return Failure(FailureKind.SERVER, said(message), None, reply.status, Trouble.REDIRECT)
+    return Failure(FailureKind.SERVER, one_line(message), None, reply.status, Trouble.REDIRECT)
 
 
 def _target(reply: Reply, address: Address) -> str:

@@ -21,7 +21,7 @@ from lipika.audio.polish import PolishedSegment, polish_segment
 from lipika.errors import SegmentError
 from lipika.log import get_logger
 from lipika.models import Discard, SendFormat
-from lipika.pipeline.shared_memory import SharedPlaces, Side, answered, take_over
+from lipika.pipeline.shared_memory import SharedPlaces, Side, answer_in_process, take_over
 from lipika.pipeline.troubles import mishap_of
 from lipika.processes import executor
 
@@ -31,7 +31,7 @@ KILLED = "kills_polishing"
 DEFECT = "defect"
 
 
-def polished(members: Members, send_format: SendFormat = SendFormat.FLAC) -> list[PolishedSegment]:
+def polish_members(members: Members, send_format: SendFormat = SendFormat.FLAC) -> list[PolishedSegment]:
     """The outcome of each member, whatever is in it."""
     return [_polish_member(member, send_format) for member in members]
 
@@ -84,7 +84,7 @@ class Polishers:
         turns: int,
         *,
         after: int | None = None,
-        work: Work = polished,
+        work: Work = polish_members,
     ) -> None:
         self.turns = asyncio.Semaphore(turns)
         self.readers = asyncio.Semaphore(READERS_PER_TURN * turns)
@@ -181,7 +181,7 @@ class _Crew:
         place = self._free.popleft()
         try:
             message = self._shared.put(place, Side.QUESTION, members)
-            answer = self._pool.submit(answered, work, place, message)
+            answer = self._pool.submit(answer_in_process, work, place, message)
         except BaseException:
             self._free.append(place)
             raise

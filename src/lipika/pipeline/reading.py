@@ -9,7 +9,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from lipika.archive.hints import told_language
+from lipika.archive.hints import language_in_metadata
 from lipika.archive.members import BadMember, Member, MemberKind, read_members
 from lipika.archive.metadata import Metadata
 from lipika.audio.polish import PolishedSegment
@@ -36,7 +36,9 @@ async def find_hint(video: ClaimedVideo, source: Place, tools: Tools) -> str | N
     """
     given = hint = find_language(video.language)
     if given is None or video.language_from.yields:
-        told = find_language(await in_thread(tools, lambda: told_language(source.store, source.key)))
+        told = find_language(
+            await run_blocking(tools, lambda: language_in_metadata(source.store, source.key))
+        )
         hint = told or given
         if told is not None and (told != given or video.language_from is HintFrom.DEFAULT):
             await tools.tell_language(video, told.code)
@@ -69,7 +71,7 @@ class ClipReader:
         """Handfuls of segments are polished beside this event loop: a few at a time, over all videos together."""
         turns = self.tools.polishers.turns
         pending: deque[asyncio.Future[list[PolishedSegment]]] = deque()
-        reader = await in_thread(self.tools, lambda: source.store.open_read(source.key))
+        reader = await run_blocking(self.tools, lambda: source.store.open_read(source.key))
         with closing(reader):
             handfuls = _handfuls(read_members(reader))
             try:
@@ -98,7 +100,7 @@ class ClipReader:
         polishers = self.tools.polishers
         await polishers.turns.acquire()
         try:
-            members = await in_thread(self.tools, lambda: next(handfuls, None))
+            members = await run_blocking(self.tools, lambda: next(handfuls, None))
             if members is not None:
                 return polishers.polish(list(filter(self._is_segment, members)))
         except BaseException:
@@ -173,7 +175,7 @@ class ClipReader:
         self._note(BadMember("(names of segments)", "times_in_ms", told, MemberKind.OTHER))
 
 
-async def in_thread(tools: Tools, work: Callable[[], T]) -> T:
+async def run_blocking(tools: Tools, work: Callable[[], T]) -> T:
     """The result of `work`, which blocks."""
     return await asyncio.get_running_loop().run_in_executor(tools.threads, work)
 

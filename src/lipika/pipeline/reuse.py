@@ -42,10 +42,10 @@ def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | N
     right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
     language to mishear; an answer of that kind to lively audio has been doubted and asked for twice already.
     """
-    return by_choice(was, asked, language) or _version_difference(was)
+    return chosen_difference(was, asked, language) or _version_difference(was)
 
 
-def by_choice(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
+def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
     """The part of `difference` that a person has chosen, unlike the versions of our own prompt and schema."""
     if asked.simulated not in (None, was.made_up):
         return Difference("simulated", _yes(was.made_up), _yes(not was.made_up))
@@ -96,7 +96,7 @@ class Lost:
         return f"{answers} that cost {money(self.usd)} ({reasons})"
 
 
-def lost(
+def count_lost(
     answers: Iterable[tuple[Was, int, float]],
     asked: AskedAs,
     language: str | None,
@@ -128,14 +128,14 @@ class EarlierAnswers:
     reused: int = 0
     outdated: Counter[str] = field(default_factory=Counter)  # those that do not fit any more, by reason
 
-    def lost(self, language: str | None) -> Lost:
+    def count_paid_again(self, language: str | None) -> Lost:
         """Those that would be paid for again."""
         paid = (
             (_was(former), 1, former.cost_usd)
             for former in self.answers.values()
             if former.answer is not None
         )
-        return lost(paid, self.asked, language)
+        return count_lost(paid, self.asked, language)
 
     def find(self, audio_digest: str, language: str | None) -> StoredAnswer | None:
         """The answer to the very same audio, prompt and model; counted, whether it fits or not."""

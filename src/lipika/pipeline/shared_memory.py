@@ -123,11 +123,11 @@ _here: list[SharedPlaces] = []
 
 
 def take_over(shared: SharedPlaces) -> None:
-    """In a new process: note the shared memory that `answered` works with."""
+    """In a new process: note the shared memory that `answer_in_process` works with."""
     _here[:] = [shared]
 
 
-def answered(work: Callable[[T], U], place: int, message: bytes) -> bytes:
+def answer_in_process(work: Callable[[T], U], place: int, message: bytes) -> bytes:
     """In that process: take the question, do the work, put the answer beside it; returns its message."""
     (shared,) = _here
     return shared.put(place, Side.ANSWER, work(cast("T", shared.take(message))))

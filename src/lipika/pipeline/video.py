@@ -50,7 +50,7 @@ from lipika.models import (
 from lipika.network import patiently
 from lipika.pipeline import question
 from lipika.pipeline.polishers import DEFECT
-from lipika.pipeline.reading import ClipReader, find_hint, in_thread
+from lipika.pipeline.reading import ClipReader, find_hint, run_blocking
 from lipika.pipeline.reuse import EarlierAnswers
 from lipika.pipeline.tools import Counts, Tools
 from lipika.storage import ObjectInfo
@@ -98,7 +98,7 @@ async def transcribe_video(
         language = await find_hint(video, source, tools)
         reader = ClipReader(video.video_id, tools, accounting)
         job = _Job(video, tools, spool, EarlierAnswers(earlier, tools.asked_as), reader, language, accounting)
-        job.keep_what_is_paid()
+        job.refuse_to_pay_again()
         async with asyncio.TaskGroup() as asking:
             await job.read_and_ask(source, asking)
         job.log_unusable_answers()
@@ -125,11 +125,11 @@ class _Job:
 
     # ------------------------------------------------------------------------- read, polish
 
-    def keep_what_is_paid(self) -> None:
+    def refuse_to_pay_again(self) -> None:
         """No answer that was paid for is bought a second time unless a person has said so."""
         if self.tools.pay_again:
             return
-        lost = self.earlier.lost(self.language)
+        lost = self.earlier.count_paid_again(self.language)
         if lost.clips:
             raise WouldPayAgain(
                 f"{self.video.video_id}: this would pay again for {lost}. Ask as before, or agree: run --again;"
@@ -279,7 +279,7 @@ class _Job:
             alignment = await heard
             if alignment is None or result.verdict is None:
                 return
-            verdict = validation.with_alignment(result.verdict, alignment)
+            verdict = validation.add_alignment(result.verdict, alignment)
             new = replace(result, verdict=verdict, alignment=alignment)
             document = documents.clip_result_to_json(new)
             self.spool.replace_result(result.clip.name.stem, document)
@@ -324,10 +324,10 @@ class _Job:
         if former is None or former.answer is None:
             return None
         self.tools.counts.reused += 1
-        answer = transcript.tidied_answer(former.answer)
+        answer = transcript.tidy_answer(former.answer)
         verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
         if former.alignment is not None:
-            verdict = validation.with_alignment(verdict, former.alignment)
+            verdict = validation.add_alignment(verdict, former.alignment)
         judged = Judged(answer, verdict)
         return ClipResult(
             video_id=self.video.video_id,
@@ -417,7 +417,7 @@ class _Job:
         old = documents.clip_result_from_json(self.spool.result(name.stem))
         if old.verdict is None:
             return
-        verdict = validation.with_findings(old.verdict, (finding,))
+        verdict = validation.add_findings(old.verdict, (finding,))
         new = replace(old, verdict=verdict)
         document = documents.clip_result_to_json(new)
         self.spool.replace_result(name.stem, document)
@@ -441,7 +441,7 @@ class _Job:
 
     async def pack(self, target: Place) -> VideoReport:
         """Stream the result tar into the store; it is read back by size and digest before this returns."""
-        metadata = await in_thread(
+        metadata = await run_blocking(
             self.tools,
             lambda: documents.result_metadata(
                 self.reader.metadata,

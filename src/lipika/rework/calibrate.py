@@ -15,8 +15,8 @@ from lipika.archive.results import ResultArchive, find_results, read_archive
 from lipika.db.connection import Database
 from lipika.db.stored import Stored
 from lipika.errors import StorageError, UsageError, VideoError
-from lipika.processes import in_groups, spread
-from lipika.rework.stored_rows import held_result, read_rows
+from lipika.processes import group_items, spread
+from lipika.rework.stored_rows import judged_answer_of, read_rows
 from lipika.storage import StoreSettings
 from lipika.validation import DEFAULT_BANDS, Bands
 from lipika.validation.again import JudgedAnswer
@@ -103,7 +103,7 @@ def _archive_unit(unit: tuple[CalibrationScope, ResultArchive]) -> Seen:
         results = read_archive(archive, look.settings)
     except (VideoError, StorageError) as error:
         return Seen(units=1, problems=[(archive.url, str(error))])
-    held = (one for result in results if (one := held_result(result)) is not None)
+    held = (one for result in results if (one := judged_answer_of(result)) is not None)
     return Seen(units=1, samples=_samples(look, held))
 
 
@@ -116,7 +116,7 @@ async def _row_units(
     look: CalibrationScope, stored: Stored
 ) -> AsyncIterator[tuple[CalibrationScope, list[str]]]:
     ids = (video.video_id async for video in stored.videos(version=""))
-    async for group in in_groups(ids, _VIDEOS_PER_UNIT):
+    async for group in group_items(ids, _VIDEOS_PER_UNIT):
         yield look, group
 
 

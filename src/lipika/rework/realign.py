@@ -14,12 +14,12 @@ from pathlib import Path
 
 from lipika.alignment.listener import Task
 from lipika.archive.metadata import Metadata
-from lipika.archive.results import Block, ResultArchive, not_ours, parse_result, read_files
+from lipika.archive.results import Block, ResultArchive, foreign_archive_error, parse_result, read_files
 from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
 from lipika.models import Alignment, ClipResult
 from lipika.storage import ObjectInfo, Store, StoreSettings
-from lipika.validation import with_alignment
+from lipika.validation import add_alignment
 
 PART_CLIPS = 64  # 10 MB of audio at 16 kHz, more of studio audio
 _CHANGES = ChangedKeys(
@@ -101,7 +101,7 @@ def read_parts(archive: ResultArchive, plan: RealignPlan, clips: int = PART_CLIP
     if groups == [()]:
         yield ArchivePart(archive, 0, 1, (), ())
     elif any(gathered):
-        raise not_ours(f"the audio of {next(iter(next(filter(None, gathered))))} is missing")
+        raise foreign_archive_error(f"the audio of {next(iter(next(filter(None, gathered))))} is missing")
 
 
 def _select_results(archive: ResultArchive, plan: RealignPlan) -> dict[str, ClipResult]:
@@ -131,7 +131,7 @@ async def write_back(
     store = Store.open(archive.root, plan.settings)
     with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
         old = read_contents(store, archive.key, spool)
-        results = [with_heard(one.result, alignments.get(one.stem)) for one in old.documents]
+        results = [apply_alignment(one.result, alignments.get(one.stem)) for one in old.documents]
         tar = compose_again(old, results, spool, _CHANGES)
         stored = await store.replace_stream(before, tar.chunks(), tar.size)
     video_id = str(Metadata(old.metadata).fields()["transcription"]["video_id"])
@@ -139,8 +139,8 @@ async def write_back(
     return Realigned(video_id, stored.size, stored.sha256, tuple(results), aligned)
 
 
-def with_heard(result: ClipResult, alignment: Alignment | None) -> ClipResult:
+def apply_alignment(result: ClipResult, alignment: Alignment | None) -> ClipResult:
     """The result with what was heard, and what that means for its verdict."""
     if alignment is None or result.verdict is None:
         return result
-    return replace(result, alignment=alignment, verdict=with_alignment(result.verdict, alignment))
+    return replace(result, alignment=alignment, verdict=add_alignment(result.verdict, alignment))

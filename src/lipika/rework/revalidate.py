@@ -20,8 +20,8 @@ from lipika.db.connection import Database
 from lipika.db.stored import Stored, StoredVideo
 from lipika.errors import StorageError, VideoError
 from lipika.models import ClipResult
-from lipika.processes import in_groups, spread
-from lipika.rework.stored_rows import held_result, read_rows, segments_of
+from lipika.processes import group_items, spread
+from lipika.rework.stored_rows import judged_answer_of, read_rows, segments_of
 from lipika.storage import Store, StoreSettings
 from lipika.validation import Bands, validator_version
 from lipika.validation.again import judge_again
@@ -142,7 +142,7 @@ async def _redo_archive(plan: RejudgePlan, archive: ResultArchive) -> RejudgeRep
 
 def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[RejudgeReport, list[ClipResult]]:
     """The results with their new verdicts, those of failed clips as they are."""
-    held = [one for result in old if (one := held_result(result)) is not None]
+    held = [one for result in old if (one := judged_answer_of(result)) is not None]
     files = [*(f"{result.clip.segment.stem}.flac" for result in old), *block.discarded]
     segments = segments_of((result.clip.name for result in old), files)
     verdicts = list(judge_again(held, segments, bands))
@@ -151,7 +151,7 @@ def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[Rejud
         report.confusion.add(one.before, ComparedVerdict.of(verdict))
     fresh = iter(verdicts)
     return report, [
-        result if held_result(result) is None else replace(result, verdict=next(fresh)) for result in old
+        result if judged_answer_of(result) is None else replace(result, verdict=next(fresh)) for result in old
     ]
 
 
@@ -170,7 +170,7 @@ def revalidate_rows(plan: RejudgePlan, database: Database, jobs: int) -> AsyncGe
 async def _row_units(
     plan: RejudgePlan, stored: Stored
 ) -> AsyncIterator[tuple[RejudgePlan, list[StoredVideo]]]:
-    async for videos in in_groups(stored.videos(plan.version), _VIDEOS_PER_UNIT):
+    async for videos in group_items(stored.videos(plan.version), _VIDEOS_PER_UNIT):
         yield plan, videos
 
 

@@ -27,7 +27,7 @@ def segments_of(clips: Iterable[SegmentName], files: Iterable[str]) -> set[Segme
     return names
 
 
-def held_result(result: ClipResult) -> JudgedAnswer | None:
+def judged_answer_of(result: ClipResult) -> JudgedAnswer | None:
     """None for a clip that failed: nothing of it can be judged."""
     if result.answer is None or result.verdict is None:
         return None

@@ -51,7 +51,7 @@ def transcribe(heard: SimulatedHearing, hint: str, rng: random.Random, *, event_
     if heard.silent:
         return _SILENT
     language = hint or rng.choice(FIRST_CLASS)
-    return spoken(text_for(heard.speech_s, language, rng), language, rng, event_tag_rate=event_tag_rate)
+    return usual_answer(text_for(heard.speech_s, language, rng), language, rng, event_tag_rate=event_tag_rate)
 
 
 def text_for(speech_s: float, language: str, rng: random.Random) -> str:
@@ -60,7 +60,7 @@ def text_for(speech_s: float, language: str, rng: random.Random) -> str:
     return speak(language, max(round(speech_s * typical * rng.uniform(*_PACE)), 3), rng)
 
 
-def spoken(text: str, language: str, rng: random.Random, *, event_tag_rate: float) -> Answer:
+def usual_answer(text: str, language: str, rng: random.Random, *, event_tag_rate: float) -> Answer:
     """An answer around a text. Emotion, style and pace are the usual ones, seven times out of ten."""
     return Answer(
         transcription=text,

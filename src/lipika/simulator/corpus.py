@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from lipika.archive import members
-from lipika.audio.codec import Audio, decode, encode_flac, to_sent
+from lipika.audio.codec import Audio, decode, encode_flac, resample_for_model
 from lipika.errors import SegmentError
 from lipika.languages import FIRST_CLASS
 from lipika.models import SegmentName
@@ -60,7 +60,7 @@ def read_speech(sample: Path) -> NDArray[np.int16]:
         for member in members.read_members(stream):
             if isinstance(member, members.Member) and member.kind is members.MemberKind.SEGMENT:
                 try:
-                    pieces.append(to_sent(decode(member.data)).samples.astype(np.int16))
+                    pieces.append(resample_for_model(decode(member.data)).samples.astype(np.int16))
                 except SegmentError:
                     continue
     return np.concatenate([piece for piece in pieces if np.abs(piece).max() > 1000])

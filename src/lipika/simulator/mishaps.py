@@ -12,7 +12,7 @@ import orjson
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Answer
-from lipika.simulator.answers import spoken, text_for
+from lipika.simulator.answers import text_for, usual_answer
 from lipika.simulator.exchange import Candidate, Question, Shape
 from lipika.simulator.faults import FaultKind
 
@@ -115,7 +115,9 @@ def _prompt_echo(scene: Scene) -> Answer:
 def _other_clip(scene: Scene) -> Answer:
     """The same text for every clip of a language and length, whatever is in it."""
     fixed = random.Random(0)
-    return spoken(text_for(scene.speech_s, scene.language, fixed), scene.language, fixed, event_tag_rate=0.0)
+    return usual_answer(
+        text_for(scene.speech_s, scene.language, fixed), scene.language, fixed, event_tag_rate=0.0
+    )
 
 
 def _tag_mismatch(scene: Scene) -> Answer:
@@ -125,7 +127,7 @@ def _tag_mismatch(scene: Scene) -> Answer:
 
 def _invented_speech(scene: Scene) -> Answer:
     text = text_for(4 * scene.speech_s, scene.language, scene.rng)
-    return spoken(text, scene.language, scene.rng, event_tag_rate=0.0)
+    return usual_answer(text, scene.language, scene.rng, event_tag_rate=0.0)
 
 
 def _false_no_speech(scene: Scene) -> Answer:

@@ -45,21 +45,21 @@ def _below(path: str, key: str, above: frozenset[tuple[int, int]], odd: Odd) -> 
         with os.scandir(path) as found:
             entries = list(found)
     except OSError as error:
-        odd(f"{shown(path)}: {error.strerror or error}")
+        odd(f"{printable_path(path)}: {error.strerror or error}")
         return
     for entry in entries:
         name = f"{key}/{entry.name}" if key else entry.name
         try:
             about = entry.stat()
         except OSError as error:
-            odd(f"{shown(entry.path)}: {error.strerror or error}")
+            odd(f"{printable_path(entry.path)}: {error.strerror or error}")
             continue
         if problem := _odd_name(entry.name):
-            odd(f"{shown(entry.path)}: {problem}")
+            odd(f"{printable_path(entry.path)}: {problem}")
         elif stat.S_ISDIR(about.st_mode):
             place = (about.st_dev, about.st_ino)
             if place in above:
-                odd(f"{shown(entry.path)}: a link back to a folder above it")
+                odd(f"{printable_path(entry.path)}: a link back to a folder above it")
             else:
                 yield from _below(entry.path, name, above | {place}, odd)
         elif stat.S_ISREG(about.st_mode) and not _UPLOADING.search(entry.name):
@@ -76,7 +76,7 @@ def _odd_name(name: str) -> str:
     return ""
 
 
-def shown(path: str) -> str:
+def printable_path(path: str) -> str:
     """A path as people can read it, whatever bytes are in it."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

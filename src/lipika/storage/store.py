@@ -21,7 +21,7 @@ from obstore.store import LocalStore, S3Store
 from lipika.errors import ObjectMissing, StorageError, StorageUnavailable
 from lipika.storage.buckets import abort_upload, keys_below, list_page, open_uploads
 from lipika.storage.errors import Patience, Translator, is_mute
-from lipika.storage.folders import Odd, files_below, shown, staged_files
+from lipika.storage.folders import Odd, files_below, printable_path, staged_files
 from lipika.storage.opening import StoreSettings, local_path, local_store, s3_parts, s3_store
 from lipika.storage.transfers import FOLDER_BYTES, ObjectReader, UploadParts, part_size
 
@@ -120,7 +120,7 @@ class Store:
             usable = []
             for found, key, problem in keys_below(answer.objects, root):
                 if problem:
-                    odd(f"{shown(f's3://{bucket}/{found.key}')}: {problem}")
+                    odd(f"{printable_path(f's3://{bucket}/{found.key}')}: {problem}")
                 else:
                     usable.append(ObjectInfo(key, found.size, found.etag))
             yield usable

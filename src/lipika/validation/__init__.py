@@ -9,12 +9,12 @@ from __future__ import annotations
 from itertools import chain
 
 from lipika.models import Answer, Clip, Verdict
-from lipika.validation.aligned import alignment_findings, with_alignment
+from lipika.validation.aligned import add_alignment, alignment_findings
 from lipika.validation.bands import DEFAULT_BANDS, Bands
 from lipika.validation.catalogue import RULES, LaneName
 from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
 from lipika.validation.checks.tags import marker_count
-from lipika.validation.judge import lane, quality, score_parts, suspects_overlap, with_findings
+from lipika.validation.judge import add_findings, lane, quality, score_parts, suspects_overlap
 from lipika.validation.reading import Reading, read
 from lipika.validation.retry import acceptable, retry_advice
 from lipika.validation.timeline import overlap_findings, overlaps
@@ -29,6 +29,8 @@ __all__ = [
     "Bands",
     "LaneName",
     "acceptable",
+    "add_alignment",
+    "add_findings",
     "alignment_findings",
     "judge",
     "overlap_findings",
@@ -36,8 +38,6 @@ __all__ = [
     "retry_advice",
     "validate",
     "validator_version",
-    "with_alignment",
-    "with_findings",
 ]
 
 

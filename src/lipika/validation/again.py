@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lipika.models import Answer, Clip, Finding, SegmentName, Verdict
-from lipika.validation import DEFAULT_BANDS, Bands, overlap_findings, overlaps, validate, with_findings
+from lipika.validation import DEFAULT_BANDS, Bands, add_findings, overlap_findings, overlaps, validate
 from lipika.validation.catalogue import RULES
 from lipika.validation.compare import ComparedVerdict
 
@@ -38,7 +38,7 @@ def judge_again(
         extra = [finding for finding in one.findings if _is_kept(finding)]
         if one.clip.name in shared:
             extra.append(shared[one.clip.name])
-        yield with_findings(verdict, extra)
+        yield add_findings(verdict, extra)
 
 
 def _is_kept(finding: Finding) -> bool:

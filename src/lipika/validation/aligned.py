@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lipika.models import Agreement, Alignment, Finding, Verdict
 from lipika.validation.catalogue import RULES, ScorePart, finding
-from lipika.validation.judge import with_findings
+from lipika.validation.judge import add_findings
 
 _SAME_SOUND = frozenset({"hi", "ur"})
 _BY_CLASS = {Agreement.FLAG: "cer_high", Agreement.REJECT: "cer_unrelated"}
@@ -29,11 +29,11 @@ def alignment_findings(alignment: Alignment) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def with_alignment(verdict: Verdict, alignment: Alignment) -> Verdict:
+def add_alignment(verdict: Verdict, alignment: Alignment) -> Verdict:
     """The verdict with this alignment in place of any other. Repeating it changes nothing."""
     kept = tuple(found for found in verdict.findings if not _is_of_alignment(found))
     parts = {**verdict.score_parts, ScorePart.ALIGNMENT.value: 1.0}
-    return with_findings(
+    return add_findings(
         replace(verdict, findings=kept, score_parts=parts), alignment_findings(alignment), anew=True
     )
 

@@ -146,7 +146,7 @@ def merge(samples: Samples, others: Samples) -> None:
         samples.setdefault(code, LanguageSample()).merge(other)
 
 
-def learned_band(sample: LanguageSample) -> RateBand:
+def learn_band(sample: LanguageSample) -> RateBand:
     """Limits from the quartiles of one language's rates."""
     low, high = sample.syllables.quantile(0.25), sample.syllables.quantile(0.75)
     width = max(high - low, LEAST_SYLLABLES_WIDTH)
@@ -197,7 +197,7 @@ def calibrate(samples: Samples) -> Calibration:
     """Bands for every language with enough clips."""
     enough = {code: sample for code, sample in sorted(samples.items()) if sample.clips >= LEAST_CLIPS}
     return Calibration(
-        bands={code: learned_band(sample) for code, sample in enough.items()},
+        bands={code: learn_band(sample) for code, sample in enough.items()},
         clips={code: sample.clips for code, sample in enough.items()},
         score_quantiles={
             code: tuple(round(sample.scores.quantile(share), 2) for share in SCORE_SHARES)

@@ -44,7 +44,7 @@ def lane(name: LaneName, findings: Iterable[Finding]) -> Lane:
     return Lane(eligible=False, reasons=tuple(reasons)) if reasons else _OPEN
 
 
-def with_findings(verdict: Verdict, extra: Iterable[Finding], *, anew: bool = False) -> Verdict:
+def add_findings(verdict: Verdict, extra: Iterable[Finding], *, anew: bool = False) -> Verdict:
     """The verdict as it would be with more findings, such as those only the whole video can show.
 
     With `anew` lanes and score are worked out even if there are none: findings have been taken away before.

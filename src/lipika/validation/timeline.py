@@ -33,7 +33,7 @@ def overlaps(clips: Iterable[SegmentName], segments: Iterable[SegmentName] = ())
 
 
 def overlap_findings(shared_ms: Mapping[SegmentName, int]) -> dict[SegmentName, Finding]:
-    """The findings that `overlaps` is worth, for `with_findings`."""
+    """The findings that `overlaps` is worth, for `add_findings`."""
     return {
         clip: finding("overlap_timeline", f"{overlap_ms} ms under another speaker")
         for clip, overlap_ms in shared_ms.items()

@@ -209,7 +209,7 @@ async def test_a_folder_without_a_bundle_switches_it_off_with_the_reason(tmp_pat
 
 async def test_the_listener_hears_what_is_whistled(tmp_path: Path) -> None:
     """The real thing: FLAC in, the answer beside what the stand-in heard, in one process."""
-    options = ListenerOptions(path=standin.write_whistled(tmp_path), device="cpu", romaniser="builtin")
+    options = ListenerOptions(path=standin.write_whistle_bundle(tmp_path), device="cpu", romaniser="builtin")
     async with AlignmentStage(options, deadline_s=100) as stage:
         await opened(stage)
         said = "मैं कल बाजार गया था और"
@@ -235,7 +235,7 @@ def task(said: str, whistled: str) -> Task:
 
 async def test_a_run_stores_what_was_heard_and_uses_it_again(database_url: str, tmp_path: Path) -> None:
     """Rows, archive and heartbeat of a run with the stand-in; on a second run nothing is heard again."""
-    bundle = standin.write_whistled(tmp_path / "bundle")
+    bundle = standin.write_whistle_bundle(tmp_path / "bundle")
     async with a_stage(tmp_path, database_url) as stage:
         await stage.queue(1, 10)
         changes: dict[str, Any] = {

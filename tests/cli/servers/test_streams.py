@@ -280,12 +280,12 @@ def _group(error: Exception) -> Exception:
     ],
 )
 def test_what_ran_out_is_named(error: Exception, word: str, around: Callable[[Exception], Exception]) -> None:
-    assert word in (machine.exhausted(around(error)) or "")
+    assert word in (machine.exhausted_resource(around(error)) or "")
 
 
 def test_a_defect_of_ours_is_not_taken_for_the_machines(corpus: Path) -> None:
-    assert machine.exhausted(RuntimeError("dictionary changed size")) is None
-    assert machine.exhausted(FileNotFoundError(2, str(corpus))) is None
+    assert machine.exhausted_resource(RuntimeError("dictionary changed size")) is None
+    assert machine.exhausted_resource(FileNotFoundError(2, str(corpus))) is None
 
 
 def test_too_few_open_files_are_an_answer(database_url: str) -> None:

@@ -11,7 +11,7 @@ from command_kit import lipika
 from fleet_kit import rows
 from lipika import errors
 from lipika.fleet.custody import is_defect
-from lipika.machine import refused
+from lipika.machine import refused_resource
 
 FILES = {
     "text": b"some text\n",
@@ -119,9 +119,9 @@ def test_what_is_a_defect(error: Exception, defect: bool) -> None:
 def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError) as found:  # noqa: PT011 - whichever it is
         (tmp_path / "missing" / "file").read_bytes()
-    assert refused(found.value) == f"{tmp_path}/missing/file: {os.strerror(2)}"
-    assert refused(OSError("odd")) is None
-    assert refused(BrokenPipeError(32, "Broken pipe")) is None
+    assert refused_resource(found.value) == f"{tmp_path}/missing/file: {os.strerror(2)}"
+    assert refused_resource(OSError("odd")) is None
+    assert refused_resource(BrokenPipeError(32, "Broken pipe")) is None
 
 
 def test_a_host_that_cannot_be_one_is_named(here: Path, database_url: str) -> None:

@@ -17,9 +17,9 @@ from command_kit import lipika
 from fleet_kit import a_line, change, until
 from lipika.dashboard import words
 from lipika.dashboard.cursor import pack, unpack
-from lipika.dashboard.quality import confusion, found_codes, histogram
+from lipika.dashboard.quality import confusion, count_by_code, histogram
 from lipika.dashboard.review import marked
-from lipika.dashboard.spend import TokenKinds, by_hour
+from lipika.dashboard.spend import TokenKinds, fill_hours
 from lipika.db.stats_quality import FindingCount, HeardLanguage, ScoreBucket
 from lipika.db.stats_spend import SpendDay, SpendHour
 from lipika.wording import duration, money, number, percent, short
@@ -190,7 +190,7 @@ def test_the_quality_page_adds_up_its_counters() -> None:
     assert histogram(scores, None)[0] == 1
     assert histogram(scores, None)[-1] == 7
     assert histogram(scores, "ta")[-1] == 4
-    (code,) = found_codes(
+    (code,) = count_by_code(
         [FindingCount("hi", "warn", "x", 2, 1), FindingCount("ta", "warn", "x", 5, 1)], None
     )
     assert (code.clips, code.languages) == (7, (("ta", 5), ("hi", 2)))
@@ -208,6 +208,6 @@ def test_the_kinds_of_token_add_up_to_what_is_billed() -> None:
 
 def test_hours_without_spending_are_shown_as_such() -> None:
     now = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
-    hours = by_hour([SpendHour(datetime(2026, 11, 22, 9, tzinfo=UTC), 2.5, 7)], now)
+    hours = fill_hours([SpendHour(datetime(2026, 11, 22, 9, tzinfo=UTC), 2.5, 7)], now)
     assert len(hours) == 48
     assert [hour.cost_usd for hour in hours[-3:]] == [0, 2.5, 0]

@@ -15,7 +15,7 @@ from benchmarks.big_database import Size, build, measure, questions
 from lipika.db import Database, Stats
 from lipika.db.connection import Params
 from lipika.db.queries import Query
-from lipika.fleet.status import as_document, read_status
+from lipika.fleet.status import read_status, status_document
 from postgres_kit import TEMPLATE, on_database
 
 Row = TypeVar("Row")
@@ -104,7 +104,7 @@ async def test_it_is_built_as_it_says(big: Database, big_url: str) -> None:
             ("select sum(videos) from queue_counts", "select count(*) from video_queue"),
         ):
             assert connection.execute(counted).fetchone() == connection.execute(true).fetchone()
-    assert set(as_document(report)) >= {"queue", "fleet", "workers", "errors", "eta_s"}
+    assert set(status_document(report)) >= {"queue", "fleet", "workers", "errors", "eta_s"}
 
 
 async def test_no_question_reads_a_whole_table(big: Database, big_url: str) -> None:

@@ -15,7 +15,7 @@ from lipika.db.budgets import Budgets, Limits
 from lipika.db.reservations import Reservations
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Alert, EngineOptions, Events, Outcome
-from lipika.engine.route import Reserve, unlimited
+from lipika.engine.route import Reserve, reserve_unlimited
 from lipika.errors import WorkerStop
 from lipika.jobs.wiring import fleet_ledger
 from lipika.llm import prompt, transcript
@@ -70,7 +70,7 @@ class Seen:
 
 @asynccontextmanager
 async def both(
-    sim: Listening, *, options: EngineOptions | None = None, reserve: Reserve = unlimited
+    sim: Listening, *, options: EngineOptions | None = None, reserve: Reserve = reserve_unlimited
 ) -> AsyncIterator[tuple[Engine, Seen]]:
     """An engine with both providers, AI Studio first."""
     seen = Seen()
@@ -83,7 +83,7 @@ async def both(
 
 @asynccontextmanager
 async def alone(
-    sim: Listening, *, options: EngineOptions | None = None, reserve: Reserve = unlimited
+    sim: Listening, *, options: EngineOptions | None = None, reserve: Reserve = reserve_unlimited
 ) -> AsyncIterator[tuple[Engine, Seen]]:
     seen = Seen()
     async with aistudio(sim.url) as first:

@@ -22,7 +22,7 @@ from fleet_kit import Stage, a_line, a_stage, change, results_of, rows, until
 from lipika import machine
 from lipika.archive.documents import clip_result_to_json
 from lipika.db import Database, Queue, Results
-from lipika.db.connection import translated
+from lipika.db.connection import translate_driver_errors
 from lipika.db.workers import Workers
 from lipika.engine.route import Route
 from lipika.errors import DatabaseError, DatabaseUnavailable, WorkerStop
@@ -351,7 +351,7 @@ async def test_a_worker_that_was_given_up_by_a_person_stops(stage: Stage) -> Non
 
 async def test_a_cancellation_that_the_driver_lost_is_raised_again() -> None:
     async def lose_it() -> None:
-        with translated("query"):
+        with translate_driver_errors("query"):
             try:
                 await asyncio.sleep(5)
             except asyncio.CancelledError:

@@ -14,7 +14,7 @@ from benchmarks.forecast import Scenario, compare, sample
 from benchmarks.virtual import Population, Ran
 from lipika import log
 from lipika.forecast.budget import DAY_S, SAFETY, Budget, MoneySoFar
-from lipika.forecast.forecast import Crew, PerClip, Unit, forecast, needed, time_s
+from lipika.forecast.forecast import Crew, PerClip, Unit, find_needed, forecast, time_s
 from lipika.forecast.intervals import Estimate
 from lipika.forecast.workload import Counted, Remaining, workload
 from lipika.simulator import Latency, SimulatorConfig
@@ -93,7 +93,7 @@ def test_the_cap_in_all_says_how_far_it_goes() -> None:
 
 
 def test_what_it_takes_is_what_it_then_takes() -> None:
-    need = needed(1e6, EACH, CREW, hours=24)
+    need = find_needed(1e6, EACH, CREW, hours=24)
     crew = replace(CREW, workers=need.workers)
     for budget in (
         Budget(rpm=int(need.rpm)),

@@ -27,7 +27,7 @@ from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import HttpProvider, ModelOptions, TranscriptionResponse
 from lipika.llm.transcript import response_schema
 from lipika.models import Failure, FailureKind, Trouble, Usage
-from lipika.network import Network, spare_loopback, spared
+from lipika.network import Network, bypasses_proxy, spare_loopback
 from lipika.storage import Store, StoreSettings
 from places import SAMPLES
 from recorder import Page, recording
@@ -326,7 +326,7 @@ def test_the_names_of_this_machine(host: str) -> None:
     ],
 )
 def test_no_proxy(no_proxy: str, url: str, direct: bool) -> None:
-    assert spared(urlsplit(url), no_proxy) is direct
+    assert bypasses_proxy(urlsplit(url), no_proxy) is direct
     assert (Network(all_proxy="http://p:1", no_proxy=no_proxy).proxy_for(url) is None) is direct
 
 

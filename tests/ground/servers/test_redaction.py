@@ -19,9 +19,9 @@ from psycopg import sql
 from asking import a_request
 from client_kit import Make, aistudio, both, openrouter
 from command_kit import lipika
-from lipika.llm.replies import excerpt, said
+from lipika.llm.replies import excerpt, one_line
 from lipika.models import Failure, FailureKind
-from lipika.redaction import hide, redact, redacted_start
+from lipika.redaction import hide, redact, redact_start
 from places import SAMPLES
 from recorder import Page, Request, recording
 
@@ -91,7 +91,7 @@ async def test_pages_and_redirects_keep_it_too(make: Make, page: Page) -> None:
 @given(st.integers(0, 11_000), st.sampled_from(["x", " ", "ab ", "\n"]))
 def test_no_cut_leaves_a_part_of_a_secret(before: int, filler: str) -> None:
     text = (filler * (before // len(filler) + 1))[:before] + KEY + filler * 700
-    for shown in (said(text), excerpt(text.encode()), redacted_start(text, 500)):
+    for shown in (one_line(text), excerpt(text.encode()), redact_start(text, 500)):
         assert KEY[:6] not in shown
 
 

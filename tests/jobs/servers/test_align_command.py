@@ -30,7 +30,7 @@ ROWS = (
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return standin.write_whistled(tmp_path_factory.mktemp("bundle"))
+    return standin.write_whistle_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 def align(bundle: Path, database_url: str, *arguments: str, fails: bool = False) -> dict[str, Any]:

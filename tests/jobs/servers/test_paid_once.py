@@ -15,7 +15,7 @@ from gateway_kit import Gateway, a_gateway
 from lipika.audio import polish
 from lipika.jobs.demo import sample_folder
 from lipika.models import Was
-from lipika.pipeline.reuse import AskedAs, difference, lost
+from lipika.pipeline.reuse import AskedAs, count_lost, difference
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 ASKED = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=False)
@@ -71,12 +71,12 @@ def test_what_forbids_to_use_an_answer_again(
 def test_made_up_answers_cost_nothing_where_real_ones_are_asked_for() -> None:
     simulated = was(model_version="simulated-next")
     assert simulated.made_up
-    assert lost([(simulated, 5, 1.0)], ASKED, "hi").clips == 0
+    assert count_lost([(simulated, 5, 1.0)], ASKED, "hi").clips == 0
     rehearsal = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=True)
-    assert lost([(was(), 5, 1.0)], rehearsal, "hi").clips == 5
+    assert count_lost([(was(), 5, 1.0)], rehearsal, "hi").clips == 5
     unknown = AskedAs("gemini-3-flash-preview", 0.7, "low")
-    assert lost([(was(), 5, 1.0), (simulated, 2, 0.0)], unknown, "hi").clips == 0
-    cut = lost([(was(trimmer_version="0"), 3, 0.5)], ASKED, "hi")
+    assert count_lost([(was(), 5, 1.0), (simulated, 2, 0.0)], unknown, "hi").clips == 0
+    cut = count_lost([(was(trimmer_version="0"), 3, 0.5)], ASKED, "hi")
     assert (cut.clips, cut.usd) == (3, 0.5)
     assert "trimmer version 0 then" in str(cut)
 

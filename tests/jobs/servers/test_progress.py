@@ -17,9 +17,9 @@ from command_kit import lipika
 from fleet_kit import Stage, a_stage, rows, until
 from lipika.db import Budgets, Database, Stats, Workers
 from lipika.db.budgets import Limits
-from lipika.fleet.progress import Show, Snapshot, WorkerWatch, line, panel, shown
+from lipika.fleet.progress import Show, Snapshot, WorkerWatch, line, panel, show_progress
 from lipika.jobs.demo import sample_folder
-from lipika.jobs.transcribe import _around
+from lipika.jobs.transcribe import _context_reader
 from lipika.models import RATE_KINDS
 from lipika.simulator.corpus import CorpusPlan, make_corpus
 
@@ -51,7 +51,7 @@ async def test_what_the_panel_shows_is_what_the_database_holds(stage: Stage, dat
             "unknown until the first video is done",
         )
         assert "ETA –" in drawn(first)
-        watch.around = await _around(database, whole_queue=True)()
+        watch.around = await _context_reader(database, whole_queue=True)()
         await found.worker.run(until_empty=True)
         now = watch.snapshot()
 
@@ -157,20 +157,20 @@ async def test_lines_and_events_come_where_there_is_no_terminal(
     monkeypatch.setattr("lipika.fleet.progress.log", structlog.get_logger())
     await stage.queue(1, 4)
     console = Console(file=io.StringIO(), force_terminal=False)
-    look = _around(database, whole_queue=True)
+    look = _context_reader(database, whole_queue=True)
     async with stage.worker() as found:
         watch = WorkerWatch(found.worker, found.engine, found.room, videos=None, title="lipika")
-        async with shown(watch, Show(console, line_every_s=0.05), look):
+        async with show_progress(watch, Show(console, line_every_s=0.05), look):
             await found.worker.run(until_empty=True)
             await until(lambda: watch.around.outlook is not None)
             await until(lambda: "videos 1, 0 open  clips " in capsys.readouterr().err)
         with capture_logs() as logs:
-            async with shown(watch, Show(console, as_events=True, line_every_s=0.05), look):
+            async with show_progress(watch, Show(console, as_events=True, line_every_s=0.05), look):
                 await until(lambda: any(log["event"] == "progress" for log in logs))
         capsys.readouterr()
         event = next(log for log in logs if log["event"] == "progress")
         assert (event["videos_done"], event["clips_ended"]) == (1, found.worker.counts.clips)
-        async with shown(watch, Show(console, quiet=True, line_every_s=0.01), look):
+        async with show_progress(watch, Show(console, quiet=True, line_every_s=0.01), look):
             await asyncio.sleep(0.05)
         assert capsys.readouterr().err == ""
 
@@ -180,7 +180,7 @@ async def test_a_panel_is_drawn_on_a_terminal_and_is_gone_after(stage: Stage, da
     console = Console(file=screen, width=110, force_terminal=True, color_system=None)
     async with stage.worker() as found:
         watch = WorkerWatch(found.worker, found.engine, found.room, videos=3, title="my run")
-        async with shown(watch, Show(console), _around(database, whole_queue=False)):
+        async with show_progress(watch, Show(console), _context_reader(database, whole_queue=False)):
             await until(lambda: screen.getvalue().count("my run") >= 2)
     assert "videos 0/3, 0 open" in screen.getvalue()
     assert screen.getvalue().rstrip().endswith("\x1b[2K") or "\x1b[?25h" in screen.getvalue()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asking import a_request
 from client_kit import Make, aistudio, both
 from lipika.llm.provider import TranscriptionResponse
-from lipika.llm.replies import body_object, parse_json, said
+from lipika.llm.replies import body_object, one_line, parse_json
 from lipika.llm.transcript import parse_answer
 from lipika.models import Answer, FailureKind, Usage
 from recorder import Page, recording
@@ -136,7 +136,7 @@ def test_a_deep_body_is_no_reply() -> None:
 
 
 def test_a_servers_words_can_always_be_stored() -> None:
-    assert said("a \ud83d\x00 b").encode() == b"a ? b"
+    assert one_line("a \ud83d\x00 b").encode() == b"a ? b"
 
 
 # ----------------------------------------------------------------------------- cut at the limit

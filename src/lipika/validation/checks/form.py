@@ -8,7 +8,7 @@ from functools import cache
 
 from lipika.languages import LANGUAGES
 from lipika.llm.prompt import clip_prompt, system_prompt
-from lipika.llm.transcript import FIELDS, composed
+from lipika.llm.transcript import FIELDS, compose_unicode
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
@@ -58,7 +58,7 @@ def control(reading: Reading) -> Iterator[Finding]:
 
 def form(reading: Reading) -> Iterator[Finding]:
     for text in _texts(reading):
-        written = composed(text)
+        written = compose_unicode(text)
         if written != text:
             pairs = enumerate(zip(text, written, strict=False))
             first = next((at for at, (old, new) in pairs if old != new), 0)
