@@ -325,7 +325,7 @@ class StepByStep:
             for owner, attribute, name in (
                 (polish, "read", "decode"),
                 (polish, "plan", "plan"),
-                (polish, "with_pads", "pad"),
+                (polish, "add_pads", "pad"),
                 (polish, "measure", "facts"),
                 (polish, "encode_padded", "encode"),
                 (hashlib, "sha256", "sha256"),
