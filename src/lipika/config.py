@@ -203,6 +203,13 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65_535, description="Prometheus metrics of a worker; 0: none.")
     metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that METRICS_PORT listens on.")
 
+    # ---- machines for rent
+    vast_api_key: SecretStr | None = Field(
+        None,
+        description="Key of vast.ai, for `lipika deploy vast`; empty: the one its own command line keeps.",
+    )
+    vast_url: str = Field("", description="Base of its API, where it is another.")
+
     # ---- the board
     dashboard_token: SecretStr | None = Field(
         None, description="What a person shows to see the board; needed where others can reach it."

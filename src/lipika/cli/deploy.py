@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +24,6 @@ FleetName = Annotated[
     str,
     typer.Option("--fleet", help="Name of the fleet: its machines are labelled lipika-01, lipika-02, ..."),
 ]
-Program = Annotated[str, typer.Option("--vastai", help="The command line of vast.ai (pip install vastai).")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it. Without it this is a dry run.")]
 
 err = Console(stderr=True, highlight=False)
@@ -73,7 +71,6 @@ def _renting(app: typer.Typer, run: Run) -> None:
             bool, typer.Option("--watch", help="Stay and replace what dies, until the queue is done.")
         ] = False,
         fleet: FleetName = "lipika",
-        vastai: Program = "vastai",
         yes: Yes = False,
     ) -> None:
         """A fleet on vast.ai: rent what is missing, replace what is dead, give back what is too much.
@@ -110,22 +107,22 @@ def _renting(app: typer.Typer, run: Run) -> None:
                 disk=disk,
                 interruptible=interruptible,
             )
-            service = Vast(vastai)
+            service = Vast.of(settings)
             rented = RentedFleet(service, fleet, wish)
             if not yes:
-                found = await asyncio.to_thread(rented.plan, workers)
+                found = await rented.plan(workers)
                 if found.buy or found.short:
                     _check_settings(settings, wish)
                 _print_plan(found, wish)
                 return
-            if watch or (await asyncio.to_thread(rented.empty_places, workers)) > 0:
+            if watch or await rented.empty_places(workers) > 0:
                 _check_settings(settings, wish)
                 await _check_secrets(settings, service)
             if watch:
                 await rented.watch(workers, _queue_is_done, _print_outcome)
                 open_console().print("the queue is done: every machine of the fleet was given back")
             else:
-                outcome = await asyncio.to_thread(rented.reconcile, workers)
+                outcome = await rented.reconcile(workers)
                 _print_outcome(outcome)
                 if outcome.missing or outcome.left:
                     raise typer.Exit(1)
@@ -147,7 +144,7 @@ def _check_settings(settings: Settings, wish: Wish) -> None:
 async def _check_secrets(settings: Settings, service: Vast) -> None:
     from lipika.vast.secrets import missing
 
-    there = await asyncio.to_thread(service.secrets)
+    there = await service.secrets()
     lacking = missing(settings, there)
     if lacking:
         raise UsageError(
@@ -172,7 +169,7 @@ async def _queue_is_done() -> bool:
 
 def _secrets(app: typer.Typer, run: Run) -> None:
     @app.command("secrets")
-    def secrets(vastai: Program = "vastai", yes: Yes = False) -> None:
+    def secrets(yes: Yes = False) -> None:
         """Put the secrets that are set here into the account's environment variables: each container gets them.
 
         They travel in the body of an HTTPS request: no `ps`, no log and no list of instances shows them.
@@ -180,7 +177,6 @@ def _secrets(app: typer.Typer, run: Run) -> None:
 
         async def job() -> None:
             from lipika.config import load_settings
-            from lipika.network import Network
             from lipika.vast.client import Vast
             from lipika.vast.secrets import secrets_of, store
 
@@ -190,9 +186,10 @@ def _secrets(app: typer.Typer, run: Run) -> None:
                 raise UsageError(
                     "no secret is set here: DATABASE_URL, GEMINI_API_KEY, ... (or a .env with them)"
                 )
-            there = await asyncio.to_thread(Vast(vastai).secrets)
+            account = Vast.of(settings)
+            there = await account.secrets()
             if yes:
-                await store(found, there, Network.of(settings))
+                await store(found, there, account)
             for name in found:
                 change = "replaces what is there" if name in there else "is new"
                 open_console().print(f"{name} {change}", markup=False)
@@ -204,13 +201,11 @@ def _secrets(app: typer.Typer, run: Run) -> None:
 
 def _looking(app: typer.Typer, run: Run) -> None:
     @app.command("list")
-    def list_machines(
-        fleet: FleetName = "lipika", vastai: Program = "vastai", as_json: AsJson = False
-    ) -> None:
+    def list_machines(fleet: FleetName = "lipika", as_json: AsJson = False) -> None:
         """The machines of a fleet, what they cost, and what ails them."""
 
         async def job() -> Any:
-            return await asyncio.to_thread(_fleet(fleet, vastai).members)
+            return await _fleet(fleet).members()
 
         found = run(job)
         if as_json:
@@ -219,16 +214,16 @@ def _looking(app: typer.Typer, run: Run) -> None:
             _print_instances(found)
 
     @app.command("stop")
-    def stop(fleet: FleetName = "lipika", vastai: Program = "vastai", yes: Yes = False) -> None:
+    def stop(fleet: FleetName = "lipika", yes: Yes = False) -> None:
         """Give all machines of a fleet back. What was in flight is asked again by whoever takes the videos over."""
 
         async def job() -> None:
-            machines = _fleet(fleet, vastai)
+            machines = _fleet(fleet)
             if not yes:
-                _print_instances(await asyncio.to_thread(machines.members))
+                _print_instances(await machines.members())
                 open_console().print("A dry run: nothing was given back. Add --yes.")
                 return
-            outcome = await asyncio.to_thread(machines.stop)
+            outcome = await machines.stop()
             if outcome.destroyed or not outcome.left:
                 numbers = ", ".join(map(str, outcome.destroyed))
                 open_console().print(f"given back: {numbers or 'none, there were none'}")
@@ -239,11 +234,12 @@ def _looking(app: typer.Typer, run: Run) -> None:
         run(job)
 
 
-def _fleet(name: str, vastai: str) -> RentedFleet:
+def _fleet(name: str) -> RentedFleet:
+    from lipika.config import load_settings
     from lipika.vast.client import Vast, Wish
     from lipika.vast.fleet import RentedFleet
 
-    return RentedFleet(Vast(vastai), name, Wish(image=""))
+    return RentedFleet(Vast.of(load_settings()), name, Wish(image=""))
 
 
 # ----------------------------------------------------------------------------- on paper

@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +34,8 @@ _SETTLE_S = 3.0
 """Until an instance that was just rented is listed."""
 _RETURNS = 4
 """So often an instance is given back until it is no longer listed; the waits between are 3, 9 and 27 s."""
+_LOCK_S = 0.2
+"""Between looks whether another launcher has ended."""
 MOST = 99
 
 
@@ -140,7 +141,12 @@ class RentedFleet:
     """One fleet of an account."""
 
     def __init__(
-        self, vast: Vast, name: str, wish: Wish, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        vast: Vast,
+        name: str,
+        wish: Wish,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         labels(name, 0)
         self._vast = vast
@@ -148,88 +154,90 @@ class RentedFleet:
         self._wish = wish
         self._sleep = sleep
 
-    def members(self) -> list[Instance]:
+    async def members(self) -> list[Instance]:
         """As they are now."""
-        return members(self._name, self._vast.instances())
+        return members(self._name, await self._vast.instances())
 
-    def plan(self, workers: int) -> FleetPlan:
+    async def plan(self, workers: int) -> FleetPlan:
         """The changes to be made; none is made here."""
-        instances = self._vast.instances()
-        return plan(self._name, workers, instances, self._offers(workers, instances))
+        labels(self._name, workers)
+        instances = await self._vast.instances()
+        return plan(self._name, workers, instances, await self._offers(workers, instances))
 
-    def empty_places(self, workers: int) -> int:
-        """For how many machines would have to be rented."""
-        return plan(self._name, workers, self._vast.instances(), ()).short
+    async def empty_places(self, workers: int) -> int:
+        """The number of machines that would have to be rented."""
+        return plan(self._name, workers, await self._vast.instances(), ()).short
 
-    def _offers(self, workers: int, instances: Sequence[Instance]) -> list[Offer]:
+    async def _offers(self, workers: int, instances: Sequence[Instance]) -> list[Offer]:
         """Some for each empty place, as many are gone when they are asked for. Searches are rationed: one a pass."""
         empty = plan(self._name, workers, instances, ()).short
-        return self._vast.offers(self._wish, max(empty * _OFFERS_PER_PLACE, 20)) if empty else []
+        return await self._vast.offers(self._wish, max(empty * _OFFERS_PER_PLACE, 20)) if empty else []
 
-    def reconcile(self, workers: int) -> FleetOutcome:
+    async def reconcile(self, workers: int) -> FleetOutcome:
         """Bring the fleet to its size: dead ones out, missing ones in. Another launcher here is waited for.
 
         Raises:
             UsageError: the key is refused.
             Unavailable: vast.ai is away.
         """
-        with _alone(self._name):
+        async with _alone(self._name):
             outcome = FleetOutcome()
-            instances = self._vast.instances()
-            offers = self._offers(workers, instances)
+            instances = await self._vast.instances()
+            offers = await self._offers(workers, instances)
             todo = plan(self._name, workers, instances, offers)
             for instance, reason in todo.destroy:
                 log.info("destroy", instance=instance.id, label=instance.label, reason=reason)
-            self._give_back([instance.id for instance, _reason in todo.destroy], outcome)
+            await self._give_back([instance.id for instance, _reason in todo.destroy], outcome)
             if todo.buy or todo.short:
                 taken = {one.machine_id for one in members(self._name, instances)}
                 kept = {one.label for one in todo.keep}
                 empty = [label for label in labels(self._name, workers) if label not in kept]
-                self._fill(empty, _one_a_machine(offers, taken), outcome)
-                self._sleep(_SETTLE_S)
-                self._give_back_doubles(outcome)
+                await self._fill(empty, _one_a_machine(offers, taken), outcome)
+                await self._sleep(_SETTLE_S)
+                await self._give_back_doubles(outcome)
             return outcome
 
-    def _fill(self, empty: Sequence[str], offers: Iterator[Offer], outcome: FleetOutcome) -> None:
+    async def _fill(self, empty: Sequence[str], offers: Iterator[Offer], outcome: FleetOutcome) -> None:
         """Rent for each place that has no machine, from the cheapest offer up; each offer is tried once."""
         gone = set(outcome.destroyed)
         for label in empty:
-            while not self._is_taken(label, gone, outcome):
+            while not await self._is_taken(label, gone, outcome):
                 offer = next(offers, None)
                 if offer is None:
                     outcome.missing.append(label)
                     break
-                self._rent(offer, label, outcome)
+                await self._rent(offer, label, outcome)
 
-    def _rent(self, offer: Offer, label: str, outcome: FleetOutcome) -> None:
+    async def _rent(self, offer: Offer, label: str, outcome: FleetOutcome) -> None:
         try:
-            number = self._vast.rent(offer, label, self._wish)
+            number = await self._vast.rent(offer, label, self._wish)
         except (VastRefused, Unavailable) as error:  # the next look tells whether it was rented all the same
             log.warning("not_rented", label=label, offer=offer.id, reason=str(error))
             outcome.refused.append(str(error))
-            self._sleep(_SETTLE_S)
+            await self._sleep(_SETTLE_S)
         else:
             log.info("rented", label=label, instance=number, offer=offer.id, usd_hour=offer.usd_hour)
             outcome.rented[label] = number
 
-    def _is_taken(self, label: str, gone: set[int], outcome: FleetOutcome) -> bool:
+    async def _is_taken(self, label: str, gone: set[int], outcome: FleetOutcome) -> bool:
         """Looks again before each renting: another launcher may have been faster, or a lost reply was a yes."""
         if label in outcome.rented:
             return True
-        return any(one.label == label and one.id not in gone and not ailment(one) for one in self.members())
+        there = await self.members()
+        return any(one.label == label and one.id not in gone and not ailment(one) for one in there)
 
-    def _give_back_doubles(self, outcome: FleetOutcome) -> None:
+    async def _give_back_doubles(self, outcome: FleetOutcome) -> None:
         """Of several machines with one label the lowest number stays; we give back what is ours."""
-        now = self.members()
+        now = await self.members()
         doubles = []
         for label, mine in list(outcome.rented.items()):
             if any(one.label == label and one.id < mine and not ailment(one) for one in now):
                 log.info("destroy", label=label, instance=mine, reason="another launcher was faster")
                 doubles.append(mine)
                 del outcome.rented[label]
-        self._give_back(doubles, outcome)
+        await self._give_back(doubles, outcome)
 
-    def _give_back(self, numbers: Sequence[int], outcome: FleetOutcome) -> None:
+    async def _give_back(self, numbers: Sequence[int], outcome: FleetOutcome) -> None:
         """Only the list of instances tells that one is gone: what is still on it is given back again.
 
         One that cannot be given back keeps none of the others.
@@ -239,10 +247,10 @@ class RentedFleet:
             if not left:
                 return
             if attempt:
-                self._sleep(_SETTLE_S * 3 ** (attempt - 1))
-            left = {number: self._destroy(number) for number in left}
+                await self._sleep(_SETTLE_S * 3 ** (attempt - 1))
+            left = {number: await self._destroy(number) for number in left}
             try:
-                listed = {one.id for one in self._vast.instances()}
+                listed = {one.id for one in await self._vast.instances()}
             except (VastRefused, Unavailable) as error:
                 left = {number: reason or str(error) for number, reason in left.items()}
                 continue
@@ -252,24 +260,24 @@ class RentedFleet:
             outcome.left[number] = reason or "it is still listed"
             log.warning("not_given_back", instance=number, reason=outcome.left[number])
 
-    def _destroy(self, number: int) -> str:
+    async def _destroy(self, number: int) -> str:
         """Give a machine back, and say why it was not; empty: it was, as far as vast.ai says."""
         try:
-            self._vast.destroy(number)
+            await self._vast.destroy(number)
         except (VastRefused, Unavailable) as error:
             return str(error)
         return ""
 
-    def stop(self) -> FleetOutcome:
+    async def stop(self) -> FleetOutcome:
         """Give all machines of the fleet back; `left` names those that would not go.
 
         Raises:
             UsageError: the key is refused.
             Unavailable: vast.ai is away.
         """
-        with _alone(self._name):
+        async with _alone(self._name):
             outcome = FleetOutcome()
-            self._give_back([instance.id for instance in self.members()], outcome)
+            await self._give_back([instance.id for instance in await self.members()], outcome)
             return outcome
 
     async def watch(
@@ -285,13 +293,13 @@ class RentedFleet:
         """
         while not await _ask(finished):
             try:
-                report(await asyncio.to_thread(self.reconcile, workers))
+                report(await self.reconcile(workers))
             except (VastRefused, Unavailable) as error:
                 log.warning("vast_waits", reason=str(error))
             await asyncio.sleep(every_s)
         while True:
             try:
-                outcome = await asyncio.to_thread(self.stop)
+                outcome = await self.stop()
             except (VastRefused, Unavailable) as error:
                 log.warning("vast_waits", reason=str(error))
             else:
@@ -312,11 +320,17 @@ async def _ask(finished: Callable[[], Awaitable[bool]]) -> bool:
         return False
 
 
-@contextmanager
-def _alone(fleet: str) -> Iterator[None]:
+@asynccontextmanager
+async def _alone(fleet: str) -> AsyncIterator[None]:
     """One launcher at a time on this machine, for each fleet."""
     folder = Path(platformdirs.user_state_path("lipika"))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - no disk so slow would be noticed
     with (folder / f"vast-{fleet}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(_LOCK_S)
+            else:
+                break
         yield

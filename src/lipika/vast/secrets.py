@@ -1,30 +1,21 @@
 """Secrets on their way to vast.ai: into the account's environment variables, which every container is given.
 
-Not as `--env` of an instance, nor through the command line of `vastai create env-var`: both would show them to
-whoever may run `ps`, and the former to whoever lists the instances. They travel in the body of an HTTPS request.
+Not as settings of an instance, which whoever lists the instances sees, nor in the words of a command, which `ps`
+shows. They travel in the body of an HTTPS request.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from urllib.parse import urlsplit
 
-import aiohttp
 from pydantic import SecretStr
 
 from lipika.config import KEY_VARIABLES, Settings
-from lipika.errors import Unavailable, UsageError
-from lipika.network import Network
+from lipika.errors import UsageError
+from lipika.vast.client import Vast
 
-_KEPT_BACK = {"DASHBOARD_TOKEN"}  # no worker needs it
+_KEPT_BACK = {"DASHBOARD_TOKEN", "VAST_API_KEY"}  # no worker needs them
 _ALSO_SECRET = {"R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"}
-_BASE = "https://console.vast.ai"
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_CALL = aiohttp.ClientTimeout(total=30)
-_KEY_FILES = ("~/.config/vastai/vast_api_key", "~/.vast_api_key")
 _LOCAL_ONLY = {
     "LIPIKA_DATA_DIR",
     "SPOOL_DIR",
@@ -40,6 +31,7 @@ _LOCAL_ONLY = {
     "NO_PROXY",
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
+    "VAST_URL",
 }
 """Paths, names and the network of this machine mean nothing on another."""
 
@@ -112,47 +104,13 @@ def check_places(settings: Settings) -> None:
         )
 
 
-async def store(secrets: Mapping[str, str], there: Collection[str], network: Network | None = None) -> None:
+async def store(secrets: Mapping[str, str], there: Collection[str], vast: Vast) -> None:
     """Write them into the account; those that are there get the new value.
 
     Raises:
-        UsageError: no key, or it is refused; VAST_URL is not encrypted.
+        UsageError: the key is refused.
+        VastRefused: the service will not have one of them.
         Unavailable: vast.ai cannot be reached.
     """
-    base, network = _base_url(), network or Network()
-    connector, proxy = aiohttp.TCPConnector(ssl=network.trust(base)), network.proxy_for(base)
-    headers = {"Authorization": f"Bearer {await asyncio.to_thread(_api_key)}"}
-    try:
-        async with aiohttp.ClientSession(timeout=_CALL, connector=connector, proxy=proxy) as session:
-            for name, value in secrets.items():
-                method = "PUT" if name in there else "POST"
-                body = {"key": name, "value": value}
-                # The headers of a session would go to a proxy, too.
-                async with session.request(
-                    method, f"{base}/api/v0/secrets/", json=body, headers=headers, allow_redirects=False
-                ) as reply:
-                    if reply.status in {401, 403}:
-                        raise UsageError("vast.ai refuses the key: vastai set api-key KEY, or VAST_API_KEY")
-                    if reply.status >= 300:  # a redirect would take the secret to another host
-                        raise Unavailable(f"vast.ai does not take {name}: HTTP {reply.status}")
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unavailable(f"{base} cannot be reached: {str(error) or type(error).__name__}") from None
-
-
-def _base_url() -> str:
-    base = (os.environ.get("VAST_URL") or _BASE).rstrip("/")
-    parts = urlsplit(base)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise UsageError("VAST_URL: secrets travel through https:// only, or to this machine itself")
-    return base
-
-
-def _api_key() -> str:
-    """VAST_API_KEY, else what `vastai set api-key` has written."""
-    if key := os.environ.get("VAST_API_KEY", "").strip():
-        return key
-    for name in _KEY_FILES:
-        file = Path(name).expanduser()
-        if file.is_file() and (key := file.read_text("utf-8").strip()):
-            return key
-    raise UsageError("no key of vast.ai: vastai set api-key KEY, or VAST_API_KEY in the environment")
+    for name, value in secrets.items():
+        await vast.put_secret(name, value, replace=name in there)
