@@ -275,6 +275,32 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda body: body["generationConfig"].update(temperature=2.5),
         "temperature must be in the range [0.0, 2.0]",
     ),
+    "top_p": (
+        lambda body: body["generationConfig"].update(topP=-0.1),
+        "* GenerateContentRequest.generation_config.top_p: top_p must be in the range [0.0, 1.0].\n",
+    ),
+    "output tokens": (
+        lambda body: body["generationConfig"].update(maxOutputTokens=0),
+        "* GenerateContentRequest.generation_config.max_output_tokens: max_output_tokens must be positive.\n",
+    ),
+    "candidates": (
+        lambda body: body["generationConfig"].update(candidateCount=2),
+        "Multiple candidates is not enabled for this model",
+    ),
+    "all ranges at once": (
+        lambda body: body["generationConfig"].update(
+            candidateCount=2, maxOutputTokens=0, topP=2, temperature="NaN", responseMimeType="text/html"
+        ),
+        "temperature must be in the range [0.0, 2.0]",
+    ),
+    "contents before ranges": (
+        lambda body: body.update(contents=[], generationConfig={"temperature": 3}),
+        "contents is not specified",
+    ),
+    "types before contents": (
+        lambda body: body.update(contents=[], generationConfig={"temperature": 3, "topP": "low"}),
+        "Invalid value at 'generation_config.top_p' (TYPE_FLOAT), \"low\"",
+    ),
     "two ways to think": (
         lambda body: body["generationConfig"]["thinkingConfig"].update(thinkingBudget=100),
         "thinking budget and thinking level",

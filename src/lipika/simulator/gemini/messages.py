@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
@@ -144,6 +144,31 @@ class GenerationConfig(_Message):
     speech_config: Any = None
     image_config: Any = None
     thinking_config: ThinkingConfig | None = None
+
+
+CONFIG_PATH = "* GenerateContentRequest.generation_config"
+
+
+class AcceptedNumbers(BaseModel):
+    """The ranges of a config's numbers, in the order in which the API looks at them; `description` is its refusal.
+
+    Apart from the config itself: types are looked at before the contents of a request, ranges after them.
+    """
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+    temperature: float | None = Field(
+        ge=0, le=2, description=f"{CONFIG_PATH}.temperature: temperature must be in the range [0.0, 2.0].\n"
+    )
+    top_p: float | None = Field(
+        ge=0, le=1, description=f"{CONFIG_PATH}.top_p: top_p must be in the range [0.0, 1.0].\n"
+    )
+    max_output_tokens: int | None = Field(
+        ge=1, description=f"{CONFIG_PATH}.max_output_tokens: max_output_tokens must be positive.\n"
+    )
+    candidate_count: int | None = Field(
+        ge=0, le=1, description="Multiple candidates is not enabled for this model"
+    )
 
 
 class SafetySetting(_Message):

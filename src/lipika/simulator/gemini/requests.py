@@ -17,6 +17,8 @@ from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, toget
 from lipika.simulator.exchange import Question, Wire
 from lipika.simulator.gemini.errors import bad_base64, bad_fields, cached_content_missing, invalid
 from lipika.simulator.gemini.messages import (
+    CONFIG_PATH,
+    AcceptedNumbers,
     GenerateContentRequest,
     GenerationConfig,
     Part,
@@ -117,7 +119,7 @@ def _thinking_level(thinking: ThinkingConfig | None) -> str:
 
 def _check(request: GenerateContentRequest, config: GenerationConfig, model: Capabilities) -> None:
     """Check what the fields' types do not say."""
-    problem = _contents_problem(request) or _config_problem(config, model)
+    problem = _contents_problem(request) or _number_problem(config) or _config_problem(config, model)
     if problem:
         raise invalid(problem)
     if request.cached_content:
@@ -140,27 +142,27 @@ def _contents_problem(request: GenerateContentRequest) -> str | None:
     return None
 
 
+def _number_problem(config: GenerationConfig) -> str | None:
+    try:
+        AcceptedNumbers.model_validate(config)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        return AcceptedNumbers.model_fields[name].description
+    return None
+
+
 _MIME_TYPES = ("text/plain", "application/json", "application/xml", "application/yaml", "text/x.enum")
 
 
 def _config_problem(config: GenerationConfig, model: Capabilities) -> str | None:
-    prefix = "* GenerateContentRequest.generation_config"
     thinking = config.thinking_config or ThinkingConfig()
-    if config.temperature is not None and not 0 <= config.temperature <= 2:
-        return f"{prefix}.temperature: temperature must be in the range [0.0, 2.0].\n"
-    if config.top_p is not None and not 0 <= config.top_p <= 1:
-        return f"{prefix}.top_p: top_p must be in the range [0.0, 1.0].\n"
-    if config.max_output_tokens is not None and config.max_output_tokens < 1:
-        return f"{prefix}.max_output_tokens: max_output_tokens must be positive.\n"
-    if config.candidate_count not in (None, 0, 1):
-        return "Multiple candidates is not enabled for this model"
     if config.response_mime_type and config.response_mime_type not in _MIME_TYPES:
         allowed = ", ".join(f"`{mime}`" for mime in _MIME_TYPES)
-        return f"{prefix}.response_mime_type: allowed mimetypes are {allowed}.\n"
+        return f"{CONFIG_PATH}.response_mime_type: allowed mimetypes are {allowed}.\n"
     if config.response_schema is not None and config.response_json_schema is not None:
         return "Only one of response_schema and response_json_schema may be set."
     if _schema(config) is not None and config.response_mime_type in (None, "", "text/plain"):
-        return f"{prefix}.response_schema: a schema needs response_mime_type application/json.\n"
+        return f"{CONFIG_PATH}.response_schema: a schema needs response_mime_type application/json.\n"
     if thinking.thinking_level and thinking.thinking_budget is not None:
         return "You can only set only one of thinking budget and thinking level."
     level = _thinking_level(config.thinking_config)
