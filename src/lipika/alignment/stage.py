@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -113,10 +114,7 @@ class AlignmentStage:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._let_go()
-        processes = list((self._pool._processes or {}).values())  # noqa: SLF001 - a model in full swing ends no other way
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
+        _terminate(self._pool)
         await asyncio.to_thread(self._pool.shutdown)
 
     # ------------------------------------------------------------------------- offering
@@ -255,6 +253,17 @@ class AlignmentStage:
             log.warning("alignment_off", reason=reason)
             self._on_off(f"{reason}; the run goes on without it, `lipika align` does it later")
             self._wake.set()
+
+
+def _terminate(pool: ProcessPoolExecutor) -> None:
+    """End its processes at once: a model in full swing ends no other way."""
+    if sys.version_info >= (3, 14):
+        pool.terminate_workers()
+        return
+    processes = list((pool._processes or {}).values())  # noqa: SLF001 - before 3.14 there is no public way
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 # ----------------------------------------------------------------------------- in the process

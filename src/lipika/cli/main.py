@@ -12,11 +12,11 @@ from __future__ import annotations
 import gc
 import os
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+from typer.main import get_command
 
 from lipika.cli.running import ending_in_a_line, run
 from lipika.cli.streams import standard_streams
@@ -85,9 +85,13 @@ class CommandsOnDemand(TyperGroup):
 
 def commands_of(module: str) -> TyperGroup:
     """The commands of one module, such as `queue`."""
-    commands = typer.Typer(rich_markup_mode=None)
+    commands = typer.Typer(rich_markup_mode=None, add_completion=False, callback=_together)
     import_module(f"lipika.cli.{module}").add_to(commands, run)
-    return get_group(commands)
+    return cast("TyperGroup", get_command(commands))
+
+
+def _together() -> None:
+    """Make a group of what may be one command: Typer takes it for a group that has a callback."""
 
 
 app = typer.Typer(

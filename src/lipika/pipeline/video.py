@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lipika import validation
 from lipika.alignment.listener import Task
@@ -108,6 +108,11 @@ async def transcribe_video(
         return await job.pack(target)
 
 
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> object: ...
+    def hexdigest(self) -> str: ...
+
+
 @dataclass(slots=True)
 class _Job:
     """One video on its way: the state its steps share."""
@@ -120,7 +125,7 @@ class _Job:
     language: str | None  # the hint
     accounting: Accounting
     summary: documents.Summary = field(default_factory=documents.Summary)
-    content: hashlib._Hash = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
+    content: _Digest = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
     stopped: Exception | None = None  # what ends the video, once its answers are in
 
     # ------------------------------------------------------------------------- read, polish

@@ -6,10 +6,13 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from lipika.errors import StorageError
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 _MAX_PARTS = 10_000  # of one multipart upload, in S3 and R2
 _MIN_PART_BYTES = 5 << 20
@@ -222,7 +225,3 @@ class UploadParts:
         self._md5s.append(self._md5.digest())
         self._md5 = _md5()
         return part
-
-
-def _md5() -> hashlib._Hash:
-    return hashlib.md5(usedforsecurity=False)
