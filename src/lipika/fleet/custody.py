@@ -7,14 +7,12 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from lipika.db.queue import Queue
 from lipika.db.result_rows import StoredAnswer
 from lipika.db.results import Results
 from lipika.db.workers import Workers
-from lipika.engine.engine import Engine
-from lipika.engine.outcome import Alert
 from lipika.errors import (
     AccountingError,
     DatabaseError,
@@ -47,19 +45,14 @@ _LATE_S = 60.0
 """For answers that are on their way to a video that has been lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The parts that a worker talks to."""
+class Places(Protocol):
+    """Finds where the keys of queue rows lie."""
 
-    queue: Queue
-    results: Results
-    workers: Workers
-    engine: Engine
-    sink: ResultSink
-    tools: Tools
-    alerts: list[Alert]  # emptied into the database with the live figures
-    source: Callable[[str], Place]
-    target: Callable[[str], Place]
+    def source(self, key: str) -> Place:
+        """The place of a video's archive."""
+
+    def target(self, key: str) -> Place:
+        """The place of its result archive."""
 
 
 @dataclass(slots=True)
@@ -112,7 +105,9 @@ class Custody:
 
     Args:
         worker_id: whose videos.
-        ports: what the worker talks to.
+        tools: what they are transcribed with.
+        sink: where their results go; the tools' `keeper`.
+        places: where their archives lie.
         reachable: whether it makes sense to ask the database for anything more.
         on_stop: told of what should stop the worker.
     """
@@ -120,12 +115,23 @@ class Custody:
     def __init__(
         self,
         worker_id: str,
-        ports: Ports,
+        tools: Tools,
+        *,
+        queue: Queue,
+        results: Results,
+        workers: Workers,
+        sink: ResultSink,
+        places: Places,
         reachable: Callable[[], bool],
         on_stop: Callable[[WorkerStop], None],
     ) -> None:
         self._worker_id = worker_id
-        self._ports = ports
+        self._tools = tools
+        self._queue = queue
+        self._results = results
+        self._workers = workers
+        self._sink = sink
+        self._places = places
         self._reachable = reachable
         self._on_stop = on_stop
         self.reach = Reach()
@@ -157,16 +163,16 @@ class Custody:
             await self._fail(held, error)
         finally:
             held.let_go.set()
-            self._ports.sink.drop(video)
-            self._ports.sink.partials.forget(video)
-            self._ports.tools.troubles.forget(video.video_id)
+            self._sink.drop(video)
+            self._sink.partials.forget(video)
+            self._tools.troubles.forget(video.video_id)
             self.tally.lost += held.lost
 
     async def _judge_store_refusal(self, held: Held, error: StorageError) -> None:
         """A store refused: where that is the store's own trouble, the video is as good as before."""
-        video, ports = held.video, self._ports
+        video = held.video
         try:
-            source, target = ports.source(video.source_key), ports.target(video.output_key)
+            source, target = self._places.source(video.source_key), self._places.target(video.output_key)
             blame = await self.reach.blame(video.video_id, source.store, target.store, target.key, error)
         except asyncio.CancelledError:
             await self._give_back(held)
@@ -185,7 +191,7 @@ class Custody:
 
     async def _ready_to_write(self, held: Held, target: Place) -> None:
         """Before anything is paid for: can its result be stored? An outage is waited out."""
-        counts, video = self._ports.tools.counts, held.video
+        counts, video = self._tools.counts, held.video
 
         def say(reason: Unavailable, _wait_s: float) -> None:
             log.warning("output_waits", video=video.video_id, reason=str(reason))
@@ -202,18 +208,18 @@ class Custody:
             counts.unwritable = ""
 
     async def _transcribe(self, held: Held) -> None:
-        ports, video, started = self._ports, held.video, time.monotonic()
-        await repeat_in_outages(lambda: ports.queue.start(video), held)
-        target = ports.target(video.output_key)
+        video, started = held.video, time.monotonic()
+        await repeat_in_outages(lambda: self._queue.start(video), held)
+        target = self._places.target(video.output_key)
         await self._ready_to_write(held, target)
         if video.attempt > 1:
             await abort_uploads(target)
         earlier = await self._earlier(held)
         report = await transcribe_video(
             video,
-            ports.source(video.source_key),
-            ports.target(video.output_key),
-            ports.tools,
+            self._places.source(video.source_key),
+            self._places.target(video.output_key),
+            self._tools,
             earlier.answers,
             held.accounting,
         )
@@ -245,13 +251,13 @@ class Custody:
         rows: set[str] = set()
 
         async def read_rows() -> None:
-            async for stored in self._ports.results.stored_answers(video.video_id):
+            async for stored in self._results.stored_answers(video.video_id):
                 rows.add(stored.segment_file)
                 if stored.answer is not None:
                     answers[stored.audio_digest] = stored
 
         await repeat_in_outages(read_rows, held)
-        partials = self._ports.sink.partials
+        partials = self._sink.partials
         saved = await partials.load(video) or ([] if rows else await partials.load_result(video))
         for stored in reversed(saved):  # what was saved last for a clip counts
             known = answers.get(stored.audio_digest)
@@ -262,19 +268,19 @@ class Custody:
 
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
         """Rows first, then `done` in the one statement that checks the claim. May be repeated as a whole."""
-        ports, video = self._ports, held.video
-        if not await ports.sink.flush_video(video):
+        video = held.video
+        if not await self._sink.flush_video(video):
             raise DatabaseUnavailable(f"{video.video_id}: its last rows are not written yet")
-        await ports.results.write_discards(video, report.discards)
+        await self._results.write_discards(video, report.discards)
         stale = earlier.rows - report.segment_files
         if stale:  # another trimmer cut the video into other clips
             log.warning("stale_rows_removed", video=video.video_id, rows=len(stale))
-            await ports.results.remove(video, sorted(stale))
-        await ports.sink.partials.look_again(video)
-        await ports.queue.progress(video, held.accounting)  # raises LeaseLost before anything is deleted
-        await ports.sink.leave_unsaved(video)
-        await ports.sink.partials.clear(video)
-        await ports.queue.finish(
+            await self._results.remove(video, sorted(stale))
+        await self._sink.partials.look_again(video)
+        await self._queue.progress(video, held.accounting)  # raises LeaseLost before anything is deleted
+        await self._sink.leave_unsaved(video)
+        await self._sink.partials.clear(video)
+        await self._queue.finish(
             video, held.accounting, output_bytes=report.output.size, output_digest=report.output.sha256
         )
 
@@ -285,7 +291,7 @@ class Custody:
             return
         held.ending = held.going_back = True
         _cancellation_heard()
-        video, sink = held.video, self._ports.sink
+        video, sink = held.video, self._sink
         saved = await self._finish_in_time(sink.save())
         # While Postgres is away the lease runs out by itself, and the attempt has been charged.
         written = self._reachable() and await self._finish_in_time(sink.flush())
@@ -301,16 +307,16 @@ class Custody:
         """
         held.going_back = True
         _cancellation_heard()
-        video, ports = held.video, self._ports
-        ports.sink.lose(video)
+        video = held.video
+        self._sink.lose(video)
         held.let_go.set()
-        await self._finish_in_time(ports.sink.save_video(video))
+        await self._finish_in_time(self._sink.save_video(video))
         give_up = time.monotonic() + _LATE_S
-        while ports.engine.in_flight_of(video.video_id):
+        while self._tools.engine.in_flight_of(video.video_id):
             if held.hurry or time.monotonic() > give_up:
                 break
             await asyncio.sleep(0.05)
-        await self._finish_in_time(ports.sink.save_video(video))
+        await self._finish_in_time(self._sink.save_video(video))
 
     async def _put_aside(self, held: Held, reason: WouldPayAgain) -> None:
         """Hold a video, with the reason, until a person decides; the attempt is given back."""
@@ -319,13 +325,13 @@ class Custody:
         log.warning("video_held", video=video.video_id, reason=said)
         self.tally.errors = [*self.tally.errors[-99:], (video.video_id, said)]
         try:
-            await repeat_in_outages(lambda: self._ports.queue.put_aside(video, "would_pay_again", said), held)
+            await repeat_in_outages(lambda: self._queue.put_aside(video, "would_pay_again", said), held)
         except LipikaError as lost:
             log.warning("hold_not_stored", video=video.video_id, reason=str(lost))
 
     async def _release(self, video: ClaimedVideo) -> bool:
         try:
-            await self._ports.queue.release(video)
+            await self._queue.release(video)
         except LipikaError as error:
             log.warning("release_failed", video=video.video_id, reason=str(error))
             return False
@@ -343,19 +349,19 @@ class Custody:
     async def _fail(self, held: Held, error: Exception) -> None:
         """Record why, and give the video up: for good where its content is at fault, else until the next attempt."""
         held.ending = True
-        video, ports = held.video, self._ports
+        video = held.video
         code = error.code if isinstance(error, VideoError) else type(error).__name__
         message = redact(f"{video.video_id}: {error}")
         log.error("video_failed", video=video.video_id, attempt=video.attempt, code=code, reason=message)
         self.tally.failed += 1
         self.tally.errors = [*self.tally.errors[-99:], (video.video_id, message)]
         try:
-            await ports.sink.flush()
-            await ports.sink.save()
+            await self._sink.flush()
+            await self._sink.save()
             await self.report(error, video.video_id, told=True)
-            await repeat_in_outages(lambda: ports.queue.progress(video, held.accounting), held)
+            await repeat_in_outages(lambda: self._queue.progress(video, held.accounting), held)
             retry = not isinstance(error, VideoError)
-            await repeat_in_outages(lambda: ports.queue.fail(video, code, message, retry=retry), held)
+            await repeat_in_outages(lambda: self._queue.fail(video, code, message, retry=retry), held)
         except LipikaError as lost:
             log.warning("failure_not_stored", video=video.video_id, reason=str(lost))
 
@@ -372,7 +378,7 @@ class Custody:
         elif not told:
             log.error("error", video=video_id, kind=kind, reason=reason)
         try:
-            await self._ports.workers.record_error(self._worker_id, video_id, kind, reason, text)
+            await self._workers.record_error(self._worker_id, video_id, kind, reason, text)
         except LipikaError as away:
             log.warning("error_not_stored", reason=str(away))
 

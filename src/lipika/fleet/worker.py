@@ -17,18 +17,21 @@ from typing import Any
 
 from lipika.alignment.stage import AlignmentStage
 from lipika.archive.sources import OUTPUT_SUFFIX
-from lipika.db.workers import WorkerInfo, WorkerStats
+from lipika.db.queue import Queue
+from lipika.db.results import Results
+from lipika.db.workers import WorkerInfo, Workers, WorkerStats
 from lipika.engine.outcome import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
-from lipika.fleet.custody import Custody, Held, Ports, Tally, abort_uploads, repeat_in_outages
+from lipika.fleet.custody import Custody, Held, Places, Tally, abort_uploads, repeat_in_outages
 from lipika.fleet.lease import Lease
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
 from lipika.models import ClaimedVideo
-from lipika.pipeline.tools import Counts
+from lipika.pipeline.sink import ResultSink
+from lipika.pipeline.tools import Counts, Tools
 from lipika.storage.store import Place
 
-__all__ = ["Ports", "Tally", "Worker", "WorkerOptions"]
+__all__ = ["Tally", "Worker", "WorkerOptions"]
 
 log = get_logger(__name__)
 
@@ -59,14 +62,51 @@ class WorkerOptions:
 
 
 class Worker:
-    """Runs until stopped, or until the queue has nothing more for it."""
+    """Runs until stopped, or until the queue has nothing more for it.
 
-    def __init__(self, info: WorkerInfo, ports: Ports, lease: Lease, options: WorkerOptions | None = None):
+    Args:
+        info: what the fleet is told of this worker.
+        tools: what its videos work with.
+        sink: where results go; the tools' `keeper`.
+        places: where the keys of queue rows lie.
+        alerts: of engine and recogniser; emptied into the database with the live figures.
+        lease: how long it may act as owner of its videos.
+    """
+
+    def __init__(
+        self,
+        info: WorkerInfo,
+        tools: Tools,
+        *,
+        queue: Queue,
+        results: Results,
+        workers: Workers,
+        sink: ResultSink,
+        places: Places,
+        alerts: list[Alert],
+        lease: Lease,
+        options: WorkerOptions | None = None,
+    ):
         self._info = info
-        self._ports = ports
+        self._tools = tools
+        self._queue = queue
+        self._workers = workers
+        self._sink = sink
+        self._places = places
+        self._alerts = alerts
         self._lease = lease
         self._options = options or WorkerOptions()
-        self._custody = Custody(info.worker_id, ports, self._answers, self._stop_because)
+        self._custody = Custody(
+            info.worker_id,
+            tools,
+            queue=queue,
+            results=results,
+            workers=workers,
+            sink=sink,
+            places=places,
+            reachable=self._answers,
+            on_stop=self._stop_because,
+        )
         self._held: dict[str, Held] = {}
         self._draining = False
         self._stop: Exception | None = None
@@ -100,11 +140,11 @@ class Worker:
 
     @property
     def counts(self) -> Counts:
-        return self._ports.tools.counts
+        return self._tools.counts
 
     @property
     def aligner(self) -> AlignmentStage | None:
-        return self._ports.tools.aligner
+        return self._tools.aligner
 
     async def run(self, *, only: Sequence[str] | None = None, until_empty: bool = False) -> Tally:
         """Work until drained; with `until_empty`, until no video (of `only`) is left to do.
@@ -113,7 +153,7 @@ class Worker:
             WorkerStop: going on would only burn money or quota, or no heartbeat reached the database for too long.
             DatabaseError: Postgres refuses what a worker needs; recorded where it could be.
         """
-        await repeat_in_outages(lambda: self._ports.workers.register(self._info))
+        await repeat_in_outages(lambda: self._workers.register(self._info))
         await repeat_in_outages(lambda: self._compare(whole_queue=only is None))
         self._lease.renewed(self._lease.now())  # nothing is held yet
         background = self._start_background()
@@ -133,7 +173,7 @@ class Worker:
     async def _compare(self, *, whole_queue: bool) -> None:
         """An alert where two models or two trimmers work on one queue: transcripts of two kinds are mixed."""
         model_id, trimmer = self._info.config.get("model_id"), self._info.config.get("trimmer_version")
-        for other in await self._ports.workers.other_ways(self._info.worker_id):
+        for other in await self._workers.other_ways(self._info.worker_id):
             if not (other.live or whole_queue):
                 continue  # a run of some archives is none of the queue's
             who = f"{other.workers} other worker{'' if other.workers == 1 else 's'} of this queue"
@@ -147,22 +187,22 @@ class Worker:
 
     def _alert(self, code: str, message: str) -> None:
         log.warning(code, reason=message)
-        self._ports.alerts.append(Alert(code, message))
+        self._alerts.append(Alert(code, message))
 
     def drain(self) -> None:
         """Claim and launch nothing more; answers in flight are awaited for `drain_s`, then videos go back."""
         if self._draining:
             return
         self._draining = True
-        log.info("draining", videos=len(self._held), in_flight=self._ports.engine.in_flight)
-        self._ports.engine.drain()
+        log.info("draining", videos=len(self._held), in_flight=self._tools.engine.in_flight)
+        self._tools.engine.drain()
         asyncio.get_running_loop().call_later(self._options.drain_s, self.stop_now)
         self._wake.set()
 
     def stop_now(self) -> None:
         """Give every video back at once; what is in flight is lost and will be asked again."""
         self._draining = True
-        self._ports.engine.drain()
+        self._tools.engine.drain()
         grace_s = _FINISH_S if self._reachable() else 0.0
         for held in self._held.values():
             held.cancel(grace_s)
@@ -205,7 +245,7 @@ class Worker:
 
     def _hold_where_unwritable(self) -> None:
         """Nothing is asked, and nothing more claimed, while results or answers cannot be stored."""
-        reason = self.counts.unwritable or self._ports.sink.unsaved_because
+        reason = self.counts.unwritable or self._sink.unsaved_because
         if reason and not self._lease.hold:
             log.warning("asking_waits", reason=reason)
         self._lease.hold = reason
@@ -215,7 +255,7 @@ class Worker:
 
     def _videos_wanted(self) -> int:
         """The number of videos that fill the next window: none while enough clips wait or memory or disk is short."""
-        room, options = self._ports.tools.room, self._options
+        room, options = self._tools.room, self._options
         alone = any(held.video.alone for held in self._held.values())
         if (
             alone
@@ -225,7 +265,7 @@ class Worker:
             or self._disk_is_short()
         ):
             return 0
-        expected = self._ports.engine.queued + sum(
+        expected = self._tools.engine.queued + sum(
             max(self._clips_per_video - held.accounting.clips, 0.0) for held in self._held.values()
         )
         missing = math.ceil((options.window - expected) / max(self._clips_per_video, 1.0))
@@ -233,28 +273,28 @@ class Worker:
 
     def _disk_is_short(self) -> bool:
         """True if the disk for work in progress is as good as full; says so once."""
-        folder = self._ports.tools.spool_dir
+        folder = self._tools.spool_dir
         full = shutil.disk_usage(folder).free < _DISK_RESERVE
         if full and not self._disk_is_full:
             reason = (
                 f"no room in {folder}: nothing more is claimed until there is; free some or set SPOOL_DIR"
             )
             log.warning("disk_full", reason=reason)
-            self._ports.tools.counts.waits_for = reason
+            self._tools.counts.waits_for = reason
         if self._disk_is_full and not full:
             log.info("disk_has_room")
-            self._ports.tools.counts.waits_for = ""
+            self._tools.counts.waits_for = ""
         self._disk_is_full = full
         return full
 
     async def _claim(self, wanted: int, only: Sequence[str] | None) -> list[ClaimedVideo] | None:
         """Videos that are ours now; None while Postgres is away."""
         try:
-            claimed = await self._ports.queue.claim(
+            claimed = await self._queue.claim(
                 self._info.worker_id,
                 self._lease.lease_s,
                 wanted,
-                max_bytes=shutil.disk_usage(self._ports.tools.spool_dir).free // 2,
+                max_bytes=shutil.disk_usage(self._tools.spool_dir).free // 2,
                 only=only,
                 alone=not self._held,
                 without=[*self._held, *self._custody.reach.resting()],
@@ -268,7 +308,7 @@ class Worker:
 
     async def _all_done(self, only: Sequence[str] | None) -> bool:
         try:
-            counts = await self._ports.queue.counts(only)
+            counts = await self._queue.counts(only)
         except Unavailable:
             return False
         self.held_by_others = counts.claimed + counts.processing
@@ -323,12 +363,12 @@ class Worker:
 
     async def _abort_idle_uploads(self) -> None:
         try:
-            base = self._ports.target(OUTPUT_SUFFIX)
+            base = self._places.target(OUTPUT_SUFFIX)
             folder = base.key.removesuffix(OUTPUT_SUFFIX)
             found = await base.store.open_uploads(folder)
             names = {key.removeprefix(folder): key for key in found}
             names |= {f"{base.store.url}/{key}": key for key in found}
-            for name in await self._ports.queue.idle_outputs(list(names)) if found else ():
+            for name in await self._queue.idle_outputs(list(names)) if found else ():
                 await abort_uploads(Place(base.store, names[name]))
         except (LipikaError, OSError) as error:
             log.info("uploads_not_aborted", reason=str(error))
@@ -382,7 +422,7 @@ class Worker:
     async def _extend(self, claims: Sequence[ClaimedVideo]) -> set[str]:
         try:
             async with asyncio.timeout(self._lease.lease_s / 3):
-                owned = await self._ports.queue.extend(claims, self._lease.lease_s)
+                owned = await self._queue.extend(claims, self._lease.lease_s)
         except (Unavailable, TimeoutError):
             raise DatabaseUnavailable("Postgres does not answer: the lease was not renewed") from None
         self._database_is_away = False
@@ -390,24 +430,22 @@ class Worker:
 
     async def _heartbeat(self) -> None:
         """Say how things are."""
-        ports = self._ports
-        await ports.workers.heartbeat(self._info.worker_id, self._stats())
+        await self._workers.heartbeat(self._info.worker_id, self._stats())
         # What was lost or ended meanwhile is passed over; `_renew` tells which.
         under_way = [held for held in self._held.values() if not held.ending]
-        await ports.queue.progress_of_many((held.video, held.accounting) for held in under_way)
+        await self._queue.progress_of_many((held.video, held.accounting) for held in under_way)
 
     async def _live(self) -> None:
         """Live figures, and what a person should know now."""
-        ports = self._ports
-        rpm, tpm = ports.engine.live()
-        fleet = await ports.workers.live(
+        rpm, tpm = self._tools.engine.live()
+        fleet = await self._workers.live(
             self._info.worker_id,
             active_rpm=rpm,
             active_tpm=tpm,
-            requests_in_flight=ports.engine.in_flight,
-            limited_by=ports.tools.counts.waits_for
+            requests_in_flight=self._tools.engine.in_flight,
+            limited_by=self._tools.counts.waits_for
             or self._unwritable()
-            or ports.engine.limited_by()
+            or self._tools.engine.limited_by()
             or None,
             minute=self._minute.note(time.monotonic(), self._sums()),
             draining=self._draining,
@@ -419,13 +457,13 @@ class Worker:
         await self._write_alerts()
 
     async def _flush(self) -> None:
-        self._database_is_away |= not await self._ports.sink.flush()
+        self._database_is_away |= not await self._sink.flush()
 
     async def _save(self) -> None:
         """Save answers, above all while Postgres is away; but after a long sleep see first whose the videos are."""
         if not (self._lease.holds or self._database_is_away):
             return
-        sink = self._ports.sink
+        sink = self._sink
         if await sink.save() or isinstance(sink.save_error, Unavailable):
             self._refused_since = math.inf
             return
@@ -449,7 +487,7 @@ class Worker:
     async def _write_all(self, previous: asyncio.Task[None] | None) -> None:
         if previous is not None:
             await asyncio.wait([previous])
-        alerts = self._ports.alerts
+        alerts = self._alerts
         while alerts:
             await self._record(None, f"Alert:{alerts[0].code}", alerts[0].message, "")
             alerts.pop(0)
@@ -458,13 +496,13 @@ class Worker:
     async def _record(self, video_id: str | None, kind: str, message: str, traceback: str) -> None:
         """Write one of those rows. Where the last attempt had no answer, nobody knows whether its row is there."""
         again, self._unsure = self._unsure, True
-        await self._ports.workers.record_error(
+        await self._workers.record_error(
             self._info.worker_id, video_id, kind, message, traceback, again=again
         )
         self._unsure = False
 
     async def _write_troubles(self) -> None:
-        notes = self._ports.tools.troubles.waiting
+        notes = self._tools.troubles.waiting
         while notes:
             note = notes[0]
             await self._record(note.video_id, note.trouble.kind, note.message, note.trouble.traceback)
@@ -472,11 +510,11 @@ class Worker:
                 notes.popleft()
 
     def _stats(self) -> WorkerStats:
-        totals, counts = self._ports.engine.totals, self.counts
+        totals, counts = self._tools.engine.totals, self.counts
         return WorkerStats(
-            provider=self._ports.engine.provider_in_use,
+            provider=self._tools.engine.provider_in_use,
             current_video_id=next(iter(self._held), None),
-            segments_remaining=self._ports.engine.queued + self._ports.engine.in_flight,
+            segments_remaining=self._tools.engine.queued + self._tools.engine.in_flight,
             segments_sent=totals.requests,
             segments_completed=counts.transcribed + counts.no_speech,
             segments_failed=counts.failed,
@@ -493,7 +531,7 @@ class Worker:
         )
 
     def _sums(self) -> Sums:
-        totals, counts = self._ports.engine.totals, self.counts
+        totals, counts = self._tools.engine.totals, self.counts
         return Sums(
             clips=counts.transcribed + counts.no_speech + counts.failed,
             usd=totals.cost_usd,
@@ -531,7 +569,7 @@ class Worker:
         """The last writes of this life; what fails now is left to the leases."""
         if self._stop is not None:
             await self._custody.report(self._stop, told=True)
-        await self._ports.sink.flush()
+        await self._sink.flush()
         await self._write_alerts()
-        await self._ports.workers.heartbeat(self._info.worker_id, self._stats())
-        await self._ports.workers.offline(self._info.worker_id, failed=self._stop is not None)
+        await self._workers.heartbeat(self._info.worker_id, self._stats())
+        await self._workers.offline(self._info.worker_id, failed=self._stop is not None)

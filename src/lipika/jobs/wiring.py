@@ -30,7 +30,7 @@ from lipika.engine.retries import RetryPolicy
 from lipika.engine.route import Need, Reserve, Route, Slots
 from lipika.errors import DatabaseUnavailable
 from lipika.fleet.lease import Lease
-from lipika.fleet.worker import Ports, Worker, WorkerOptions
+from lipika.fleet.worker import Worker, WorkerOptions
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
 from lipika.llm.capabilities import cache_note, load_capabilities
@@ -243,8 +243,15 @@ class Running:
 
     worker_id: str
     worker: Worker
-    engine: Engine
-    room: ByteBudget
+    tools: Tools
+
+    @property
+    def engine(self) -> Engine:
+        return self.tools.engine
+
+    @property
+    def room(self) -> ByteBudget:
+        return self.tools.room
 
 
 @asynccontextmanager
@@ -264,7 +271,7 @@ async def open_worker(
     said = await ask_who_answers(settings) if said is None else said
     info = await asyncio.to_thread(worker_info, settings, bands, said)
     lease = Lease(settings.lease_seconds)
-    places = _Places(Stores(store_settings(settings)), settings)
+    places = _StorePlaces(Stores(store_settings(settings)), settings)
     room = ByteBudget(settings.max_buffer_mb << 20)
     alerts: list[Alert] = []
     troubles = Troubles()
@@ -298,14 +305,24 @@ async def open_worker(
             tell_language=Queue(database).found_language,
             pay_again=settings.pay_again,
         )
-        ports = _ports(database, places, engine, sink, tools, alerts)
-        worker = Worker(info, ports, lease, _worker_options(settings))
+        worker = Worker(
+            info,
+            tools,
+            queue=Queue(database),
+            results=Results(database),
+            workers=Workers(database),
+            sink=sink,
+            places=places,
+            alerts=alerts,
+            lease=lease,
+            options=_worker_options(settings),
+        )
         sink.on_lost = worker.forget
-        yield Running(info.worker_id, worker, engine, room)
+        yield Running(info.worker_id, worker, tools)
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _StorePlaces:
     """Where the keys of queue rows lie."""
 
     stores: Stores
@@ -320,22 +337,6 @@ class _Places:
     def saved_answers(self, key: str) -> tuple[Store, str]:
         place = self.target(key)
         return place.store, place.key
-
-
-def _ports(
-    database: Database, places: _Places, engine: Engine, sink: ResultSink, tools: Tools, alerts: list[Alert]
-) -> Ports:
-    return Ports(
-        queue=Queue(database),
-        results=Results(database),
-        workers=Workers(database),
-        engine=engine,
-        sink=sink,
-        tools=tools,
-        alerts=alerts,
-        source=places.source,
-        target=places.target,
-    )
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:

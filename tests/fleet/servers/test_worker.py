@@ -520,7 +520,7 @@ async def test_no_more_archives_are_open_than_may_be_read(
     await stage.queue(12, 3)
     change(stage.database_url, "update video_queue set language = 'hi'")  # or their metadata is read first
     async with stage.worker(worker_processes=0) as found:
-        found.worker._ports.tools.polishers.readers = asyncio.Semaphore(3)
+        found.tools.polishers.readers = asyncio.Semaphore(3)
         held = 0
 
         async def look() -> None:
@@ -551,7 +551,7 @@ async def test_an_alert_that_is_being_written_when_the_worker_ends_is_written_on
     monkeypatch.setattr(Workers, "record_error", slowly)
     async with a_stage(tmp_path, database_url) as stage, stage.worker() as found:
         found.worker._alert("odd", "something")
-        found.worker._ports.tools.troubles.note("a-video", "a-clip", ValueError("odd"))
+        found.tools.troubles.note("a-video", "a-clip", ValueError("odd"))
         life = asyncio.create_task(found.worker.run())
         await written.wait()
         found.worker.drain()
@@ -576,9 +576,9 @@ async def test_an_alert_whose_answer_is_lost_is_written_once(
     async with a_stage(tmp_path, database_url) as stage, stage.worker() as found:
         for message in ("something", "something", "something else"):  # what is said twice stands there twice
             found.worker._alert("odd", message)
-        found.worker._ports.tools.troubles.note("a-video", "a-clip", ValueError("odd"))
+        found.tools.troubles.note("a-video", "a-clip", ValueError("odd"))
         life = asyncio.create_task(found.worker.run())
-        await until(lambda: len(lost) == 3 and not found.worker._ports.tools.troubles.waiting)
+        await until(lambda: len(lost) == 3 and not found.tools.troubles.waiting)
         found.worker.drain()
         await life
     written = rows(database_url, "select * from worker_errors order by id")
