@@ -272,9 +272,9 @@ async def open_worker(
     info = await asyncio.to_thread(worker_info, settings, bands, said)
     lease = Lease(settings.lease_seconds)
     places = _StorePlaces(Stores(store_settings(settings)), settings)
-    room = ByteBudget(settings.max_buffer_mb << 20)
     alerts: list[Alert] = []
     troubles = Troubles()
+    results = Results(database)
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
             open_routes(settings, fleet_ledger(database, info.worker_id, lambda: lease.holds), lease)
@@ -283,18 +283,16 @@ async def open_worker(
         polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
         answers = Partials(places.saved_answers, saved_answers_folder(settings))
-        sink = stack.enter_context(ResultSink(Results(database), answers, spool_dir, troubles=troubles))
+        sink = stack.enter_context(ResultSink(results, answers, spool_dir, troubles=troubles))
         stack.push_async_callback(_flush_last, sink)
         events = Events(on_batch=sink.keep_batch, on_alert=alerts.append)
-        engine = await stack.enter_async_context(
-            Engine(routes, worker_id=info.worker_id, options=engine_options(settings), events=events)
-        )
+        engine = await stack.enter_async_context(_engine(settings, routes, info.worker_id, events))
         tools = Tools(
             worker_id=info.worker_id,
             engine=engine,
             keeper=sink,
             troubles=troubles,
-            room=room,
+            room=ByteBudget(settings.max_buffer_mb << 20),
             threads=executor,
             polishers=polishers,
             spool_dir=spool_dir,
@@ -309,7 +307,7 @@ async def open_worker(
             info,
             tools,
             queue=Queue(database),
-            results=Results(database),
+            results=results,
             workers=Workers(database),
             sink=sink,
             places=places,
@@ -337,6 +335,10 @@ class _StorePlaces:
     def saved_answers(self, key: str) -> tuple[Store, str]:
         place = self.target(key)
         return place.store, place.key
+
+
+def _engine(settings: Settings, routes: list[Route], worker_id: str, events: Events) -> Engine:
+    return Engine(routes, worker_id=worker_id, options=engine_options(settings), events=events)
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:
