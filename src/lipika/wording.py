@@ -87,7 +87,7 @@ def short(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share of 0..1 as a percentage."""
-    if share is None:
+    if share is None or isnan(share):
         return NONE
     return f"{100 * share:.1f} %" if 0 < share < 0.9995 else f"{100 * share:.0f} %"
 
@@ -102,7 +102,7 @@ def hours(milliseconds: float | None) -> str:
 
 def latency(milliseconds: float | None) -> str:
     """The time of an answer, or another short length: 850 ms, 1.23 s."""
-    if milliseconds is None:
+    if milliseconds is None or isnan(milliseconds):
         return NONE
     return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
 

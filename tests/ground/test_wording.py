@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from lipika.wording import duration, latency, money, number, read_limit, short
+from places import ROOT
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,17 @@ def test_numbers_have_the_figures_that_count() -> None:
     assert [number(value) for value in given] == ["1,234,567", "12.3", "99", "123", "–"]
     assert [short(value) for value in (1_230_000, 9_999, 12_000)] == ["1.23 M", "9,999", "12 k"]
     assert [latency(value) for value in (850, 1_234)] == ["850 ms", "1.23 s"]
+
+
+@pytest.mark.parametrize("room", ["canary", "cli", "dashboard", "fleet", "jobs"])
+def test_shares_are_shown_in_one_way(room: str) -> None:
+    """No percentage is formatted by hand where people read it."""
+    by_hand = re.compile(r":\.?\d*%\}|\* 100(\)|:)")
+    found = {
+        f"{file.name}: {line.strip()}"
+        for file in (ROOT / "src" / "lipika" / room).rglob("*")
+        if file.suffix in {".py", ".html"}
+        for line in file.read_text("utf-8").splitlines()
+        if by_hand.search(line)
+    }
+    assert found == set()

@@ -23,6 +23,7 @@ from lipika.log import get_logger
 from lipika.models import Failure, Judged, Usage
 from lipika.pipeline import question
 from lipika.validation.bands import Bands
+from lipika.wording import duration, money
 
 log = get_logger(__name__)
 
@@ -340,11 +341,11 @@ class _CanaryWatch:
             if self._stop_signal.is_set():
                 self.end("interrupted")
             elif refused and now - idle_since > _CAP_REACHED_AFTER_S:
-                self.end(f"the cap of ${self._options.max_usd:g} is reached (--max-usd)")
+                self.end(f"the cap of {money(self._options.max_usd)} is reached (--max-usd)")
             elif now > deadline:
                 waits = self._waits_for()
                 because = f"; it waited for: {waits}" if waits else ""
-                self.end(f"{self._options.max_seconds / 60:g} minutes are over (--max-minutes){because}")
+                self.end(f"{duration(self._options.max_seconds)} are over (--max-minutes){because}")
         self._tell()
 
     def _tell(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from lipika.forecast.intervals import Estimate
+from lipika.wording import percent
 
 _WIDTH = 540
 _LABELS = 170  # width of the column of names
@@ -114,7 +115,7 @@ def curves(series: Sequence[tuple[str, int, Sequence[float]]], show: Format) -> 
     parts = [_grid(axis, (bottom - _TOP) / _ROW, show)]
     parts += [
         f'<line class="grid" x1="{_LABELS}" y1="{y(share):.1f}" x2="{_WIDTH - _RIGHT}" y2="{y(share):.1f}"/>'
-        f'<text class="tick" x="{_LABELS - 8}" y="{y(share) + 4:.1f}" text-anchor="end">{share:.0%}</text>'
+        f'<text class="tick" x="{_LABELS - 8}" y="{y(share) + 4:.1f}" text-anchor="end">{percent(share)}</text>'
         for share in (0.5, 0.95, 0.99)
     ]
     for name, colour, curve in known:

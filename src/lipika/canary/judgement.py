@@ -7,7 +7,7 @@ sure before it stops a fleet.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ from lipika.canary.records import CanaryRun
 from lipika.forecast.forecast import LIMIT_WORDS, Forecast
 from lipika.forecast.intervals import Estimate
 from lipika.languages import FIRST_CLASS, LANGUAGES
-from lipika.wording import money
+from lipika.wording import duration, latency, money, number, percent
 
 _BUSY_MS = 100
 """So late in what is done by the clock, in one case of twenty, a machine adds to what it measures."""
@@ -120,8 +120,8 @@ def _judge_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Criteri
     yield Criterion(
         "this machine",
         Mark.WARN if busy else Mark.GO,
-        f"{run.lag_ms:,.0f} ms late",
-        f"at most {_BUSY_MS} ms",
+        f"{latency(run.lag_ms)} late",
+        f"at most {latency(_BUSY_MS)}",
         "it was too busy: latencies are longer than the service's" if busy else "it kept up",
         "run the canary on a quiet machine" if busy else "",
     )
@@ -164,8 +164,8 @@ def _judge_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> It
     yield Criterion(
         "clips that end well",
         at_least(arm.ended_well, limits.ended_well_at_least),
-        percent(arm.ended_well),
-        f"at least {limits.ended_well_at_least:.0%}",
+        percent_range(arm.ended_well),
+        f"at least {percent(limits.ended_well_at_least)}",
         f"failed attempts: {kinds}" if kinds else "no attempt failed but for quota",
         _unless(
             at_least(arm.ended_well, limits.ended_well_at_least), "docs/operations.md: failures, by kind"
@@ -175,8 +175,8 @@ def _judge_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> It
     yield Criterion(
         "looping",
         loops,
-        percent(arm.looped),
-        f"at most {limits.looped_at_most:.0%}",
+        percent_range(arm.looped),
+        f"at most {percent(limits.looped_at_most)}",
         f"first answers that go round in circles; {arm.cut} of them up to their cap",
         _unless(loops, "set TEMPERATURE=default, or another MODEL_ID"),
     )
@@ -185,8 +185,8 @@ def _judge_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> It
     yield Criterion(
         "fit for ASR",
         asr,
-        percent(arm.asr),
-        f"at least {limits.asr_at_least:.0%}",
+        percent_range(arm.asr),
+        f"at least {percent(limits.asr_at_least)}",
         f"most frequent findings: {worst}" if worst else "no findings",
         _unless(asr, "read the findings: docs/validation.md"),
     )
@@ -195,8 +195,8 @@ def _judge_answers(arm: ArmMeasures, measures: Measures, limits: GoLimits) -> It
     yield Criterion(
         "429s",
         floods if arm.rate_limited.value == 0 else max(floods, Mark.WARN, key=list(Mark).index),
-        percent(arm.rate_limited),
-        f"at most {limits.rate_limited_at_most:.0%}",
+        percent_range(arm.rate_limited),
+        f"at most {percent(limits.rate_limited_at_most)}",
         "no request was refused for quota"
         if arm.rate_limited.value == 0
         else "the provider allows less than is asked of it",
@@ -216,8 +216,8 @@ def _judge_languages(measures: Measures, arm: Arm, limits: GoLimits) -> Criterio
     return Criterion(
         "each language fit for ASR",
         mark,
-        f"{LANGUAGES[worst.language].name}: {percent(worst.asr)}",
-        f"at least {least:.0%}",
+        f"{LANGUAGES[worst.language].name}: {percent_range(worst.asr)}",
+        f"at least {percent(least)}",
         f"below: {', '.join(bad)}" if bad else "the weakest language is given",
         _unless(mark, "hold these back (lipika queue hold), or choose another MODEL_ID"),
     )
@@ -231,7 +231,9 @@ def _judge_temperature(baseline: ArmMeasures, measures: Measures) -> Iterator[Cr
         more = against.looped_more if colder is other else _negative(against.looped_more)
         sure = more.low > 0
         loops_as_set = sure and colder is baseline
-        fewer = ", ".join(f"{percent(one.looped)} at {_temperature_of(one)}" for one in (colder, warmer))
+        fewer = ", ".join(
+            f"{percent_range(one.looped)} at {_temperature_of(one)}" for one in (colder, warmer)
+        )
         yield Criterion(
             "temperature",
             Mark.WARN if loops_as_set else Mark.GO,
@@ -248,7 +250,7 @@ def _temperature_of(arm: ArmMeasures) -> str:
 
 def _judge_cache(arm: ArmMeasures, cache_reason: str | None) -> Criterion:
     hits = arm.cache_hits
-    figure = f"{percent(hits)} of requests, {arm.cached_share:.0%} of prompt tokens"
+    figure = f"{percent_range(hits)} of requests, {percent(arm.cached_share)} of prompt tokens"
     if cache_reason is not None:
         unexpected = "more than the documentation lets expect: do not count on it"
         reason = unexpected if hits.value else f"as expected: {cache_reason}"
@@ -296,18 +298,18 @@ def _judge_other_provider(
         yield Criterion(
             "provider agreement",
             mark,
-            f"CER {percent(against.cer)}",
-            f"at most {limits.cer_at_most:.0%}",
+            f"CER {percent_range(against.cer)}",
+            f"at most {percent(limits.cer_at_most)}",
             f"{arm.arm.provider} against the baseline on {against.compared:,} clips;"
-            f" {percent(against.identical)} are letter for letter the same",
+            f" {percent_range(against.identical)} are letter for letter the same",
             _unless(mark, "do not mix their transcripts in one corpus: take its key out"),
         )
         ended = at_least(arm.ended_well, limits.ended_well_at_least)
         yield Criterion(
             "second provider ends well",
             ended,
-            percent(arm.ended_well),
-            f"at least {limits.ended_well_at_least:.0%}",
+            percent_range(arm.ended_well),
+            f"at least {percent(limits.ended_well_at_least)}",
             f"it costs {against.cost_ratio.value:.2f} and takes {against.latency_ratio:.2f} times the baseline's",
             _unless(ended, "look at its failures before it is needed"),
         )
@@ -322,7 +324,7 @@ def _judge_queue(outlook: Forecast | None, limits: GoLimits) -> Iterator[Criteri
             Mark.NO_GO,
             f"{money(outlook.usd.value)} for the queue",
             "the cap in all",
-            f"it is reached after {outlook.clips_until_cap:,.0f} of {outlook.clips.value:,.0f} clips",
+            f"it is reached after {number(outlook.clips_until_cap)} of {number(outlook.clips.value)} clips",
             "raise it (lipika budget set … --usd-total), or queue less",
         )
     if limits.usd_at_most is not None:
@@ -330,21 +332,18 @@ def _judge_queue(outlook: Forecast | None, limits: GoLimits) -> Iterator[Criteri
         yield Criterion(
             "cost of the queue",
             mark,
-            f"{money(outlook.usd.value)} ({money(outlook.usd.low)} to {money(outlook.usd.high)})",
+            _range(outlook.usd, money),
             f"{money(limits.usd_at_most)} (--usd-at-most)",
-            f"{outlook.clips.value:,.0f} clips at {money(outlook.usd_per_clip.value)}",
+            f"{number(outlook.clips.value)} clips at {money(outlook.usd_per_clip.value)}",
             _unless(mark, "a shorter prompt, less thinking or a cheaper model"),
         )
     if limits.hours_at_most is not None:  # as if the cap in all were raised in time
-        hours = Estimate(
-            *(value / 3600 for value in (outlook.seconds.value, outlook.seconds.low, outlook.seconds.high))
-        )
-        mark = at_most(hours, limits.hours_at_most)
+        mark = at_most(outlook.seconds, limits.hours_at_most * 3600)
         yield Criterion(
             "time for the queue",
             mark,
-            f"{hours.value:,.1f} h ({hours.low:,.1f} to {hours.high:,.1f})",
-            f"{limits.hours_at_most:g} h (--hours-at-most)",
+            _range(outlook.seconds, duration),
+            f"{duration(limits.hours_at_most * 3600)} (--hours-at-most)",
             f"what decides: {LIMIT_WORDS[outlook.binds]}",
             _unless(mark, "raise the limit that binds, or add workers"),
         )
@@ -367,11 +366,15 @@ def at_most(figure: Estimate, limit: float) -> Mark:
     return Mark.NO_GO if figure.low > limit else Mark.WARN if figure.value > limit else Mark.GO
 
 
-def percent(figure: Estimate) -> str:
-    """`2.9 % (1.7 to 4.8)`."""
+def percent_range(figure: Estimate) -> str:
+    """`2.9 % (1.7 % to 4.8 %)`."""
     if math.isnan(figure.value):
         return "unknown"
-    return f"{figure.value * 100:.1f} % ({figure.low * 100:.1f} to {figure.high * 100:.1f})"
+    return _range(figure, percent)
+
+
+def _range(figure: Estimate, show: Callable[[float], str]) -> str:
+    return f"{show(figure.value)} ({show(figure.low)} to {show(figure.high)})"
 
 
 def _unless(mark: Mark, way_out: str) -> str:

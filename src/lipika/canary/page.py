@@ -13,13 +13,13 @@ from markupsafe import Markup
 from lipika.canary import charts
 from lipika.canary.arms import ArmKind
 from lipika.canary.charts import Piece, Point, Row
-from lipika.canary.judgement import percent
+from lipika.canary.judgement import percent_range
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.report import CanaryReport
 from lipika.forecast.forecast import LIMIT_WORDS
 from lipika.forecast.intervals import Estimate
 from lipika.languages import LANGUAGES
-from lipika.wording import duration, money, number
+from lipika.wording import duration, latency, money, number, percent
 
 _TOKENS = (
     ("text", "prompt text"),
@@ -37,6 +37,8 @@ def render(report: CanaryReport) -> str:
         charts=_charts(report),
         mark={"go": "Go", "warn": "Go, with warnings", "no-go": "No-go"}[report.judgement.mark],
         percent=percent,
+        percent_range=percent_range,
+        latency=latency,
         money=money,
         duration=duration,
         number=number,
@@ -64,7 +66,7 @@ def _charts(report: CanaryReport) -> Mapping[str, Markup]:
     colour = {one.arm.name: place % 8 for place, one in enumerate(arms)}
     drawn = {
         "looping": charts.intervals(
-            [_row(one, one.looped, colour) for one in arms], _percent, limit=report.limits.looped_at_most
+            [_row(one, one.looped, colour) for one in arms], percent, limit=report.limits.looped_at_most
         ),
         "cost": charts.intervals([_row(one, one.cost_each, colour) for one in arms], money),
         "tokens": charts.stacked_bars(
@@ -83,7 +85,7 @@ def _charts(report: CanaryReport) -> Mapping[str, Markup]:
         "tokens_key": charts.legend(enumerate(name for _, name in _TOKENS)),
         "latency": charts.curves(
             [(one.arm.name, colour[one.arm.name], [ms / 1000 for ms in one.latency.curve]) for one in arms],
-            lambda value: f"{value:g} s",
+            lambda seconds: latency(1000 * seconds),
         ),
         "arms_key": charts.legend((colour[one.arm.name], one.arm.name) for one in arms),
         "languages": _languages(report, colour),
@@ -115,7 +117,7 @@ def _languages(report: CanaryReport, colour: Mapping[str, int]) -> str:
         )
         for code in codes
     ]
-    return charts.intervals(rows, _percent, limit=report.limits.asr_of_a_language_at_least, top=1.0)
+    return charts.intervals(rows, percent, limit=report.limits.asr_of_a_language_at_least, top=1.0)
 
 
 def _agreement(report: CanaryReport) -> str:
@@ -126,7 +128,7 @@ def _agreement(report: CanaryReport) -> str:
         rows += [
             Row(_language_name(code), [Point(cer, 1, one.arm)]) for code, cer in one.cer_by_language.items()
         ]
-    return charts.intervals(rows, _percent, limit=report.limits.cer_at_most) if rows else ""
+    return charts.intervals(rows, percent, limit=report.limits.cer_at_most) if rows else ""
 
 
 def _limits(report: CanaryReport) -> str:
@@ -151,10 +153,6 @@ def _in_units_of(unit_s: float, seconds: Estimate) -> Estimate:
 
 
 # ----------------------------------------------------------------------------- figures in words
-
-
-def _percent(value: float) -> str:
-    return f"{value * 100:.3g} %"
 
 
 def _language_name(code: str) -> str:

@@ -322,9 +322,9 @@ def _print_outlook(found: Prediction) -> None:
     if found.needed is not None:
         need = found.needed
         out.print(
-            f"To finish in {need.hours:g} h: {number(need.rpm)} requests and {number(need.tpm)} prompt tokens a"
-            f" minute, {money(need.usd_per_10min)} per 10 minutes, {money(need.usd_per_day)} a day,"
-            f" {need.workers} workers"
+            f"To finish in {duration(need.hours * 3600)}: {number(need.rpm)} requests and"
+            f" {number(need.tpm)} prompt tokens a minute, {money(need.usd_per_10min)} per 10 minutes,"
+            f" {money(need.usd_per_day)} a day, {need.workers} workers"
         )
 
 

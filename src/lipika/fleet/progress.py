@@ -25,7 +25,7 @@ from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
 from lipika.models import RATE_KINDS
 from lipika.pipeline.byte_budget import ByteBudget
-from lipika.wording import NONE, duration, money
+from lipika.wording import duration, money, percent
 
 log = get_logger(__name__)
 
@@ -192,7 +192,7 @@ def panel(now: Snapshot, title: str) -> Panel:
         _pair("spent", money(now.usd)),
         _pair("per clip", money(now.usd_per_clip)),
         _pair("in the end", money(now.usd_projected)),
-        _pair("cached", NONE if now.cache_rate is None else f"{now.cache_rate:.0%}"),
+        _pair("cached", percent(now.cache_rate)),
     )
     grid.add_row(
         _pair("no speech", f"{now.no_speech:,}"),

@@ -18,7 +18,7 @@ from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace
 from lipika.models import Agreement
-from lipika.wording import duration, latency, money
+from lipika.wording import duration, latency, money, percent
 
 _LAST_ERRORS = 10
 
@@ -151,7 +151,7 @@ def budgets_table(providers: Sequence[ProviderNow]) -> Table:
             _dollars_beside_limit(row.usd_per_minute * 10, row.spend_10min_usd),
             _dollars_beside_limit(row.usd_today, row.spend_day_usd),
             _dollars_beside_limit(row.usd_total, row.spend_total_usd),
-            "" if row.cache_rate is None else f"{row.cache_rate:.0%}",
+            percent(row.cache_rate),
             f"PAUSED: {row.pause_reason}" if row.paused else row.binds,
         )
     return table
@@ -205,7 +205,7 @@ def alignment_of(workers: Sequence[WorkerRow]) -> RenderableType:
             Text(worker_id),
             Text(listening.words),
             f"{listening.compared:,}",
-            *(f"{shares[agreement]:.1%}" if shares else "" for agreement in Agreement),
+            *(percent(shares[agreement]) if shares else "" for agreement in Agreement),
             f"{listening.late:,}",
         )
     return table

@@ -30,6 +30,7 @@ from lipika.models import ClaimedVideo
 from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Counts, Tools
 from lipika.storage.store import Place
+from lipika.wording import duration
 
 __all__ = ["Tally", "Worker", "WorkerOptions"]
 
@@ -400,8 +401,8 @@ class Worker:
             return
         self._stop_because(
             WorkerStop(
-                f"no heartbeat reached the database for {self._lease.age_s:.0f} s, longer than the lease of"
-                f" {self._lease.lease_s:g} s: other workers may own this worker's videos by now, so it stops"
+                f"no heartbeat reached the database for {duration(self._lease.age_s)}, longer than the lease of"
+                f" {duration(self._lease.lease_s)}: other workers may own this worker's videos by now, so it stops"
             )
         )
 

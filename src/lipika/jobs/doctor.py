@@ -27,7 +27,7 @@ from lipika.llm.provider import text_tokens
 from lipika.machine import gpu_type
 from lipika.services import connect_database, store_settings
 from lipika.storage import Store
-from lipika.wording import money
+from lipika.wording import duration, latency, money
 
 _FREE_GB = 5
 _MEMORY_FLOOR_MB = 512  # of a worker beyond its buffers: interpreter, libraries, what is being polished
@@ -136,7 +136,7 @@ async def _database(visit: _Visit) -> _Found:
     kind = "DATABASE_URL" if settings.database_url else "embedded"
     message = (
         f"{kind}, Postgres {report.server_version}, {len(report.applied)} migrations applied,"
-        f" {trip_s * 1000:.0f} ms a round trip"
+        f" {latency(trip_s * 1000)} a round trip"
     )
     if trip_s > 1.0:
         return _Found(message, Level.WARN, "workers ask it every few seconds: choose one in the same region")
@@ -275,7 +275,7 @@ async def _clock(visit: _Visit) -> _Found:
     worst = max(visit.clocks, key=lambda name: abs(visit.clocks[name]))
     offset = visit.clocks[worst]
     direction = "ahead of" if offset > 0 else "behind"
-    message = f"{abs(offset):.1f} s {direction} {worst}, of {', '.join(visit.clocks)}"
+    message = f"{duration(abs(offset))} {direction} {worst}, of {', '.join(visit.clocks)}"
     if abs(offset) < _CLOCK_WARN_S:
         return _Found(message)
     return _Found(message, Level.WARN if abs(offset) < _CLOCK_FAIL_S else Level.FAIL, "set the clock by NTP")

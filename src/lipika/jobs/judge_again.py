@@ -23,6 +23,7 @@ from lipika.validation import Bands, LaneName
 from lipika.validation.bands import RateBand
 from lipika.validation.calibrate import LEAST_CLIPS, SCORE_SHARES, Calibration, Change, calibrate, changes
 from lipika.validation.compare import DECILES, Confusion
+from lipika.wording import NONE, percent
 
 _MOVES = ("stays_open", "closes", "opens", "stays_closed")
 
@@ -166,7 +167,7 @@ def _consequences(learned: Sequence[Change]) -> Table:
 
 
 def _scores(learned: Sequence[Change]) -> Table:
-    table = Table("language", *(f"{share:.0%}" for share in SCORE_SHARES), "odd below", box=None)
+    table = Table("language", *(percent(share) for share in SCORE_SHARES), "odd below", box=None)
     for change in learned:
         scores = (*change.score_quantiles, change.odd_score)
         table.add_row(change.language, *(f"{score:.2f}" for score in scores))
@@ -340,4 +341,4 @@ def _print_problems(problems: Sequence[tuple[str, str]], out: Console) -> None:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2f} %" if whole else "-"
+    return percent(part / whole) if whole else NONE

@@ -20,6 +20,7 @@ from lipika.forecast.intervals import Estimate
 from lipika.forecast.limits import LIMITS
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
 from lipika.models import JsonObject
+from lipika.wording import duration
 
 _FEWEST_CLIPS = 200
 """With fewer answers a fleet's own figures say less than a canary."""
@@ -152,7 +153,7 @@ def _sample_of_batches(
     requests = sum(batch.requests for batch in batches)
     clips = sum(batch.clips for batch in batches)
     return MeasuredSample(
-        source=f"{clips:,} answers in {len(batches):,} batch windows of the last {window_s / 3600:g} h",
+        source=f"{clips:,} answers in {len(batches):,} batch windows of the last {duration(window_s)}",
         units=tuple(
             Unit(batch.clips, batch.requests, batch.prompt_tokens, batch.output_tokens, batch.cost_usd)
             for batch in batches

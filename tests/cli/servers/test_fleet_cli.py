@@ -149,7 +149,7 @@ def test_status_and_workers_tell_how_the_alignment_goes(lipika: Lipika, database
     asyncio.run(_listen(database_url))
     for command in ("status", "workers"):
         text = " ".join(lipika(command).stdout.replace("│", " ").split())
-        assert "w1 1 clip in 4 100 60.0% 25.0% 15.0% 0.0% 0.0% 3" in text
+        assert "w1 1 clip in 4 100 60.0 % 25.0 % 15.0 % 0 % 0 % 3" in text
         assert "w2 switched off: no [bundle] 0" in text
     found = told(lipika("status", "--json"))
     assert [worker["alignment"].get("every") for worker in found["workers"]] == [4, None]
