@@ -174,8 +174,6 @@ def _questions_of_fleet_and_queue(middle: str) -> dict[str, Question]:
         "fleet.now": lambda db: Stats(db).fleet.now(),
         "fleet.totals": lambda db: Stats(db).fleet.totals(),
         "fleet.minutes": lambda db: Stats(db).fleet.minutes(60),
-        "fleet.latency_by_minute": lambda db: Stats(db).fleet.latency_by_minute(60),
-        "fleet.failures_by_minute": lambda db: Stats(db).fleet.failures_by_minute(60),
         "fleet.workers": lambda db: Stats(db).fleet.workers(),
         "queue.languages": lambda db: Stats(db).queue.languages(),
         "queue.reasons": lambda db: Stats(db).queue.reasons(),

@@ -6,12 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, NewType, Self
+from typing import Any, Self
 
 from lipika.redaction import redact
-
-WorkerId = NewType("WorkerId", str)
-VideoId = NewType("VideoId", str)
 
 JsonObject = Mapping[str, Any]
 """A JSON object that is passed through untouched (a video's own metadata)."""

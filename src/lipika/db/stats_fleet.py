@@ -182,24 +182,6 @@ class MinuteRow:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyMinute:
-    """Attempts launched in windows that began in one minute; ms."""
-
-    minute: datetime
-    p50_ms: float | None
-    p95_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FailureMinute:
-    """Failed attempts of one kind, of windows that began in one minute."""
-
-    minute: datetime
-    kind: str
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerRow:
     """One process life. `state`: live, draining, stale (online, but silent), offline or error."""
 
@@ -253,12 +235,6 @@ class _Counts:
     counts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _MinuteCounts:
-    minute: datetime
-    counts: list[int]
-
-
 class FleetStats:
     """Reads `workers`, `worker_minutes`, budgets, and of the batches those of the last minutes."""
 
@@ -285,18 +261,6 @@ class FleetStats:
         return await self._database.rows(
             _QUERIES["minutes"], {"minutes": minutes, "provider": provider}, MinuteRow
         )
-
-    async def latency_by_minute(self, minutes: int = 60) -> list[LatencyMinute]:
-        """Percentiles by minute; a window shows when its last answer has come."""
-        found = await self._database.rows(_QUERIES["latency_by_minute"], {"minutes": minutes}, _MinuteCounts)
-        return [
-            LatencyMinute(row.minute, percentile(row.counts, 0.5), percentile(row.counts, 0.95))
-            for row in found
-        ]
-
-    async def failures_by_minute(self, minutes: int = 60) -> list[FailureMinute]:
-        """Failed attempts by minute and kind; a window shows when its last answer has come."""
-        return await self._database.rows(_QUERIES["failures_by_minute"], {"minutes": minutes}, FailureMinute)
 
     async def workers(self, *, minutes: int = 30, limit: int = _MANY) -> list[WorkerRow]:
         """Workers that are online, or were in the last hour; with the RPM of the last `minutes`."""

@@ -80,11 +80,6 @@ class _Ours:
     ours: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    workers: int
-
-
 class Workers:
     """`workers` and `worker_errors`."""
 
@@ -166,11 +161,6 @@ class Workers:
         if not fleet.registered:
             raise _no_longer_online(worker_id)
         return fleet
-
-    async def live_count(self, provider: str | None = None, *, within_seconds: float = FRESH_SECONDS) -> int:
-        """Workers with a fresh heartbeat, of one provider or of all."""
-        params = {"provider": provider, "within_seconds": within_seconds}
-        return (await self._database.row(_QUERIES["live_count"], params, _Count)).workers
 
     async def offline(self, worker_id: str, *, failed: bool = False) -> None:
         """The worker ends, by itself or because of an error."""

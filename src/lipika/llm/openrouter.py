@@ -93,7 +93,10 @@ class OpenRouterProvider(HttpProvider):
         return None
 
     async def daily_spend_usd(self) -> float | None:
-        """The dollars that this key has used today (UTC day), as OpenRouter says; None where nobody says."""
+        """The dollars that this key has used today (UTC day), as OpenRouter says; None where nobody says.
+
+        For scripts: lipika goes by its own count.
+        """
         if not self._routed:
             return None
         reply = await self._send("GET", self._key_url)

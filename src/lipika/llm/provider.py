@@ -105,6 +105,8 @@ class BaseProvider(ABC):
         """True if the model says of itself that its answers are made up. Free; None where it says nothing."""
         return None
 
+    # ------------------------------------------------------------------------- for scripts: lipika does without
+
     def verify_cache_hit(self, response: TranscriptionResponse) -> bool:
         """True if any prompt token of this response was served from the provider's cache."""
         return response.usage.cached > 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class ByteBudget:
@@ -15,7 +13,6 @@ class ByteBudget:
         self.limit = limit
         self._used = 0
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self.peak = 0
 
     @property
     def used(self) -> int:
@@ -44,18 +41,8 @@ class ByteBudget:
                 self._take(waiting)
                 turn.set_result(None)
 
-    @asynccontextmanager
-    async def holding(self, size: int) -> AsyncIterator[None]:
-        """`size` bytes for the length of a block."""
-        await self.acquire(size)
-        try:
-            yield
-        finally:
-            self.release(size)
-
     def _fits(self, size: int) -> bool:
         return self._used == 0 or self._used + size <= self.limit
 
     def _take(self, size: int) -> None:
         self._used += size
-        self.peak = max(self.peak, self._used)

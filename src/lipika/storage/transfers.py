@@ -58,11 +58,6 @@ class ObjectReader:
     def tell(self) -> int:
         return self._position
 
-    @property
-    def buffered_bytes(self) -> int:
-        """The bytes held in memory now."""
-        return len(self._held)
-
     def close(self) -> None:
         """Let go of the buffer, and end a read that waits for the store in another thread."""
         self._closing.set()

@@ -156,23 +156,3 @@ left join held h on h.claimed_by = worker_id
 left join history p using (worker_id)
 order by (status <> 'online'), worker_id
 limit %(limit)s
-
--- name: latency_by_minute
--- From the counters, by the minute in which a window began.
-select minute, array_agg(n order by place)::bigint[] as counts
-from (
-  select minute, place, sum(n) as n
-  from batch_minutes cross join lateral unnest(latency_counts) with ordinality as l (n, place)
-  where minute > now() - make_interval(mins => %(minutes)s)
-  group by minute, place
-) summed
-group by minute
-order by minute
-
--- name: failures_by_minute
--- From the counters, by the minute in which a window began.
-select minute, f.key as kind, sum(f.value::bigint)::bigint as failures
-from batch_minutes cross join lateral jsonb_each_text(failure_kinds) f
-where minute > now() - make_interval(mins => %(minutes)s)
-group by minute, f.key
-order by minute, f.key

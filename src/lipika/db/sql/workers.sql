@@ -27,12 +27,6 @@ select lipika_heartbeat(%(worker_id)s::text, %(key)s::text, %(told)s::jsonb) as 
 select registered, drain, workers, active_rpm, active_tpm, requests_in_flight
 from lipika_live(%(worker_id)s::text, %(key)s::text, %(told)s::jsonb, %(within_seconds)s::float8)
 
--- name: live_count
-select count(*) as workers
-from workers
-where status = 'online' and (%(provider)s::text is null or provider = %(provider)s)
-  and greatest(last_heartbeat_at, live_at) > now() - make_interval(secs => %(within_seconds)s)
-
 -- name: offline
 select lipika_offline(%(worker_id)s::text, %(key)s::text, %(status)s::text) as ours
 
