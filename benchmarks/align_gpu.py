@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipika.alignment import standin
+from benchmarks import standin
 from lipika.alignment.indicconformer import IndicConformer, Speech
 from lipika.languages import FIRST_CLASS
 

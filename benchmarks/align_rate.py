@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import scratch_folder
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.alignment.listener import ListenerOptions, Task
 from lipika.alignment.stage import AlignmentStage, Opened
 from lipika.config import load_settings
@@ -30,7 +31,6 @@ from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.wiring import open_worker
 from lipika.models import Agreement, Alignment, NewVideo
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 RESULTS = Path(__file__).parent / "results" / "align_rate.json"
 WINDOW_S, PER_WINDOW, WINDOWS = 6.0, 90, 9

@@ -36,6 +36,7 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 from benchmarks.setting import machine, save, scratch_folder
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.archive import documents
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
@@ -45,7 +46,6 @@ from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
 from lipika.models import ClipResult, NewVideo
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Handle, Latency, SimulatorConfig, spawn
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 FLUSH_S = 5.0
 """An answer is durable this long after its arrival."""

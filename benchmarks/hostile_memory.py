@@ -26,10 +26,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.setting import scratch_folder
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.archive.tar import END_OF_ARCHIVE, member_header, padding
 from lipika.audio.flac import StreamInfo, crc8
 from lipika.jobs.demo import sample_folder
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 ALLOWED_MB = 700
 """Above a good archive."""

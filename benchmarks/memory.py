@@ -19,11 +19,11 @@ import numpy as np
 
 from benchmarks.command import Sample, lipika_run
 from benchmarks.setting import Machine, Setting, machine, save, scratch_folder, setting
+from benchmarks.speech_corpus import read_speech
 from lipika.archive.tar import END_OF_ARCHIVE, member_header, padding
 from lipika.audio.codec import Audio, encode_flac
 from lipika.jobs.demo import sample_folder
 from lipika.models import SegmentName
-from lipika.simulator.corpus import read_speech
 
 LARGE_BYTES = 5_000_000_000
 MANY_MEMBERS = 100_000

@@ -25,6 +25,7 @@ import aiohttp
 import orjson
 
 from benchmarks.setting import RESULTS, machine, save, scratch_folder
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.db.admin import fresh_database
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.connection import Database
@@ -35,7 +36,6 @@ from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
 from lipika.simulator import Handle, Latency, Quotas, SimulatorConfig, spawn
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 RPM = 1200
 RATES = {1_000: 1, 5_000: 1, 20_000: 2}

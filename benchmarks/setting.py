@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
 from lipika.simulator import Handle, Latency, SimulatorConfig, spawn
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 T = TypeVar("T")
 

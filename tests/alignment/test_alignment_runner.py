@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipika.alignment import frontend, standin, torchscript
+from benchmarks import standin
+from lipika.alignment import frontend, torchscript
 from lipika.alignment.bundle import PIECES, TORCHSCRIPT, download, open_bundle
 from lipika.alignment.chunks import LONGEST_S, parts_of
 from lipika.alignment.ctc import Ear, greedy_text

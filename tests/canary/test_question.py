@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asking import MODEL
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.asking import AskOptions, Way, ask_all
 from lipika.canary.records import Asked
@@ -29,7 +30,6 @@ from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.tools import Counts, Tools
 from lipika.pipeline.video import transcribe_video
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
 from lipika.storage.store import Place
 from lipika.validation.bands import DEFAULT_BANDS

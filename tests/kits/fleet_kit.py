@@ -16,6 +16,7 @@ import orjson
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.archive import documents
 from lipika.config import Settings, load_settings
 from lipika.db import Database, Queue
@@ -23,7 +24,6 @@ from lipika.jobs.demo import sample_folder
 from lipika.jobs.wiring import Running, open_worker
 from lipika.models import ClipResult, NewVideo
 from lipika.simulator import Latency, SimulatorConfig, running
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
 def rows(url: str, query: LiteralString, *parameters: object) -> list[Any]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from fleet_kit import rows
 from lipika.archive.members import Member, MemberKind, read_members
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from world_archives import STEMS, Box, a_box
 from world_kit import rounds, run
 

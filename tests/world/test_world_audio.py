@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.archive import members
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from world_audio import Right, Sound, a_sound
 from world_judges import problems_of, stem_of, write_video
 from world_kit import rounds, run

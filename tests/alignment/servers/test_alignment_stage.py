@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 from alignment_kit import CLIP, HINDI, answer, opened
+from benchmarks import standin
 from fake_listeners import agreed, dying_align, failing_open, fake_align, fake_open, slow_align
 from fleet_kit import a_stage, results_of, rows
-from lipika.alignment import standin
 from lipika.alignment.listener import ListenerOptions, Task
 from lipika.alignment.sampling import BAD_WINDOWS, FIRST_BATCH, MOST_EVERY, Sampler
 from lipika.alignment.stage import AlignmentStage

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from fleet_kit import a_stage, results_of, rows
 from lipika.archive import members
 from lipika.archive.tar import member_header, padding
@@ -18,7 +19,6 @@ from lipika.audio.polish import polish_segment
 from lipika.errors import ArchiveError, SegmentError
 from lipika.jobs.demo import sample_folder
 from lipika.models import Accounting, SegmentName
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 SEED = int(os.environ.get("LIPIKA_FUZZ_SEED") or 20261122)
 ONE_S = 5.0

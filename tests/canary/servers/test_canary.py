@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika
 from fleet_kit import Stage, change, rows
 from lipika.canary.arms import Arm, ArmKind, plan_arms
@@ -46,7 +47,6 @@ from lipika.simulator import (
     Wire,
     running,
 )
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.validation.text import normalise, without_tags
 
 VIDEOS, SEGMENTS, CLIPS = 24, 10, 120

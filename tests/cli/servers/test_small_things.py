@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika_beside
 from fleet_kit import rows
 from gateway_kit import a_gateway
@@ -19,7 +20,6 @@ from lipika import __version__
 from lipika.cli.main import app
 from lipika.jobs.demo import sample_folder
 from lipika.processes import stop_signals
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from order import LONGEST_FIRST
 from places import TESTS
 

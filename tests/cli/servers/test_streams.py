@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from fleet_kit import rows
 from lipika import machine
 from lipika.db import Database, Queue
 from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 FAST = {"BATCH_INTERVAL_SECONDS": "5", "LIVE_SECONDS": "0.5", "PROVIDER": "simulator"}
 LONG_S = 110.0

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from embedded_kit import port_of, port_taken, server_of, supervisor_of
 from fleet_kit import Stage, a_stage, until
 from lipika.jobs.demo import sample_folder
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 CLIPS = 36
 Ended: TypeAlias = tuple[int | None, dict[str, Any], str]

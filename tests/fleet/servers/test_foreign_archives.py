@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from board_kit import a_visitor
 from command_kit import lipika
 from fleet_kit import Stage, a_stage, results_of, rows
@@ -19,7 +20,6 @@ from lipika.archive.members import Member, MemberKind, read_members
 from lipika.db import Database, Queue
 from lipika.jobs.demo import sample_folder
 from lipika.models import NewVideo
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from bucket_kit import BUCKET, CLIPS, own_place, settings_of, to_s3
 from fleet_kit import Stage, a_line, a_stage, results_of, rows, until
 from lipika.db import Database, Queue, Results
@@ -26,7 +27,6 @@ from lipika.models import NewVideo
 from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Tools
 from lipika.services import open_database
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store
 from strict_s3 import StrictS3, strict_s3
 

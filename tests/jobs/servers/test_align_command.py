@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from alignment_kit import opened
+from benchmarks import standin
 from fleet_kit import a_stage, change, results_of, rows
-from lipika.alignment import standin
 from lipika.archive.results import ResultArchive
 from lipika.jobs import align as align_jobs
 from lipika.rework import listeners

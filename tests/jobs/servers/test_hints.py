@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika_beside
 from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import a_gateway
 from lipika.db import Database, Queue
 from lipika.jobs.demo import sample_folder
 from lipika.models import HintFrom, NewVideo
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 QUEUE = "select video_id, status, held, language, language_from, error_message from video_queue order by 1"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika_beside
 from fleet_kit import change, rows
 from gateway_kit import Describe, a_gateway, not_there
@@ -17,7 +18,6 @@ from lipika.db.stats import Stats
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.wiring import ask_who_answers
 from lipika.simulator import Latency, SimulatorConfig, running
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika_beside
 from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import Gateway, a_gateway
@@ -16,7 +17,6 @@ from lipika.audio import polish
 from lipika.jobs.demo import sample_folder
 from lipika.models import Was
 from lipika.pipeline.reuse import AskedAs, count_lost, difference
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 ASKED = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=False)
 

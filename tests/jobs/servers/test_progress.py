@@ -13,6 +13,7 @@ import structlog
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika
 from fleet_kit import Stage, a_stage, rows, until
 from lipika.db import Budgets, Database, Stats, Workers
@@ -21,7 +22,6 @@ from lipika.fleet.progress import Show, Snapshot, WorkerWatch, line, panel, show
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.transcribe import _context_reader
 from lipika.models import RATE_KINDS
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
 @pytest.fixture

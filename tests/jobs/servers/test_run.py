@@ -18,12 +18,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika
 from lipika.archive import documents
 from lipika.jobs.demo import sample_folder
 from lipika.languages import FIRST_CLASS
 from lipika.models import ClipStatus
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 
 
 def rows(url: str, query: str) -> list[dict[str, Any]]:

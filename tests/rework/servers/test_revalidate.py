@@ -23,6 +23,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 
+from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.archive.documents import read_results
 from lipika.archive.results import _root_and_key
 from lipika.audio import polish
@@ -34,7 +35,6 @@ from lipika.jobs.demo import sample_folder
 from lipika.llm import prompt, transcript
 from lipika.models import ClipResult, Severity, Verdict
 from lipika.rework import revalidate
-from lipika.simulator.corpus import CorpusPlan, make_corpus
 from lipika.storage import Store, StoreSettings
 from lipika.validation import RULES, VALIDATOR_VERSION
 from lipika.validation.again import JudgedAnswer, judge_again

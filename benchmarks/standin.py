@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.graphs import Graph
 from lipika.alignment import torchscript
 from lipika.alignment.bundle import CTC, ENCODER, MASKS, PIECES, TORCHSCRIPT, VOCABULARY
 from lipika.alignment.ctc import UNKNOWN, WORD_START
 from lipika.alignment.frontend import BANDS, RATE_HZ, band_centre_hz
-from lipika.alignment.graphs import Graph
 from lipika.languages import FIRST_CLASS, LANGUAGES
 
 _DEVANAGARI, _ARABIC = "Devanagari", "Arabic"
@@ -118,7 +118,7 @@ def whistle(text: str, code: str, *, lead_s: float = 0.3, seed: int = 0) -> NDAr
     return np.clip(np.rint(sound), -32_768, 32_767).astype(np.int16)
 
 
-def _whistled_encoder(graph: Graph) -> str:
+def _whistle_encoder(graph: Graph) -> str:
     """Eight frames to one by their mean, and how far each band stands out from its usual level, up to a limit."""
     usual = np.full((1, BANDS, 1), 1.0, np.float32)
     usual[:, [band for bands in _LANGUAGE_TONES for band in bands]] = 0.3  # these sound half of the time
@@ -130,7 +130,7 @@ def _whistled_encoder(graph: Graph) -> str:
 _PIECE_WEIGHT, _LANGUAGE_WEIGHT, _BLANK_SCORE = 1.0, 4.0, 9.0
 
 
-def _whistled_head() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _whistle_head() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(weights (5633, 80), bias (5633,)): a piece wins by its chord and its language's, the blank in silence and
     where another language is whistled."""
     weights, bias = np.zeros((COLUMNS, BANDS), np.float32), np.zeros(COLUMNS, np.float32)
@@ -166,11 +166,11 @@ def _conformer_encoder(graph: Graph, size: Size, random: np.random.Generator) ->
         x = graph.op("Mul", x, graph.mask(x, length, axis=2, shape=(-1, 1, "n", 1)))
         kernel = random.normal(0, 1 / np.sqrt(9 * channels), (size.subsampling, channels, 3, 3))
         x = graph.op("Relu", graph.conv(x, kernel, stride=(2, 2), pads=(1, 1, 1, 1)))
-        length, channels = graph.halved(length), size.subsampling
+        length, channels = graph.halve(length), size.subsampling
     x = graph.reshape(graph.transpose(x, (0, 2, 1, 3)), (0, 0, -1))
     x = graph.linear(x, random, size.subsampling * BANDS // 8, size.width)
     valid = graph.mask(x, length, axis=1, shape=(-1, "n", 1))
-    bias = graph.hidden(valid)
+    bias = graph.attention_bias(valid)
     for _ in range(size.layers):
         x = _layer(graph, x, valid, bias, size, random)
     return graph.transpose(graph.op("Mul", x, valid), (0, 2, 1))
@@ -220,10 +220,10 @@ def _convolution(graph: Graph, x: str, valid: str, size: Size, random: np.random
 def write_whistle_bundle(folder: Path) -> Path:
     """A bundle that understands `whistle`; under 2 MB. Returns `folder`."""
     graph = Graph(ENCODER, {"audio_signal": (None, BANDS, None)}, lengths=True)
-    outputs = _whistled_encoder(graph)
-    lengths = graph.divided(graph.op("Add", "length", graph.integers([7])), 8)
+    outputs = _whistle_encoder(graph)
+    lengths = graph.divide(graph.op("Add", "length", graph.integers([7])), 8)
     graph.save(folder / "assets" / ENCODER, {"outputs": outputs, "encoded_lengths": lengths})
-    return _write_rest(folder, *_whistled_head())
+    return _write_rest(folder, *_whistle_head())
 
 
 def write_conformer(folder: Path, size: Size, seed: int = 0) -> Path:
@@ -231,7 +231,7 @@ def write_conformer(folder: Path, size: Size, seed: int = 0) -> Path:
     random = np.random.default_rng(seed)
     graph = Graph(ENCODER, {"audio_signal": (None, BANDS, None)}, lengths=True)
     outputs = _conformer_encoder(graph, size, random)
-    lengths = graph.halved(graph.halved(graph.halved("length")))
+    lengths = graph.halve(graph.halve(graph.halve("length")))
     graph.save(folder / "assets" / ENCODER, {"outputs": outputs, "encoded_lengths": lengths}, blobs=True)
     weights = random.normal(0, size.width**-0.5, (COLUMNS, size.width)).astype(np.float32)
     return _write_rest(folder, weights, np.zeros(COLUMNS, np.float32))

@@ -108,12 +108,12 @@ class Graph:
 
     # ------------------------------------------------------------------------- lengths
 
-    def divided(self, lengths: str, by: int) -> str:
+    def divide(self, lengths: str, by: int) -> str:
         return self.op("Div", lengths, self.integers([by]))
 
-    def halved(self, lengths: str) -> str:
+    def halve(self, lengths: str) -> str:
         """After a convolution of 3 with stride 2 and a pad of 1 on each side: rounded up."""
-        return self.divided(self.op("Add", lengths, self.integers([1])), 2)
+        return self.divide(self.op("Add", lengths, self.integers([1])), 2)
 
     def mask(self, x: str, lengths: str, *, axis: int, shape: Sequence[int | str]) -> str:
         """1 where the position on `axis` lies before the clip's length, else 0; `shape` says where "n" goes."""
@@ -124,7 +124,7 @@ class Graph:
         axes = [place for place, what in enumerate(shape) if what == 1]
         return self.op("Unsqueeze", flags, self.integers(axes))
 
-    def hidden(self, valid: str) -> str:
+    def attention_bias(self, valid: str) -> str:
         """The number to add to attention scores: a large negative number where `valid` (batch, n, 1) is 0."""
         gone = self.op("Sub", valid, self.constant(1.0))
         return self.unsqueeze(self.op("Mul", self.transpose(gone, (0, 2, 1)), self.constant(1e9)), 1)
