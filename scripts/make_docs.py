@@ -224,6 +224,25 @@ def _failures() -> str:
     return _table(head, rows)
 
 
+_TO_DO = re.compile(r"(?m)^\| `(\w+)` \| .* \| (.*) \|$")
+
+
+def runbook_page() -> str:
+    """The page as it is, with what follows from each failure as the code has it; what to do stands in the page."""
+    page = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+    return _FAILURES.sub(lambda found: f"{found[1]}{_consequences(found[0])}{found[2]}", page)
+
+
+def _consequences(written: str) -> str:
+    to_do = dict(_TO_DO.findall(written))
+    head = ("kind", "the clip", "the provider", "the worker stops", "what to do")
+    rows = [
+        (f"`{rule.kind}`", str(rule.remedy), str(rule.effect), str(rule.stops), to_do.get(rule.kind, ""))
+        for rule in FAILURE_RULES.values()
+    ]
+    return _table(head, rows)
+
+
 # ----------------------------------------------------------------------------- files
 
 
@@ -236,6 +255,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": settings_page,
     "docs/cli.md": cli_page,
     "docs/architecture.md": architecture_page,
+    "docs/runbook.md": runbook_page,
 }
 
 
