@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
         "gpu_memory_mb": seen[1] if seen and model.device == "cuda" else None,
     }
     print(json.dumps(held, indent=1))
-    print(f"1000 clips of 8 s: {held['window_s']} s; the plan's window has {WINDOW_S:g}")
+    print(f"1000 clips of 8 s: {held['window_s']} s; ALIGN_SECONDS leaves {WINDOW_S:g}")
     if given.write:
         RESULTS.write_text(json.dumps(held, indent=1) + "\n", "utf-8")
     return 0

@@ -1,4 +1,4 @@
-"""Precision, recall and cost of Tier 1 on the labelled cases: `python -m benchmarks.validation [--write]`.
+"""Precision, recall and cost of the checks of answers on labelled cases: `python -m benchmarks.validation [--write]`.
 
 `--write` keeps the figures in benchmarks/results/validation.json, from which docs/validation.md is written. Exits
 with 1 if a target is missed: recall >= 0.95 per kind and language, at most 1 % false alarms on correct and on
