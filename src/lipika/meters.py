@@ -21,7 +21,7 @@ class Sums:
     failures: Mapping[str, int] = field(default_factory=dict)  # attempts, by kind
     latency_counts: Sequence[int] = ()  # attempts, by place (`place`)
 
-    def since(self, before: Sums) -> Sums:
+    def minus(self, before: Sums) -> Sums:
         """The figures added since."""
         failures = {kind: count - before.failures.get(kind, 0) for kind, count in self.failures.items()}
         earlier = before.latency_counts or (0,) * len(self.latency_counts)
@@ -58,7 +58,7 @@ class LastMinute:
         self._seen.append((now, sums))
         while len(self._seen) > 1 and self._seen[1][0] <= now - self._span_s:
             self._seen.popleft()
-        return sums.since(self._seen[0][1])
+        return sums.minus(self._seen[0][1])
 
 
 class RateMeter:

@@ -566,7 +566,7 @@ class Accounting:
     failed: int = 0
     discard_reasons: dict[str, int] = field(default_factory=dict)
 
-    def polished(self, clips: int, discards: Sequence[Discard]) -> None:
+    def add_polished(self, clips: int, discards: Sequence[Discard]) -> None:
         """Count what one segment became: clips, or a discard; and the parts of it that went no further."""
         if clips:
             self.segments_polished += 1
@@ -595,7 +595,7 @@ class Accounting:
             self.failed -= 1
         self.end(status)
 
-    def left_out(self, discard: Discard) -> None:
+    def add_left_out(self, discard: Discard) -> None:
         """Count a clip that went no further after its segment had been counted."""
         self.parts_discarded += 1
         self.discard_reasons[discard.reason] = self.discard_reasons.get(discard.reason, 0) + 1

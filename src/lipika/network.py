@@ -42,7 +42,7 @@ class Network:
     authorities: tuple[tuple[str, Path], ...] = ()  # (setting, file or folder of PEM), in the system's place
 
     @classmethod
-    def of(cls, settings: Settings) -> Network:
+    def from_settings(cls, settings: Settings) -> Network:
         """As the settings say."""
         given = {"SSL_CERT_FILE": settings.ssl_cert_file, "REQUESTS_CA_BUNDLE": settings.requests_ca_bundle}
         return cls(

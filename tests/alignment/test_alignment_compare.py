@@ -189,7 +189,7 @@ def test_hindi_and_urdu_are_one_to_the_ear() -> None:
 
 def test_judging_again_keeps_what_a_second_recogniser_found() -> None:
     verdict = add_alignment(validate(answer(HINDI), CLIP, "hi"), one(HINDI, "यह किताब मेरी बहन ने लिखी है"))
-    held = JudgedAnswer(answer(HINDI), CLIP, "hi", verdict.findings, ComparedVerdict.of(verdict))
+    held = JudgedAnswer(answer(HINDI), CLIP, "hi", verdict.findings, ComparedVerdict.from_verdict(verdict))
     (again,) = judge_again([held], [])
     assert again == verdict
     assert all(RULES[code].later for code in ("cer_high", "cer_unrelated", "tail_missing"))

@@ -239,11 +239,11 @@ def test_a_close_call_names_no_language() -> None:
     scores[:, 1] = -0.1
     ear = Ear()
     ear.add(scores, columns)
-    assert ear.spoken() == ""
+    assert ear.guess_language() == ""
     del columns["mr"]
     sure = Ear()
     sure.add(scores, columns)
-    assert sure.spoken() == "hi"
+    assert sure.guess_language() == "hi"
 
 
 def test_long_audio_is_cut_in_silence_and_heard_whole(runner: IndicConformer) -> None:

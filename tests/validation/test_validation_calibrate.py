@@ -164,8 +164,8 @@ def test_only_sound_transcripts_teach() -> None:
 
 
 def test_confusion_counts_what_moved() -> None:
-    old = ComparedVerdict.of(validate(answer(HINDI), clip(), "hi"))
-    new = ComparedVerdict.of(validate(answer(HINDI), clip(clipped_share=0.1), "hi"))
+    old = ComparedVerdict.from_verdict(validate(answer(HINDI), clip(), "hi"))
+    new = ComparedVerdict.from_verdict(validate(answer(HINDI), clip(clipped_share=0.1), "hi"))
     assert old.lanes == tuple(LaneName)
     assert new.lanes == (LaneName.ASR,)
 
@@ -180,11 +180,11 @@ def test_confusion_counts_what_moved() -> None:
     assert counts.gained == counts.lost == {"clipping": 1}
     assert counts.deciles == {(9, 8): 1, (8, 9): 1, (9, 9): 1}
     assert (counts.score_rose, counts.score_fell) == (1, 1)
-    assert not counts.unchanged
+    assert not counts.is_unchanged
 
 
 def test_nothing_moved() -> None:
-    same = ComparedVerdict.of(validate(answer(HINDI), clip(), "hi"))
+    same = ComparedVerdict.from_verdict(validate(answer(HINDI), clip(), "hi"))
     counts = Confusion()
     counts.add(same, same)
-    assert counts.unchanged
+    assert counts.is_unchanged

@@ -37,7 +37,7 @@ class Cuts:
     weak: float = 0.35
     flag: float = 0.6
 
-    def of(self, distance: float) -> Agreement:
+    def agreement_at(self, distance: float) -> Agreement:
         if distance <= self.agree:
             return Agreement.AGREE
         if distance <= self.weak:
@@ -160,7 +160,9 @@ def _alignment(pair: Pair, code: str, said: str, heard: str, tail: str, version:
         return Alignment(None, Agreement.EXCLUDED, reason, pair.heard.text, code, spoken, "", version)
     distance = _distance(said, heard)
     score = round(1.0 - distance, 4)
-    return Alignment(score, CUTS[code].of(distance), "", pair.heard.text, code, spoken, tail, version)
+    return Alignment(
+        score, CUTS[code].agreement_at(distance), "", pair.heard.text, code, spoken, tail, version
+    )
 
 
 def _tail(said: str, sound: str, heard: str, code: str, romaniser: Romaniser) -> str:

@@ -52,7 +52,7 @@ class Ear:
             self.sums[code] = self.sums.get(code, 0.0) + float(shares.sum())
             self.frames[code] = self.frames.get(code, 0) + int(spoken.sum())
 
-    def spoken(self) -> str:
+    def guess_language(self) -> str:
         """The language it sounds like; empty where two are too close or there is too little speech."""
         means = {
             code: self.sums[code] / frames for code, frames in self.frames.items() if frames >= LEAST_FRAMES

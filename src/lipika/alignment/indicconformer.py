@@ -104,7 +104,8 @@ class IndicConformer:
         for index, part in enumerate(parts):
             joined[part.clip].append(texts[index])
         return [
-            Heard(" ".join(filter(None, said)), ear.spoken()) for said, ear in zip(joined, ears, strict=True)
+            Heard(" ".join(filter(None, said)), ear.guess_language())
+            for said, ear in zip(joined, ears, strict=True)
         ]
 
     def _scores(self, parts: Sequence[_Part]) -> Iterator[Scores]:

@@ -55,7 +55,7 @@ class Sampler:
         self._waiting += 1
         return True
 
-    def ended(self, clips: int, busy_s: float, now: float, *, late: int = 0) -> None:
+    def note_batch(self, clips: int, busy_s: float, now: float, *, late: int = 0) -> None:
         """So many clips were listened to, in one go; so many of them too late."""
         self._waiting -= clips
         each_s = busy_s / clips
@@ -69,7 +69,7 @@ class Sampler:
         self._roll(now)
         self._window.late += 1
 
-    def slipped(self, now: float) -> None:
+    def note_slip(self, now: float) -> None:
         """Note that other work of this process was held up."""
         self._roll(now)
         self._window.slipped = True

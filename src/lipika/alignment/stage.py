@@ -214,7 +214,7 @@ class AlignmentStage:
         alignments = await self._run_in_process(self._align, [waiting.task for waiting in batch])
         now = time.monotonic()
         late = sum(waiting.done.done() for waiting in batch)
-        self._sampler.ended(len(batch), now - started, now, late=late)
+        self._sampler.note_batch(len(batch), now - started, now, late=late)
         for waiting, alignment in zip(batch, alignments, strict=True):
             waiting.timer.cancel()
             if not waiting.done.done():
@@ -233,7 +233,7 @@ class AlignmentStage:
             now = time.monotonic()
             lag_s += (now - before - _LAG_EVERY_S - lag_s) / 10
             if lag_s > _LAG_S and self.opened is not None:
-                self._sampler.slipped(now)
+                self._sampler.note_slip(now)
                 self._say_off()
 
     # ------------------------------------------------------------------------- ending

@@ -439,7 +439,7 @@ def result_metadata(
         **summary.document(),
         "digests": dict(digests or {}),
     }
-    members = (original if isinstance(original, Metadata) else Metadata.of(original)).members()
+    members = (original if isinstance(original, Metadata) else Metadata.from_fields(original)).members()
     own = {key: _text(value, 2) for key, value in block.items()}
     if "transcription" in members:
         own["previous"] = members["transcription"]

@@ -51,7 +51,7 @@ class Metadata:
         return cls((_TOKEN.sub(_mend_token, text) if mend else text).strip(_SPACE).encode())
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Self:
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
         """Raises ValueError: it holds what JSON cannot."""
         try:
             return cls(orjson.dumps(fields))

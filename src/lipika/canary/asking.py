@@ -145,7 +145,7 @@ class _Desk:
             return
         except Draining:
             return
-        attempts = self.recorder.of(request.clip_id)
+        attempts = self.recorder.attempts_at(request.clip_id)
         self.ended.append(_Ended(number, _row(self.way.arm, sampled, outcome, view, attempts)))
 
 
@@ -208,7 +208,7 @@ class _Recorder(BaseProvider):
         self._attempts.setdefault(request.clip_id, []).append(attempt)
         return response
 
-    def of(self, clip_id: str) -> Sequence[_Attempt]:
+    def attempts_at(self, clip_id: str) -> Sequence[_Attempt]:
         """The attempts at one clip, which is over."""
         return self._attempts.pop(clip_id, ())
 

@@ -55,7 +55,7 @@ async def _budgets(data_dir: Path | None) -> tuple[Sequence[BudgetRow], Sequence
     from lipika.services import open_database
 
     async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-        return await Budgets(database).show(), await Reservations(database).spent()
+        return await Budgets(database).show(), await Reservations(database).list_spending()
 
 
 def _print_budgets(budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None:

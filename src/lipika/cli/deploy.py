@@ -107,7 +107,7 @@ def _renting(app: typer.Typer, run: Run) -> None:
                 disk=disk,
                 interruptible=interruptible,
             )
-            service = Vast.of(settings)
+            service = Vast.from_settings(settings)
             rented = RentedFleet(service, fleet, wish)
             if not yes:
                 found = await rented.plan(workers)
@@ -186,7 +186,7 @@ def _secrets(app: typer.Typer, run: Run) -> None:
                 raise UsageError(
                     "no secret is set here: DATABASE_URL, GEMINI_API_KEY, ... (or a .env with them)"
                 )
-            account = Vast.of(settings)
+            account = Vast.from_settings(settings)
             there = await account.secrets()
             if yes:
                 await store(found, there, account)
@@ -239,7 +239,7 @@ def _fleet(name: str) -> RentedFleet:
     from lipika.vast.client import Vast, Wish
     from lipika.vast.fleet import RentedFleet
 
-    return RentedFleet(Vast.of(load_settings()), name, Wish(image=""))
+    return RentedFleet(Vast.from_settings(load_settings()), name, Wish(image=""))
 
 
 # ----------------------------------------------------------------------------- on paper

@@ -71,7 +71,7 @@ class Hints:
     default: str | None = None
     forced: str | None = None
 
-    def given(self, videos: Iterable[NewVideo]) -> list[NewVideo]:
+    def add_to(self, videos: Iterable[NewVideo]) -> list[NewVideo]:
         """Videos with the hint that this word gives them."""
         code = self.forced or self.default
         given_by = HintFrom.FORCED if self.forced else HintFrom.DEFAULT

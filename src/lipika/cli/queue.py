@@ -294,7 +294,7 @@ async def _add_sources(
         raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
     out_root = results_root(settings.output_url) if settings.output_url else ""
     found = (
-        hints.given(
+        hints.add_to(
             replace(video, priority=priority)
             for video in await find_videos(archives, settings.output_url, store_settings(settings))
         )

@@ -115,7 +115,7 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
             where = settings.output_url
             hints = hints_of(language, force_language)
             videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
-            videos = hints.given(videos)
+            videos = hints.add_to(videos)
             starting = Console(stderr=True, quiet=json_logs).status(f"{len(videos)} archives; starting")
             starting.start()
             try:

@@ -99,7 +99,7 @@ def problem(request: Request, status: int, title: str, message: str, hint: str =
     return render(request, "problem.html", {"title": title, "message": message, "hint": hint}, status=status)
 
 
-def done(request: Request, to: str, what: str, count: int = 1, of: int = 1) -> Response:
+def redirect_with_message(request: Request, to: str, what: str, count: int = 1, of: int = 1) -> Response:
     """After a change: back to the page, which says what was done."""
     del request
     joint = "&" if "?" in to else "?"

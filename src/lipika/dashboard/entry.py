@@ -19,7 +19,7 @@ async def login(request: Request) -> Response:
         return _form(request, request.query_params.get("next", "/"))
     form = await request.form(max_files=0, max_fields=10)
     to = local_path(str(form.get("next", "/")))
-    if board.access.shown(str(form.get("token", "")).strip()):
+    if board.access.matches(str(form.get("token", "")).strip()):
         # First of all: whoever has the token is never kept out by others' tries.
         return _start_session(board, request, RedirectResponse(to, 303), entered=True)
     client = client_of(request.scope)

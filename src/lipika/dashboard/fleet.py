@@ -13,7 +13,15 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from lipika.dashboard.board import Board, board_of, done, fragment, local_path, problem, render
+from lipika.dashboard.board import (
+    Board,
+    board_of,
+    fragment,
+    local_path,
+    problem,
+    redirect_with_message,
+    render,
+)
 from lipika.db.budgets import Limits
 from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace
@@ -192,7 +200,7 @@ async def drain(request: Request) -> Response:
     """Ask a worker to stop."""
     form = await request.form(max_files=0, max_fields=10)
     asked = await board_of(request).workers.drain([str(form.get("worker", ""))])
-    return done(request, _back(form.get("back")), "draining", asked)
+    return redirect_with_message(request, _back(form.get("back")), "draining", asked)
 
 
 async def pause(request: Request) -> Response:
@@ -202,7 +210,7 @@ async def pause(request: Request) -> Response:
     if provider is None:
         return _unknown(request)
     await board_of(request).budgets.pause(provider, "paused on the board")
-    return done(request, _back(form.get("back")), "paused")
+    return redirect_with_message(request, _back(form.get("back")), "paused")
 
 
 async def resume(request: Request) -> Response:
@@ -210,7 +218,7 @@ async def resume(request: Request) -> Response:
     provider = await _provider(request, str(form.get("provider", "")))
     if provider is None:
         return _unknown(request)
-    return done(
+    return redirect_with_message(
         request, _back(form.get("back")), "resumed", int(await board_of(request).budgets.resume(provider))
     )
 
@@ -232,7 +240,7 @@ async def budget(request: Request) -> Response:
     except ValueError as error:
         return _budget_form(request, provider, given, str(error), 400)
     await budgets.set_limits(provider, limits)
-    return done(request, "/", "budget")
+    return redirect_with_message(request, "/", "budget")
 
 
 def _budget_form(

@@ -49,7 +49,7 @@ class Access:
     token: str = field(default="", repr=False)
     read_only: bool = False
 
-    def shown(self, given: str) -> bool:
+    def matches(self, given: str) -> bool:
         """True if `given` is the token; takes as long for a wrong one."""
         return bool(self.token) and hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
 
@@ -134,7 +134,7 @@ class Guard:
         """A scraper shows the token with each request."""
         client = client_of(scope)
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._access.shown(given.strip()):
+        if scheme.lower() == "bearer" and self._access.matches(given.strip()):
             return None  # whoever has it is never kept out by others' tries
         wait_s = self._attempts.wait_s(client)
         if wait_s:

@@ -10,7 +10,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lipika.dashboard.board import board_of, changed_url, done, local_path, problem, render, text_of, whole
+from lipika.dashboard.board import (
+    board_of,
+    changed_url,
+    local_path,
+    problem,
+    redirect_with_message,
+    render,
+    text_of,
+    whole,
+)
 from lipika.dashboard.cursor import pack, unpack
 from lipika.db.queue import Queue
 from lipika.db.review import count_left_out
@@ -56,7 +65,16 @@ async def page(request: Request) -> Response:
         "languages": languages,
         "total": {
             name: sum(getattr(row, name) for row in languages)
-            for name in ("videos", "pending", "held", "claimed", "processing", "done", "failed", "clips")
+            for name in (
+                "videos",
+                "pending",
+                "held",
+                "claimed",
+                "processing",
+                "done",
+                "failed",
+                "clips",
+            )
         },
         "outlook": outlook,
         "empty_videos": empty,
@@ -108,7 +126,7 @@ async def video(request: Request) -> Response:
         "video_id": video_id,
         "row": found[0] if found else None,
         "clips": clips,
-        "left_out": await board.stats.left_out([video_id]),
+        "left_out": await board.stats.list_left_out([video_id]),
         "next": pack((clips[-1].segment_file,)) if len(clips) == CLIP_ROWS else "",
         "back": changed_url(request, {}),
     }
@@ -124,7 +142,7 @@ async def change(request: Request) -> Response:
     back = local_path(str(form.get("back") or "/queue"))
     if verb == "requeue-failed":
         count = await queue.requeue(None)
-        return done(request, back, "requeued", count, count)
+        return redirect_with_message(request, back, "requeued", count, count)
     if verb == "priority":
         return await _prioritise(request, queue, ids, str(form.get("priority", "")), back)
     match verb:
@@ -136,7 +154,7 @@ async def change(request: Request) -> Response:
             count = await queue.take_back(ids)
         case _:
             return problem(request, 404, "There is no such verb", "")
-    return done(request, back, _SAID_OF[verb], count, len(ids))
+    return redirect_with_message(request, back, _SAID_OF[verb], count, len(ids))
 
 
 async def _prioritise(request: Request, queue: Queue, ids: list[str], text: str, back: str) -> Response:
@@ -146,4 +164,4 @@ async def _prioritise(request: Request, queue: Queue, ids: list[str], text: str,
         return problem(
             request, 400, "That is no priority", "A whole number is: higher goes first, 0 is usual."
         )
-    return done(request, back, "priority", await queue.prioritise(ids, priority), len(ids))
+    return redirect_with_message(request, back, "priority", await queue.prioritise(ids, priority), len(ids))

@@ -18,10 +18,10 @@ from lipika.dashboard.board import (
     Board,
     board_of,
     changed_url,
-    done,
     fragment,
     local_path,
     problem,
+    redirect_with_message,
     render,
     text_of,
     whole,
@@ -96,7 +96,7 @@ async def clip(request: Request) -> Response:
         "clip": found,
         "flags": flags,
         "findings": findings,
-        "marked": list(marked(found.transcription or "", findings)) if found else [],
+        "marked": list(mark_findings(found.transcription or "", findings)) if found else [],
         "tagged": _TAG.split(found.tagged or "") if found else [],
         "lanes": lanes_of(found) if found else [],
         "wave_url": f"/review/wave?{urlencode({'video': video_id, 'clip': segment_file})}",
@@ -119,7 +119,7 @@ def lanes_of(clip: ClipDetail) -> list[tuple[str, bool, Sequence[str]]]:
     ]
 
 
-def marked(text: str, findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def mark_findings(text: str, findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """The text in pieces, each with the code of the finding that points at it, or nothing."""
     spans = sorted(
         (max(int(span[0]), 0), min(int(span[1]), len(text)), str(found["code"]))
@@ -160,7 +160,7 @@ async def wave(request: Request) -> Response:
     query = {"video": found.video_id, "clip": found.segment_file, "until": until, "sig": signature}
     context = {
         "trouble": "",
-        "picture": Picture.of(picture, found),
+        "picture": Picture.draw(picture, found),
         "audio_url": f"/review/audio?{urlencode(query)}",
         "clip": found,
     }
@@ -224,7 +224,7 @@ class Picture:
     trimmed_after_ms: int
 
     @classmethod
-    def of(cls, wave: Waveform, clip: ClipDetail) -> Picture:
+    def draw(cls, wave: Waveform, clip: ClipDetail) -> Picture:
         step = 1000 / len(wave.highs)
         # Quiet speech is drawn larger, so that its edges can be seen.
         half = 48 * min(1 / max(float(wave.highs.max()), -float(wave.lows.min()), 1e-9), _MOST_GAIN)
@@ -265,7 +265,9 @@ async def resolve(request: Request) -> Response:
             start_ms=start_ms,
         )
     said = "reopened" if names["do"] == "reopen" else "resolved"
-    return done(request, local_path(_text(form, "back") or "/review"), said, count, max(count, 1))
+    return redirect_with_message(
+        request, local_path(_text(form, "back") or "/review"), said, count, max(count, 1)
+    )
 
 
 def _text(form: FormData, name: str) -> str:

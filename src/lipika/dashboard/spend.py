@@ -28,7 +28,7 @@ class TokenKinds:
     thoughts: int
 
     @classmethod
-    def of(cls, rows: Sequence[SpendDay]) -> TokenKinds:
+    def from_days(cls, rows: Sequence[SpendDay]) -> TokenKinds:
         cached = sum(row.cached_tokens for row in rows)
         audio = sum(row.audio_tokens for row in rows)
         # Cached tokens are the prompt's beginning, which is text.
@@ -65,8 +65,8 @@ async def page(request: Request) -> Response:
         "projected": summary.projected_usd(outlook.clips_left),
         "outlook": outlook,
         "days": days,
-        "tokens": TokenKinds.of(days),
-        "tokens_of": lambda row: TokenKinds.of([row]),
+        "tokens": TokenKinds.from_days(days),
+        "tokens_of": lambda row: TokenKinds.from_days([row]),
         "hours": fill_hours(hours, now),
     }
     return render(request, "spend.html", context)

@@ -80,7 +80,7 @@ class OutlookQueries:
             for row in rows
         ]
 
-    async def finished(self) -> list[Counted]:
+    async def list_finished(self) -> list[Counted]:
         """Some finished videos with their clips."""
         rows = await self._database.rows(_QUERIES["finished"], {"limit": _FINISHED}, _Counted)
         return [Counted(row.language, row.clips, row.source_bytes) for row in rows]

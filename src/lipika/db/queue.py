@@ -264,7 +264,7 @@ class Queue:
         """Say that work on the video has begun. Raises LeaseLost."""
         await self._change_owned("start", claim, {})
 
-    async def found_language(self, claim: ClaimedVideo, language: str) -> None:
+    async def record_language(self, claim: ClaimedVideo, language: str) -> None:
         """Write down what the archive says of itself, unless a person or a row has said. Raises LeaseLost."""
         await self._change_owned("found_language", claim, {"language": language})
 

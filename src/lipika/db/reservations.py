@@ -88,6 +88,6 @@ class Reservations:
         }
         return await self._database.row(_QUERIES["reserve"], params, Reservation)
 
-    async def spent(self) -> list[Spent]:
+    async def list_spending(self) -> list[Spent]:
         """The fleet's spending by provider."""
         return await self._database.rows(_QUERIES["spent"], {"lease_s": LEASE_S}, Spent)

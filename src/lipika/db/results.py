@@ -113,7 +113,7 @@ class Results:
                 return
             after = page[-1].segment_file
 
-    async def made_up(self, video_ids: Sequence[str]) -> list[str]:
+    async def list_made_up(self, video_ids: Sequence[str]) -> list[str]:
         """Those of the videos whose results were made up by the simulator."""
         params = {"video_ids": list(video_ids), "simulated": SIMULATED}
         rows = await self._database.rows(_QUERIES["made_up"], params, _VideoId)

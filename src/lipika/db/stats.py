@@ -100,7 +100,7 @@ class Stats:
         """The sums over these videos (thousands, not millions: it reads their result rows)."""
         return await self._database.row(_QUERIES["totals"], {"video_ids": list(video_ids)}, VideoTotals)
 
-    async def left_out(self, video_ids: Sequence[str]) -> list[LeftOut]:
+    async def list_left_out(self, video_ids: Sequence[str]) -> list[LeftOut]:
         """Reasons of discards in these videos, the most frequent first."""
         return await self._database.rows(_QUERIES["left_out"], {"video_ids": list(video_ids)}, LeftOut)
 

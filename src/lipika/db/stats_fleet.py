@@ -31,7 +31,7 @@ class ListeningState:
     off_because: str = ""
 
     @classmethod
-    def of(cls, figures: Mapping[str, str | int | float | None] | None) -> ListeningState:
+    def from_figures(cls, figures: Mapping[str, str | int | float | None] | None) -> ListeningState:
         """From a heartbeat's figures; None where it was not asked for."""
         if figures is None:
             return cls("none", clips={agreement.value: 0 for agreement in Agreement})
@@ -225,7 +225,7 @@ class WorkerRow:
 
     @property
     def listening(self) -> ListeningState:
-        found = ListeningState.of(self.alignment)
+        found = ListeningState.from_figures(self.alignment)
         ended = self.state in {"offline", "error"} and found.state in {"loading", "listening"}
         return replace(found, state="ended", every=0) if ended else found
 

@@ -167,7 +167,7 @@ class Stored:
             if len(page) < _PAGE_ROWS:
                 return rows
 
-    async def discarded(self, video_id: str) -> list[str]:
+    async def list_discarded(self, video_id: str) -> list[str]:
         """File names of members that went no further, as a whole or in part."""
         found = await self._database.rows(_QUERIES["discarded"], {"video_id": video_id}, _Member)
         return [member.segment_file for member in found]
@@ -206,7 +206,7 @@ class Stored:
             written += outcome.written
         return Rewritten(written, busy=False)
 
-    async def unaligned(self, video_id: str, version: str) -> int:
+    async def count_unaligned(self, video_id: str, version: str) -> int:
         """The number of rows of a video with an answer and without an alignment of this version."""
         params = {"video_id": video_id, "version": version}
         return (await self._database.row(_QUERIES["unaligned"], params, _Count)).rows
@@ -216,7 +216,7 @@ class Stored:
         found = await self._database.rows(_QUERIES["record"], {"video_id": video_id}, Record)
         return found[0] if found else None
 
-    async def archive_rewritten(self, video_id: str, *, old_size: int, size: int, sha256: str) -> None:
+    async def record_rewrite(self, video_id: str, *, old_size: int, size: int, sha256: str) -> None:
         """Put the new size and digest of a video's result archive on record."""
         params = {"video_id": video_id, "old_size": old_size, "size": size, "sha256": sha256}
         await self._database.execute(_QUERIES["archive_rewritten"], params)

@@ -178,7 +178,7 @@ class Server:
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
-    def died(self) -> bool:
+    def has_died(self) -> bool:
         return self._child is not None and self._child.poll() is not None
 
     def start(self) -> None:
@@ -214,10 +214,10 @@ class Server:
     def stop(self) -> None:
         """Fast shutdown, then immediate, then by force; returns when the child is gone."""
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            if self._child is None or self.died:
+            if self._child is None or self.has_died:
                 return
             self._child.send_signal(number)
-            wait_for(lambda: self.died or None, STOP_SECONDS)
+            wait_for(lambda: self.has_died or None, STOP_SECONDS)
 
     def _take_server_lock(self) -> int:
         lock = wait_for(lambda: try_lock(self._home.server), 2.0)
@@ -285,7 +285,7 @@ class Server:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
-            if self.died or time.monotonic() > deadline:
+            if self.has_died or time.monotonic() > deadline:
                 raise StartFailed(self._log_tail())
             time.sleep(0.01)
 
@@ -336,7 +336,7 @@ def supervise(job: Job, report: Callable[[str], None]) -> None:
             report("ready")
             while try_lock(home.users) is None:
                 time.sleep(POLL_SECONDS)
-                if server.died:
+                if server.has_died:
                     _bring_back(server)
         except (StartFailed, OSError) as error:
             report(f"failed {error}")

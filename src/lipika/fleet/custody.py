@@ -226,7 +226,7 @@ class Custody:
         held.ending = True
         await repeat_in_outages(lambda: self._finish(held, earlier, report), held)
         self.tally.done += 1
-        self.reach.well(video.video_id)
+        self.reach.note_success(video.video_id)
         accounting = held.accounting
         log.info(
             "video_done",

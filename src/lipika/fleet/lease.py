@@ -29,7 +29,7 @@ class Lease:
         """The clock; to be read before the database is asked for a renewal."""
         return self._clock()
 
-    def renewed(self, asked_at: float) -> None:
+    def note_renewal(self, asked_at: float) -> None:
         """The database has renewed all leases, some time after `asked_at`."""
         self._renewed_at = max(self._renewed_at, asked_at)
 
@@ -44,7 +44,7 @@ class Lease:
         return self.age_s < self.lease_s - self._margin_s
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """True if it is time to stop waiting: renewals have failed for well over the whole lease."""
         return self.age_s > 1.5 * self.lease_s
 

@@ -96,7 +96,7 @@ def _clips(worker: Worker) -> Iterator[Metric]:
 
 def _alignment(worker: Worker) -> Iterator[Metric]:
     """Zeros where it was not asked for."""
-    listening = ListeningState.of(worker.aligner.figures() if worker.aligner else None)
+    listening = ListeningState.from_figures(worker.aligner.figures() if worker.aligner else None)
     yield gauge(
         "alignment_enabled", "1: a second recogniser was asked for.", {(): float(listening.state != "none")}
     )

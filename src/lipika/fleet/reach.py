@@ -77,7 +77,7 @@ class Reach:
                     raise OutputRefused(str(again)) from None
             self._tried.add((store.url, folder))
 
-    def well(self, video_id: str) -> None:
+    def note_success(self, video_id: str) -> None:
         """A video was read and its result stored."""
         self._went_well += 1
         self._in_a_row.clear()

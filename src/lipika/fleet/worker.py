@@ -137,7 +137,7 @@ class Worker:
     @property
     def lease_is_over(self) -> bool:
         """True if it should have ended by itself."""
-        return self._lease.over
+        return self._lease.is_over
 
     @property
     def counts(self) -> Counts:
@@ -156,7 +156,7 @@ class Worker:
         """
         await repeat_in_outages(lambda: self._workers.register(self._info))
         await repeat_in_outages(lambda: self._compare(whole_queue=only is None))
-        self._lease.renewed(self._lease.now())  # nothing is held yet
+        self._lease.note_renewal(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:
             await self._tidy_uploads()
@@ -246,7 +246,7 @@ class Worker:
 
     def _hold_where_unwritable(self) -> None:
         """Nothing is asked, and nothing more claimed, while results or answers cannot be stored."""
-        reason = self.counts.unwritable or self._sink.unsaved_because
+        reason = self.counts.unwritable or self._sink.unsaved_reason
         if reason and not self._lease.hold:
             log.warning("asking_waits", reason=reason)
         self._lease.hold = reason
@@ -394,7 +394,7 @@ class Worker:
 
     async def _watch_lease(self) -> None:
         """Looks at the clock only: it works while the database, and whoever waits for it, hangs."""
-        while not self._lease.over:  # noqa: ASYNC110 - no event says that a lease has run out
+        while not self._lease.is_over:  # noqa: ASYNC110 - no event says that a lease has run out
             await asyncio.sleep(min(self._lease.lease_s / 20, 1.0))
         if self._draining:
             self.stop_now()  # it was told to go anyway
@@ -418,7 +418,7 @@ class Worker:
                 for held in lost:
                     if held.lost:
                         await held.let_go.wait()
-        self._lease.renewed(asked_at)
+        self._lease.note_renewal(asked_at)
 
     async def _extend(self, claims: Sequence[ClaimedVideo]) -> set[str]:
         try:

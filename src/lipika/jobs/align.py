@@ -139,7 +139,7 @@ async def _write(
     _count(done, alignments)
     if rows is not None:
         if record is not None and _is_of(record, held.archive, rows.output_url):
-            await rows.stored.archive_rewritten(
+            await rows.stored.record_rewrite(
                 held.video_id, old_size=held.before.size, size=new.size, sha256=new.sha256
             )
         await _write_rows(rows.stored, held.video_id, new.results, done)
@@ -151,12 +151,12 @@ async def _bring_up(held: _Held, plan: RealignPlan, rows: Rows, done: AlignCount
     if record is not None and not _is_of(record, held.archive, rows.output_url):
         record = None
     stale = record is not None and record.output_bytes not in (None, held.before.size)
-    if not stale and not await rows.stored.unaligned(held.video_id, plan.version):
+    if not stale and not await rows.stored.count_unaligned(held.video_id, plan.version):
         return
     results = await asyncio.to_thread(read_archive, held.archive, plan.settings)
     if record is not None and record.output_bytes is not None:
         size, sha256 = await asyncio.to_thread(sha256_of, held.archive, plan.settings)
-        await rows.stored.archive_rewritten(
+        await rows.stored.record_rewrite(
             held.video_id, old_size=record.output_bytes, size=size, sha256=sha256
         )
     await _write_rows(rows.stored, held.video_id, results, done)

@@ -230,7 +230,7 @@ async def _total(parts: AsyncGenerator[RejudgeReport, None], stored: Stored | No
             total.add(part)
             for new in part.replaced:
                 if stored is not None:
-                    await stored.archive_rewritten(
+                    await stored.record_rewrite(
                         new.video_id, old_size=new.old_size, size=new.size, sha256=new.sha256
                     )
     return total
@@ -292,7 +292,7 @@ def _print_report(title: str, unit: str, done: Redone, report: RejudgeReport, ou
 def _print_confusion(confusion: Confusion, out: Console) -> None:
     if not confusion.clips:
         return
-    if confusion.unchanged:
+    if confusion.is_unchanged:
         out.print("  every verdict is as it was")
         return
     lanes = Table("lane", "stays open", "closes", "opens", "stays closed", "share open", box=None)

@@ -117,7 +117,7 @@ async def _find_sample(database: Database, provider: str, window_s: float) -> Me
     only where nothing else is known.
     """
     queries = OutlookQueries(database)
-    finished = await queries.finished()
+    finished = await queries.list_finished()
     canary = await Canaries(database).latest()
     real = None if canary is None or canary.simulated else canary
     batches = await queries.batches(window_s, (provider, "mixed"))
@@ -205,7 +205,7 @@ def _weigh_by_language(units: Sequence[Unit], left: Workload) -> list[Unit]:
 async def _money(database: Database, provider: str, second_of_day: float) -> tuple[Budget, MoneySoFar]:
     """The provider's budget, and what has been spent of it."""
     rows = await Budgets(database).show(provider)
-    spent = [row for row in await Reservations(database).spent() if row.provider == provider]
+    spent = [row for row in await Reservations(database).list_spending() if row.provider == provider]
     so_far = MoneySoFar(
         spent_today_usd=sum(row.usd_today for row in spent),
         spent_total_usd=sum(row.usd_total for row in spent),

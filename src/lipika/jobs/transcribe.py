@@ -156,11 +156,11 @@ async def _sum_up(
     ids = [video.video_id for video in videos]
     stats = Stats(database)
     totals = await stats.totals(ids)
-    made_up = bool(await Results(database).made_up(ids))
+    made_up = bool(await Results(database).list_made_up(ids))
     summary = _summary(running, totals, videos, already_done, seconds, made_up=made_up)
     return replace(
         summary,
-        left_out=tuple(await stats.left_out(ids)),
+        left_out=tuple(await stats.list_left_out(ids)),
         empty=tuple(await stats.empty_videos(ids)),
         lanes=tuple(await stats.yields(ids)),
         findings=tuple(await stats.findings(ids)),
@@ -231,9 +231,9 @@ async def _enqueue(
         if row is None:
             continue
         given = ways[video.video_id]
-        hint = _Hint.of(video, row)
+        hint = _Hint.from_row(video, row)
         in_place = row.status == "done" and row.output_key == video.output_key
-        done = in_place and hint.as_before(given, asked)
+        done = in_place and hint.is_met(given, asked)
         if done and await _exists(stores.place(video.output_key, settings.output_url, create=True)):
             finished.add(video.video_id)
             continue
@@ -289,13 +289,13 @@ class _Hint:
     known: bool
 
     @classmethod
-    def of(cls, video: NewVideo, row: QueuedVideo) -> _Hint:
+    def from_row(cls, video: NewVideo, row: QueuedVideo) -> _Hint:
         if video.language_from is HintFrom.FORCED:
             return cls(video.language, known=True)
         given = row.language is not None and not HintFrom(row.language_from or HintFrom.ROW).yields
         return cls(row.language, given)
 
-    def as_before(self, ways: Sequence[Was], asked: AskedAs) -> bool:
+    def is_met(self, ways: Sequence[Was], asked: AskedAs) -> bool:
         """True if the same was asked for in all that a person chooses. Our own versions do not undo what is done."""
         return all(
             reuse.chosen_difference(way, asked, self.language if self.known else way.language_hint) is None

@@ -132,7 +132,7 @@ def make_provider(settings: Settings, name: str, *, routed: bool | None = None) 
         response_schema=transcript.response_schema(),
         prompt_version=prompt.PROMPT_VERSION,
         routed=routed,
-        network=Network.of(settings),
+        network=Network.from_settings(settings),
     )
 
 
@@ -146,7 +146,7 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
         api_version=settings.gemini_api_version,
         models_path=settings.gemini_models_path,
         name=name,
-        network=Network.of(settings),
+        network=Network.from_settings(settings),
     )
 
 
@@ -300,7 +300,7 @@ async def open_worker(
             bands=bands,
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
-            tell_language=Queue(database).found_language,
+            tell_language=Queue(database).record_language,
             pay_again=settings.pay_again,
         )
         worker = Worker(

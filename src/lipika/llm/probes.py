@@ -57,7 +57,7 @@ async def _aistudio(settings: Settings) -> Served:
     model = settings.model_id.rpartition("/")[2]
     path = settings.gemini_models_path.strip("/")
     url = f"{settings.gemini_base_url}/{settings.gemini_api_version}/{path}/{model}"
-    network = Network.of(settings)
+    network = Network.from_settings(settings)
     reply = await _get(url, {"x-goog-api-key": key.get_secret_value().strip()}, "GEMINI_BASE_URL", network)
     if reply.status != 200:
         raise LipikaError(_refusal(reply, f"model {model}", "GEMINI_API_KEY", "GEMINI_BASE_URL"))
@@ -78,7 +78,7 @@ async def _openrouter(settings: Settings) -> Served:
     key = settings.openrouter_api_key
     if key is None:
         raise SettingsError("OPENROUTER_API_KEY is not set")
-    base, network = settings.openrouter_base_url, Network.of(settings)
+    base, network = settings.openrouter_base_url, Network.from_settings(settings)
     headers = {"Authorization": f"Bearer {key.get_secret_value().strip()}"}
     reply = await _get(f"{base}/key", headers, "OPENROUTER_BASE_URL", network)
     if reply.status != 200:

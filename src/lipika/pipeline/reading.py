@@ -149,7 +149,7 @@ class ClipReader:
             self.tools.troubles.note(self.video_id, polished.discards[0].segment_file, polished.trouble)
         self.list_discards(*polished.discards)
         self.too_long_names += _has_times_in_ms(polished)
-        self.accounting.polished(len(polished.clips), polished.discards)
+        self.accounting.add_polished(len(polished.clips), polished.discards)
         self.tools.counts.discarded += not polished.clips
         return map(self._name_uniquely, polished.clips)
 

@@ -149,7 +149,7 @@ class EarlierAnswers:
         self.reused += 1
         return former
 
-    def why_not_reused(self) -> dict[str, int]:
+    def reasons_not_reused(self) -> dict[str, int]:
         """The numbers of those that could not be used, by reason."""
         other_cuts = sum(answer.trimmer_version != polish.TRIMMER_VERSION for answer in self.answers.values())
         if other_cuts:

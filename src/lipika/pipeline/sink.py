@@ -277,7 +277,7 @@ class ResultSink:
     # ------------------------------------------------------------------------- partial objects
 
     @property
-    def unsaved_because(self) -> str:
+    def unsaved_reason(self) -> str:
         """The reason why answers that wait for the store cannot be saved; empty where they can."""
         waits_s = time.monotonic() - self._saving_since
         if self.save_error is None and waits_s > _SAVE_PATIENCE_S:

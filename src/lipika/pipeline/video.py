@@ -202,7 +202,7 @@ class _Job:
             end_ms=clip.original_end_ms,
         )
         self.reader.list_discards(discard)
-        self.accounting.left_out(discard)
+        self.accounting.add_left_out(discard)
 
     async def _write_to_spool(self, write: Callable[[], None]) -> bool:
         """Write to the spool; while the disk is full, say so and wait. False when that takes too long."""
@@ -351,7 +351,7 @@ class _Job:
 
     def log_unusable_answers(self) -> None:
         """Earlier answers that were paid for and cannot be used: asked again, and not in silence."""
-        because = self.earlier.why_not_reused()
+        because = self.earlier.reasons_not_reused()
         if because:
             log.warning(
                 "earlier_answers_outdated",

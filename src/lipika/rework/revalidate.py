@@ -148,7 +148,7 @@ def _judge(old: Sequence[ClipResult], block: Block, bands: Bands) -> tuple[Rejud
     verdicts = list(judge_again(held, segments, bands))
     report = RejudgeReport(clips=len(held))
     for one, verdict in zip(held, verdicts, strict=True):
-        report.confusion.add(one.before, ComparedVerdict.of(verdict))
+        report.confusion.add(one.before, ComparedVerdict.from_verdict(verdict))
     fresh = iter(verdicts)
     return report, [
         result if judged_answer_of(result) is None else replace(result, verdict=next(fresh)) for result in old
@@ -215,5 +215,5 @@ async def _redo_video(plan: RejudgePlan, stored: Stored, video_id: str) -> Rejud
         report.rewritten = 1
     report.clips = len(stale)
     for one, verdict in stale:
-        report.confusion.add(one.held.before, ComparedVerdict.of(verdict))
+        report.confusion.add(one.held.before, ComparedVerdict.from_verdict(verdict))
     return report

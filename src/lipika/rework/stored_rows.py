@@ -36,7 +36,7 @@ def judged_answer_of(result: ClipResult) -> JudgedAnswer | None:
         result.clip,
         result.language_hint,
         result.verdict.findings,
-        ComparedVerdict.of(result.verdict),
+        ComparedVerdict.from_verdict(result.verdict),
     )
 
 
@@ -72,7 +72,7 @@ async def read_rows(stored: Stored, video_id: str, settings: StoreSettings, outp
         for row, answer in answered
         if (known := facts[row.segment_file]) is not None
     )
-    files = [*(row.source_segment for row in rows), *await stored.discarded(video_id)]
+    files = [*(row.source_segment for row in rows), *await stored.list_discarded(video_id)]
     segments = frozenset(segments_of((row.name for row in rows), files))
     return VideoRows(held, segments, silent=len(answered) - len(held))
 

@@ -118,7 +118,7 @@ def _projects(keys: tuple[str, ...]) -> Mapping[str, str]:
 class _Adapters:
     known: dict[type, TypeAdapter[Any]] = field(default_factory=dict)
 
-    def of(self, kind: type[T]) -> TypeAdapter[T]:
+    def adapter(self, kind: type[T]) -> TypeAdapter[T]:
         if kind not in self.known:
             self.known[kind] = TypeAdapter(kind)
         return self.known[kind]
@@ -134,7 +134,7 @@ def read(kind: type[T], fields: object, where: str) -> T:
         SettingsError: a field is unknown or has a wrong value; names `where`, the field and the cause.
     """
     try:
-        return _adapters.of(kind).validate_python(fields)
+        return _adapters.adapter(kind).validate_python(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = ".".join(str(part) for part in first["loc"])
@@ -144,7 +144,7 @@ def read(kind: type[T], fields: object, where: str) -> T:
 def read_json(kind: type[T], text: bytes | str, where: str) -> T:
     """As `read`, from JSON text."""
     try:
-        return _adapters.of(kind).validate_json(text)
+        return _adapters.adapter(kind).validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = ".".join(str(part) for part in first["loc"])
@@ -153,4 +153,4 @@ def read_json(kind: type[T], text: bytes | str, where: str) -> T:
 
 def write_json(value: object) -> bytes:
     """One of the dataclasses above as JSON text that `read_json` takes."""
-    return _adapters.of(type(value)).dump_json(value)
+    return _adapters.adapter(type(value)).dump_json(value)

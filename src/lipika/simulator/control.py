@@ -43,7 +43,7 @@ class _Control:
 
     async def stats(self, _: web.Request) -> web.Response:
         self._log.flush()
-        body = self._simulation.ledger.as_json(self._simulation.faults.used())
+        body = self._simulation.ledger.as_json(self._simulation.faults.count_uses())
         return web.Response(body=body, content_type="application/json")
 
     async def set_faults(self, request: web.Request) -> web.Response:

@@ -198,7 +198,7 @@ class Faults:
                 main = rule
         return Picked(main, timing)
 
-    def used(self) -> dict[str, int]:
+    def count_uses(self) -> dict[str, int]:
         """The number of uses of each rule, by name."""
         totals: dict[str, int] = {}
         for rule, used in zip(self._rules, self._used, strict=True):

@@ -84,7 +84,7 @@ class Translator:
         self._variables = variables
 
     @contextmanager
-    def translated(self, doing: str, key: str = "") -> Iterator[None]:
+    def translate(self, doing: str, key: str = "") -> Iterator[None]:
         try:
             yield
         except (BaseError, OSError) as error:
@@ -100,7 +100,7 @@ class Translator:
         give_up, pause = time.monotonic() + self._patience.retry_s, self._patience.wait_s
         while True:
             try:
-                with self.translated(doing, key):
+                with self.translate(doing, key):
                     return work()
             except StorageUnavailable:
                 if time.monotonic() + pause > give_up or closing.wait(pause):

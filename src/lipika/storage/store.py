@@ -134,7 +134,7 @@ class Store:
         Raises:
             ObjectMissing: there is no such object.
         """
-        with self._errors.translated("look at", key):
+        with self._errors.translate("look at", key):
             try:
                 return _info(await self._store.head_async(key), key)
             except BaseError as error:
@@ -166,7 +166,7 @@ class Store:
             ObjectMissing: there is no such object.
             StorageError: it is larger than `limit` bytes.
         """
-        with self._errors.translated("read", key):
+        with self._errors.translate("read", key):
             found = await self._store.get_async(key)
             if found.meta["size"] > limit:
                 raise StorageError(
@@ -180,12 +180,12 @@ class Store:
         Raises:
             ObjectMissing: there is no such object.
         """
-        with self._errors.translated("read", key):
+        with self._errors.translate("read", key):
             return bytes(await self._store.get_range_async(key, start=start, end=end))
 
     async def put_bytes(self, key: str, data: bytes) -> ObjectInfo:
         """Store a small object in one request; an existing one is replaced at once or not at all."""
-        with self._errors.translated("write", key):
+        with self._errors.translate("write", key):
             result = await self._store.put_async(key, data, use_multipart=False)
         return ObjectInfo(key, len(data), result["e_tag"], hashlib.sha256(data).hexdigest())
 
@@ -238,7 +238,7 @@ class Store:
         parts: UploadParts,
         mode: PutMode | None,
     ) -> ObjectInfo:
-        with parts.own_error(), self._errors.translated("write", key):
+        with parts.own_error(), self._errors.translate("write", key):
             try:
                 await self._upload(key, parts, chunks, mode)
             except FileNotFoundError as error:
@@ -253,7 +253,7 @@ class Store:
     async def delete(self, key: str) -> None:
         """Delete an object; one that does not exist is as good as deleted."""
         try:
-            with self._errors.translated("delete", key):
+            with self._errors.translate("delete", key):
                 await self._store.delete_async(key)
         except ObjectMissing:
             return
@@ -268,7 +268,7 @@ class Store:
         def abort() -> int:
             found = [abort for open_key, abort in self._open_uploads(key) if open_key == key]
             for one in found:
-                with self._errors.translated("abort an upload of", key):
+                with self._errors.translate("abort an upload of", key):
                     one()
             return len(found)
 
@@ -276,7 +276,7 @@ class Store:
 
     def _open_uploads(self, prefix: str) -> Sequence[tuple[str, Callable[[], object]]]:
         """(key, how to abort it) of what begins with `prefix`; in a folder only beside it. Blocks."""
-        with self._errors.translated("list the open uploads of", prefix):
+        with self._errors.translate("list the open uploads of", prefix):
             if isinstance(self._store, LocalStore):
                 files = staged_files(Path(self.url), prefix)
                 return [(key, partial(path.unlink, missing_ok=True)) for key, path in files]
@@ -327,7 +327,7 @@ class Store:
 
     async def _read_back(self, key: str, sha256: str) -> None:
         found = hashlib.sha256()
-        with self._errors.translated("read back", key):
+        with self._errors.translate("read back", key):
             async for piece in (await self._store.get_async(key)).stream():
                 found.update(piece)
         if found.hexdigest() != sha256:

@@ -47,7 +47,7 @@ class Bands:
     by_language: Mapping[str, RateBand]
     version: str = ""
 
-    def of(self, language: Language | None) -> RateBand:
+    def band(self, language: Language | None) -> RateBand:
         return self.by_language.get(language.code, _UNKNOWN) if language else _UNKNOWN
 
 

@@ -22,7 +22,7 @@ class ComparedVerdict:
     quality_score: float
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Self:
+    def from_verdict(cls, verdict: Verdict) -> Self:
         lanes = zip(LaneName, (verdict.asr, verdict.tts_clean, verdict.tts_expressive), strict=True)
         return cls(
             lanes=tuple(name for name, lane in lanes if lane.eligible),
@@ -67,7 +67,7 @@ class Confusion:
             self.score_fell += other.score_fell
 
     @property
-    def unchanged(self) -> bool:
+    def is_unchanged(self) -> bool:
         moved = any(before is not after for counts in self.lanes.values() for before, after in counts)
         return not (moved or self.gained or self.lost or self.score_rose or self.score_fell)
 

@@ -177,7 +177,7 @@ class Vast:
         self._sleep = sleep
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """The account of VAST_API_KEY, else of the key that vast.ai's own command line has kept.
 
         Raises:
@@ -186,7 +186,7 @@ class Vast:
         key = settings.vast_api_key.get_secret_value().strip() if settings.vast_api_key else _kept_key()
         if not key:
             raise UsageError("no key of vast.ai: set VAST_API_KEY, in the environment or in .env")
-        return cls(settings.vast_url or _BASE, key, Network.of(settings))
+        return cls(settings.vast_url or _BASE, key, Network.from_settings(settings))
 
     # ------------------------------------------------------------------------- what there is
 

@@ -50,7 +50,7 @@ class Listening:
             self.now += 1 / per_second
             while self.waiting and self.busy_until <= self.now:
                 self.waiting -= 1
-                self.sampler.ended(1, each_s, self.busy_until)
+                self.sampler.note_batch(1, each_s, self.busy_until)
                 self.busy_until += each_s
             if self.sampler.wants(self.now):
                 taken, self.waiting = taken + 1, self.waiting + 1
@@ -94,7 +94,7 @@ def test_little_is_taken_before_the_speed_is_known() -> None:
 def test_a_listener_that_needs_the_whole_deadline_for_one_clip_is_switched_off() -> None:
     sampler = Sampler(DEADLINE_S, 0.0)
     sampler.wants(0.0)
-    sampler.ended(1, 14.0, 14.0)
+    sampler.note_batch(1, 14.0, 14.0)
     assert not sampler.wants(16.0)
     assert "14.0 s" in sampler.off_because
 
@@ -108,7 +108,7 @@ def test_when_even_a_thin_sample_is_too_much_it_is_switched_off(why: str) -> Non
         if why == "late":
             sampler.late(now)
         else:
-            sampler.slipped(now)
+            sampler.note_slip(now)
         now += DEADLINE_S
         sampler.wants(now)
         seen.append(sampler.every)
@@ -122,7 +122,7 @@ def test_when_even_a_thin_sample_is_too_much_it_is_switched_off(why: str) -> Non
 
 def test_one_bad_window_is_forgiven() -> None:
     sampler = Sampler(DEADLINE_S, 0.0)
-    sampler.slipped(1.0)
+    sampler.note_slip(1.0)
     Listening(sampler, now=2.0).hear(100, 10, 0.01)
     assert sampler.every == 1
     assert not sampler.off_because

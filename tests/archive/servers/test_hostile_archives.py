@@ -77,7 +77,7 @@ def read_all(data: bytes) -> tuple[Accounting, str]:
                 if isinstance(member, members.BadMember):
                     raise SegmentError(member.code, member.message)
                 polished = polish_segment(member.segment, member.data)
-                accounting.polished(len(polished.clips), polished.discards)
+                accounting.add_polished(len(polished.clips), polished.discards)
             except SegmentError as error:
                 explained(error)
                 accounting.segments_discarded += 1

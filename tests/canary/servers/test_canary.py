@@ -138,7 +138,7 @@ async def test_a_planted_loop_cache_and_provider_difference_are_found(
     kinds = (ArmKind.BASELINE, ArmKind.PROVIDER, ArmKind.TEMPERATURE)
     async with running(config) as simulator:
         done = await asked(stage, database, simulator, CanaryOrder(kinds=kinds))
-        planted, ledger = simulator.simulation.faults.used(), simulator.simulation.ledger
+        planted, ledger = simulator.simulation.faults.count_uses(), simulator.simulation.ledger
     baseline, other = arm_of(done, ArmKind.BASELINE), arm_of(done, ArmKind.PROVIDER)
     warmer = arm_of(done, ArmKind.TEMPERATURE)
     assert baseline.clips == other.clips == warmer.clips == CLIPS

@@ -18,7 +18,7 @@ from fleet_kit import a_line, change, until
 from lipika.dashboard import words
 from lipika.dashboard.cursor import pack, unpack
 from lipika.dashboard.quality import confusion, count_by_code, histogram
-from lipika.dashboard.review import marked
+from lipika.dashboard.review import mark_findings
 from lipika.dashboard.spend import TokenKinds, fill_hours
 from lipika.db.stats_quality import FindingCount, HeardLanguage, ScoreBucket
 from lipika.db.stats_spend import SpendDay, SpendHour
@@ -182,7 +182,7 @@ def test_findings_mark_the_text_they_point_at() -> None:
         {"code": "c", "span": None},
         {"code": "d", "span": [8, 99]},
     ]
-    assert list(marked("0123456789", spans)) == [("01", ""), ("23", "a"), ("4567", ""), ("89", "d")]
+    assert list(mark_findings("0123456789", spans)) == [("01", ""), ("23", "a"), ("4567", ""), ("89", "d")]
 
 
 def test_the_quality_page_adds_up_its_counters() -> None:
@@ -203,7 +203,7 @@ def test_the_quality_page_adds_up_its_counters() -> None:
 
 def test_the_kinds_of_token_add_up_to_what_is_billed() -> None:
     day = SpendDay(datetime.now(UTC).date(), "aistudio", 9, 8, 0, 1, 1, 3, 1_000, 300, 200, 90, 40, 0.5)
-    assert sum(count for _, _, count in TokenKinds.of([day]).parts()) == 1_090
+    assert sum(count for _, _, count in TokenKinds.from_days([day]).parts()) == 1_090
 
 
 def test_hours_without_spending_are_shown_as_such() -> None:

@@ -93,7 +93,7 @@ async def _work(database: Database) -> None:
     await workers.register(WorkerInfo("w1", "host", "aistudio", None, {}))
     (claim,) = await queue.claim("w1", 60, 1)
     await queue.start(claim)
-    await queue.found_language(claim, "hi")
+    await queue.record_language(claim, "hi")
     for done in range(ROUNDS):
         await queue.extend([claim], 60)
         await queue.progress(claim, Accounting(segments=99, clips=99, transcribed=done))

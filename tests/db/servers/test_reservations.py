@@ -135,7 +135,7 @@ async def test_saying_the_same_spending_twice_counts_it_once(database: Database)
     for _ in range(3):
         await reservations.reserve("a", demand(0, usd_metered=0.25, reserved_usd=0.05))
     await reservations.reserve("b", demand(0, usd_metered=0.50))
-    (spent,) = await reservations.spent()
+    (spent,) = await reservations.list_spending()
     assert (spent.usd_total, spent.usd_today, spent.usd_reserved) == pytest.approx((0.75, 0.75, 0.05))
 
 

@@ -335,7 +335,7 @@ async def test_a_spend_cap_stops_within_two_percent_and_resumes_when_raised(data
             await budgets.set_limits("aistudio", Limits(spend_total_usd=10.0))
             outcomes = await asyncio.wait_for(asking, 20)
         assert all(outcome.judged for outcome in outcomes)
-        (spent,) = await Reservations(database).spent()
+        (spent,) = await Reservations(database).list_spending()
     assert spent.usd_total == pytest.approx(engine.totals.cost_usd)
     assert spent.usd_reserved == pytest.approx(0, abs=1e-9)
 

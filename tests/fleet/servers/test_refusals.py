@@ -113,7 +113,7 @@ async def test_a_full_disk_for_results_is_waited_out_and_nothing_more_is_asked(
 
     def whole(store: Store) -> None:
         if full:
-            with store._errors.translated("write", "it"):
+            with store._errors.translate("write", "it"):
                 raise OSError(errno.ENOSPC, "No space left on device")
 
     async def put_bytes(store: Store, key: str, data: bytes):  # type: ignore[no-untyped-def]

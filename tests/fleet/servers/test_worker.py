@@ -58,13 +58,13 @@ def test_a_lease_is_judged_from_the_last_renewal_that_succeeded() -> None:
 
     def after(seconds: float) -> tuple[bool, bool]:
         clock.now += seconds
-        return lease.holds, lease.over
+        return lease.holds, lease.is_over
 
     asked_at = lease.now()
     assert after(14.9) == (True, False)
-    lease.renewed(asked_at)  # the answer took that long: the lease has not become younger
+    lease.note_renewal(asked_at)  # the answer took that long: the lease has not become younger
     assert after(0.2) == (False, False)
-    lease.renewed(lease.now())
+    lease.note_renewal(lease.now())
     assert after(0) == (True, False)
     assert after(29.9) == (False, False)
     assert after(0.2) == (False, True)
@@ -81,7 +81,7 @@ async def test_nothing_is_sent_without_a_lease() -> None:
         clock.now += 6.0  # a quarter before its end; as after a long SIGSTOP, nobody has to say so
         assert route.delay(clock.now) == math.inf
         assert "lease" in route.limited_by(clock.now)
-        lease.renewed(clock.now)
+        lease.note_renewal(clock.now)
         await route.ask(clock, 1)
         assert route.delay(clock.now) == 0
 

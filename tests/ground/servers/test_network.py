@@ -335,7 +335,7 @@ def test_the_environment_is_honoured_in_either_spelling(name: str, monkeypatch: 
     monkeypatch.setenv(name, "http://user:pa%40ssword@proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "inside.example")
     settings = load_settings()
-    network = Network.of(settings)
+    network = Network.from_settings(settings)
     assert network.proxy_for("https://x.example") == "http://user:pa%40ssword@proxy.example:3128"
     assert network.proxy_host("https://x.example") == "proxy.example:3128"
     assert network.proxy_for("https://inside.example") is None

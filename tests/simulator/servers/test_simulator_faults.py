@@ -294,7 +294,7 @@ async def test_spoiled_answers(sim: Listening, kind: FaultKind) -> None:
     status, bad = await ask_gemini(sim.url, gemini_body(CLIP))
     assert status == 200
     assert AS_GEMINI[kind](bad, good)
-    assert sim.simulation.faults.used() == {str(kind): 1}
+    assert sim.simulation.faults.count_uses() == {str(kind): 1}
 
 
 def test_every_kind_of_fault_is_looked_at() -> None:
@@ -440,7 +440,7 @@ def test_the_first_rule_wins_and_timing_comes_on_top(question: Question) -> None
     faults = Faults(FaultPlan(rules), seed=0, clock=_Clock())
     picked = faults.pick(question, 1)
     assert (picked.main, picked.timing) == (rules[2], rules[1])
-    assert faults.used() == {"overloaded": 0, "straggler": 1, "loops": 1, "slow_body": 0, "empty": 0}
+    assert faults.count_uses() == {"overloaded": 0, "straggler": 1, "loops": 1, "slow_body": 0, "empty": 0}
 
 
 @pytest.mark.parametrize(

@@ -321,11 +321,11 @@ async def test_a_refused_key_and_no_key_are_said(
         await vast(account).instances()
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UsageError, match=r"no key of vast\.ai"):
-        Vast.of(load_settings())
+        Vast.from_settings(load_settings())
     kept = tmp_path / ".config" / "vastai" / "vast_api_key"
     kept.parent.mkdir(parents=True)
     kept.write_text("kept\n")
-    assert Vast.of(load_settings())._key == "kept"
+    assert Vast.from_settings(load_settings())._key == "kept"
 
 
 async def test_an_offer_that_is_somebody_elses_is_no_fault_of_the_key(account: Account) -> None:
@@ -341,7 +341,7 @@ async def test_key_and_place_are_settings(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text(f"VAST_API_KEY={KEY}\nVAST_URL={account.url}\n")
     settings = load_settings()
-    assert await Vast.of(settings).secrets() == {"DATABASE_URL", "GEMINI_API_KEY"}
+    assert await Vast.from_settings(settings).secrets() == {"DATABASE_URL", "GEMINI_API_KEY"}
     assert secrets_of(settings) == {}
     assert open_settings(settings) == {}
 

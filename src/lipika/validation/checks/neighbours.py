@@ -33,7 +33,7 @@ class _Marks:
     endings: tuple[str, ...]
     letters: frozenset[str]
 
-    def of(self, words: frozenset[str]) -> list[str]:
+    def find(self, words: frozenset[str]) -> list[str]:
         listed = words & self.words
         lettered = [word for letter in self.letters for word in words if letter in word]
         ended = [word for word in words if len(word) >= limit.ENDING_CHARS and word.endswith(self.endings)]
@@ -41,7 +41,7 @@ class _Marks:
 
     def mark(self, text: str) -> bool:
         """Has the text any of the marks?"""
-        return any(letter in text for letter in self.letters) or bool(self.of(frozenset(text.split())))
+        return any(letter in text for letter in self.letters) or bool(self.find(frozenset(text.split())))
 
 
 @cache
@@ -70,7 +70,7 @@ def _neighbours(reading: Reading, code: str) -> Iterator[Finding]:
     table = _tables()[code]
     rival = _tables()[table.rival]
     words = frozenset(reading.words)
-    own, other = table.of(words), rival.of(words)
+    own, other = table.find(words), rival.find(words)
     settled = own and len(other) <= len(own)  # no identifier outweighs that, and asking it is dear
     found = None if settled else reads_as(reading)
     many = len(other) >= limit.NEIGHBOUR_MARKS and found != code
