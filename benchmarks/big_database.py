@@ -180,8 +180,8 @@ def _questions_of_fleet_and_queue(middle: str) -> dict[str, Question]:
         "queue.outlook": lambda db: Stats(db).queue.outlook(),
         "queue.slowest": lambda db: Stats(db).queue.slowest(),
         "queue.slowest page 2": second_page_of_slowest,
-        "queue.failed": lambda db: Stats(db).queue.failed(after=middle),
-        "queue.failed by reason": lambda db: Stats(db).queue.failed(reason="bad_tar"),
+        "queue.failed": lambda db: Stats(db).queue.list_failed(after=middle),
+        "queue.failed by reason": lambda db: Stats(db).queue.list_failed(reason="bad_tar"),
     }
 
 

@@ -290,18 +290,18 @@ def test_the_gate_sends_one_probe_and_opens_on_its_success() -> None:
     gate.shut(100, None, "rate_minute")
     assert gate.delay(100) == 8
     assert gate.delay(108) == 0
-    gate.launched(108)
+    gate.note_launch(108)
     assert gate.delay(109) == float("inf")
-    assert gate.opened(launched_at=108)
+    assert gate.note_good_reply(launched_at=108)
     assert gate.delay(109) == 0
-    assert not gate.opened(launched_at=109)
+    assert not gate.note_good_reply(launched_at=109)
 
 
 def test_an_answer_from_before_the_gate_was_shut_does_not_open_it() -> None:
     """Found by the fallback tests: stragglers of the good time un-parked a provider without quota."""
     gate = Gate()
     gate.shut(100, 3600, "daily quota used up")
-    assert not gate.opened(launched_at=99)
+    assert not gate.note_good_reply(launched_at=99)
     assert not gate.is_open
     assert gate.delay(101) == 3599
 
@@ -311,7 +311,7 @@ def test_the_servers_time_is_obeyed_and_a_failed_probe_shuts_again() -> None:
     gate.shut(0, 38.0, "rate_minute")
     gate.shut(1, None, "rate_minute")  # a straggler of the same burst shortens nothing
     assert gate.delay(30) == 8
-    gate.launched(38)
+    gate.note_launch(38)
     gate.shut(38.5, None, "rate_minute")
     assert gate.delay(38.5) == 8
 
@@ -319,7 +319,7 @@ def test_the_servers_time_is_obeyed_and_a_failed_probe_shuts_again() -> None:
 def test_a_lost_probe_lets_another_one_go_after_the_least_wait() -> None:
     gate = Gate()
     gate.shut(0, 1, "rate_minute")
-    gate.launched(1)
+    gate.note_launch(1)
     gate.probe_lost(1.5)
     assert gate.delay(1.5) == 1
     assert gate.delay(2.5) == 0
@@ -333,13 +333,13 @@ def test_whatever_the_server_says_a_probe_waits_a_second_then_two_up_to_a_minute
     while now < 600:
         now += gate.delay(now)
         probes.append(now)
-        gate.launched(now)
+        gate.note_launch(now)
         now += 0.05
         gate.shut(now, server_says, "rate_minute", probes[-1])
     waits = [round(later - earlier) for earlier, later in pairwise([0.0, *probes])]
     assert waits == [1, 2, 4, 8, 16, 32, *[60] * (len(waits) - 6)]
-    gate.launched(700)
-    assert gate.opened(700), "an answer"
+    gate.note_launch(700)
+    assert gate.note_good_reply(700), "an answer"
     gate.shut(701, server_says, "rate_minute", 700)
     assert gate.delay(701) == 1, "and all is as it was"
 
@@ -348,10 +348,10 @@ def test_what_was_sent_before_the_probe_lets_no_second_one_go() -> None:
     """Stragglers of a burst that come back while the probe is out, for good or bad."""
     gate = Gate()
     gate.shut(0, 1, "rate_minute")
-    gate.launched(1)
+    gate.note_launch(1)
     gate.shut(1.1, None, "rate_minute", 0)
     gate.probe_lost(1.2, 0)
-    assert not gate.opened(0)
+    assert not gate.note_good_reply(0)
     assert gate.delay(20) == float("inf")
-    assert gate.opened(1), "the probe's word is newer than theirs"
+    assert gate.note_good_reply(1), "the probe's word is newer than theirs"
     assert gate.delay(1.3) == 0

@@ -162,7 +162,7 @@ class _Bits:
         self.at += width
         return int(self.text[self.at - width : self.at], 2) if width else 0
 
-    def signed(self, width: int) -> int:
+    def signed_number(self, width: int) -> int:
         value = self.number(width)
         return value - (1 << width) if width and value >> width - 1 else value
 
@@ -186,19 +186,19 @@ def _subframe(bits: _Bits, block: int, depth: int) -> NDArray[np.int64]:
     wasted = bits.zeros() + 1 if wasted else 0
     width = depth - wasted
     if kind == 0:
-        values = [bits.signed(width)] * block
+        values = [bits.signed_number(width)] * block
     elif kind == 1:
-        values = [bits.signed(width) for _ in range(block)]
+        values = [bits.signed_number(width) for _ in range(block)]
     elif 8 <= kind <= 12:
-        start = [bits.signed(width) for _ in range(kind - 8)]
+        start = [bits.signed_number(width) for _ in range(kind - 8)]
         values = _add_prediction(start, _residual(bits, block, kind - 8), _FIXED[kind - 8], 0)
     elif kind >= 32:
         order = kind - 31
-        start = [bits.signed(width) for _ in range(order)]
-        precision, shift = bits.number(4) + 1, bits.signed(5)
+        start = [bits.signed_number(width) for _ in range(order)]
+        precision, shift = bits.number(4) + 1, bits.signed_number(5)
         if precision == 16 or shift < 0:
             raise ValueError("not a predictor")
-        factors = [bits.signed(precision) for _ in range(order)]
+        factors = [bits.signed_number(precision) for _ in range(order)]
         values = _add_prediction(start, _residual(bits, block, order), factors, shift)
     else:
         raise ValueError("no such subframe")
@@ -217,7 +217,7 @@ def _residual(bits: _Bits, block: int, order: int) -> list[int]:
         low = bits.number(width)
         if low == (1 << width) - 1:
             plain = bits.number(5)
-            values += [bits.signed(plain) for _ in range(count)]
+            values += [bits.signed_number(plain) for _ in range(count)]
             continue
         for _ in range(count):
             folded = bits.zeros() << low | bits.number(low)

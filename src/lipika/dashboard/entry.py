@@ -28,7 +28,7 @@ async def login(request: Request) -> Response:
         response = _form(request, to, f"Too many tries: wait {duration(wait_s)}.", 429)
         response.headers["retry-after"] = f"{wait_s:.0f}"
         return response
-    board.attempts.failed(client)
+    board.attempts.note_failure(client)
     return _form(request, to, "That is not the token.", 401)
 
 

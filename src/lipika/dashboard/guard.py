@@ -140,7 +140,7 @@ class Guard:
         if wait_s:
             return PlainTextResponse("Too many tries.\n", 429, {"retry-after": f"{wait_s:.0f}"})
         if given:
-            self._attempts.failed(client)
+            self._attempts.note_failure(client)
         return PlainTextResponse("The token is needed.\n", 401, {"www-authenticate": "Bearer"})
 
     # ------------------------------------------------------------------------- what

@@ -100,17 +100,19 @@ def _providers(providers: Iterable[ProviderNow]) -> Iterator[Metric]:
     rows = list(providers)
     label = ("provider",)
 
-    def of(name: str) -> dict[tuple[str, ...], float]:
+    def column(name: str) -> dict[tuple[str, ...], float]:
         values = {(row.provider,): getattr(row, name) for row in rows}
         return {key: float(value) for key, value in values.items() if value is not None}
 
-    yield gauge("fleet_requests_per_minute", "Attempts of the last minute.", of("rpm"), label)
-    yield gauge("fleet_requests_per_minute_limit", "The budget's limit.", of("requests_per_minute"), label)
-    yield gauge("fleet_tokens_per_minute", "Prompt tokens of the last minute.", of("tpm"), label)
-    yield gauge("fleet_tokens_per_minute_limit", "The budget's limit.", of("tokens_per_minute"), label)
-    yield gauge("fleet_dollars_per_minute", "US dollars of the last minute.", of("usd_per_minute"), label)
-    yield gauge("fleet_requests_in_flight", "Requests on the wire.", of("in_flight"), label)
-    yield gauge("fleet_paused", "1: the fleet sends nothing to this provider.", of("paused"), label)
+    yield gauge("fleet_requests_per_minute", "Attempts of the last minute.", column("rpm"), label)
+    yield gauge(
+        "fleet_requests_per_minute_limit", "The budget's limit.", column("requests_per_minute"), label
+    )
+    yield gauge("fleet_tokens_per_minute", "Prompt tokens of the last minute.", column("tpm"), label)
+    yield gauge("fleet_tokens_per_minute_limit", "The budget's limit.", column("tokens_per_minute"), label)
+    yield gauge("fleet_dollars_per_minute", "US dollars of the last minute.", column("usd_per_minute"), label)
+    yield gauge("fleet_requests_in_flight", "Requests on the wire.", column("in_flight"), label)
+    yield gauge("fleet_paused", "1: the fleet sends nothing to this provider.", column("paused"), label)
     used = {(row.provider, limit): share for row in rows for limit, share in row.used.items()}
     yield gauge("fleet_budget_used_ratio", "Share of a limit in use.", used, ("provider", "limit"))
     spent = {(row.provider, "day"): row.usd_today for row in rows}

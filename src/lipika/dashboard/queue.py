@@ -102,7 +102,7 @@ async def _list_videos(request: Request, show: str, reason: str | None) -> _List
     last = unpack(after, (str,))
     start = str(last[0]) if last else ""
     if show == "failed":
-        failed = await board.stats.queue.failed(limit=ROWS, after=start, reason=reason)
+        failed = await board.stats.queue.list_failed(limit=ROWS, after=start, reason=reason)
         return _List(tuple(failed), pack((failed[-1].video_id,)) if len(failed) == ROWS else "")
     if show == "empty":
         left = await board.queue.list_empty(limit=ROWS, after=start)

@@ -114,7 +114,7 @@ class Attempts:
             self._wait_left_s(self._failed.get("", []), 10 * self._limit, now),
         )
 
-    def failed(self, client: str) -> None:
+    def note_failure(self, client: str) -> None:
         if len(self._failed) > _MAX_CLIENTS:
             self._failed = {"": self._failed.get("", [])}
         now = self._clock()

@@ -212,7 +212,7 @@ class QueueStats:
         }
         return await self._database.rows(_QUERIES["slowest"], params, ActiveVideo)
 
-    async def failed(
+    async def list_failed(
         self, *, limit: int = 50, after: str = "", reason: str | None = None
     ) -> list[FailedVideo]:
         """Failed videos by id; `after` is the last id of the page before."""

@@ -30,7 +30,7 @@ class Evidence:
         self._first_failed_at = math.inf
         self.never_sent = 0  # failures to connect
 
-    def answered(self, now: float) -> None:
+    def note_answer(self, now: float) -> None:
         """The service has answered somebody."""
         self._answered_at = now
         if self.failures:
@@ -38,7 +38,7 @@ class Evidence:
             self.failures = self.never_sent = 0
             self.looked_again, self._first_failed_at = False, math.inf
 
-    def failed(self, clip_id: str, first_asked_at: float, asked_at: float, now: float) -> None:
+    def note_failure(self, clip_id: str, first_asked_at: float, asked_at: float, now: float) -> None:
         """A clip failed that was asked for the first time then, and the last time then."""
         suspect = self._answered_at >= first_asked_at
         self.looked_again |= not suspect and asked_at >= self._first_failed_at
@@ -47,7 +47,7 @@ class Evidence:
             self._clips[clip_id] = suspect
         self.failures += 1
 
-    def not_sent(self) -> None:
+    def note_unsent(self) -> None:
         """There was no connection."""
         self.failures += 1
         self.never_sent += 1

@@ -160,12 +160,12 @@ class Gate:
             return 0.0
         return math.inf if self._probe_at is not None else max(self._shut_until - now, 0.0)
 
-    def launched(self, now: float) -> None:
+    def note_launch(self, now: float) -> None:
         """A request goes: while the gate is ajar, that is the probe."""
         if self._ajar:
             self._probe_at = now
 
-    def opened(self, launched_at: float) -> bool:
+    def note_good_reply(self, launched_at: float) -> bool:
         """A request came back without push-back. Returns whether that opened the gate.
 
         One that was launched before the probe, or before the gate was shut, tells of the time before.

@@ -157,7 +157,7 @@ class Route:
         if shut_s > 0:
             return shut_s
         while self._slots and self._slots[0].time < now - _SLOT_KEEPS_S:
-            self._settled.unused(self._slots.popleft())
+            self._settled.return_slot(self._slots.popleft())
         if self._slots:
             return max(self._slots[0].time - now, 0.0)
         return 0.0 if now < self._free_until else math.inf
@@ -167,7 +167,7 @@ class Route:
     ) -> Permit:
         """Use the next slot. `first_asked_at`: when this clip was sent here before, for the first time."""
         slot = self._slots.popleft() if self._slots else _Slot(now, 0.0, 0.0, 0.0)
-        self.gate.launched(now)
+        self.gate.note_launch(now)
         self.in_flight += 1
         self.rpm.add(1, now)
         plain = self._estimate.expect(request)
@@ -207,7 +207,7 @@ class Route:
     def give_back(self) -> None:
         """Let go of slots that will not be used; the next question tells the ledger."""
         while self._slots:
-            self._settled.unused(self._slots.popleft())
+            self._settled.return_slot(self._slots.popleft())
 
     async def ask(self, now: Callable[[], float], demand: int) -> None:
         """Ask the ledger for slots and tell it what has been used.
@@ -291,9 +291,9 @@ class Route:
         self.answers += 1
         self.concurrency.on_success(now)
         self._overloads = 0
-        self._trouble.answered(now)
-        self._refusals.answered(now)
-        if self.gate.opened(permit.launched_at):
+        self._trouble.note_answer(now)
+        self._refusals.note_answer(now)
+        if self.gate.note_good_reply(permit.launched_at):
             self.storming, self.parked_kind, self.is_down = False, None, False
         if self.gate.is_open:
             self._refused_since = None
@@ -337,9 +337,9 @@ class Route:
         """Nothing but failures for a while, of several clips, is an outage: then one probe goes at a time."""
         trouble = self._trouble
         if failure.code in NEVER_SENT:
-            trouble.not_sent()
+            trouble.note_unsent()
         else:
-            trouble.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+            trouble.note_failure(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
         lasting = trouble.failures >= _FEW_FAILURES and trouble.quiet_s(now) > _QUIET_S
         if trouble.is_the_services and (lasting or trouble.failures >= _FAILURES_THAT_SHUT):
             self.is_down = True
@@ -351,7 +351,7 @@ class Route:
         self.put_off += 1
         self.concurrency.on_overload(now)
         self._overloads += 1
-        self._trouble.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+        self._trouble.note_failure(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
         if self._overloads >= _OVERLOADS_THAT_SHUT and self._trouble.is_the_services:
             self._shut(permit, failure, now, failure.rule.words)
         else:
@@ -360,7 +360,7 @@ class Route:
     def _on_refusal(self, permit: Permit, failure: Failure, now: float) -> None:
         """A key, model or region that is refused gets a second look, by another clip where there is one."""
         refusals = self._refusals
-        refusals.failed(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+        refusals.note_failure(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
         if refusals.looked_again or refusals.is_a_crowd:
             self._close(failure)
         elif refusals.innocent:
@@ -507,7 +507,7 @@ class _Settlement:
         self.reserved_usd -= slot.most_usd
         self._dirty = True
 
-    def unused(self, slot: _Slot) -> None:
+    def return_slot(self, slot: _Slot) -> None:
         self._usd_over -= slot.usd
         self._tokens_over -= slot.tokens
         self.reserved_usd -= slot.most_usd

@@ -239,7 +239,7 @@ def limit_names(budget: Budget) -> tuple[str, ...]:
 
 def only(budget: Budget, name: str) -> Budget:
     """The budget with one of its limits alone."""
-    return _with(budget, [limit for limit in _RATES if limit.name == name])
+    return _keep_limits(budget, [limit for limit in _RATES if limit.name == name])
 
 
 def _crew_for(name: str, crew: Crew) -> Crew:
@@ -278,10 +278,10 @@ def _binding(clips: float, each: PerClip, budget: Budget, crew: Crew, so_far: Mo
 
 def _without(budget: Budget, name: str) -> Budget:
     """The budget with all of its rates but one."""
-    return _with(budget, [limit for limit in _RATES if limit.name != name])
+    return _keep_limits(budget, [limit for limit in _RATES if limit.name != name])
 
 
-def _with(budget: Budget, limits: Sequence[Limit]) -> Budget:
+def _keep_limits(budget: Budget, limits: Sequence[Limit]) -> Budget:
     return Budget(**{limit.field: getattr(budget, limit.field) for limit in limits})
 
 

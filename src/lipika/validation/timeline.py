@@ -20,7 +20,7 @@ def overlaps(clips: Iterable[SegmentName], segments: Iterable[SegmentName] = ())
     clips = list(clips)
     times, shared = _shared_time({*clips, *segments})
 
-    def until(time_ms: int) -> int:
+    def shared_until(time_ms: int) -> int:
         """Shared ms from the start of the video to `time_ms`."""
         index = bisect_right(times, time_ms) - 1
         if index < 0:
@@ -28,7 +28,7 @@ def overlaps(clips: Iterable[SegmentName], segments: Iterable[SegmentName] = ())
         before, running = shared[index]
         return before + (time_ms - times[index]) * running
 
-    measured = ((clip, until(clip.end_ms) - until(clip.start_ms)) for clip in clips)
+    measured = ((clip, shared_until(clip.end_ms) - shared_until(clip.start_ms)) for clip in clips)
     return {clip: overlap_ms for clip, overlap_ms in measured if overlap_ms > 0}
 
 

@@ -228,13 +228,13 @@ def test_the_pause_ends_and_one_address_does_not_shut_out_others() -> None:
     clock = Clock()
     attempts = Attempts(limit=3, per_s=60, clock=clock)
     for _ in range(3):
-        attempts.failed("a")
+        attempts.note_failure("a")
     assert attempts.wait_s("a") == 60
     assert attempts.wait_s("b") == 0
     clock.at += 61
     assert attempts.wait_s("a") == 0
     for number in range(30):
-        attempts.failed(f"address {number}")
+        attempts.note_failure(f"address {number}")
     assert attempts.wait_s("another") > 0
 
 

@@ -55,15 +55,15 @@ def _tables() -> dict[str, _NumberWords]:
 
 
 def _table(fields: dict[str, str]) -> _NumberWords:
-    def listed(name: str) -> tuple[str, ...]:
+    def word_list(name: str) -> tuple[str, ...]:
         return tuple(normalise(word) for word in fields.get(name, "").split())
 
     return _NumberWords(
-        words=frozenset(listed("words")),
-        stems=listed("stems"),
-        endings=listed("endings"),
-        unsure=listed("unsure"),
-        units=listed("units"),
+        words=frozenset(word_list("words")),
+        stems=word_list("stems"),
+        endings=word_list("endings"),
+        unsure=word_list("unsure"),
+        units=word_list("units"),
         literal=fields.get("literal", ""),
     )
 
