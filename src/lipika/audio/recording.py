@@ -13,8 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain as in_turn
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import soxr
@@ -173,7 +172,7 @@ def _chain_readers(readers: Sequence[_Reader]) -> _Reader:
     frames = sum(reader.form.frames for reader in readers)
     return _Reader(
         replace(first.form, frames=frames),
-        lambda: in_turn.from_iterable(reader.blocks() for reader in readers),
+        lambda: chain.from_iterable(reader.blocks() for reader in readers),
     )
 
 
@@ -603,7 +602,7 @@ def _resample_blocks(blocks: Callable[[], Iterator[Samples]], form: Form, rate: 
     kind = np.int32 if bits == 24 else np.int16
     edge = 1 << (bits - 1)
     empty = np.zeros(0, np.float64)
-    for block in in_turn(blocks(), (None,)):
+    for block in chain(blocks(), (None,)):
         values = empty if block is None else block.astype(np.float64) / unit
         made = stream.resample_chunk(values, last=block is None)
         rounded = np.clip(np.rint(made), -edge, edge - 1) * unit

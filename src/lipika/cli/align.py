@@ -42,12 +42,11 @@ def add_to(app: typer.Typer, run: Run) -> None:
 
         Example: lipika align out/ --rows --actors 8 --gpus-each 1
         """
-        from lipika.jobs.align import AlignOrder, print_done
-        from lipika.jobs.align import align as listen
+        from lipika.jobs.align import AlignOrder, align_stored, print_done
         from lipika.rework.listeners import Actors
 
         chosen = Actors(actors, gpus_each, cpus_each, address) if actors else None
-        done = run(lambda: listen(AlignOrder(sources, rows, chosen, data_dir)))
+        done = run(lambda: align_stored(AlignOrder(sources, rows, chosen, data_dir)))
         if as_json:
             print_json(done.document())
         else:

@@ -81,7 +81,7 @@ class AlignCounts:
         return {name: getattr(self, name) for name in names} | {"agreements": dict(self.agreements)}
 
 
-async def align(order: AlignOrder) -> AlignCounts:
+async def align_stored(order: AlignOrder) -> AlignCounts:
     """Listen to whatever has not been listened to by this version."""
     settings = load_settings(lipika_data_dir=order.data_dir)
     options = listener_options(settings)

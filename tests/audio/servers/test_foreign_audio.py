@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import foreign_audio as world
+import foreign_audio
 from foreign_audio import flac_decoded, flac_test, made_flac, needs, verbatim_frame, voice, written
 from lipika.audio import decoders, recording
 from lipika.audio.codec import Audio, decode, encode_flac, encode_ogg
@@ -302,7 +302,7 @@ def test_ffmpeg_reads_all_of_what_had_8_bits(subtype: str) -> None:
     data = written(quiet, RATE, "FLAC" if subtype == "PCM_S8" else "WAV", subtype)
     for clip in polish_segment(SegmentName("a", 0, 700), data).clips:
         form = ["-f", "s32le", "-"]
-        out = world.piped(["ffmpeg", "-v", "error", "-i", "-", *form], clip.packed)
+        out = foreign_audio.piped(["ffmpeg", "-v", "error", "-i", "-", *form], clip.packed)
         np.testing.assert_array_equal(np.frombuffer(out, np.int32), libsndfile(clip.packed))
 
 
@@ -313,7 +313,7 @@ def test_what_only_the_slow_reader_takes_is_read() -> None:
     wide[:, 1] = wide[:, 0] // 2
     raw = wide.astype("<i4").tobytes()
     options = ["--force-raw-format", "--endian=little", "--sign=signed", "--channels=2", "--bps=32"]
-    flac = world.piped(["flac", "-s", "-c", *options, "--sample-rate=16000", "-"], raw)
+    flac = foreign_audio.piped(["flac", "-s", "-c", *options, "--sample-rate=16000", "-"], raw)
     audio = decode(flac)
     assert np.abs(audio.samples - wide.mean(axis=1)).max() <= 384
     mono = np.random.default_rng(4).integers(-999, 999, 65_536 + 1_000)
@@ -445,19 +445,21 @@ def test_an_empty_wav_is_still_empty() -> None:
     "form", [["-f", "wav"], ["-f", "wav", "-rf64", "always"], ["-f", "w64"], ["-f", "flac"], ["-f", "aiff"]]
 )
 def test_what_comes_out_of_a_pipe_is_whole(form: list[str]) -> None:
-    data = world.piped(["ffmpeg", "-v", "error", "-i", "-", *form, "-"], written(VOICE))
+    data = foreign_audio.piped(["ffmpeg", "-v", "error", "-i", "-", *form, "-"], written(VOICE))
     np.testing.assert_array_equal(decode(data).samples, VOICE)
 
 
 @needs("ffmpeg")
 @pytest.mark.parametrize("to", ["w64", "aiff", "caf", "wav", "flac"])
 def test_lossless_containers_are_read_exactly(to: str, tmp_path: Path) -> None:
-    np.testing.assert_array_equal(decode(world.ffmpeg(written(VOICE), to=to, folder=tmp_path)).samples, VOICE)
+    np.testing.assert_array_equal(
+        decode(foreign_audio.ffmpeg(written(VOICE), to=to, folder=tmp_path)).samples, VOICE
+    )
 
 
 @needs("ffmpeg")
 def test_a_flac_in_an_ogg_is_a_flac(tmp_path: Path) -> None:
-    data = world.ffmpeg(written(VOICE), "-c:a", "flac", "-f", "ogg", to="oga", folder=tmp_path)
+    data = foreign_audio.ffmpeg(written(VOICE), "-c:a", "flac", "-f", "ogg", to="oga", folder=tmp_path)
     packed = clip_of(data).packed
     np.testing.assert_array_equal(libsndfile(packed), meant(VOICE))
 
@@ -469,7 +471,7 @@ def test_a_flac_in_an_ogg_is_a_flac(tmp_path: Path) -> None:
 )
 def test_streams_in_a_row_are_one_recording(to: str, options: list[str], tmp_path: Path) -> None:
     first, second = (
-        world.ffmpeg(written(samples), *options, to=to, folder=tmp_path) for samples in (VOICE, AGAIN)
+        foreign_audio.ffmpeg(written(samples), *options, to=to, folder=tmp_path) for samples in (VOICE, AGAIN)
     )
     both = decode(first + second)
     np.testing.assert_array_equal(
@@ -485,14 +487,16 @@ def test_streams_that_do_not_fit_together_are_refused_with_what_to_do() -> None:
 
 @needs("ffmpeg")
 def test_a_flac_cut_without_encoding_says_so(tmp_path: Path) -> None:
-    cut = world.ffmpeg(FLAC, "-ss", "1", "-t", "1.5", "-c", "copy", to="flac", folder=tmp_path, come="flac")
+    cut = foreign_audio.ffmpeg(
+        FLAC, "-ss", "1", "-t", "1.5", "-c", "copy", to="flac", folder=tmp_path, come="flac"
+    )
     assert "-c copy" in str(refused(cut))
     assert "breaks off" in str(refused(FLAC[: stream_of(FLAC).bounds[9]]))
 
 
 @needs("ffmpeg")
 def test_an_mp3_is_found_behind_what_is_no_mp3(tmp_path: Path) -> None:
-    mp3 = world.ffmpeg(written(VOICE), to="mp3", folder=tmp_path)
+    mp3 = foreign_audio.ffmpeg(written(VOICE), to="mp3", folder=tmp_path)
     for data in (bytes(500) + mp3, mp3 + b"TAG" + bytes(125), b"hello" + mp3):
         np.testing.assert_array_equal(decode(data).samples, decode(mp3).samples)
 

@@ -25,8 +25,7 @@ from lipika.canary.keeping import Cleaned, clean
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.page import render
 from lipika.db import Database, Queue
-from lipika.db.budgets import Budgets
-from lipika.db.budgets import Limits as BudgetLimits
+from lipika.db.budgets import Budgets, Limits
 from lipika.db.canary import Canaries
 from lipika.errors import StorageError, UsageError
 from lipika.forecast.intervals import Estimate, wilson
@@ -303,7 +302,7 @@ async def test_what_it_cost_holds_answers_of_clips_that_did_not_end(stage: Stage
 async def test_the_fleets_budget_is_obeyed_and_named_when_time_is_up(
     stage: Stage, database: Database
 ) -> None:
-    await Budgets(database).set_limits("aistudio", BudgetLimits(spend_total_usd=0.01))
+    await Budgets(database).set_limits("aistudio", Limits(spend_total_usd=0.01))
     order = CanaryOrder(max_minutes=0.1, kinds=(ArmKind.BASELINE,))
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         done = await asked(stage, database, simulator, order)
@@ -423,7 +422,7 @@ async def test_a_database_that_breaks_while_it_asks_leaves_the_files(
 async def test_its_forecast_is_what_lipika_forecast_says_and_counts_the_queue(
     stage: Stage, database: Database
 ) -> None:
-    await Budgets(database).set_limits("aistudio", BudgetLimits(requests_per_minute=600))
+    await Budgets(database).set_limits("aistudio", Limits(requests_per_minute=600))
     async with running(SimulatorConfig(latency=INSTANT)) as simulator:
         done = await asked(stage, database, simulator, CanaryOrder(kinds=(ArmKind.BASELINE,)))
     ahead = done.report.outlook

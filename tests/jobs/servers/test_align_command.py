@@ -17,7 +17,7 @@ from alignment_kit import opened
 from benchmarks import standin
 from fleet_kit import a_stage, change, results_of, rows
 from lipika.archive.results import ResultArchive
-from lipika.jobs import align as align_jobs
+from lipika.jobs.align import AlignOrder, align_stored
 from lipika.rework import listeners
 from lipika.rework.realign import PartAlignments
 from stored_kit import documents, members, metadata, rewrite
@@ -53,7 +53,7 @@ async def align_here(
     """The same with one listener, in this process."""
     for name, value in environment(bundle, database_url).items():
         patch.setenv(name, value)
-    done = await align_jobs.align(align_jobs.AlignOrder([str(source)], rows=True, actors=None, data_dir=None))
+    done = await align_stored(AlignOrder([str(source)], rows=True, actors=None, data_dir=None))
     return done.document()
 
 
@@ -181,7 +181,7 @@ async def test_an_archive_that_was_replaced_meanwhile_is_left_and_named(
             rewrite(unheard, lambda held: held.update({"metadata.json": held["metadata.json"] + b" " * 600}))
             yield heard
 
-    monkeypatch.setattr(align_jobs, "listen_here", listen_while_another_writes)
+    monkeypatch.setattr("lipika.jobs.align.listen_here", listen_while_another_writes)
     before = recorded(database_url)
     done = await align_here(bundle, database_url, unheard, monkeypatch)
     assert (done["written"], done["rows"]) == (0, 0)
