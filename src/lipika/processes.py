@@ -129,13 +129,13 @@ def stop_signals(first: Callable[[], None], second: Callable[[], None]) -> Itera
     """The first SIGINT or SIGTERM calls `first`, each one after it `second`; both run in the running loop."""
     loop, seen = asyncio.get_running_loop(), 0
 
-    def received() -> None:
+    def note_signal() -> None:
         nonlocal seen
         seen += 1
         (first if seen == 1 else second)()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, received)
+        loop.add_signal_handler(number, note_signal)
     try:
         yield
     finally:

@@ -140,7 +140,7 @@ def _limits(report: CanaryReport) -> str:
     rows = [
         Row(
             LIMIT_WORDS[one.name],
-            [Point(_in_units_of(unit_s, one.seconds), 5 if one.binds else 0, "alone")],
+            [Point(_scale(unit_s, one.seconds), 5 if one.binds else 0, "alone")],
             strong=one.binds,
         )
         for one in limits
@@ -148,7 +148,7 @@ def _limits(report: CanaryReport) -> str:
     return charts.intervals(rows, lambda value: duration(value * unit_s), log=True)
 
 
-def _in_units_of(unit_s: float, seconds: Estimate) -> Estimate:
+def _scale(unit_s: float, seconds: Estimate) -> Estimate:
     return Estimate(*(max(value / unit_s, 0.01) for value in (seconds.value, seconds.low, seconds.high)))
 
 

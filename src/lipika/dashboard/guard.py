@@ -81,7 +81,7 @@ class Guard:
         state["session"], state["csrf"] = session, self._signer.csrf(session)
         cookie = self._cookie(scope, session) if new and not scope["path"].startswith(_OPEN_PATHS) else None
 
-        async def guarded(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -95,7 +95,7 @@ class Guard:
             body = await _body(receive, headers)
             refusal = self._unmeant(scope, headers, session, body)
             receive = _again(body or b"", receive)
-        await (refusal or self._app)(scope, receive, guarded)
+        await (refusal or self._app)(scope, receive, send_guarded)
 
     # ------------------------------------------------------------------------- who
 

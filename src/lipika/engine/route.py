@@ -96,7 +96,7 @@ class Permit:
     tokens: float  # ... corrected by what was metered, for the live figures
 
 
-def _unrestrained() -> str:
+def _no_restraint() -> str:
     return ""
 
 
@@ -116,7 +116,7 @@ class Route:
         max_in_flight: int,
         reserve: Reserve = reserve_unlimited,
         probing: Probing | None = None,
-        restraint: Callable[[], str] = _unrestrained,
+        restraint: Callable[[], str] = _no_restraint,
     ):
         self.provider = provider
         self.name = provider.get_provider_name()
