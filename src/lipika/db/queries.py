@@ -1,10 +1,15 @@
-"""Named SQL. Each file in `sql/` holds queries under `-- name: xyz`, each with a line saying why it is so."""
+"""Named SQL. Each file in `sql/` holds queries under `-- name: xyz`, each with a line saying why it is so.
+
+`{{answer}}` in a query is a group of columns, see `columns.py`.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+
+from lipika.db.columns import insert_columns
 
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -29,5 +34,6 @@ def load(area: str) -> dict[str, Query]:
     if len(set(names)) != len(names):
         raise ValueError(f"{area}.sql names a query twice")
     return {
-        name: Query(f"{area}.{name}", body.strip().encode()) for name, body in zip(names, bodies, strict=True)
+        name: Query(f"{area}.{name}", insert_columns(body.strip()).encode())
+        for name, body in zip(names, bodies, strict=True)
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
+from lipika.db.columns import AnswerColumns, ClipColumns, FailureColumns, ProvenanceColumns
 from lipika.models import (
     LANES,
     Alignment,
@@ -17,7 +18,6 @@ from lipika.models import (
     ClipStatus,
     Discard,
     Failure,
-    FailureKind,
     Finding,
     Provenance,
     Severity,
@@ -50,10 +50,49 @@ class StoredAnswer:
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen: that takes three times as long to make, for each clip
-class ResultRow:
-    """The columns that `write` reads, by name. Those of an answer, a verdict and a failure are null without one."""
+class JudgedRow:
+    """The columns that come of a verdict and an alignment; they keep their defaults where a clip has none."""
 
     segment_file: str
+    lang_mismatch_flag: bool | None = None
+    num_unk: int | None = None
+    num_inaudible: int | None = None
+    num_event_tags: int | None = None
+    text_length_per_sec: float | None = None
+    overlap_suspected: bool | None = None
+    quality_score: float | None = None
+    score_parts: Mapping[str, float] | None = None
+    alignment_score: float | None = None
+    alignment: Alignment | None = None
+    asr_eligible: bool = False
+    tts_clean_eligible: bool = False
+    tts_expressive_eligible: bool = False
+    lane_reasons: Mapping[str, tuple[str, ...]] = field(default_factory=_no_reasons)
+    findings: tuple[Finding, ...] = ()
+    validator_version: str | None = None
+
+    def put_verdict(self, verdict: Verdict) -> None:
+        self.lang_mismatch_flag = verdict.lang_mismatch
+        self.num_unk, self.num_inaudible = verdict.num_unk, verdict.num_inaudible
+        self.num_event_tags = verdict.num_event_tags
+        self.text_length_per_sec = verdict.text_length_per_sec
+        self.overlap_suspected = verdict.overlap_suspected
+        self.quality_score, self.score_parts = verdict.quality_score, verdict.score_parts
+        asr, clean, expressive = verdict.asr, verdict.tts_clean, verdict.tts_expressive
+        self.asr_eligible, self.tts_clean_eligible = asr.eligible, clean.eligible
+        self.tts_expressive_eligible = expressive.eligible
+        reasons = asr.reasons, clean.reasons, expressive.reasons
+        self.lane_reasons = dict(zip(LANES, reasons, strict=True))
+        self.findings, self.validator_version = verdict.findings, verdict.validator_version
+
+    def put_alignment(self, alignment: Alignment) -> None:
+        self.alignment, self.alignment_score = alignment, alignment.score
+
+
+@dataclass(slots=True, kw_only=True)
+class ResultRow(JudgedRow):
+    """The columns that `write` reads, by name. Those of an answer, a verdict and a failure are null without one."""
+
     source_segment: str
     speaker_id: str
     status: str
@@ -70,34 +109,18 @@ class ResultRow:
     audio_facts: AudioFacts
     expected_language_hint: str
     detected_language: str | None = None
-    lang_mismatch_flag: bool | None = None
     transcription: str | None = None
     tagged: str | None = None
     speaker_emotion: str | None = None
     speaker_style: str | None = None
     speaker_pace: str | None = None
     speaker_accent: str | None = None
-    num_unk: int | None = None
-    num_inaudible: int | None = None
-    num_event_tags: int | None = None
-    text_length_per_sec: float | None = None
-    overlap_suspected: bool | None = None
-    quality_score: float | None = None
-    score_parts: Mapping[str, float] | None = None
-    alignment_score: float | None = None
-    alignment: Alignment | None = None
-    asr_eligible: bool = False
-    tts_clean_eligible: bool = False
-    tts_expressive_eligible: bool = False
-    lane_reasons: Mapping[str, tuple[str, ...]] = field(default_factory=_no_reasons)
-    findings: tuple[Finding, ...] = ()
     failure_kind: str | None = None
     failure_code: str | None = None
     failure_message: str | None = None
     prompt_version: str
     schema_version: str
     trimmer_version: str
-    validator_version: str | None = None
     provider: str
     model_id: str
     model_version: str
@@ -151,12 +174,12 @@ def result_row(result: ClipResult) -> ResultRow:
     if result.answer:
         _put_answer(row, result.answer)
     if result.verdict:
-        _put_verdict(row, result.verdict)
+        row.put_verdict(result.verdict)
     if result.failure:
         row.failure_kind, row.failure_code = result.failure.kind, result.failure.code
         row.failure_message = result.failure.message
     if result.alignment:
-        row.alignment, row.alignment_score = result.alignment, result.alignment.score
+        row.put_alignment(result.alignment)
     return row
 
 
@@ -165,19 +188,6 @@ def _put_answer(row: ResultRow, answer: Answer) -> None:
     row.detected_language = answer.detected_language
     row.speaker_emotion, row.speaker_style = answer.speaker_emotion, answer.speaker_style
     row.speaker_pace, row.speaker_accent = answer.speaker_pace, answer.speaker_accent
-
-
-def _put_verdict(row: ResultRow, verdict: Verdict) -> None:
-    row.lang_mismatch_flag = verdict.lang_mismatch
-    row.num_unk, row.num_inaudible = verdict.num_unk, verdict.num_inaudible
-    row.num_event_tags = verdict.num_event_tags
-    row.text_length_per_sec, row.overlap_suspected = verdict.text_length_per_sec, verdict.overlap_suspected
-    row.quality_score, row.score_parts = verdict.quality_score, verdict.score_parts
-    asr, clean, expressive = verdict.asr, verdict.tts_clean, verdict.tts_expressive
-    row.asr_eligible, row.tts_clean_eligible = asr.eligible, clean.eligible
-    row.tts_expressive_eligible = expressive.eligible
-    row.lane_reasons = {"asr": asr.reasons, "tts_clean": clean.reasons, "tts_expressive": expressive.reasons}
-    row.findings, row.validator_version = verdict.findings, verdict.validator_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,92 +240,25 @@ def distinct_flags(flags: Iterable[FlagColumns]) -> list[FlagColumns]:
     return list(merged.values())
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRow(ClipColumns, AnswerColumns, FailureColumns, ProvenanceColumns):
     """The columns that `stored_answers` gives, by name."""
 
-    segment_file: str
-    audio_digest: str
-    status: str
-    trimmer_version: str
-    expected_language_hint: str | None
-    transcription: str | None
-    tagged: str | None
-    detected_language: str | None
-    speaker_emotion: str | None
-    speaker_style: str | None
-    speaker_pace: str | None
-    speaker_accent: str | None
-    failure_kind: str | None
-    failure_code: str | None
-    failure_message: str | None
-    prompt: int
-    prompt_text: int
-    prompt_audio: int
-    cached: int
-    output: int
-    thoughts: int
-    cost_usd: float
-    provider: str
-    model_id: str
-    model_version: str
-    prompt_version: str
-    schema_version: str
-    temperature: float | None
-    thinking_level: str
-    worker_id: str
-    batch_id: str
-    attempts: int
-    latency_ms: int
     alignment: Mapping[str, object] | None
 
-    def answer(self) -> StoredAnswer:
+    def stored_answer(self) -> StoredAnswer:
         return StoredAnswer(
             segment_file=self.segment_file,
             audio_digest=self.audio_digest,
             trimmer_version=self.trimmer_version,
-            language_hint=self.expected_language_hint or "",
+            language_hint=self.language_hint,
             status=ClipStatus(self.status),
-            answer=self._transcript(),
-            failure=self._failure(),
-            usage=Usage(
-                self.prompt, self.prompt_text, self.prompt_audio, self.cached, self.output, self.thoughts
-            ),
+            answer=self.answer,
+            failure=self.failure,
+            usage=self.usage,
             cost_usd=self.cost_usd,
-            provenance=Provenance(
-                provider=self.provider,
-                model_id=self.model_id,
-                model_version=self.model_version,
-                prompt_version=self.prompt_version,
-                schema_version=self.schema_version,
-                temperature=self.temperature,
-                thinking_level=self.thinking_level,
-                worker_id=self.worker_id,
-                batch_id=self.batch_id,
-                attempts=self.attempts,
-                latency_ms=self.latency_ms,
-            ),
+            provenance=self.provenance,
             alignment=None if self.alignment is None else _ALIGNMENT.validate_python(self.alignment),
-        )
-
-    def _transcript(self) -> Answer | None:
-        if self.transcription is None:
-            return None
-        return Answer(
-            self.transcription,
-            self.tagged or "",
-            self.detected_language or "",
-            self.speaker_emotion or "",
-            self.speaker_style or "",
-            self.speaker_pace or "",
-            self.speaker_accent or "",
-        )
-
-    def _failure(self) -> Failure | None:
-        if self.failure_kind is None:
-            return None
-        return Failure(
-            FailureKind(self.failure_kind), self.failure_message or "", code=self.failure_code or ""
         )
 
 

@@ -108,7 +108,7 @@ class Results:
             params = {"video_id": video_id, "after": after, "limit": _PAGE_ROWS}
             page = await self._database.rows(_QUERIES["stored_answers"], params, StoredRow)
             for row in page:
-                yield row.answer()
+                yield row.stored_answer()
             if len(page) < _PAGE_ROWS:
                 return
             after = page[-1].segment_file

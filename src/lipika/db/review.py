@@ -6,8 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from lipika.db.columns import (
+    AnswerColumns,
+    ClipColumns,
+    CutColumns,
+    FailureColumns,
+    JudgementColumns,
+    ProvenanceColumns,
+)
 from lipika.db.connection import Database
 from lipika.db.payload import clean_text
 from lipika.db.queries import load
@@ -87,66 +94,22 @@ class ClipRow:
     text: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClipDetail:
-    """All that is known of one clip. Times are ms on the video's clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipDetail(ClipColumns, CutColumns, AnswerColumns, JudgementColumns, FailureColumns, ProvenanceColumns):
+    """All that is known of one clip."""
 
     video_id: str
-    segment_file: str
-    source_segment: str
     speaker_id: str
-    status: str
-    original_start_ms: int
-    original_end_ms: int
-    trimmed_start_ms: int
-    trimmed_end_ms: int
-    leading_pad_ms: int
-    trailing_pad_ms: int
-    duration_ms: int
-    cut_flags: Sequence[str]
-    boundary_score: float | None
-    language_hint: str
-    detected_language: str | None
     lang_mismatch_flag: bool | None
-    transcription: str | None
-    tagged: str | None
-    speaker_emotion: str | None
-    speaker_style: str | None
-    speaker_pace: str | None
-    speaker_accent: str | None
     num_unk: int | None
     num_inaudible: int | None
     num_event_tags: int | None
     text_length_per_sec: float | None
     overlap_suspected: bool | None
-    quality_score: float | None
     score_parts: Mapping[str, float] | None
     alignment_score: float | None
-    asr_eligible: bool
-    tts_clean_eligible: bool
-    tts_expressive_eligible: bool
     lane_reasons: Mapping[str, Sequence[str]] | None
-    findings: Sequence[Mapping[str, Any]]  # code, severity, evidence, span
-    failure_kind: str | None
-    failure_code: str | None
-    failure_message: str | None
-    prompt_version: str
-    schema_version: str
-    trimmer_version: str
-    validator_version: str | None
-    provider: str
-    model_id: str
-    model_version: str
-    temperature: float | None
-    thinking_level: str
-    worker_id: str
-    batch_id: str
-    attempts: int
-    latency_ms: int
     cache_hit: bool
-    usage: Mapping[str, int]
-    cost_usd: float
-    audio_facts: Mapping[str, float] | None
     created_at: datetime
     video_status: str | None  # None: the video is in the queue no more
     source_key: str | None

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
+from lipika.db.columns import AnswerColumns, ClipColumns, CutColumns, JudgementColumns
 from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.db.result_rows import FlagColumns, distinct_flags, flag_row
-from lipika.models import Alignment, Answer, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
+from lipika.db.result_rows import FlagColumns, JudgedRow, distinct_flags, flag_row
+from lipika.models import Alignment, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
 
 _QUERIES = load("stored")
 _PAGE_VIDEOS = 500
@@ -26,59 +27,15 @@ class StoredVideo:
     stale: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StoredClip:
-    """One row, by column. `seen` changes with every write to it; `audio_facts` are missing in old rows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClip(ClipColumns, CutColumns, AnswerColumns, JudgementColumns):
+    """One row, by column. `seen` changes with every write to it."""
 
-    segment_file: str
-    source_segment: str
-    status: str
     seen: str
-    original_start_ms: int
-    original_end_ms: int
-    trimmed_start_ms: int
-    trimmed_end_ms: int
-    leading_pad_ms: int
-    trailing_pad_ms: int
-    duration_ms: int
-    flags: Sequence[str]
-    boundary_score: float | None
-    audio_digest: str
-    trimmer_version: str
-    language_hint: str
-    transcription: str | None
-    tagged: str | None
-    detected_language: str | None
-    speaker_emotion: str | None
-    speaker_style: str | None
-    speaker_pace: str | None
-    speaker_accent: str | None
-    quality_score: float | None
-    asr_eligible: bool
-    tts_clean_eligible: bool
-    tts_expressive_eligible: bool
-    findings: Sequence[Mapping[str, object]]
-    validator_version: str | None
-    audio_facts: Mapping[str, object] | None
 
     @property
     def name(self) -> SegmentName:
         return SegmentName.parse(self.segment_file.removesuffix(".flac"))
-
-    @property
-    def answer(self) -> Answer | None:
-        """None where the clip failed."""
-        if self.transcription is None:
-            return None
-        return Answer(
-            self.transcription,
-            self.tagged or "",
-            self.detected_language or "",
-            self.speaker_emotion or "",
-            self.speaker_style or "",
-            self.speaker_pace or "",
-            self.speaker_accent or "",
-        )
 
     def clip(self, facts: AudioFacts) -> Clip:
         """The clip, as far as a row knows it: rate and depth of the packed audio are 0."""
@@ -237,55 +194,19 @@ class _Output:
     output_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class _VerdictRow:
+@dataclass(slots=True, kw_only=True)
+class _VerdictRow(JudgedRow):
     """The columns that `rewrite` reads, by name."""
 
-    segment_file: str
     seen: str
-    lang_mismatch_flag: bool
-    num_unk: int
-    num_inaudible: int
-    num_event_tags: int
-    text_length_per_sec: float
-    overlap_suspected: bool
-    quality_score: float
-    score_parts: Mapping[str, float]
-    alignment_score: float | None
-    alignment: Alignment | None
-    asr_eligible: bool
-    tts_clean_eligible: bool
-    tts_expressive_eligible: bool
-    lane_reasons: Mapping[str, tuple[str, ...]]
-    findings: tuple[Finding, ...]
-    validator_version: str
 
 
 def _verdict_row(row: StoredClip, verdict: Verdict, alignment: Alignment | None) -> _VerdictRow:
-    return _VerdictRow(
-        segment_file=row.segment_file,
-        seen=row.seen,
-        lang_mismatch_flag=verdict.lang_mismatch,
-        num_unk=verdict.num_unk,
-        num_inaudible=verdict.num_inaudible,
-        num_event_tags=verdict.num_event_tags,
-        text_length_per_sec=verdict.text_length_per_sec,
-        overlap_suspected=verdict.overlap_suspected,
-        quality_score=verdict.quality_score,
-        score_parts=verdict.score_parts,
-        alignment_score=alignment.score if alignment else None,
-        alignment=alignment,
-        asr_eligible=verdict.asr.eligible,
-        tts_clean_eligible=verdict.tts_clean.eligible,
-        tts_expressive_eligible=verdict.tts_expressive.eligible,
-        lane_reasons={
-            "asr": verdict.asr.reasons,
-            "tts_clean": verdict.tts_clean.reasons,
-            "tts_expressive": verdict.tts_expressive.reasons,
-        },
-        findings=verdict.findings,
-        validator_version=verdict.validator_version,
-    )
+    judged = _VerdictRow(segment_file=row.segment_file, seen=row.seen)
+    judged.put_verdict(verdict)
+    if alignment:
+        judged.put_alignment(alignment)
+    return judged
 
 
 def _flags(row: StoredClip, verdict: Verdict) -> list[FlagColumns]:

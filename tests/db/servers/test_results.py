@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import psycopg
@@ -10,9 +11,11 @@ import pytest
 
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
+from lipika.db.columns import GROUPS
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.db.result_rows import StoredAnswer, result_row
+from lipika.db.result_rows import JudgedRow, StoredAnswer, result_row
+from lipika.db.review import ClipDetail
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import LeaseLost, WorkerStop
 from lipika.models import (
@@ -109,17 +112,70 @@ async def test_writing_again_changes_nothing(
 FLAGS = "select * from transcription_flags order by segment_file, flag_type, start_ms"
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(result_row(result(0)))])
-def test_the_upsert_names_every_column(field: str, database_url: str) -> None:
-    """A column forgotten in one of the statement's lists would silently keep an old answer's value."""
-    statement = body_of(database_url, "lipika_write_results")
-    insert = statement[
-        statement.index("insert into transcription_results") : statement.index(
-            "select %(video_id)s::text, i.*"
+OF_THE_TABLE = {"id", "video_id", "created_at"}
+"""Columns that no row brings along: two have defaults, and the claim knows the video."""
+
+
+def columns(url: str) -> dict[str, str]:
+    """Those of `transcription_results`, with their types as Postgres writes them."""
+    query = """
+        select column_name, udt_name::regtype::text from information_schema.columns
+        where (table_schema, table_name) = ('public', 'transcription_results')
+    """
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute(query).fetchall())
+
+
+def typed_columns(url: str, listed: str) -> dict[str, str]:
+    """`name type, name type`, with the types as Postgres writes them. In the order of the list."""
+    pairs = [column.split(maxsplit=1) for column in listed.split(",")]
+    with psycopg.connect(url) as connection:
+        kinds = connection.execute(
+            "select t::regtype::text from unnest(%s::text[]) t", [[kind for _, kind in pairs]]
         )
-    ]
-    assert f" {field}" in insert
-    assert field == "segment_file" or f"{field} = excluded.{field}" in statement
+        return {name: kind for (name, _), (kind,) in zip(pairs, kinds, strict=True)}
+
+
+def between(text: str, start: str, end: str) -> str:
+    return text.partition(start)[2].partition(end)[0]
+
+
+def test_a_write_names_every_column_of_the_table(database_url: str) -> None:
+    """A new column that one of the lists lacks would be lost, or would keep an old answer's value."""
+    statement = body_of(database_url, "lipika_write_results")
+    table_columns = columns(database_url)
+    listed = between(statement, "jsonb_to_recordset(%(rows)s::jsonb) as r (", "\n    )")
+    incoming = typed_columns(database_url, listed)
+    written = between(statement, "insert into transcription_results as r (", ")")
+    set_anew = between(statement, "on conflict (video_id, segment_file) do update set", "where (")
+
+    assert set(incoming) == {field.name for field in dataclasses.fields(result_row(result(0)))}
+    assert incoming == {name: kind for name, kind in table_columns.items() if name not in OF_THE_TABLE}
+    # `i.*` ties both lists to each other by their order alone.
+    assert [name.strip() for name in written.split(",")] == ["video_id", *incoming]
+    assert set(re.findall(r"(\w+) = excluded\.\1\b", set_anew)) == set(incoming) - {"segment_file"}
+
+
+def test_a_rewriting_reads_columns_as_the_table_has_them(database_url: str) -> None:
+    statement = load("stored")["rewrite"].sql.decode()
+    listed = between(statement, "jsonb_to_recordset(%(rows)s::jsonb) as i (", "\n  )")
+    incoming = typed_columns(database_url, listed)
+    assert incoming.pop("seen") == "text"
+    assert set(incoming) == {field.name for field in dataclasses.fields(JudgedRow)}
+    assert incoming.items() <= columns(database_url).items()
+    set_anew = between(statement, "update transcription_results r set", "from incoming i")
+    assert set(re.findall(r"(\w+) = ", set_anew)) == set(incoming) - {"segment_file"}
+
+
+def test_groups_hold_columns_of_the_table_each_in_one_group(database_url: str) -> None:
+    grouped = [column.name for group in GROUPS.values() for column in dataclasses.fields(group)]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) <= columns(database_url).keys()
+
+
+def test_a_clips_detail_holds_every_column_of_a_result_but_what_only_machines_read(database_url: str) -> None:
+    shown = {field.name for field in dataclasses.fields(ClipDetail)}
+    assert columns(database_url).keys() - shown == {"id", "alignment"}
 
 
 async def test_a_new_answer_replaces_the_old_and_the_sums_follow(

@@ -11,14 +11,7 @@ select lipika_remove_clips(%(video_id)s::text, %(claim_token)s::uuid, %(segment_
 
 -- name: stored_answers
 -- One page by key: no cursor survives a transaction pooler.
-select segment_file, audio_digest, status, trimmer_version, expected_language_hint,
-  transcription, tagged, detected_language, speaker_emotion, speaker_style, speaker_pace, speaker_accent,
-  failure_kind, failure_code, failure_message,
-  (token_usage_json ->> 'prompt')::int as prompt, (token_usage_json ->> 'prompt_text')::int as prompt_text,
-  (token_usage_json ->> 'prompt_audio')::int as prompt_audio, (token_usage_json ->> 'cached')::int as cached,
-  (token_usage_json ->> 'output')::int as output, (token_usage_json ->> 'thoughts')::int as thoughts,
-  cost_usd, provider, model_id, model_version, prompt_version, schema_version, temperature, thinking_level,
-  worker_id, batch_id, attempts, latency_ms, alignment
+select {{clip}}, {{answer}}, {{failure}}, {{provenance}}, alignment
 from transcription_results
 where video_id = %(video_id)s and segment_file > %(after)s
 order by segment_file

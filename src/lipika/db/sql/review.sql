@@ -73,16 +73,10 @@ where video_id = %(video_id)s and segment_file = %(segment_file)s and resolved
 
 -- name: clip
 -- By key; the video's own row may be gone.
-select r.video_id, r.segment_file, r.source_segment, r.speaker_id, r.status, r.original_start_ms, r.original_end_ms,
-  r.trimmed_start_ms, r.trimmed_end_ms, r.leading_pad_ms, r.trailing_pad_ms, r.duration_ms, r.flags as cut_flags,
-  r.boundary_score, coalesce(nullif(r.expected_language_hint, ''), '') as language_hint, r.detected_language,
-  r.lang_mismatch_flag, r.transcription, r.tagged, r.speaker_emotion, r.speaker_style, r.speaker_pace,
-  r.speaker_accent, r.num_unk, r.num_inaudible, r.num_event_tags, r.text_length_per_sec, r.overlap_suspected,
-  r.quality_score, r.score_parts, r.alignment_score, r.asr_eligible, r.tts_clean_eligible, r.tts_expressive_eligible,
-  r.lane_reasons, r.findings, r.failure_kind, r.failure_code, r.failure_message, r.prompt_version, r.schema_version,
-  r.trimmer_version, r.validator_version, r.provider, r.model_id, r.model_version, r.temperature, r.thinking_level,
-  r.worker_id, r.batch_id, r.attempts, r.latency_ms, r.cache_hit, r.token_usage_json as usage, r.cost_usd,
-  r.audio_facts, r.created_at, q.status as video_status, q.source_key, q.output_key
+select {{r.clip}}, {{r.cut}}, {{r.answer}}, {{r.judgement}}, {{r.failure}}, {{r.provenance}}, r.video_id, r.speaker_id,
+  r.lang_mismatch_flag, r.num_unk, r.num_inaudible, r.num_event_tags, r.text_length_per_sec, r.overlap_suspected,
+  r.score_parts, r.alignment_score, r.lane_reasons, r.cache_hit, r.created_at, q.status as video_status, q.source_key,
+  q.output_key
 from transcription_results r
 left join video_queue q using (video_id)
 where r.video_id = %(video_id)s and r.segment_file = %(segment_file)s

@@ -20,11 +20,7 @@ limit %(limit)s
 -- name: clips
 -- One page by key: no cursor survives a transaction pooler. xmin tells a row that is written anew from the one that was
 -- read.
-select segment_file, source_segment, status, xmin::text as seen, original_start_ms, original_end_ms, trimmed_start_ms,
-  trimmed_end_ms, leading_pad_ms, trailing_pad_ms, duration_ms, flags, boundary_score, audio_digest, trimmer_version,
-  coalesce(expected_language_hint, '') as language_hint, transcription, tagged, detected_language, speaker_emotion,
-  speaker_style, speaker_pace, speaker_accent, quality_score, asr_eligible, tts_clean_eligible,
-  tts_expressive_eligible, findings, validator_version, audio_facts
+select {{clip}}, {{cut}}, {{answer}}, {{judgement}}, xmin::text as seen
 from transcription_results
 where video_id = %(video_id)s and segment_file > %(after)s
 order by segment_file
