@@ -1,12 +1,15 @@
-"""Per-batch tracking: every attempt is accounted to the window that launched it, however late its answer."""
+"""Batch windows: what may be launched in each, and what came of it, however late the answer."""
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lipika import meters
+from lipika.engine.pacing import Pacer
 from lipika.models import BatchReport, Failure, Judged, Usage
 
 _FLOOD_SHARE = 0.10
@@ -128,3 +131,63 @@ def _provider_used(providers: Counter[str]) -> str:
     if not providers:
         return "none"
     return next(iter(providers)) if len(providers) == 1 else "mixed"
+
+
+class Windows:
+    """Time cut into windows of one length: first attempts that may still go in this one, and batches not yet over.
+
+    A window has a batch from its first launch on, until it is past and all that was launched in it is back: windows
+    overlap, and the next starts on time whatever stragglers remain. `now` is the engine's monotonic clock.
+    """
+
+    def __init__(self, worker_id: str, size: int, interval_s: float, *, burst: bool, now: float):
+        self._worker_id = worker_id
+        self._size = size
+        self._interval_s = interval_s
+        self._burst = burst
+        self._origin = now
+        self._pacer = Pacer(size, interval_s, burst=burst, now=now)
+        self._batches: list[Batch] = []
+
+    def current(self, now: float) -> Batch | None:
+        """The batch of the window that `now` lies in, if anything was launched in it."""
+        return self._batches[-1] if self._batches and now < self._batches[-1].window_end else None
+
+    def open(self, now: float, unix_s: float) -> Batch:
+        """The batch of the window that `now` lies in, opened at its first launch."""
+        batch = self.current(now)
+        if batch is None:
+            start = self._origin + (now - self._origin) // self._interval_s * self._interval_s
+            batch = Batch(self._worker_id, now, start + self._interval_s, unix_s)
+            self._batches.append(batch)
+        return batch
+
+    def slot_delay(self, now: float) -> float:
+        """Seconds until a first attempt may be launched: the pacer's slot, and room in the window's batch."""
+        batch = self.current(now)
+        if batch is not None and batch.first_attempts >= self._size:
+            return batch.window_end - now
+        return self._pacer.delay(now)
+
+    def use_slot(self, now: float) -> None:
+        """Use up the slot of one first attempt."""
+        self._pacer.launched(now)
+
+    def most_slots(self, seconds: float) -> int:
+        """First attempts that may be launched within so many seconds, at most."""
+        return self._size if self._burst else math.ceil(self._size / self._interval_s * seconds)
+
+    def is_flooded(self, provider: str, now: float) -> bool:
+        """True if over a tenth of what this window sent to a provider was answered 429."""
+        batch = self.current(now)
+        return batch is not None and batch.flooded(provider)
+
+    def is_open(self, batch: Batch) -> bool:
+        """True if the batch has not been closed."""
+        return batch in self._batches
+
+    def close(self, now: float) -> Iterator[Batch]:
+        """Yield the batches that are over by now, one by one as they are closed."""
+        for batch in [batch for batch in self._batches if batch.closable(now)]:
+            self._batches.remove(batch)
+            yield batch

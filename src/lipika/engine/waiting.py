@@ -1,0 +1,187 @@
+"""The clips that wait to be sent, and the one of them that goes next."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lipika.engine.batches import Windows
+from lipika.engine.choice import IDLE_S, RouteChoice
+from lipika.engine.route import Route
+from lipika.engine.tickets import Ticket
+
+_ELSEWHERE_WITHIN_S = 600.0
+"""A clip that is sent to another provider is asked there within this time, or not at all."""
+
+
+class _Queue:
+    """Tickets that wait for another attempt, those that are due first."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Ticket]] = []
+        self._sequence = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return (ticket for _, _, ticket in self._heap)
+
+    @property
+    def first(self) -> tuple[float, Ticket]:
+        """When it is due, and the ticket."""
+        due, _, ticket = self._heap[0]
+        return due, ticket
+
+    def push(self, due: float, ticket: Ticket) -> None:
+        heapq.heappush(self._heap, (due, next(self._sequence), ticket))
+
+    def pop(self) -> None:
+        heapq.heappop(self._heap)
+
+    def due_by(self, when: float) -> int:
+        """How many are due by then; of a long queue, as far as it is looked at."""
+        return sum(due <= when for due, _, _ in self._heap[:1000])
+
+    def least_failed(self, now: float) -> Ticket:
+        """Of those that are due, the one with the least failures: the best probe."""
+        due = (entry for entry in self._heap if entry[0] <= now and not entry[2].is_over)
+        return min(due, key=lambda entry: (entry[2].failures, entry[:2]), default=self._heap[0])[2]
+
+    def remove(self, ticket: Ticket) -> None:
+        if self._heap[0][2] is ticket:
+            heapq.heappop(self._heap)
+            return
+        self._heap = [entry for entry in self._heap if entry[2] is not ticket]
+        heapq.heapify(self._heap)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A clip that may go now, and where to."""
+
+    ticket: Ticket
+    route: Route
+
+
+class Waiting:
+    """Clips that were never asked, in the order they came, and retries, each from the time it is due.
+
+    Retries wait apart by the providers that have refused them, since each of these lots has routes of its own.
+    `give_up` ends a clip that nobody will be asked about any more.
+    """
+
+    def __init__(self, choice: RouteChoice, windows: Windows, give_up: Callable[[Ticket], None]):
+        self._choice = choice
+        self._windows = windows
+        self._give_up = give_up
+        self._fresh: deque[Ticket] = deque()
+        self._retries: dict[frozenset[str], _Queue] = {}
+
+    def __len__(self) -> int:
+        return len(self._fresh) + sum(map(len, self._retries.values()))
+
+    @property
+    def fresh(self) -> int:
+        """Clips that were never asked."""
+        return len(self._fresh)
+
+    def due_by(self, when: float) -> int:
+        """Retries that are due by then."""
+        return sum(queue.due_by(when) for queue in self._retries.values())
+
+    def has_refused(self, provider: str) -> bool:
+        """True if a clip waits for somebody else than this provider."""
+        return any(provider in refused_by for refused_by in self._retries)
+
+    def add(self, ticket: Ticket) -> None:
+        """Put a clip last of those that were never asked."""
+        self._fresh.append(ticket)
+
+    def add_again(self, ticket: Ticket, due: float) -> None:
+        """Let a clip wait for another attempt."""
+        self._retries.setdefault(ticket.refused_by, _Queue()).push(due, ticket)
+
+    def take_all(self) -> list[Ticket]:
+        """Take everything out."""
+        tickets = [*self._fresh, *(ticket for queue in self._retries.values() for ticket in queue)]
+        self._fresh.clear()
+        self._retries.clear()
+        return tickets
+
+    def take_next(self, now: float) -> tuple[float, Turn | None]:
+        """Take the clip out that may go now, if one may; else the seconds until the next look."""
+        wait_s, turn, queue = self._next_retry(now)
+        if turn is None or not turn.route.gate.is_open:  # a probe is a fresh clip where there is one
+            fresh_s, fresh = self._next_fresh(now)
+            wait_s = min(wait_s, fresh_s)
+            if fresh is not None:
+                self._fresh.popleft()
+                self._windows.use_slot(now)
+                return wait_s, fresh
+        if turn is not None and queue is not None:
+            queue.remove(turn.ticket)
+        return wait_s, turn
+
+    def _next_retry(self, now: float) -> tuple[float, Turn | None, _Queue | None]:
+        """A retry that may go now and the queue that it waits in, else the seconds until one may."""
+        wait_s = IDLE_S
+        for refused_by, queue in list(self._retries.items()):
+            due_s, ticket = self._due(queue, now)
+            if ticket is not None:
+                due_s, route = self._choice.soonest(refused_by, now)
+                if route is not None:
+                    if not route.gate.is_open:
+                        ticket = queue.least_failed(now)
+                    return 0.0, Turn(ticket, route), queue
+                if refused_by:
+                    due_s = min(due_s, self._give_up_elsewhere(queue, ticket, now))
+            if not queue:
+                del self._retries[refused_by]
+            wait_s = min(wait_s, due_s)
+        return wait_s, None, None
+
+    def _due(self, queue: _Queue, now: float) -> tuple[float, Ticket | None]:
+        """The queue's first ticket if it is due, else the seconds until it is. A retry goes to a later window than
+        its last attempt; with no first attempts waiting, the window is ended early for it."""
+        while queue:
+            due, ticket = queue.first
+            if ticket.is_over:  # the video was given up meanwhile
+                queue.pop()
+                continue
+            if due > now:
+                return due - now, None
+            current = self._windows.current(now)
+            if current is not None and ticket.last_batch is current:
+                if self._fresh:
+                    queue.pop()
+                    queue.push(current.window_end, ticket)
+                    continue
+                current.window_end = now
+            return 0.0, ticket
+        return IDLE_S, None
+
+    def _next_fresh(self, now: float) -> tuple[float, Turn | None]:
+        """A first attempt that may go now, else the seconds until one may."""
+        while self._fresh and self._fresh[0].is_over:
+            self._fresh.popleft()
+        if not self._fresh:
+            return IDLE_S, None
+        wait_s, route = self._choice.soonest(self._fresh[0].refused_by, now)
+        wait_s = max(wait_s, self._windows.slot_delay(now))
+        if route is None or wait_s > 0:
+            return wait_s, None
+        return 0.0, Turn(self._fresh[0], route)
+
+    def _give_up_elsewhere(self, queue: _Queue, ticket: Ticket, now: float) -> float:
+        """Nobody waits for ever for another provider's one try: then the first one's word stands. Returns the seconds
+        until then."""
+        left_s = (ticket.elsewhere_since or 0.0) + _ELSEWHERE_WITHIN_S - now
+        if left_s > 0 and self._choice.answers_soon(ticket.refused_by, now):
+            return left_s
+        queue.remove(ticket)
+        self._give_up(ticket)
+        return 0.0
