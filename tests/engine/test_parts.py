@@ -299,11 +299,10 @@ async def test_alerts_are_said_once_and_who_fails_to_listen_stops_nobody() -> No
     for version in ("m1", "m1", "m2", "m1", "m2"):
         alerts.answered_as("aistudio", version)
     route = await a_path()
-    alerts.parked(route, None, None, 0.0)
+    alerts.parked(route, None, 0.0)
     route.parked_kind = FailureKind.SPEND
     route.gate.shut(0.0, 600.0, "dollars used up")
-    alerts.parked(route, None, BUSY, 0.0)
-    alerts.parked(route, FailureKind.SPEND, BUSY, 0.0)
+    alerts.parked(route, BUSY, 0.0)
     assert [alert.code for alert in heard] == ["model_changed", "provider_parked"]
     assert "HTTP 503" in heard[1].message
 

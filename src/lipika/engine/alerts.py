@@ -8,7 +8,7 @@ from typing import TypeVar
 from lipika.engine.outcome import Alert, Events
 from lipika.engine.route import Route
 from lipika.log import get_logger, redact
-from lipika.models import BatchReport, Failure, FailureKind
+from lipika.models import BatchReport, Failure
 
 T = TypeVar("T")
 
@@ -44,9 +44,9 @@ class Alerts:
         rest = f"the rest goes to {other}" if other else "waiting"
         self._alert("flood", f"{provider}: over 10 % of the window answered 429; {rest}")
 
-    def parked(self, route: Route, before: FailureKind | None, failure: Failure | None, now: float) -> None:
-        """Alert when a provider is parked or closed, which it was not `before` for the same reason."""
-        if route.parked_kind is None or route.parked_kind is before:
+    def parked(self, route: Route, failure: Failure | None, now: float) -> None:
+        """Alert of a provider that has just been parked or closed, or for another reason than before."""
+        if route.parked_kind is None:
             return
         detail = f" ({failure.message})" if failure else ""
         if route.closed:

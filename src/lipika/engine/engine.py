@@ -39,7 +39,7 @@ _TICK_S = 0.004
 """Looks at the queue are at least this far apart: at 20,000 a minute that is one or two launches a look."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Attempt:
     """One launch of a clip: where to, and the batch of the window that it is accounted to."""
 
@@ -270,7 +270,8 @@ class Engine:
         else:
             self._bad_requests = 0
             self._on_answer(attempt, response, review)
-        self._alerts.parked(route, was_parked, response.failure, self._clock())
+        if route.parked_kind is not was_parked:
+            self._alerts.parked(route, response.failure, self._clock())
 
     def _account(self, attempt: _Attempt, response: TranscriptionResponse) -> None:
         """Meter the attempt, whatever came of it: a rejected answer is paid for too."""
