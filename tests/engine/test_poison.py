@@ -339,3 +339,17 @@ def test_who_waits_for_the_second_provider_holds_nobody_up() -> None:
     assert len(retried) == 8
     assert max(retried) < 30
     assert told.failed() == {0: "blocked"}
+
+
+def test_a_clip_that_was_put_off_by_the_first_and_then_by_the_second_costs_no_worker() -> None:
+    """The first has given answers and the second none: how others fared meanwhile is known for each alone."""
+
+    def first(asked: Asked) -> Failure | None:
+        if asked.clip == 21:
+            return http(429, FailureKind.RATE_DAY)
+        return BUSY if asked.clip == 20 else None
+
+    second = Scripted(lambda asked: BUSY if asked.asks == 1 else None, name="openrouter")
+    told = ask([Scripted(first), second], range(22), every_s=1.0)
+    assert second.asked
+    assert answered(told) == 22

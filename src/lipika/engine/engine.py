@@ -216,7 +216,8 @@ class Engine:
         ticket.last_batch = batch
         if ticket.first_asked_at is None:
             ticket.first_asked_at = now
-            ticket.refused = Refused(route.answers, route.put_off)
+        if route.name not in ticket.refused:
+            ticket.refused[route.name] = Refused(route.answers, route.put_off)
         self.totals.requests += 1
         self.totals.retries += ticket.attempts > 0
         self.totals.providers[route.name] += 1

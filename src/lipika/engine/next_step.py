@@ -69,8 +69,9 @@ class NextStep:
                 return False
             ticket.in_vain += failure.http_status is not None or failure.kind is FailureKind.TIMEOUT
             return ticket.in_vain > self._policy.probes_in_vain
-        if in_vain is InVain.NEVER or ticket.refused is None:
+        refused = ticket.refused.get(route.name)
+        if in_vain is InVain.NEVER or refused is None:
             return False
-        ticket.refused.again(route.answers, route.put_off, for_everybody=route.fails_for_everybody)
-        alone = in_vain is InVain.ALONE and ticket.refused.in_vain_alone
-        return alone or ticket.refused.is_the_clips
+        refused.again(route.answers, route.put_off, for_everybody=route.fails_for_everybody)
+        alone = in_vain is InVain.ALONE and refused.in_vain_alone
+        return alone or refused.is_the_clips

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lipika.engine.batches import Batch
 from lipika.engine.evidence import Refused
@@ -41,7 +41,7 @@ class Ticket:
     varied: bool = False
     refused_by: frozenset[str] = frozenset()  # providers that would not or could not answer this clip
     first_asked_at: float | None = None  # of the provider that is asked now
-    refused: Refused | None = None  # likewise
+    refused: dict[str, Refused] = field(default_factory=dict)  # by provider: each counts by itself
     elsewhere_since: float | None = None
     refusal: Failure | None = None  # why it was sent elsewhere
     last_response: TranscriptionResponse | None = None
@@ -64,7 +64,8 @@ class Ticket:
         """From now on another provider is asked, whose patience is its own."""
         self.refused_by |= {refused_by}
         self.refusal, self.elsewhere_since = failure, now
-        self.first_asked_at = self.refused = None
+        self.first_asked_at = None
+        self.refused.clear()
         self.counted = self.waits = self.in_vain = 0
 
     def vary(self) -> None:
