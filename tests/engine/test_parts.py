@@ -15,7 +15,7 @@ from lipika.engine.ledger import SlotSupply
 from lipika.engine.next_step import NextStep
 from lipika.engine.outcome import Alert, Circumstances, Events, Outcome, Review, Totals
 from lipika.engine.retries import RetryPolicy, Step
-from lipika.engine.route import Need, Reserve, Route, Slots, unlimited
+from lipika.engine.route import Need, Reserve, Route, Slots, reserve_unlimited
 from lipika.engine.tickets import PaidAnswer, Ticket
 from lipika.engine.waiting import Waiting
 from lipika.errors import DatabaseUnavailable, Draining, LipikaError, WorkerStop
@@ -28,7 +28,7 @@ BUSY = http(503, FailureKind.OVERLOADED)
 BROKEN = http(500, FailureKind.SERVER)
 
 
-async def a_path(reserve: Reserve = unlimited, name: str = "aistudio", now: float = 0.0) -> Route:
+async def a_path(reserve: Reserve = reserve_unlimited, name: str = "aistudio", now: float = 0.0) -> Route:
     """A provider that has got its slots."""
     provider = Scripted(lambda _asked: None, name=name)
     route = Route(provider, load_capabilities(MODEL), max_in_flight=100, reserve=reserve)
@@ -217,7 +217,7 @@ async def test_a_doubted_answer_is_asked_for_in_other_words_and_then_elsewhere()
     first, second = await a_path(), await a_path(name="openrouter")
     steps = NextStep(RouteChoice([first, second], windows()), RetryPolicy(), jitter=lambda: 0.0)
     ticket = a_ticket()
-    varied = steps.after_answer(ticket, first, Advice.VARY, 0.0)
+    varied = steps.decide_on_answer(ticket, first, Advice.VARY, 0.0)
     assert varied is not None
     assert varied.varied
     ticket.vary()
@@ -225,13 +225,13 @@ async def test_a_doubted_answer_is_asked_for_in_other_words_and_then_elsewhere()
         "in other words",
         Circumstances(varied=True),
     )
-    elsewhere = steps.after_answer(ticket, first, Advice.VARY, 0.0)
+    elsewhere = steps.decide_on_answer(ticket, first, Advice.VARY, 0.0)
     assert elsewhere is not None
     assert elsewhere.step is Step.ELSEWHERE
     ticket.send_elsewhere("aistudio", None, 0.0)
     assert ticket.circumstances == Circumstances(varied=True, switched=True)
-    assert steps.after_answer(ticket, second, Advice.ELSEWHERE, 0.0) is None
-    assert steps.after_answer(a_ticket(), first, Advice.KEEP, 0.0) is None
+    assert steps.decide_on_answer(ticket, second, Advice.ELSEWHERE, 0.0) is None
+    assert steps.decide_on_answer(a_ticket(), first, Advice.KEEP, 0.0) is None
 
 
 async def test_retries_end_and_a_closed_provider_stops_only_those_who_have_no_other() -> None:
@@ -239,14 +239,14 @@ async def test_retries_end_and_a_closed_provider_stops_only_those_who_have_no_ot
     both = NextStep(RouteChoice([first, second], windows()), RetryPolicy(max_retries=1), jitter=lambda: 0.0)
     alone = NextStep(RouteChoice([first], windows()), RetryPolicy(max_retries=1), jitter=lambda: 0.0)
     ticket = a_ticket()
-    assert alone.after_failure(ticket, first, BROKEN, 0.0).step is Step.RETRY
+    assert alone.decide_on_failure(ticket, first, BROKEN, 0.0).step is Step.RETRY
     ticket.counted = 1
-    assert alone.after_failure(ticket, first, BROKEN, 0.0).step is Step.FINAL
-    assert both.after_failure(ticket, first, BROKEN, 0.0).step is Step.ELSEWHERE
+    assert alone.decide_on_failure(ticket, first, BROKEN, 0.0).step is Step.FINAL
+    assert both.decide_on_failure(ticket, first, BROKEN, 0.0).step is Step.ELSEWHERE
     unpaid = http(402, FailureKind.PAYMENT)
     first.closed = True
-    assert alone.after_failure(ticket, first, unpaid, 0.0).step is Step.STOP
-    assert both.after_failure(ticket, first, unpaid, 0.0).step is Step.RETRY
+    assert alone.decide_on_failure(ticket, first, unpaid, 0.0).step is Step.STOP
+    assert both.decide_on_failure(ticket, first, unpaid, 0.0).step is Step.RETRY
     assert ticket.failures == 5
 
 
@@ -297,12 +297,12 @@ async def test_alerts_are_said_once_and_who_fails_to_listen_stops_nobody() -> No
 
     alerts = Alerts(Events(on_alert=listen), now=0.0)
     for version in ("m1", "m1", "m2", "m1", "m2"):
-        alerts.answered_as("aistudio", version)
+        alerts.note_model("aistudio", version)
     route = await a_path()
-    alerts.parked(route, None, 0.0)
+    alerts.note_park(route, None, 0.0)
     route.parked_kind = FailureKind.SPEND
     route.gate.shut(0.0, 600.0, "dollars used up")
-    alerts.parked(route, BUSY, 0.0)
+    alerts.note_park(route, BUSY, 0.0)
     assert [alert.code for alert in heard] == ["model_changed", "provider_parked"]
     assert "HTTP 503" in heard[1].message
 
@@ -317,6 +317,6 @@ async def test_why_the_queue_waits_is_looked_at_twice_a_second() -> None:
     alerts = Alerts(Events(), now=0.0)
     seen = []
     for now in (0.0, 0.1, 0.4, 0.5, 0.9, 1.0):
-        alerts.waits(now, look, [])
+        alerts.log_wait(now, look, [])
         seen.append(len(looks))
     assert seen == [1, 1, 1, 2, 2, 3]

@@ -26,7 +26,7 @@ class Alerts:
         self._said = ""
         self._look_again_at = now
 
-    def answered_as(self, provider: str, version: str) -> None:
+    def note_model(self, provider: str, version: str) -> None:
         """Alert when one provider begins to answer as another model than before."""
         known = self._versions.setdefault(provider, [])
         if version in known:
@@ -39,12 +39,12 @@ class Alerts:
             )
         known.append(version)
 
-    def flooded(self, provider: str, other: str | None) -> None:
+    def note_flood(self, provider: str, other: str | None) -> None:
         """Over a tenth of the first provider's window was answered 429."""
         rest = f"the rest goes to {other}" if other else "waiting"
         self._alert("flood", f"{provider}: over 10 % of the window answered 429; {rest}")
 
-    def parked(self, route: Route, failure: Failure | None, now: float) -> None:
+    def note_park(self, route: Route, failure: Failure | None, now: float) -> None:
         """Alert of a provider that has just been parked or closed, or for another reason than before."""
         if route.parked_kind is None:
             return
@@ -54,7 +54,7 @@ class Alerts:
         else:
             self._alert("provider_parked", f"{route.limited_by(now)}{detail}")
 
-    def waits(self, now: float, limited_by: Callable[[], str], queue: Sized) -> None:
+    def log_wait(self, now: float, limited_by: Callable[[], str], queue: Sized) -> None:
         """Log once what the queue waits for, when it changes."""
         if now < self._look_again_at:
             return
@@ -66,11 +66,11 @@ class Alerts:
             if reason:
                 log.info("waiting", reason=reason, queued=len(queue))
 
-    def corrected(self, report: BatchReport) -> None:
+    def report_corrected(self, report: BatchReport) -> None:
         """Hand on the report of a batch that had been reported before."""
         self._tell(self._events.on_batch, report)
 
-    def closed(self, report: BatchReport) -> None:
+    def report_closed(self, report: BatchReport) -> None:
         """Hand on the report of a batch whose attempts have all ended, and log it."""
         self._tell(self._events.on_batch, report)
         log.info(

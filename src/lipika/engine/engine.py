@@ -298,7 +298,7 @@ class Engine:
         if ticket.is_over:  # its video was given up: what is paid for is kept, and nothing more is asked
             hand_over_best(ticket)
             return
-        again = self._next_step.after_answer(ticket, attempt.route, review.advice, self._clock())
+        again = self._next_step.decide_on_answer(ticket, attempt.route, review.advice, self._clock())
         if again is not None and self._stop is None:
             batch.doubted()
             hand_over_best(ticket)
@@ -323,13 +323,13 @@ class Engine:
             self._alerts.flooded(route.name, self.routes[1].name if len(self.routes) > 1 else None)
         if ticket.is_over and not route.closed:  # its video was given up: nobody is asked for it any more
             return
-        decision = self._next_step.after_failure(ticket, route, failure, self._clock())
+        decision = self._next_step.decide_on_failure(ticket, route, failure, self._clock())
         match decision.step:
             case Step.STOP:
                 self._halt(WorkerStop(_stop_message(route.name, failure)))
                 self._endings.stop(ticket, self._stop)
             case Step.FINAL:
-                self._endings.fail(ticket, batch, response, ticket.why_failed(failure))
+                self._endings.fail(ticket, batch, response, ticket.decisive_failure(failure))
             case _ if self._stop is not None:
                 self._endings.stop(ticket, self._stop)
             case _:

@@ -25,7 +25,7 @@ class NextStep:
         self._policy = policy
         self._jitter = jitter
 
-    def after_answer(self, ticket: Ticket, route: Route, advice: Advice, now: float) -> Decision | None:
+    def decide_on_answer(self, ticket: Ticket, route: Route, advice: Advice, now: float) -> Decision | None:
         """Ask once more, where that promises a better answer than the one that is there."""
         if advice is Advice.VARY and not ticket.varied:
             return Decision(Step.RETRY, varied=True)
@@ -33,7 +33,7 @@ class NextStep:
             return None
         return Decision(Step.ELSEWHERE)
 
-    def after_failure(self, ticket: Ticket, route: Route, failure: Failure, now: float) -> Decision:
+    def decide_on_failure(self, ticket: Ticket, route: Route, failure: Failure, now: float) -> Decision:
         """Decide what follows from a failure, which is noted on the ticket."""
         ticket.failures += 1
         rule = failure.follows(answered=route.answers > 0)

@@ -79,7 +79,7 @@ class Ticket:
         if self.best is None or answer.score > self.best.score:
             self.best = answer
 
-    def why_failed(self, failure: Failure) -> Failure:
+    def decisive_failure(self, failure: Failure) -> Failure:
         """The first provider's word, where the other one spoke of itself and not of the clip."""
         return failure if self.refusal is None or failure.rule.is_the_clips else self.refusal
 
