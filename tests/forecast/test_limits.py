@@ -24,6 +24,15 @@ def test_every_limit_is_in_the_table() -> None:
         assert set(columns) <= {field.name for field in fields(row)}
 
 
+def test_what_is_in_use_is_known_for_every_limit() -> None:
+    figures: dict[str, Any] = {field.name: None for field in fields(ProviderNow)}
+    now = {"rpm": 9000, "tpm": 40, "usd_per_minute": 0.5, "usd_today": 7.0, "usd_total": 30.0}
+    held = {limit.column: 100 for limit in LIMITS}
+    row = ProviderNow(**{**figures, **now, **held})
+    assert list(row.in_use) == list(row.used) == [limit.name for limit in LIMITS]
+    assert row.used == {"rpm": 90, "tpm": 0.4, "spend_10min": 0.05, "spend_day": 0.07, "spend_total": 0.3}
+
+
 @pytest.mark.parametrize("limit", [limit for limit in LIMITS if limit.name != "spend_total"])
 def test_a_limit_is_looked_at_alone(limit: Limit) -> None:
     all_set: dict[str, Any] = {one.field: 7 for one in LIMITS}

@@ -16,6 +16,7 @@ from lipika.db.stats_quality import ClipStatusCount, LaneYield
 from lipika.db.stats_queue import FailureReason, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.fleet.exposition import counter, exposition, gauge, label_by_name
+from lipika.forecast.limits import LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,10 @@ def _providers(providers: Iterable[ProviderNow]) -> Iterator[Metric]:
     yield gauge("fleet_paused", "1: the fleet sends nothing to this provider.", column("paused"), label)
     used = {(row.provider, limit): share for row in rows for limit, share in row.used.items()}
     yield gauge("fleet_budget_used_ratio", "Share of a limit in use.", used, ("provider", "limit"))
-    spent = {(row.provider, "day"): row.usd_today for row in rows}
-    spent |= {(row.provider, "total"): row.usd_total for row in rows}
+    windows = [(limit, limit.name.removeprefix("spend_")) for limit in LIMITS if limit.cap]
+    spent = {(row.provider, window): row.in_use[limit.name] for limit, window in windows for row in rows}
     yield gauge("fleet_spend_dollars", "US dollars, this UTC day and in all.", spent, ("provider", "window"))
-    caps = {(row.provider, "day"): row.spend_day_usd for row in rows}
-    caps |= {(row.provider, "total"): row.spend_total_usd for row in rows}
+    caps = {(row.provider, window): getattr(row, limit.column) for limit, window in windows for row in rows}
     given = {key: cap for key, cap in caps.items() if cap is not None}
     yield gauge("fleet_spend_limit_dollars", "The budget's caps.", given, ("provider", "window"))
 

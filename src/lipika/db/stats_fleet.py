@@ -93,15 +93,20 @@ class ProviderNow:
         return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
 
     @property
-    def used(self) -> dict[str, float]:
-        """The used share of each limit that is set (0..1 and, after it was lowered, above)."""
-        now = {
+    def in_use(self) -> dict[str, float]:
+        """The figure that each limit is for, by the limit's name, whether it is set or not."""
+        return {
             "rpm": self.rpm,
             "tpm": self.tpm,
             "spend_10min": self.usd_per_minute * 10,
             "spend_day": self.usd_today,
             "spend_total": self.usd_total,
         }
+
+    @property
+    def used(self) -> dict[str, float]:
+        """The used share of each limit that is set (0..1 and, after it was lowered, above)."""
+        now = self.in_use
         limits = ((limit.name, getattr(self, limit.column)) for limit in LIMITS)
         return {name: now[name] / most if most else 1.0 for name, most in limits if most is not None}
 

@@ -17,6 +17,7 @@ from lipika.db.review import ErrorRow, count_left_out
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace
+from lipika.forecast.limits import LIMITS, Limit
 from lipika.models import Agreement
 from lipika.wording import duration, latency, money, percent
 
@@ -142,15 +143,11 @@ def _lines(report: StatusReport) -> list[str]:
 
 def budgets_table(providers: Sequence[ProviderNow]) -> Table:
     """Use against limit of each provider, and what binds."""
-    table = Table("provider", "RPM", "TPM", "$ per 10 min", "$ today", "$ in all", "cached", "binds")
+    table = Table("provider", *(limit.use_head for limit in LIMITS), "cached", "binds")
     for row in providers:
         table.add_row(
             row.provider,
-            _beside_limit(f"{row.rpm:,}", row.requests_per_minute),
-            _beside_limit(f"{row.tpm:,}", row.tokens_per_minute),
-            _dollars_beside_limit(row.usd_per_minute * 10, row.spend_10min_usd),
-            _dollars_beside_limit(row.usd_today, row.spend_day_usd),
-            _dollars_beside_limit(row.usd_total, row.spend_total_usd),
+            *(_beside_limit(limit, row.in_use[limit.name], getattr(row, limit.column)) for limit in LIMITS),
             percent(row.cache_rate),
             f"PAUSED: {row.pause_reason}" if row.paused else row.binds,
         )
@@ -216,9 +213,6 @@ def error_line(row: ErrorRow) -> str:
     return f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
 
 
-def _dollars_beside_limit(used: float, limit: float | None) -> str:
-    return money(used) if limit is None else f"{money(used)} of {money(limit)}"
-
-
-def _beside_limit(used: str, limit: float | None) -> str:
-    return used if limit is None else f"{used} of {limit:,}"
+def _beside_limit(limit: Limit, used: float, most: float | None) -> str:
+    write = "{:,}".format if limit.whole else money
+    return write(used) if most is None else f"{write(used)} of {write(most)}"

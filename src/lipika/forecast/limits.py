@@ -21,10 +21,14 @@ class Limit:
     """Of a column in a table."""
     title: str
     """Of a field in a form."""
+    use_head: str
+    """Of a column in a table that shows how much of it is used."""
     meter: str
     """Beside the share of it that is used."""
-    words: str
-    """In a sentence on what decides."""
+    unit: str
+    """Plural, in a sentence."""
+    span: str
+    """The time that it holds for, after the unit or an amount."""
     waiting: str
     """What a worker says that it waits for."""
     most: int
@@ -33,6 +37,11 @@ class Limit:
     """True for a number of things; the others are dollars."""
     cap: bool = False
     """True for a sum up to now, which time alone does not free again; the others are rates."""
+
+    @property
+    def words(self) -> str:
+        """In a sentence on what decides."""
+        return f"{self.unit} {self.span}"
 
 
 _CAP = "cap is reached, or a request might go over it (lipika budget set)"
@@ -45,8 +54,10 @@ LIMITS = (
         option="--rpm",
         head="RPM",
         title="Requests a minute",
+        use_head="RPM",
         meter="requests",
-        words="requests a minute",
+        unit="requests",
+        span="a minute",
         waiting="requests per minute of the budget",
         most=2**31 - 1,
         whole=True,
@@ -58,8 +69,10 @@ LIMITS = (
         option="--tpm",
         head="TPM",
         title="Prompt tokens a minute",
+        use_head="TPM",
         meter="tokens",
-        words="prompt tokens a minute",
+        unit="prompt tokens",
+        span="a minute",
         waiting="tokens per minute of the budget",
         most=2**63 - 1,
         whole=True,
@@ -71,8 +84,10 @@ LIMITS = (
         option="--usd-10min",
         head="$ per 10 min",
         title="Dollars in ten minutes",
+        use_head="$ per 10 min",
         meter="$ in 10 min",
-        words="dollars per 10 minutes",
+        unit="dollars",
+        span="per 10 minutes",
         waiting="dollars per ten minutes of the budget",
         most=10**9,
     ),
@@ -83,8 +98,10 @@ LIMITS = (
         option="--usd-day",
         head="$ per day",
         title="Dollars a day (UTC)",
+        use_head="$ today",
         meter="$ today",
-        words="dollars a day",
+        unit="dollars",
+        span="a day",
         waiting=f"the day's dollar {_CAP}",
         most=10**9,
         cap=True,
@@ -96,8 +113,10 @@ LIMITS = (
         option="--usd-total",
         head="$ in all",
         title="Dollars in all",
+        use_head="$ in all",
         meter="$ in all",
-        words="dollars in all",
+        unit="dollars",
+        span="in all",
         waiting=f"the total dollar {_CAP}",
         most=10**9,
         cap=True,

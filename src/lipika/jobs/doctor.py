@@ -20,6 +20,7 @@ from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.migrate import check, migrate
 from lipika.errors import LipikaError
+from lipika.forecast.limits import LIMITS
 from lipika.llm import prompt
 from lipika.llm.capabilities import cache_note, load_capabilities
 from lipika.llm.probes import Served, probe
@@ -164,20 +165,19 @@ async def _budget(visit: _Visit) -> _Found:
             return _Found(
                 f"{provider} is paused: {row.pause_reason}", Level.WARN, f"lipika budget resume {provider}"
             )
-    caps = [row for row in rows if row.spend_total_usd is not None or row.spend_day_usd is not None]
+    caps = [
+        f"{money(cap)} {limit.span}"
+        for row in rows
+        for limit in LIMITS
+        if limit.cap and (cap := getattr(row, limit.column)) is not None
+    ]
     if provider != "simulator" and not caps:
         return _Found(
             f"no dollar cap is set for {provider}: nothing but its own limits ends spending",
             Level.WARN,
             f"lipika budget set {provider} --usd-total 50",
         )
-    told = ", ".join(
-        f"{money(cap)} {what}"
-        for row in caps
-        for cap, what in ((row.spend_total_usd, "in all"), (row.spend_day_usd, "a day"))
-        if cap is not None
-    )
-    return _Found(told or "the simulator costs nothing")
+    return _Found(", ".join(caps) or "the simulator costs nothing")
 
 
 # ----------------------------------------------------------------------------- model, keys
