@@ -177,10 +177,10 @@ def insert_columns(sql: str) -> str:
         KeyError: there is no group of that name.
     """
 
-    def named(place: re.Match[str]) -> str:
+    def list_columns(place: re.Match[str]) -> str:
         table, group = place.groups()
         return ", ".join(
             f"{table}.{column.name}" if table else column.name for column in fields(GROUPS[group])
         )
 
-    return _PLACE.sub(named, sql)
+    return _PLACE.sub(list_columns, sql)

@@ -83,7 +83,7 @@ class Batch:
         else:
             self.errors += 1
 
-    def note_flood(self, provider: str) -> bool:
+    def flooded(self, provider: str) -> bool:
         """Over a tenth of what this window sent there was answered 429; a handful of answers proves nothing."""
         refused = self.refused_by[provider]
         return refused >= _FLOOD_LEAST and refused > _FLOOD_SHARE * self.sent_to[provider]

@@ -30,7 +30,7 @@ class Endings:
         if not self._windows.is_open(
             answer.batch
         ):  # its row is there already, from before a later attempt failed
-            self._alerts.corrected(answer.batch.report())
+            self._alerts.report_corrected(answer.batch.report())
         self._totals.returned += 1
         if not ticket.is_over:
             ticket.done.set_result(ticket.outcome(answer.batch, answer.response, answer.judged, None))

@@ -188,7 +188,7 @@ class Engine:
                 self._own(question)
             delay = min(delay, self._slots.asks_in_s(now))
             self._close_batches(now)
-            self._alerts.waits(now, self.limited_by, self._waiting)
+            self._alerts.log_wait(now, self.limited_by, self._waiting)
             timer = asyncio.get_running_loop().call_later(min(max(delay, _TICK_S), IDLE_S), self._wake.set)
             try:
                 await self._wake.wait()
@@ -233,7 +233,7 @@ class Engine:
     def _close_batches(self, now: float) -> None:
         for batch in self._windows.close(now):
             self.totals.batches += 1
-            self._alerts.closed(batch.report())
+            self._alerts.report_closed(batch.report())
 
     # ------------------------------------------------------------------------- one attempt
 
@@ -272,7 +272,7 @@ class Engine:
             self._bad_requests = 0
             self._on_answer(attempt, response, review)
         if route.parked_kind is not was_parked:
-            self._alerts.parked(route, response.failure, self._clock())
+            self._alerts.note_park(route, response.failure, self._clock())
 
     def _account(self, attempt: _Attempt, response: TranscriptionResponse) -> None:
         """Meter the attempt, whatever came of it: a rejected answer is paid for too."""
@@ -287,7 +287,7 @@ class Engine:
         totals.latency_ms += response.latency_ms
         totals.latency_counts[place(response.latency_ms)] += 1
         if response.model_version:
-            self._alerts.answered_as(attempt.route.name, response.model_version)
+            self._alerts.note_model(attempt.route.name, response.model_version)
             totals.model_versions[response.model_version] += 1
 
     def _on_answer(self, attempt: _Attempt, response: TranscriptionResponse, review: Review) -> None:
@@ -320,7 +320,7 @@ class Engine:
         self.totals.failure_kinds[failure.kind] += 1
         self._count_bad_requests(failure)
         if self._choice.note_flood(route, batch):
-            self._alerts.flooded(route.name, self.routes[1].name if len(self.routes) > 1 else None)
+            self._alerts.note_flood(route.name, self.routes[1].name if len(self.routes) > 1 else None)
         if ticket.is_over and not route.closed:  # its video was given up: nobody is asked for it any more
             return
         decision = self._next_step.decide_on_failure(ticket, route, failure, self._clock())
