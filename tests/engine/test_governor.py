@@ -207,7 +207,8 @@ def test_a_cap_is_a_cap_whatever_the_answers_cost(
     spent += sum(on_their_way) * most
     assert spent <= (1 + OVER_A_CAP) * cap + 1e-9
     if runaways == 0.0 and cap > 2 * most:
-        assert spent >= 0.8 * cap, "and it can be spent"
+        nearly = (1 + OVER_A_CAP) * cap - most  # where one that runs on to its limit would go over
+        assert spent >= min(0.8 * cap, nearly) - 1e-9, "and it can be spent"
 
 
 def test_paused_means_nothing() -> None:
