@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import platformdirs
 from pydantic import SecretStr
 
 from lipika.config import Settings
@@ -35,6 +34,8 @@ T = TypeVar("T")
 
 def saved_answers_folder(settings: Settings) -> Path:
     """Folder for answers that neither the database nor the store could take before a worker had to end."""
+    import platformdirs
+
     return (settings.spool_dir or platformdirs.user_state_path("lipika")) / "kept-answers"
 
 

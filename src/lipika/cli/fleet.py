@@ -89,10 +89,10 @@ def _workers(app: typer.Typer, run: Run) -> None:
         """Every worker that is online or was in the last hour."""
         if context.invoked_subcommand:
             return
-        from lipika.db.stats import Stats
+        from lipika.db.stats_fleet import FleetStats
         from lipika.fleet.status import alignment_of, workers_table
 
-        found = run(lambda: _run_with_database(data_dir, lambda database: Stats(database).fleet.workers()))
+        found = run(lambda: _run_with_database(data_dir, lambda database: FleetStats(database).workers()))
         if as_json:
             print_json(found)
         elif found:

@@ -16,7 +16,8 @@ from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_command_name
+from typer.models import CommandInfo
 
 from lipika.cli.running import ending_in_a_line, run
 from lipika.cli.streams import standard_streams
@@ -76,22 +77,33 @@ class CommandsOnDemand(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as Typer calls it
         """The command itself, whose help and options are its own."""
-        return commands_of(COMMANDS[cmd_name][0]).commands[cmd_name] if cmd_name in COMMANDS else None
+        return (
+            commands_of(COMMANDS[cmd_name][0], cmd_name).commands[cmd_name] if cmd_name in COMMANDS else None
+        )
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list of commands, without loading any."""
         TyperGroup(commands=dict(self.commands)).format_commands(ctx, formatter)
 
 
-def commands_of(module: str) -> TyperGroup:
-    """The commands of one module, such as `queue`."""
+def commands_of(module: str, only: str | None = None) -> TyperGroup:
+    """The commands of one module, such as `queue`; or `only` one of them, since Typer takes its time over each."""
     commands = typer.Typer(rich_markup_mode=None, add_completion=False, callback=_together)
     import_module(f"lipika.cli.{module}").add_to(commands, run)
+    if only is not None:
+        commands.registered_commands = [
+            info for info in commands.registered_commands if _name_of(info) == only
+        ]
+        commands.registered_groups = [info for info in commands.registered_groups if info.name == only]
     return cast("TyperGroup", get_command(commands))
 
 
 def _together() -> None:
     """Make a group of what may be one command: Typer takes it for a group that has a callback."""
+
+
+def _name_of(info: CommandInfo) -> str | None:
+    return info.name or (get_command_name(info.callback.__name__) if info.callback else None)
 
 
 app = typer.Typer(

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from lipika.db.connection import Database
 from lipika.db.queue import Queue, QueueCounts
-from lipika.db.review import ErrorRow, count_left_out
-from lipika.db.stats import Stats
-from lipika.db.stats_fleet import FleetNow, ProviderNow, WorkerRow
-from lipika.db.stats_queue import LanguageProgress, QueuePace
+from lipika.db.review import ErrorRow, ReviewQueries, count_left_out
+from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
+from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
+from lipika.db.stats_spend import SpendStats
 from lipika.forecast.limits import LIMITS, Limit
 from lipika.models import Agreement
 from lipika.wording import duration, latency, money, percent
@@ -50,16 +50,16 @@ class StatusReport:
 
 async def read_status(database: Database) -> StatusReport:
     """Ask everything at once."""
-    stats = Stats(database)
+    of_queue, of_fleet, review = QueueStats(database), FleetStats(database), ReviewQueries(database)
     queue, languages, fleet, workers = await asyncio.gather(
-        Queue(database).counts(), stats.queue.languages(), stats.fleet.now(), stats.fleet.workers()
+        Queue(database).counts(), of_queue.languages(), of_fleet.now(), of_fleet.workers()
     )
     outlook, spend, flags, empty, errors = await asyncio.gather(
-        stats.queue.outlook(),
-        stats.spend.summary(),
-        stats.review.flag_counts(),
-        stats.queue.nothing_left(),
-        stats.review.errors(limit=_LAST_ERRORS),
+        of_queue.outlook(),
+        SpendStats(database).summary(),
+        review.flag_counts(),
+        of_queue.nothing_left(),
+        review.errors(limit=_LAST_ERRORS),
     )
     return StatusReport(
         at=datetime.now(UTC),

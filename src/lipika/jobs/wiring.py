@@ -272,9 +272,7 @@ async def open_worker(
     info = await asyncio.to_thread(worker_info, settings, bands, said)
     lease = Lease(settings.lease_seconds)
     places = _StorePlaces(Stores(store_settings(settings)), settings)
-    alerts: list[Alert] = []
-    troubles = Troubles()
-    results = Results(database)
+    results, troubles, alerts = Results(database), Troubles(), list[Alert]()
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
             open_routes(settings, fleet_ledger(database, info.worker_id, lambda: lease.holds), lease)
