@@ -1,7 +1,7 @@
 """Groups of columns of `transcription_results`, each written down once for all that read them.
 
-A row of a query is made of the groups that it needs and a few columns of its own. In the query, `{{answer}}` stands
-for the columns of a group, and `{{r.answer}}` for those of the table `r`.
+A row of a query is made of the groups that it needs and a few columns of its own. In the query, `{{answer.*}}` stands
+for the columns of a group, and `{{r.answer.*}}` for those of the table `r`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from lipika.models import Answer, Failure, FailureKind, Provenance, Usage
 
 _TOKENS = tuple(field.name for field in fields(Usage))
-_PLACE = re.compile(r"\{\{(?:(\w+)\.)?(\w+)\}\}")
+_PLACE = re.compile(r"\{\{(?:(\w+)\.)?(\w+)\.\*\}\}")
 
 
 # Groups have no slots of their own, so that a row with slots can be made of several.

@@ -1,6 +1,6 @@
 """Named SQL. Each file in `sql/` holds queries under `-- name: xyz`, each with a line saying why it is so.
 
-`{{answer}}` in a query is a group of columns, see `columns.py`.
+`{{answer.*}}` in a query is a group of columns, see `columns.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ select lipika_remove_clips(%(video_id)s::text, %(claim_token)s::uuid, %(segment_
 
 -- name: stored_answers
 -- One page by key: no cursor survives a transaction pooler.
-select {{clip}}, {{answer}}, {{failure}}, {{provenance}}, alignment
+select {{clip.*}}, {{answer.*}}, {{failure.*}}, {{provenance.*}}, alignment
 from transcription_results
 where video_id = %(video_id)s and segment_file > %(after)s
 order by segment_file

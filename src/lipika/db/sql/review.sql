@@ -73,7 +73,7 @@ where video_id = %(video_id)s and segment_file = %(segment_file)s and resolved
 
 -- name: clip
 -- By key; the video's own row may be gone.
-select {{r.clip}}, {{r.cut}}, {{r.answer}}, {{r.judgement}}, {{r.failure}}, {{r.provenance}}, r.video_id, r.speaker_id,
+select {{r.clip.*}}, {{r.cut.*}}, {{r.answer.*}}, {{r.judgement.*}}, {{r.failure.*}}, {{r.provenance.*}}, r.video_id, r.speaker_id,
   r.lang_mismatch_flag, r.num_unk, r.num_inaudible, r.num_event_tags, r.text_length_per_sec, r.overlap_suspected,
   r.score_parts, r.alignment_score, r.lane_reasons, r.cache_hit, r.created_at, q.status as video_status, q.source_key,
   q.output_key

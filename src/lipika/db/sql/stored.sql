@@ -20,7 +20,7 @@ limit %(limit)s
 -- name: clips
 -- One page by key: no cursor survives a transaction pooler. xmin tells a row that is written anew from the one that was
 -- read.
-select {{clip}}, {{cut}}, {{answer}}, {{judgement}}, xmin::text as seen
+select {{clip.*}}, {{cut.*}}, {{answer.*}}, {{judgement.*}}, xmin::text as seen
 from transcription_results
 where video_id = %(video_id)s and segment_file > %(after)s
 order by segment_file
