@@ -17,10 +17,9 @@ from psycopg import sql
 
 from lipika import redaction
 from lipika.db import Database
-from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
 from order import LONGEST_FIRST
-from postgres_kit import PG_BIN, TEMPLATE, UNSAFE_BUT_FAST, fresh_database, on_database
+from postgres_kit import PG_BIN, TEMPLATE, UNSAFE_BUT_FAST, fresh_database, migrate_at, on_database
 
 ALLOW_SKIPS = os.environ.get("LIPIKA_ALLOW_SKIPS", "1") != "0"
 """CI installs every package a test may want, and then a skipped test is a failed one."""
@@ -90,7 +89,7 @@ def postgres_url(open_dir: Path) -> Iterator[str]:
     with EmbeddedPostgres(open_dir / "postgres", pg_bin=binaries, settings=UNSAFE_BUT_FAST) as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
-        asyncio.run(_migrate(on_database(server.url, TEMPLATE)))
+        asyncio.run(migrate_at(on_database(server.url, TEMPLATE)))
         yield server.url
 
 
@@ -110,11 +109,6 @@ def database_url(postgres_url: str) -> Iterator[str]:
 async def database(database_url: str) -> AsyncIterator[Database]:
     async with Database(database_url) as database:
         yield database
-
-
-async def _migrate(url: str) -> None:
-    async with Database(url) as database:
-        await migrate(database)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ import os
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from foreign_audio import written
 from lipika.audio.codec import (
     Audio,
     decode,
@@ -49,12 +49,6 @@ def mono(frames: int, rate: int = 16_000, depth: int = 16, seed: int = 0) -> Aud
 def tone(hz: float, rate: int, seconds: float = 2.0, level: float = 0.5) -> Audio:
     wave = level * 32_768 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)
     return Audio(np.clip(np.rint(wave), -32_768, 32_767).astype(np.int16), rate, 16)
-
-
-def written(samples: NDArray[Any], rate: int, container: str, subtype: str) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=container, subtype=subtype)
-    return file.getvalue()
 
 
 def with_total_frames(flac: bytes, total: int) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from foreign_audio import written
 from lipika.audio.codec import Audio, encode_flac
 from lipika.audio.polish import PolishedSegment, polish_segment
 from lipika.models import SegmentName, SendFormat
@@ -40,12 +41,6 @@ def speech(seconds: float, rate: int, seed: int, depth: int = 16) -> NDArray[np.
 
 def flac(wide: NDArray[np.int32], rate: int, depth: int = 16) -> bytes:
     return encode_flac(Audio(wide if depth == 24 else (wide >> 16).astype(np.int16), rate, depth))
-
-
-def written(samples: NDArray[np.int32], rate: int, container: str, subtype: str) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=container, subtype=subtype)
-    return file.getvalue()
 
 
 def digest(made: PolishedSegment) -> str:

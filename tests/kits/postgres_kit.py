@@ -12,6 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from lipika.db import Database
+from lipika.db.migrate import migrate
+
 PG_BIN = os.environ.get("LIPIKA_TEST_PG_BIN") or None  # another Postgres to test against
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 TEMPLATE = "lipika_template"
@@ -20,6 +23,12 @@ TEMPLATE = "lipika_template"
 def on_database(url: str, name: str) -> str:
     """The same server, another database."""
     return url.rpartition("/")[0] + "/" + name
+
+
+async def migrate_at(url: str) -> None:
+    """Bring the database behind a URL up to date."""
+    async with Database(url) as database:
+        await migrate(database)
 
 
 def body_of(url: str, function: LiteralString) -> str:

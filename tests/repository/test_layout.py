@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from order import LONGEST_FIRST
 from places import KITS, ROOT, TESTS
 
 PACKAGES = {path.parent.name for path in (ROOT / "src" / "lipika").glob("*/__init__.py")}
@@ -15,9 +16,12 @@ OTHERS = {"ground", "kits", "repository", "world"}
 
 SERVER_KITS = {
     "board_kit", "bucket_kit", "command_kit", "embedded_kit", "fleet_kit", "gateway_kit", "http_kit", "pooler",
-    "strict_s3",
+    "postgres_kit", "s3_kit", "strict_s3", "tls_kit", "vast_kit",
 }  # fmt: skip
-FILES = [path for path in sorted(TESTS.rglob("*.py")) if KITS not in path.parents]
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SERVER_FIXTURES = {"database", "database_url", "empty_database_url", "postgres_url"}
+FILES = sorted(TESTS.rglob("*.py"))
+QUICK = [path for path in FILES if path.parent.parent == TESTS and path.parent.name not in {"kits", "world"}]
 
 
 def imported(path: Path) -> set[str]:
@@ -31,9 +35,16 @@ def imported(path: Path) -> set[str]:
     return found
 
 
+def parameters(path: Path) -> set[str]:
+    """The names of all that the functions of a file take, fixtures among them."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, FUNCTIONS)]
+    return {argument.arg for function in functions for argument in function.args.args}
+
+
 def test_folders_are_named_after_packages() -> None:
-    folders = {path.name for path in TESTS.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert folders - OTHERS <= PACKAGES
+    folders = {path.parent.relative_to(TESTS).parts for path in FILES} - {()}
+    assert {parts[0] for parts in folders} - OTHERS <= PACKAGES
+    assert {parts[1:] for parts in folders} == {(), ("servers",)}
     assert {path.name for path in TESTS.glob("*.py")} == {"conftest.py"}
 
 
@@ -46,12 +57,19 @@ def test_what_is_shared_lies_in_kits() -> None:
     strays = [
         path
         for path in FILES
-        if not path.name.startswith(("test_", "conftest")) and path.parent != TESTS / "world"
+        if not path.name.startswith(("test_", "conftest"))
+        and path.parent != KITS
+        and path.parent != TESTS / "world"
     ]
     assert strays == []
 
 
 def test_quick_tests_start_no_server() -> None:
-    quick = [path for path in FILES if path.parent.name not in {"servers", "world"} and path.parent != TESTS]
-    assert len(quick) > 40
-    assert {path.name: found for path in quick if (found := imported(path) & SERVER_KITS)} == {}
+    assert len(QUICK) > 40
+    assert {path.name: found for path in QUICK if (found := imported(path) & SERVER_KITS)} == {}
+    assert {path.name: found for path in QUICK if (found := parameters(path) & SERVER_FIXTURES)} == {}
+
+
+def test_the_longest_files_are_still_where_their_order_says() -> None:
+    assert [name for name in LONGEST_FIRST if not (TESTS / f"{name}.py").is_file()] == []
+    assert len(set(LONGEST_FIRST)) == len(LONGEST_FIRST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,25 +9,21 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from structlog.testing import capture_logs
 
 from lipika.archive.sources import find_videos
 from lipika.errors import SettingsError, StorageError, UsageError
 from lipika.models import NewVideo
 from lipika.storage import Store, StoreSettings
+from s3_kit import s3_server
 
 TAR = b"x" * 10240
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 def settings(url: str) -> StoreSettings:

@@ -20,7 +20,7 @@ from fleet_kit import a_stage, rows
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
-from lipika.db.migrate import check, migrate
+from lipika.db.migrate import check
 from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.workers import WorkerInfo, WorkerStats
@@ -28,7 +28,7 @@ from lipika.errors import DatabaseError, DatabaseUnavailable, LeaseLost, Setting
 from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
 from places import ROOT
 from pooler import a_pooler
-from postgres_kit import on_database
+from postgres_kit import migrate_at, on_database
 
 ROLES = (ROOT / "deploy" / "supabase" / "roles.sql").read_bytes()
 OWNER, PASSWORD = "lipika_owner", "roles-of-the-test"
@@ -72,7 +72,7 @@ def url(server: str, route: str) -> Iterator[str]:
         with psycopg.connect(on_database(server, "test_roles"), autocommit=True) as inside:
             inside.execute(sql.SQL("alter schema public owner to {}").format(owner))
         owned = as_role(on_database(server, "test_roles"), OWNER)
-        asyncio.run(_migrate(owned))
+        asyncio.run(migrate_at(owned))
         with psycopg.connect(owned, autocommit=True) as inside:
             inside.execute(ROLES)
             inside.execute(ROLES)
@@ -93,11 +93,6 @@ def worker_url(url: str, route: str, open_dir: Path) -> Iterator[str]:
         return
     with a_pooler(worker, open_dir / "pooler of workers") as pooled:
         yield pooled
-
-
-async def _migrate(url: str) -> None:
-    async with Database(url) as database:
-        await migrate(database)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ import orjson
 import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
-from psycopg.rows import dict_row
 
 from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from lipika.archive.documents import read_results
@@ -41,7 +40,7 @@ from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.catalogue import ScorePart
 from lipika.validation.compare import ComparedVerdict
 from postgres_kit import TEMPLATE, fresh_database
-from result_kit import sums_from_scratch, sums_of_rollup
+from result_kit import sums_from_scratch, sums_of_rollup, table
 from s3_kit import call
 from stored_kit import age, command, documents, made, members, metadata, rewrite, told, write_archive
 from verdict_kit import clip
@@ -94,11 +93,6 @@ def stored_url(finished: Finished, postgres_url: str, monkeypatch: pytest.Monkey
 
 def tars(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.tar"))
-
-
-def table(url: str, query: str) -> list[dict[str, object]]:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def execute(url: str, *queries: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
-import logging
 import os
 import random
 import sys
@@ -23,14 +22,13 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from moto.server import ThreadedMotoServer
 
 from lipika.archive.members import END_OF_ARCHIVE, member_header, padding, read_members
 from lipika.errors import ObjectMissing, SettingsError, StorageError, StorageUnavailable, UsageError
 from lipika.storage import ObjectInfo, Store, StoreSettings, split_url
 from lipika.storage.buckets import signed_headers
 from lipika.storage.transfers import ObjectReader, part_size
-from s3_kit import call
+from s3_kit import call, s3_server
 
 MIB = 1 << 20
 SECRET = "very-secret-value"
@@ -42,12 +40,8 @@ ODD_KEYS = ["a b/ü é.tar", "100%.tar", "a%20b.tar", "q?x#y.tar", "s*[1]~+&=;.t
 
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
