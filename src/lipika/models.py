@@ -485,7 +485,7 @@ class Judged:
 
 
 class Advice(StrEnum):
-    """The answer to "ask once more?": may another attempt bring a better answer than this readable one?"""
+    """The advice on a readable answer: keep it, or ask once more for a better one."""
 
     KEEP = "keep"  # no: it is as good as it gets
     VARY = "vary"  # the same provider, in other words; after that, the other provider

@@ -39,3 +39,7 @@ def test_few_docstrings_begin_with_a_question_word() -> None:
     texts = list(_docstrings())
     asking = [place for place, text in texts if _asks(text)]
     assert len(asking) <= MOST * len(texts), asking
+
+
+def test_no_docstring_begins_with_a_question() -> None:
+    assert [place for place, text in _docstrings() if "?" in text.splitlines()[0]] == []

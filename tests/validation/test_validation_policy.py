@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lipika.models import Advice, Finding, Lane, Severity, Verdict
 from lipika.validation import RULES, LaneName, acceptable, add_findings, retry_advice
+from lipika.validation.again import OF_WHOLE_VIDEO
 from lipika.validation.catalogue import ScorePart, finding
 from lipika.validation.judge import lane, quality, score_parts
 
@@ -149,3 +150,9 @@ def test_a_loop_is_never_accepted() -> None:
 
 def test_long_evidence_is_cut() -> None:
     assert finding("loop", "ab" * 500).evidence == ("ab" * 80)[:159] + "…"
+
+
+def test_what_only_a_whole_video_shows_is_found_again_when_answers_are_judged_again() -> None:
+    """Whatever else comes later is a second recogniser's, which judging again keeps as it is."""
+    later = {code for code, rule in RULES.items() if rule.later and rule.part is not ScorePart.ALIGNMENT}
+    assert later == OF_WHOLE_VIDEO

@@ -135,7 +135,7 @@ def _compare(pairs: Sequence[Pair], code: str, romaniser: Romaniser, version: st
 
 
 def _readings(transcription: str, code: str) -> list[str]:
-    """The answer in the form the recogniser writes in, one for each way of saying its numbers."""
+    """The answer as the recogniser would write it, once for each way to speak its numbers."""
     plain = _ascii_digits(without_tags(transcription))
     return [normalise(reading) for reading in spell_out_numbers(plain, code)]
 

@@ -33,7 +33,7 @@ def greedy_text(scores: Scores, columns: NDArray[np.intp], pieces: Sequence[str]
 
 @dataclass(slots=True)
 class Ear:
-    """Evidence for each language: how sure its own pieces are of themselves. Parts of a clip add up."""
+    """The recogniser's confidence in the pieces of each language. Those of the parts of a clip can be added."""
 
     sums: dict[str, float] = field(default_factory=dict)
     frames: dict[str, int] = field(default_factory=dict)

@@ -225,7 +225,7 @@ class AlignmentStage:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, argument)
 
     async def _watch_lag(self) -> None:
-        """Measure how late the loop is: the same delays requests."""
+        """Measure the delay of the event loop, which delays requests as much."""
         lag_s = 0.0
         while not self._sampler.off_because:
             before = time.monotonic()

@@ -1,4 +1,4 @@
-"""The published front end as TorchScript: written for stand-ins, and held against `frontend.py`. Needs torch.
+"""The published front end as TorchScript, for test bundles and to compare with `frontend.py`. Needs torch.
 
 Where torch is installed, a runner compares the two once when it opens a bundle, and takes the numpy variant that
 agrees; where none does, the TorchScript itself. Without torch it trusts the variant in `frontend.PUBLISHED`.

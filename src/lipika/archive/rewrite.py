@@ -76,7 +76,7 @@ def compose_again(
 ) -> ComposedTar:
     """The archive with new results, one for each of its documents in their order. The spool holds its audio already.
 
-    A document whose result is the very object that was read stays as it is; of the others only `keys` change.
+    A document whose result is the object that was read (`is`) is copied; in the others only `keys` change.
     """
     summary = Summary()
     for document, result in zip(old.documents, results, strict=True):

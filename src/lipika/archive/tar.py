@@ -60,7 +60,7 @@ class SeekableReader(Protocol):
 class Source:
     """A stream with a position, and one member's content waiting in it.
 
-    `odd_end` is what is worth knowing of the way the archive ended, once its last member has been read.
+    `odd_end` is a note on an archive that ended in an unusual way; it is set after the last member.
     """
 
     def __init__(self, stream: BinaryReader) -> None:

@@ -75,7 +75,7 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
 
 
 def _hours(lanes: Sequence[Yield]) -> Table:
-    """Hours of all clips and of each lane; the languages with most of them."""
+    """Hours of all clips and of each lane, for the languages with the most hours."""
     table = Table("hours of", "all", *LANES, box=None, pad_edge=False, header_style="dim")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -33,7 +33,7 @@ async def login(request: Request) -> Response:
 
 
 async def logout(request: Request) -> Response:
-    """Back to the login page, with a session that has shown nothing."""
+    """Redirect to the login page, with a new and empty session."""
     board = board_of(request)
     board.signer.end(request.state.session)
     return _start_session(board, request, RedirectResponse("/login", 303), entered=False)

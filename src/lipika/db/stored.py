@@ -74,7 +74,7 @@ _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
 def _round_to_stored(value: float | None) -> float:
-    """A number that was stored as `real`: it holds six digits, and shows more."""
+    """Round a number that was stored as `real`, which keeps six digits and shows more."""
     return round(value or 0.0, 6)
 
 

@@ -127,7 +127,7 @@ class Probing:
 
 
 class Gate:
-    """The gate before a provider: open, shut until a time, or ajar for one probe at a time.
+    """The gate before a provider: open; or, after a refusal, ajar: closed until a time, then for one probe at a time.
 
     After a shut time only one probe goes; its success opens the gate, its failure shuts it again. The wait between
     probes stays short unless the server names a time, so that the end of a storm is seen soon; and it is never

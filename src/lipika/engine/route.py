@@ -1,4 +1,4 @@
-"""One provider as the engine sees it: may it be asked now, and what does an attempt there cost and tell?
+"""One provider as the engine sees it: when it may be asked, and what an attempt there costs and tells.
 
 A route joins four limits: slots reserved out of the fleet's budget, adaptive concurrency, the gate (open, shut until
 a time, ajar for a probe), and the estimate that turns clips into tokens and dollars. It sends nothing itself.

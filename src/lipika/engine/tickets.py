@@ -33,15 +33,15 @@ class Ticket:
     accept: Accept
     on_doubt: OnDoubt
     done: asyncio.Future[Outcome]
-    attempts: int = 0
+    attempts: int = 0  # requests sent
     failures: int = 0  # of any kind
-    counted: int = 0
-    waits: int = 0
+    counted: int = 0  # failures that use up a retry
+    waits: int = 0  # failures that do not
     in_vain: int = 0  # refused as a probe of a service that is down
     varied: bool = False
     refused_by: frozenset[str] = frozenset()  # providers that would not or could not answer this clip
     first_asked_at: float | None = None  # of the provider that is asked now
-    refused: dict[str, Refused] = field(default_factory=dict)  # by provider: each counts by itself
+    refused: dict[str, Refused] = field(default_factory=dict)  # by provider: how often it was put off there
     elsewhere_since: float | None = None
     refusal: Failure | None = None  # why it was sent elsewhere
     last_response: TranscriptionResponse | None = None

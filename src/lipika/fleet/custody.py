@@ -190,7 +190,7 @@ class Custody:
             )
 
     async def _ready_to_write(self, held: Held, target: Place) -> None:
-        """Before anything is paid for: can its result be stored? An outage is waited out."""
+        """Make sure, before anything is paid for, that its result can be stored. An outage is waited out."""
         counts, video = self._tools.counts, held.video
 
         def say(reason: Unavailable, _wait_s: float) -> None:

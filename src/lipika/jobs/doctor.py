@@ -1,4 +1,4 @@
-"""Is everything in place? Checks that cost nothing, before anything is spent."""
+"""Checks that everything is in place; they cost nothing, and are made before anything is spent."""
 
 from __future__ import annotations
 

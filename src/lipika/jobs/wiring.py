@@ -104,7 +104,7 @@ def _make_configured(settings: Settings) -> list[BaseProvider]:
 
 
 async def ask_who_answers(settings: Settings) -> Said:
-    """One free question to each provider that may be asked: does its model say that it makes answers up?
+    """Ask each provider that may be used one free question: whether its model says that it makes answers up.
 
     It comes before the first decision about earlier answers. Where a provider listens tells nothing: a gateway on
     this machine gives real answers, and those were paid for.

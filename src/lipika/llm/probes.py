@@ -1,4 +1,4 @@
-"""Free calls to providers: is the key accepted, is the model served and for how long, what credit is left?
+"""Free calls to providers: on the key, on the model and how long it is served, on the credit that is left.
 
 Nothing here costs anything: `models.get` at Google, `GET /key` and `GET /models` at OpenRouter.
 """

@@ -1,4 +1,4 @@
-"""Comparison of how paid answers were asked with how clips are asked now: same, or what differs. Pure."""
+"""The settings of stored answers against those of today: alike, or what differs. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lipika.wording import money
 
 @dataclass(frozen=True, slots=True)
 class AskedAs:
-    """The way in which clips are asked: part of every result. An earlier answer must share it to be used again."""
+    """The settings of a request, stored with each result. An earlier answer is used again only if they are equal."""
 
     model_id: str
     temperature: float | None

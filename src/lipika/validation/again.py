@@ -10,7 +10,8 @@ from lipika.validation import DEFAULT_BANDS, Bands, add_findings, overlap_findin
 from lipika.validation.catalogue import RULES
 from lipika.validation.compare import ComparedVerdict
 
-_TIMELINE = "overlap_timeline"
+OF_WHOLE_VIDEO = frozenset({"overlap_timeline"})
+"""What is found here anew, among all clips of a video; other findings that come later are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +44,4 @@ def judge_again(
 
 def _is_kept(finding: Finding) -> bool:
     rule = RULES.get(finding.code)
-    return rule is not None and rule.later and finding.code != _TIMELINE
+    return rule is not None and rule.later and finding.code not in OF_WHOLE_VIDEO

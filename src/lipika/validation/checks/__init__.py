@@ -1,4 +1,4 @@
-"""The checks: small pure functions from a `Reading` to findings. `CHECKS` runs them in the order of the table."""
+"""The checks: small pure functions from a `Reading` to findings, listed in the order in which they run."""
 
 from __future__ import annotations
 

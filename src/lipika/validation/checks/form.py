@@ -1,4 +1,4 @@
-"""Is the text a transcript, and nothing but: no markup, no machine talk, no echo of the question?"""
+"""Text that is no transcript: markup, machine talk, an echo of the question."""
 
 from __future__ import annotations
 

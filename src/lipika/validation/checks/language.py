@@ -1,4 +1,4 @@
-"""Do hint, detected language and text speak of the same language?
+"""Hint, detected language and text, which are to speak of the same language.
 
 Scripts settle most languages; what shares a script is the matter of `neighbours`. Romanised text is known by not
 being English: no identifier knows romanised Indian languages.

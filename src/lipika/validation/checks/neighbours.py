@@ -1,4 +1,4 @@
-"""Are these the words of a neighbour in the same script: Hindi or Marathi, Assamese or Bengali, Urdu or Persian?
+"""Words of a sister language in the same script: Hindi or Marathi, Assamese or Bengali, Urdu or Persian.
 
 The evidence is marks: distinct words that only one of the two writes, by list, by ending or by a letter
 (neighbours.toml). No single sign condemns a clip: pycld2 takes one Marathi headline in fifty for Hindi, and one
@@ -40,7 +40,7 @@ class _Marks:
         return sorted({*listed, *lettered, *ended})
 
     def mark(self, text: str) -> bool:
-        """Has the text any of the marks?"""
+        """True if the text has any of the marks."""
         return any(letter in text for letter in self.letters) or bool(self.find(frozenset(text.split())))
 
 

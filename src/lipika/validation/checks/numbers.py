@@ -1,4 +1,4 @@
-"""Are numbers written as digits, as the prompt asks?"""
+"""Numbers that are not written as digits, as the prompt asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the amount of text fit the time there was to say it in?"""
+"""The amount of text against the time there was to say it in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the text go round in circles? A model that loops runs on until its cap; people repeat themselves a little."""
+"""Text that goes round in circles. A model that loops runs on until its cap; people repeat themselves a little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the text written in the script of its language, with English in Latin letters and nothing else?"""
+"""Text in another script than that of its language; English may stand in Latin letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there speech in the audio, and does the answer agree?"""
+"""Speech in the audio against what the answer says of it."""
 
 from __future__ import annotations
 

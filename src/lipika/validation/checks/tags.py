@@ -1,4 +1,4 @@
-"""Do `transcription` and `tagged` hold the same words, and only the tags that exist?"""
+"""The words of `transcription` and `tagged`, which are to be the same, and tags that do not exist."""
 
 from __future__ import annotations
 
