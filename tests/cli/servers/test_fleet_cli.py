@@ -110,6 +110,7 @@ def test_status_goes_on_until_it_is_interrupted(lipika: Lipika, database_url: st
         env={"PATH": os.environ["PATH"], "DATABASE_URL": database_url},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - begun in the background
     )
     assert process.stdout is not None
     with process:
