@@ -10,7 +10,7 @@ def launches(pacer: Pacer, until: float, step: float = 0.05) -> list[float]:
     times, now = [], 0.0
     while now < until:
         while pacer.delay(now) <= 0:
-            pacer.launched(now)
+            pacer.note_launch(now)
             times.append(now)
         now += step
     return times
@@ -33,11 +33,11 @@ def test_burst_fires_a_window_at_its_start_and_waits_for_the_next() -> None:
 
 def test_a_stall_is_caught_up_for_a_second_at_most() -> None:
     pacer = Pacer(600, 60, burst=False, now=0)
-    pacer.launched(0)
+    pacer.note_launch(0)
     stalled_until = 30.0
     at_once = 0
     while pacer.delay(stalled_until) <= 0:
-        pacer.launched(stalled_until)
+        pacer.note_launch(stalled_until)
         at_once += 1
     assert at_once <= 11  # one second's worth and the slot that is due
 

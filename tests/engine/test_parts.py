@@ -63,11 +63,11 @@ def test_a_window_has_one_batch_which_closes_when_it_is_over_and_all_is_back() -
     assert cut.current(1.0) is None
     first = cut.open(61.0, 1000.0)
     assert cut.open(119.0, 1058.0) is first, "the grid counts, not the first launch"
-    first.launched("v", "aistudio", first=True)
+    first.note_launch("v", "aistudio", first=True)
     second = cut.open(121.0, 1060.0)
     assert second is not first
     assert list(cut.close(121.0)) == [], "one is on its way, the other's window is not over"
-    first.ended(122.0, 1000.0, Usage(), 0.0)
+    first.note_end(122.0, 1000.0, Usage(), 0.0)
     assert list(cut.close(122.0)) == [first]
     assert (cut.is_open(first), cut.is_open(second)) == (False, True)
 
@@ -77,7 +77,7 @@ def test_a_full_window_makes_first_attempts_wait_for_the_next() -> None:
     for _ in range(2):
         assert cut.slot_delay(10.0) == 0.0
         cut.use_slot(10.0)
-        cut.open(10.0, 0.0).launched("v", "aistudio", first=True)
+        cut.open(10.0, 0.0).note_launch("v", "aistudio", first=True)
     assert cut.slot_delay(10.0) == 50.0
     assert cut.most_slots(4) == 2
 
@@ -105,8 +105,8 @@ async def test_a_flood_is_news_once_and_sends_the_rest_of_its_window_to_the_seco
     choice = RouteChoice([first, second], cut)
     batch = cut.open(0.0, 0.0)
     for _ in range(20):
-        batch.launched("v", "aistudio", first=True)
-        batch.failed(http(429, FailureKind.RATE_MINUTE), "aistudio")
+        batch.note_launch("v", "aistudio", first=True)
+        batch.note_failure(http(429, FailureKind.RATE_MINUTE), "aistudio")
     assert [choice.note_flood(first, batch) for _ in range(2)] == [True, False]
     assert choice.soonest(frozenset(), 1.0) == (0.0, second)
 

@@ -66,7 +66,7 @@ def launch(route: Route, now: float, number: int = 0) -> Permit:
 async def test_a_daily_429_without_a_time_parks_until_pacific_midnight() -> None:
     route = a_route()
     await granted(route, 0)
-    route.ended(launch(route, 0), failed(FailureKind.RATE_DAY), 1, NOON_UTC)
+    route.note_end(launch(route, 0), failed(FailureKind.RATE_DAY), 1, NOON_UTC)
     assert route.parked_kind is FailureKind.RATE_DAY
     assert route.delay(1) == pytest.approx(20 * 3600)  # noon UTC is 4 in the morning there
 
@@ -81,7 +81,7 @@ def test_pacific_midnight(unix_s: float, hours: float) -> None:
 async def test_spend_parks_for_ten_minutes_at_least() -> None:
     route = a_route()
     await granted(route, 0)
-    route.ended(launch(route, 0), failed(FailureKind.SPEND, retry_after_s=5), 1, NOON_UTC)
+    route.note_end(launch(route, 0), failed(FailureKind.SPEND, retry_after_s=5), 1, NOON_UTC)
     assert route.delay(1) == 600
     assert "spend" in route.limited_by(1)
 
@@ -92,7 +92,7 @@ async def test_an_unnamed_429_that_does_not_clear_within_a_minute_is_spend() -> 
     now = 0.0
     while now < 70:
         await granted(route, now)
-        route.ended(launch(route, now), failed(FailureKind.RATE_MINUTE), now + 0.1, NOON_UTC)
+        route.note_end(launch(route, now), failed(FailureKind.RATE_MINUTE), now + 0.1, NOON_UTC)
         assert (route.parked_kind is FailureKind.SPEND) == (now > 60)
         now = route.gate.shut_until
     assert route.delay(now - 500) == pytest.approx(500)
@@ -104,19 +104,19 @@ async def test_a_named_429_stays_a_minutes_matter() -> None:
     for turn in range(20):
         now = turn * 70.0
         await granted(route, now)
-        route.ended(launch(route, now), failed(FailureKind.RATE_MINUTE, code="PerMinute"), now, NOON_UTC)
+        route.note_end(launch(route, now), failed(FailureKind.RATE_MINUTE, code="PerMinute"), now, NOON_UTC)
     assert route.parked_kind is None
 
 
 async def test_after_a_429_one_probe_goes_and_its_answer_opens_the_route() -> None:
     route = a_route()
     await granted(route, 0)
-    route.ended(launch(route, 0), failed(FailureKind.RATE_MINUTE), 1, NOON_UTC)
+    route.note_end(launch(route, 0), failed(FailureKind.RATE_MINUTE), 1, NOON_UTC)
     assert route.delay(1) == 8
     await granted(route, 9)
     probe = launch(route, 9)
     assert route.delay(9) == float("inf")
-    route.ended(probe, response(), 10, NOON_UTC)
+    route.note_end(probe, response(), 10, NOON_UTC)
     assert route.usable
     await granted(route, 10)
     assert route.delay(10) == 0
@@ -125,17 +125,17 @@ async def test_after_a_429_one_probe_goes_and_its_answer_opens_the_route() -> No
 async def test_twenty_failures_in_a_row_are_an_outage_and_three_are_one_when_nothing_else_is_heard() -> None:
     busy = a_route()
     await granted(busy, 0, 100)
-    busy.ended(launch(busy, 0), response(), 0.5, NOON_UTC)
+    busy.note_end(launch(busy, 0), response(), 0.5, NOON_UTC)
     for number in range(20):
         assert busy.usable, number
-        busy.ended(launch(busy, 1, number), failed(FailureKind.SERVER), 1, NOON_UTC)
+        busy.note_end(launch(busy, 1, number), failed(FailureKind.SERVER), 1, NOON_UTC)
     assert not busy.usable
 
     quiet = a_route()
     await granted(quiet, 0)
     for number in range(3):
         assert quiet.usable, number
-        quiet.ended(launch(quiet, 0, number), failed(FailureKind.TIMEOUT), 0, NOON_UTC)
+        quiet.note_end(launch(quiet, 0, number), failed(FailureKind.TIMEOUT), 0, NOON_UTC)
     assert not quiet.usable
     assert "cannot be reached" in quiet.limited_by(0)
 
@@ -155,7 +155,7 @@ async def test_what_was_used_is_told_once_and_what_was_reserved_is_given_back() 
     await granted(route, 0, 10)
     price = load_capabilities(MODEL).cost_usd(response().usage)
     for _ in range(4):
-        route.ended(launch(route, 0), response(), 0.1, NOON_UTC)
+        route.note_end(launch(route, 0), response(), 0.1, NOON_UTC)
     await granted(route, 1, 0)
     told = book.needs[-1]
     assert told.usd_metered == pytest.approx(4 * price)
@@ -175,7 +175,7 @@ async def test_what_could_not_be_told_is_told_the_next_time() -> None:
     book = Book()
     route = a_route(book)
     await granted(route, 0, 10)
-    route.ended(launch(route, 0), response(), 0.1, NOON_UTC)
+    route.note_end(launch(route, 0), response(), 0.1, NOON_UTC)
     book.answer = away
     with pytest.raises(DatabaseUnavailable):
         await granted(route, 1)
@@ -190,7 +190,7 @@ async def test_guesses_learn_from_the_meter_and_stay_on_the_high_side() -> None:
     await granted(route, 0, 90)
     for _ in range(80):
         usage = Usage(prompt=1000, prompt_text=900, prompt_audio=100, output=50)
-        route.ended(launch(route, 0), response(usage=usage), 0.1, NOON_UTC)
+        route.note_end(launch(route, 0), response(usage=usage), 0.1, NOON_UTC)
     await granted(route, 1, 1)
     assert 1000 <= book.needs[-1].tokens_each <= 1300
 
@@ -218,7 +218,7 @@ async def test_a_cancelled_attempt_is_taken_to_have_cost_its_guess() -> None:
     book = Book()
     route = a_route(book)
     await granted(route, 0, 2)
-    cost = route.lost(launch(route, 0), 1)
+    cost = route.note_loss(launch(route, 0), 1)
     assert cost == book.needs[0].usd_each
     await granted(route, 3, 0)
     assert book.needs[-1].usd_metered == pytest.approx(cost)

@@ -179,7 +179,7 @@ def problems_of(out: Path, video: str, sounds: Mapping[str, Sound], work: Path) 
         files[-1].write_bytes(clip.data)
     yield from (f"{video}: flac: {line}" for line in flac_refuses(files))
     counts = dict(zip((clip.name for clip in clips), ffmpeg_counts(files, work), strict=True))
-    discards = {one["segment_file"]: one["reason"] for one in metadata["transcription"]["discards"]}
+    discards = {one["segment_file"]: one for one in metadata["transcription"]["discards"]}
     by_segment: dict[str, list[Packed]] = {}
     for clip in clips:
         by_segment.setdefault(clip.document["source_segment"], []).append(clip)
@@ -190,13 +190,17 @@ def problems_of(out: Path, video: str, sounds: Mapping[str, Sound], work: Path) 
             yield f"{what}: neither clip nor discard"
         if mine and sound.right is Right.REFUSED:
             yield f"{what}: should have been refused"
-        too_little = (
-            discards.get(f"{stem}.flac") == "trimmed_too_short"
-        )  # bursts with silence between: read, and said so
-        if not mine and sound.right is Right.READ and not too_little:
+        if not mine and sound.right is Right.READ and not _is_too_little(sound, discards.get(f"{stem}.flac")):
             yield f"{what}: should have been read"
         for clip in mine:
             yield from (f"{what}: {problem}" for problem in _clip_problems(clip, sound, counts[clip.name]))
+
+
+def _is_too_little(sound: Sound, discard: dict[str, Any] | None) -> bool:
+    """True for bursts that were read to their full length, of which too little was left between silences."""
+    if discard is None or "bursts" not in sound.what or discard["reason"] != "trimmed_too_short":
+        return False
+    return str(discard["message"]).startswith(f"{sound.seconds:.2f} s long")
 
 
 def _clip_problems(clip: Packed, sound: Sound, ffmpeg_count: int) -> Iterator[str]:

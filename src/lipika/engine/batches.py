@@ -42,7 +42,7 @@ class Batch:
     failure_kinds: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
 
-    def launched(self, video_id: str, provider: str, *, first: bool) -> None:
+    def note_launch(self, video_id: str, provider: str, *, first: bool) -> None:
         if first:
             self.first_attempts += 1
         else:
@@ -51,7 +51,7 @@ class Batch:
         self.videos.add(video_id)
         self.sent_to[provider] += 1
 
-    def ended(self, now: float, latency_ms: float, usage: Usage, cost_usd: float) -> None:
+    def note_end(self, now: float, latency_ms: float, usage: Usage, cost_usd: float) -> None:
         """An attempt has come back, for good or bad."""
         self.in_flight -= 1
         self.last_answer = now
@@ -60,22 +60,22 @@ class Batch:
         self.cost_usd += cost_usd
         self.cache_hits += usage.cached > 0
 
-    def doubted(self) -> None:
+    def note_doubt(self) -> None:
         """An answer came, but one more attempt may bring a better one."""
         self.failure_kinds["doubted"] += 1
 
-    def cancelled(self, cost_usd: float) -> None:
+    def note_cancellation(self, cost_usd: float) -> None:
         """An attempt was given up under way; `cost_usd` is a guess."""
         self.in_flight -= 1
         self.errors += 1
         self.failure_kinds["cancelled"] += 1
         self.cost_usd += cost_usd
 
-    def accepted(self, judged: Judged) -> None:
+    def note_acceptance(self, judged: Judged) -> None:
         self.returned += 1
         self.scores.append(judged.verdict.quality_score)
 
-    def failed(self, failure: Failure, provider: str) -> None:
+    def note_failure(self, failure: Failure, provider: str) -> None:
         self.failure_kinds[failure.kind] += 1
         if failure.rule.is_429:
             self.rate_limited += 1
@@ -83,7 +83,7 @@ class Batch:
         else:
             self.errors += 1
 
-    def flooded(self, provider: str) -> bool:
+    def is_flooded(self, provider: str) -> bool:
         """Over a tenth of what this window sent there was answered 429; a handful of answers proves nothing."""
         refused = self.refused_by[provider]
         return refused >= _FLOOD_LEAST and refused > _FLOOD_SHARE * self.sent_to[provider]
@@ -171,7 +171,7 @@ class Windows:
 
     def use_slot(self, now: float) -> None:
         """Use up the slot of one first attempt."""
-        self._pacer.launched(now)
+        self._pacer.note_launch(now)
 
     def most_slots(self, seconds: float) -> int:
         """First attempts that may be launched within so many seconds, at most."""
@@ -180,7 +180,7 @@ class Windows:
     def is_flooded(self, provider: str, now: float) -> bool:
         """True if over a tenth of what this window sent to a provider was answered 429."""
         batch = self.current(now)
-        return batch is not None and batch.flooded(provider)
+        return batch is not None and batch.is_flooded(provider)
 
     def is_open(self, batch: Batch) -> bool:
         """True if the batch has not been closed."""

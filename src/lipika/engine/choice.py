@@ -74,7 +74,7 @@ class RouteChoice:
     def note_flood(self, route: Route, batch: Batch) -> bool:
         """Send a window's rest to the other provider once over a tenth of it was answered 429. Returns True if that
         is news and the route is the first."""
-        if route.storming or not batch.flooded(route.name):
+        if route.storming or not batch.is_flooded(route.name):
             return False
         route.storming = True
         return route is self.first

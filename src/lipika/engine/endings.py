@@ -26,7 +26,7 @@ class Endings:
 
     def end_well(self, ticket: Ticket, answer: PaidAnswer) -> None:
         """End a clip with this answer."""
-        answer.batch.accepted(answer.judged)
+        answer.batch.note_acceptance(answer.judged)
         if not self._windows.is_open(
             answer.batch
         ):  # its row is there already, from before a later attempt failed

@@ -212,7 +212,7 @@ class Engine:
         if ticket.is_over:  # the video was given up meanwhile
             return
         batch = self._windows.open(now, time.time())
-        batch.launched(ticket.request.video_id, route.name, first=ticket.attempts == 0)
+        batch.note_launch(ticket.request.video_id, route.name, first=ticket.attempts == 0)
         ticket.last_batch = batch
         if ticket.first_asked_at is None:
             ticket.first_asked_at = now
@@ -255,7 +255,7 @@ class Engine:
         try:
             response = await route.provider.transcribe(ticket.request)
         except asyncio.CancelledError:
-            attempt.batch.cancelled(route.lost(attempt.permit, self._clock()))
+            attempt.batch.note_cancellation(route.note_loss(attempt.permit, self._clock()))
             raise
         except Exception as error:  # the one broad net: a defect in a provider costs one clip, not the worker
             log.exception("attempt_crashed", clip=ticket.request.clip_id)
@@ -277,10 +277,10 @@ class Engine:
     def _account(self, attempt: _Attempt, response: TranscriptionResponse) -> None:
         """Meter the attempt, whatever came of it: a rejected answer is paid for too."""
         now, ticket, totals = self._clock(), attempt.ticket, self.totals
-        cost = attempt.route.ended(attempt.permit, response, now, time.time())
+        cost = attempt.route.note_end(attempt.permit, response, now, time.time())
         ticket.usage += response.usage
         ticket.cost_usd += cost
-        attempt.batch.ended(now, response.latency_ms, response.usage, cost)
+        attempt.batch.note_end(now, response.latency_ms, response.usage, cost)
         totals.usage += response.usage
         totals.cost_usd += cost
         totals.cache_hits += response.usage.cached > 0
@@ -300,7 +300,7 @@ class Engine:
             return
         again = self._next_step.decide_on_answer(ticket, attempt.route, review.advice, self._clock())
         if again is not None and self._stop is None:
-            batch.doubted()
+            batch.note_doubt()
             hand_over_best(ticket)
             self._again(ticket, attempt.route, again)
         elif ticket.best is not None:
@@ -308,12 +308,12 @@ class Engine:
         else:
             worst = ", ".join(finding.code for finding in review.judged.verdict.findings)
             failure = Failure(FailureKind.MALFORMED, f"no acceptable answer: {worst}", code=worst)
-            batch.failed(failure, attempt.route.name)
+            batch.note_failure(failure, attempt.route.name)
             self._endings.fail(ticket, batch, response, failure)
 
     def _on_failure(self, attempt: _Attempt, response: TranscriptionResponse, failure: Failure) -> None:
         ticket, route, batch = attempt.ticket, attempt.route, attempt.batch
-        batch.failed(failure, route.name)
+        batch.note_failure(failure, route.name)
         rate_limited = failure.rule.is_429
         self.totals.rate_limited += rate_limited
         self.totals.errors += not rate_limited

@@ -33,7 +33,7 @@ class Pacer:
             return 0.0 if self._used < self._size else self._window_start + self._interval_s - now
         return max(self._next_slot - now, 0.0)
 
-    def launched(self, now: float) -> None:
+    def note_launch(self, now: float) -> None:
         """Use up one slot."""
         if self._burst:
             self._roll(now)

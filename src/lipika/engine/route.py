@@ -262,7 +262,7 @@ class Route:
 
     # ------------------------------------------------------------------------- what came back?
 
-    def ended(self, permit: Permit, response: TranscriptionResponse, now: float, unix_s: float) -> float:
+    def note_end(self, permit: Permit, response: TranscriptionResponse, now: float, unix_s: float) -> float:
         """Account for an attempt, whatever came of it; returns its dollars."""
         self.in_flight -= 1
         usage = response.usage
@@ -280,7 +280,7 @@ class Route:
             self._on_failure(permit, response.failure, now, unix_s)
         return cost
 
-    def lost(self, permit: Permit, now: float) -> float:
+    def note_loss(self, permit: Permit, now: float) -> float:
         """The attempt was cancelled: nobody knows what it cost, so the guess is taken for it. Returns that."""
         self.in_flight -= 1
         self._settled.add(permit.slot, round(permit.slot.tokens), permit.slot.usd)
