@@ -28,10 +28,11 @@ from benchmarks.board_pages import PAGES, a_board, load
 from benchmarks.setting import machine, save, scratch_folder
 from lipika.db.admin import fresh_database
 from lipika.db.connection import Database
+from lipika.db.errors import ErrorFilter
+from lipika.db.flags import FlagFilter
 from lipika.db.migrate import migrate
 from lipika.db.queries import Query
 from lipika.db.queue import Queue
-from lipika.db.review import ErrorFilter, FlagFilter
 from lipika.db.stats import Stats
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.fleet.status import read_status
@@ -204,29 +205,29 @@ def _questions_of_review(size: Size, middle: str) -> dict[str, Question]:
     clip = f"speaker0_{800:05}_{1570:05}.flac"
 
     async def second_page_of_flags(database: Database) -> object:
-        review = Stats(database).review
-        return await review.flags(after=(await review.flags())[-1])
+        flags = Stats(database).flags
+        return await flags.page(after=(await flags.page())[-1])
 
     return {
-        "review.flags": lambda db: Stats(db).review.flags(),
+        "review.flags": lambda db: Stats(db).flags.page(),
         "review.flags page 2": second_page_of_flags,
-        "review.flags by type": lambda db: Stats(db).review.flags(FlagFilter(flag_type="repetition")),
-        "review.flags by language": lambda db: Stats(db).review.flags(FlagFilter(language="te")),
-        "review.flags by both": lambda db: Stats(db).review.flags(
+        "review.flags by type": lambda db: Stats(db).flags.page(FlagFilter(flag_type="repetition")),
+        "review.flags by language": lambda db: Stats(db).flags.page(FlagFilter(language="te")),
+        "review.flags by both": lambda db: Stats(db).flags.page(
             FlagFilter(language="te", flag_type="failed:blocked", severity="fail")
         ),
-        "review.flags of a video": lambda db: Stats(db).review.flags(FlagFilter(video_id=middle)),
-        "review.flags resolved": lambda db: Stats(db).review.flags(FlagFilter(resolved=True)),
-        "review.flag_counts": lambda db: Stats(db).review.flag_counts(),
-        "review.clip": lambda db: Stats(db).review.clip(middle, clip),
-        "review.clip_flags": lambda db: Stats(db).review.clip_flags(middle, clip),
-        "review.clips": lambda db: Stats(db).review.clips(middle),
-        "review.errors": lambda db: Stats(db).review.errors(),
-        "review.errors by worker": lambda db: Stats(db).review.errors(ErrorFilter(worker_id="worker-1")),
-        "review.errors by type": lambda db: Stats(db).review.errors(ErrorFilter(exception_type="VideoError")),
-        "review.errors by video": lambda db: Stats(db).review.errors(ErrorFilter(video_id="v00000300")),
-        "review.error": lambda db: Stats(db).review.error(size.errors // 2),
-        "review.error_types": lambda db: Stats(db).review.error_types(),
+        "review.flags of a video": lambda db: Stats(db).flags.page(FlagFilter(video_id=middle)),
+        "review.flags resolved": lambda db: Stats(db).flags.page(FlagFilter(resolved=True)),
+        "review.flag_counts": lambda db: Stats(db).flags.counts(),
+        "review.clip": lambda db: Stats(db).clips.one(middle, clip),
+        "review.clip_flags": lambda db: Stats(db).flags.list_of_clip(middle, clip),
+        "review.clips": lambda db: Stats(db).clips.page(middle),
+        "review.errors": lambda db: Stats(db).errors.page(),
+        "review.errors by worker": lambda db: Stats(db).errors.page(ErrorFilter(worker_id="worker-1")),
+        "review.errors by type": lambda db: Stats(db).errors.page(ErrorFilter(exception_type="VideoError")),
+        "review.errors by video": lambda db: Stats(db).errors.page(ErrorFilter(video_id="v00000300")),
+        "review.error": lambda db: Stats(db).errors.one(size.errors // 2),
+        "review.error_types": lambda db: Stats(db).errors.types(),
     }
 
 

@@ -25,7 +25,8 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.engine.route import reserve_unlimited
-from lipika.forecast.budget import DAY_S, Budget, MoneySoFar
+from lipika.forecast.budget import Budget
+from lipika.forecast.days import DAY_S, MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Unit, forecast
 from lipika.forecast.intervals import Estimate
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, SimulatorConfig

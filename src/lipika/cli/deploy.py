@@ -156,14 +156,14 @@ async def _check_secrets(settings: Settings, service: Vast) -> None:
 async def _queue_is_done() -> bool:
     """Asks the database of the fleet; held videos do not count."""
     from lipika.config import load_settings
-    from lipika.db.queue import Queue
+    from lipika.db.stats_queue import QueueStats
     from lipika.services import open_database
 
     settings = load_settings()
     if settings.database_url is None:
         raise UsageError("--watch asks the queue whether it is done: set DATABASE_URL here, too")
     async with open_database(settings) as database:
-        counts = await Queue(database).counts()
+        counts = await QueueStats(database).counts()
     return counts.pending + counts.claimed + counts.processing == 0
 
 

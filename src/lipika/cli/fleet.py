@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +13,14 @@ from rich.table import Table
 
 from lipika.cli.console import open_console
 from lipika.cli.options import DataDir, Run, note_json, print_json
+from lipika.cli.running import on_database
 from lipika.cli.streams import nobody_reads
 from lipika.errors import UsageError
 from lipika.models import Severity
 
 if TYPE_CHECKING:
     from lipika.db.connection import Database
-    from lipika.db.review import FlagCount, FlagRow
+    from lipika.db.flags import FlagCount, FlagRow
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.", callback=note_json)]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")]
@@ -71,9 +71,9 @@ def _status(app: typer.Typer, run: Run) -> None:
                     await asyncio.sleep(_WATCH_S)
 
         if watch:
-            run(lambda: _run_with_database(data_dir, watching))
+            run(lambda: on_database(data_dir, watching))
             return
-        report = run(lambda: _run_with_database(data_dir, once))
+        report = run(lambda: on_database(data_dir, once))
         if as_json:
             print_json(status_document(report))
         else:
@@ -92,7 +92,7 @@ def _workers(app: typer.Typer, run: Run) -> None:
         from lipika.db.stats_fleet import FleetStats
         from lipika.fleet.status import alignment_of, workers_table
 
-        found = run(lambda: _run_with_database(data_dir, lambda database: FleetStats(database).workers()))
+        found = run(lambda: on_database(data_dir, lambda database: FleetStats(database).workers()))
         if as_json:
             print_json(found)
         elif found:
@@ -118,9 +118,7 @@ def _workers(app: typer.Typer, run: Run) -> None:
             raise typer.BadParameter("name workers or --all, one of the two")
         from lipika.db.workers import Workers
 
-        asked = run(
-            lambda: _run_with_database(data_dir, lambda database: Workers(database).drain(worker_ids))
-        )
+        asked = run(lambda: on_database(data_dir, lambda database: Workers(database).drain(worker_ids)))
         wanted = len(set(worker_ids)) if worker_ids else asked
         _console().print(
             f"asked {asked}" + (f" of {wanted}: the others are not online" if asked < wanted else "")
@@ -147,19 +145,19 @@ def _errors(app: typer.Typer, run: Run) -> None:
         as_json: AsJson = False,
     ) -> None:
         """List what went wrong, newest first: exceptions and alerts of all workers."""
-        from lipika.db.review import ErrorFilter, ReviewQueries
+        from lipika.db.errors import ErrorFilter, ErrorQueries
         from lipika.fleet.status import error_line
 
         async def look(database: Database) -> Any:
-            review = ReviewQueries(database)
+            of_errors = ErrorQueries(database)
             if error_id is None:
-                return await review.errors(ErrorFilter(worker, video, kind), limit=limit, before=before)
-            found = await review.error(error_id)
+                return await of_errors.page(ErrorFilter(worker, video, kind), limit=limit, before=before)
+            found = await of_errors.one(error_id)
             if found is None:
                 raise UsageError(f"there is no error {error_id}; `lipika errors` lists the last ones")
             return found
 
-        found = run(lambda: _run_with_database(data_dir, look))
+        found = run(lambda: on_database(data_dir, look))
         if as_json:
             print_json(found)
         elif error_id is not None:
@@ -201,15 +199,15 @@ def _flags(app: typer.Typer, run: Run) -> None:
         """Open flags, newest first: clips without an answer, findings of severity `fail`, and discards."""
         if context.invoked_subcommand:
             return
-        from lipika.db.review import FlagFilter, ReviewQueries
+        from lipika.db.flags import FlagFilter, FlagQueries
 
         wanted = FlagFilter(resolved, language, flag_type, severity, video)
 
         async def look(database: Database) -> Any:
-            review = ReviewQueries(database)
-            return await review.flag_counts() if counts else await review.flags(wanted, limit=limit)
+            of_flags = FlagQueries(database)
+            return await of_flags.counts() if counts else await of_flags.page(wanted, limit=limit)
 
-        found = run(lambda: _run_with_database(data_dir, look))
+        found = run(lambda: on_database(data_dir, look))
         if as_json:
             print_json(found)
         elif counts:
@@ -235,31 +233,21 @@ def _flags(app: typer.Typer, run: Run) -> None:
 
         Example: lipika flags resolve v7 speaker0_00000_00850.flac --note 'heard it: fine'
         """
-        from lipika.db.review import ReviewQueries
+        from lipika.db.flags import FlagQueries
 
         async def change(database: Database) -> int:
-            review = ReviewQueries(database)
+            of_flags = FlagQueries(database)
             if reopen:
-                return await review.reopen(video, segment, flag_type=flag_type)
-            return await review.resolve(video, segment, by=by or _user(), note=note, flag_type=flag_type)
+                return await of_flags.reopen(video, segment, flag_type=flag_type)
+            return await of_flags.resolve(video, segment, by=by or _user(), note=note, flag_type=flag_type)
 
-        changed = run(lambda: _run_with_database(data_dir, change))
+        changed = run(lambda: on_database(data_dir, change))
         _say(f"{'reopened' if reopen else 'resolved'} {changed}")
         if not changed:
             raise typer.Exit(1)
 
 
 # ----------------------------------------------------------------------------- plumbing
-
-
-async def _run_with_database(
-    data_dir: Path | None, work: Callable[[Database], Coroutine[Any, Any, Any]]
-) -> Any:
-    from lipika.config import load_settings
-    from lipika.services import open_database
-
-    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-        return await work(database)
 
 
 def _counts_table(found: Sequence[FlagCount]) -> Table:

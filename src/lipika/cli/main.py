@@ -9,6 +9,7 @@ Exit codes: 0 everything done; 1 some video failed; 2 something to change (argum
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from importlib import import_module
@@ -149,5 +150,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What is imported stays: looking through it for garbage while it grows is a tenth of the time of `lipika status`.
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
+    # At the end, too: the process gives all of it back at once.
+    atexit.register(gc.freeze)
     with standard_streams(), ending_in_a_line():
         app()

@@ -22,6 +22,7 @@ from lipika.cli.options import (
     hints_of,
     print_json,
 )
+from lipika.cli.running import on_database
 from lipika.errors import UsageError
 from lipika.models import HintFrom, VideoStatus
 
@@ -270,12 +271,9 @@ def _holding(app: typer.Typer, run: Run) -> None:
 
 
 async def _run_on_queue(data_dir: Path | None, work: Callable[[Queue], Coroutine[Any, Any, Any]]) -> Any:
-    from lipika.config import load_settings
     from lipika.db.queue import Queue
-    from lipika.services import open_database
 
-    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
-        return await work(Queue(database))
+    return await on_database(data_dir, lambda database: work(Queue(database)))
 
 
 async def _add_sources(

@@ -16,6 +16,9 @@ from lipika.redaction import redact
 
 if TYPE_CHECKING:
     import asyncio
+    from pathlib import Path
+
+    from lipika.db.connection import Database
 
 T = TypeVar("T")
 
@@ -35,6 +38,15 @@ def run(
     log_as_json(json_logs=json_logs)
     with ending_in_a_line(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(job())
+
+
+async def on_database(data_dir: Path | None, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    """Do some work on the database that the settings name, or on the embedded one."""
+    from lipika.config import load_settings
+    from lipika.services import open_database
+
+    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+        return await work(database)
 
 
 @contextmanager

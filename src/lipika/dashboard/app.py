@@ -76,7 +76,7 @@ async def healthz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """The fleet for Prometheus; a scraper shows the token as `Authorization: Bearer`."""
     board = board_of(request)
-    return Response(await fleet_exposition(board.stats, board.queue), headers={"content-type": CONTENT_TYPE})
+    return Response(await fleet_exposition(board.stats), headers={"content-type": CONTENT_TYPE})
 
 
 async def favicon(request: Request) -> Response:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from lipika.dashboard.board import board_of, problem, render, text_of, whole
 from lipika.dashboard.cursor import pack, unpack
-from lipika.db.review import ErrorFilter
+from lipika.db.errors import ErrorFilter
 
 ROWS = 50
 HOURS = 24
@@ -16,7 +16,7 @@ _MAX_ID = 1 << 62
 
 async def page(request: Request) -> Response:
     """Newest first; `id` shows one."""
-    review = board_of(request).stats.review
+    of_errors = board_of(request).stats.errors
     if "id" in request.query_params:
         return await _one(request, request.query_params["id"])
     wanted = ErrorFilter(
@@ -26,11 +26,11 @@ async def page(request: Request) -> Response:
     )
     held = unpack(request.query_params.get("after", ""), (int,))
     before = whole(held[0], 0, _MAX_ID) if held else None
-    rows = await review.errors(wanted, limit=ROWS, before=before)
+    rows = await of_errors.page(wanted, limit=ROWS, before=before)
     context = {
         "title": "Errors",
         "wanted": wanted,
-        "types": await review.error_types(HOURS),
+        "types": await of_errors.types(HOURS),
         "hours": HOURS,
         "rows": rows,
         "next": pack((rows[-1].id,)) if len(rows) == ROWS else "",
@@ -39,7 +39,7 @@ async def page(request: Request) -> Response:
 
 
 async def _one(request: Request, error_id: str) -> Response:
-    row = await board_of(request).stats.review.error(whole(error_id, 0, _MAX_ID))
+    row = await board_of(request).stats.errors.one(whole(error_id, 0, _MAX_ID))
     if row is None:
         return problem(request, 404, "There is no such error", "It may have been cleared away.")
     return render(request, "error.html", {"title": row.exception_type, "row": row})

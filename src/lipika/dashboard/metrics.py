@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from prometheus_client.core import Metric
 
-from lipika.db.queue import Queue, QueueCounts
-from lipika.db.review import ErrorType, FlagCount
+from lipika.db.errors import ErrorType
+from lipika.db.flags import FlagCount
+from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow
 from lipika.db.stats_quality import ClipStatusCount, LaneYield
@@ -34,26 +35,26 @@ class FleetFigures:
     lanes: list[LaneYield]
 
 
-async def read_fleet_figures(stats: Stats, videos: Queue) -> FleetFigures:
+async def read_fleet_figures(stats: Stats) -> FleetFigures:
     fleet, queue, outlook, reasons, spend = await asyncio.gather(
         stats.fleet.now(),
-        videos.counts(),
+        stats.queue.counts(),
         stats.queue.outlook(),
         stats.queue.reasons(),
         stats.spend.summary(),
     )
     flags, errors, statuses, lanes = await asyncio.gather(
-        stats.review.flag_counts(),
-        stats.review.error_types(hours=1),
+        stats.flags.counts(),
+        stats.errors.types(hours=1),
         stats.quality.statuses(),
         stats.quality.lanes(),
     )
     return FleetFigures(fleet, queue, outlook, reasons, spend, flags, errors, statuses, lanes)
 
 
-async def fleet_exposition(stats: Stats, videos: Queue) -> bytes:
+async def fleet_exposition(stats: Stats) -> bytes:
     """The fleet's metrics in Prometheus' text format. Raises DatabaseUnavailable."""
-    return exposition(fleet_metrics(await read_fleet_figures(stats, videos)))
+    return exposition(fleet_metrics(await read_fleet_figures(stats)))
 
 
 def fleet_metrics(figures: FleetFigures) -> Iterator[Metric]:

@@ -21,8 +21,8 @@ from lipika.dashboard.board import (
     whole,
 )
 from lipika.dashboard.cursor import pack, unpack
+from lipika.db.flags import count_left_out
 from lipika.db.queue import Queue
-from lipika.db.review import count_left_out
 from lipika.db.stats_queue import ActiveKey
 from lipika.models import VideoStatus
 
@@ -58,7 +58,7 @@ async def page(request: Request) -> Response:
         stats.queue.reasons(),
         stats.queue.outlook(),
         stats.queue.nothing_left(),
-        stats.review.flag_counts(),
+        stats.flags.counts(),
     )
     context = {
         "title": "Queue",
@@ -117,7 +117,7 @@ async def video(request: Request) -> Response:
     video_id = text_of(request, "video") or ""
     found = await board.queue.find([video_id])
     last = unpack(request.query_params.get("after", ""), (str,))
-    clips = await board.stats.review.clips(video_id, limit=CLIP_ROWS, after=str(last[0]) if last else "")
+    clips = await board.stats.clips.page(video_id, limit=CLIP_ROWS, after=str(last[0]) if last else "")
     if not found and not clips:
         return problem(request, 404, "There is no such video", "Neither the queue nor the results know it.")
     context = {

@@ -27,7 +27,8 @@ from lipika.dashboard.board import (
     whole,
 )
 from lipika.dashboard.cursor import pack, unpack
-from lipika.db.review import ClipDetail, FlagFilter, FlagKey, FlagRow
+from lipika.db.clips import ClipDetail
+from lipika.db.flags import FlagFilter, FlagKey, FlagRow
 from lipika.errors import LipikaError, ObjectMissing
 from lipika.log import redact
 
@@ -45,7 +46,7 @@ _MOST_GAIN = 10.0
 
 async def page(request: Request) -> Response:
     """Flags, newest first."""
-    review = board_of(request).stats.review
+    of_flags = board_of(request).stats.flags
     wanted = FlagFilter(
         resolved=request.query_params.get("state") == "resolved",
         language=text_of(request, "language"),
@@ -57,7 +58,7 @@ async def page(request: Request) -> Response:
     if held:
         whole(held[4], -_MAX_MS, _MAX_MS)
     key = FlagKey(*held) if held else None  # type: ignore[arg-type]  # `unpack` has looked at the types
-    flags, counts = await asyncio.gather(review.flags(wanted, limit=ROWS, after=key), review.flag_counts())
+    flags, counts = await asyncio.gather(of_flags.page(wanted, limit=ROWS, after=key), of_flags.counts())
     context = {
         "title": "Review",
         "wanted": wanted,
@@ -83,8 +84,8 @@ async def clip(request: Request) -> Response:
     """One clip. Its audio comes after the page, so that a slow store does not hold up the text."""
     board = board_of(request)
     video_id, segment_file = text_of(request, "video") or "", text_of(request, "clip") or ""
-    found = await board.stats.review.clip(video_id, segment_file)
-    flags = await board.stats.review.clip_flags(video_id, segment_file)
+    found = await board.stats.clips.one(video_id, segment_file)
+    flags = await board.stats.flags.list_of_clip(video_id, segment_file)
     if found is None and not flags:
         return problem(request, 404, "There is no such clip", "Neither results nor flags know it.")
     findings = list(found.findings) if found else []
@@ -146,7 +147,7 @@ async def wave(request: Request) -> Response:
     from lipika.dashboard.waveform import waveform
 
     board = board_of(request)
-    found = await board.stats.review.clip(text_of(request, "video") or "", text_of(request, "clip") or "")
+    found = await board.stats.clips.one(text_of(request, "video") or "", text_of(request, "clip") or "")
     if found is None:
         return HTMLResponse(fragment("wave.html", {"trouble": "There is no such clip.", "picture": None}))
     try:
@@ -173,7 +174,7 @@ async def audio(request: Request) -> Response:
     names = query.get("video", ""), query.get("clip", "")
     if not board.signer.link_holds(query.get("until", ""), query.get("sig", ""), *names):
         return PlainTextResponse("This link has expired: load the page again.\n", 403)
-    found = await board.stats.review.clip(*names)
+    found = await board.stats.clips.one(*names)
     if found is None:
         return PlainTextResponse("There is no such clip.\n", 404)
     try:
@@ -252,11 +253,11 @@ async def resolve(request: Request) -> Response:
     start_ms = whole(names["start"], -_MAX_MS, _MAX_MS) if names["start"] else None
     flag_type = names["type"] or None
     if names["do"] == "reopen":
-        count = await board.stats.review.reopen(
+        count = await board.stats.flags.reopen(
             names["video"], names["clip"], flag_type=flag_type, start_ms=start_ms
         )
     else:
-        count = await board.stats.review.resolve(
+        count = await board.stats.flags.resolve(
             names["video"],
             names["clip"],
             by="board",

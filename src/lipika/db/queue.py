@@ -10,6 +10,7 @@ from itertools import islice
 from lipika.db.connection import Database, Params
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
+from lipika.db.queue_counts import QueueCounts, count_videos
 from lipika.errors import LeaseLost, UsageError
 from lipika.models import Accounting, ClaimedVideo, HintFrom, NewVideo, VideoStatus
 
@@ -58,22 +59,6 @@ class AddReport:
 
 
 _NO_ROOTS = Roots()
-
-
-@dataclass(frozen=True, slots=True)
-class QueueCounts:
-    """Videos by status; `pending` can be claimed, `held` cannot."""
-
-    pending: int
-    held: int
-    claimed: int
-    processing: int
-    done: int
-    failed: int
-
-    @property
-    def total(self) -> int:
-        return self.pending + self.held + self.claimed + self.processing + self.done + self.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +185,7 @@ class Queue:
 
     async def counts(self, only: Sequence[str] | None = None) -> QueueCounts:
         """Videos by status: of all, or of these."""
-        if only is None:
-            return await self._database.row(_QUERIES["counts_of_all"], {}, QueueCounts)
-        return await self._database.row(_QUERIES["counts"], {"only": list(only)}, QueueCounts)
+        return await count_videos(self._database, only)
 
     async def idle_outputs(self, output_keys: Sequence[str]) -> set[str]:
         """Those of these output keys that are of a video of the queue which nobody is at work on."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lipika.db.clips import ClipQueries
 from lipika.db.connection import Database
+from lipika.db.errors import ErrorQueries
+from lipika.db.flags import FlagQueries
 from lipika.db.queries import load
-from lipika.db.review import ReviewQueries
 from lipika.db.stats_fleet import FleetStats
 from lipika.db.stats_quality import QualityStats
 from lipika.db.stats_queue import QueueStats
@@ -82,7 +84,7 @@ class Found:
 
 
 class Stats:
-    """The read model: `fleet`, `queue`, `quality`, `spend`, `review`."""
+    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `errors`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -90,7 +92,9 @@ class Stats:
         self.queue = QueueStats(database)
         self.quality = QualityStats(database)
         self.spend = SpendStats(database)
-        self.review = ReviewQueries(database)
+        self.flags = FlagQueries(database)
+        self.clips = ClipQueries(database)
+        self.errors = ErrorQueries(database)
 
     async def ping(self) -> None:
         """Ask Postgres for a sign of life. Raises DatabaseUnavailable if there is none."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.forecast.budget import MoneySoFar, seconds_over_days
+from lipika.db.queue_counts import QueueCounts, count_videos
+from lipika.forecast.days import MoneySoFar, seconds_over_days
 from lipika.wording import money
 
 _QUERIES = load("stats_queue")
@@ -190,6 +192,9 @@ class QueueStats:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def counts(self, only: Sequence[str] | None = None) -> QueueCounts:
+        return await count_videos(self._database, only)
 
     async def languages(self) -> list[LanguageProgress]:
         return await self._database.rows(_QUERIES["languages"], {}, LanguageProgress)

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lipika.db.connection import Database
-from lipika.db.queue import Queue, QueueCounts
-from lipika.db.review import ErrorRow, ReviewQueries, count_left_out
+from lipika.db.errors import ErrorQueries, ErrorRow
+from lipika.db.flags import FlagQueries, count_left_out
+from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
 from lipika.db.stats_spend import SpendStats
@@ -50,16 +51,16 @@ class StatusReport:
 
 async def read_status(database: Database) -> StatusReport:
     """Ask everything at once."""
-    of_queue, of_fleet, review = QueueStats(database), FleetStats(database), ReviewQueries(database)
+    of_queue, of_fleet = QueueStats(database), FleetStats(database)
     queue, languages, fleet, workers = await asyncio.gather(
-        Queue(database).counts(), of_queue.languages(), of_fleet.now(), of_fleet.workers()
+        of_queue.counts(), of_queue.languages(), of_fleet.now(), of_fleet.workers()
     )
     outlook, spend, flags, empty, errors = await asyncio.gather(
         of_queue.outlook(),
         SpendStats(database).summary(),
-        review.flag_counts(),
+        FlagQueries(database).counts(),
         of_queue.nothing_left(),
-        review.errors(limit=_LAST_ERRORS),
+        ErrorQueries(database).page(limit=_LAST_ERRORS),
     )
     return StatusReport(
         at=datetime.now(UTC),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipika.forecast.budget import DAY_S, Budget, MoneySoFar, seconds_over_days, seconds_per_request
+from lipika.forecast.budget import Budget, seconds_per_request
+from lipika.forecast.days import DAY_S, MoneySoFar, seconds_over_days
 from lipika.forecast.intervals import REPLICATES, Estimate, Floats, from_replicates, stratified_draws
 from lipika.forecast.limits import LIMITS, Limit
 

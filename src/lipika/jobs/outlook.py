@@ -14,7 +14,8 @@ from lipika.db.connection import Database
 from lipika.db.outlook import BatchSums, OutlookQueries
 from lipika.db.reservations import Reservations
 from lipika.errors import UsageError
-from lipika.forecast.budget import Budget, MoneySoFar
+from lipika.forecast.budget import Budget
+from lipika.forecast.days import MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, find_needed, forecast
 from lipika.forecast.intervals import Estimate
 from lipika.forecast.limits import LIMITS

@@ -22,7 +22,7 @@ from lipika.alignment.stage import AlignmentStage
 from lipika.archive.documents import clip_result_from_json, clip_result_to_json
 from lipika.audio.codec import Audio, encode_flac
 from lipika.dashboard.metrics import fleet_exposition
-from lipika.db import Database, Queue, Stats
+from lipika.db import Database, Stats
 from lipika.fleet.exposition import exposition
 from lipika.fleet.metrics import WorkerView, worker_metrics
 from lipika.models import Agreement
@@ -252,7 +252,7 @@ async def test_a_run_stores_what_was_heard_and_uses_it_again(database_url: str, 
             view = WorkerView(running.worker_id, "the-model", running.worker, running.engine, running.room)
             told = exposition(worker_metrics(view)).decode()
         async with Database(database_url) as database:
-            of_the_fleet = (await fleet_exposition(Stats(database), Queue(database))).decode()
+            of_the_fleet = (await fleet_exposition(Stats(database))).decode()
         assert {"lipika_alignment_enabled 1.0", "lipika_alignment_sample_ratio 1.0"} <= set(told.splitlines())
         for agreement in Agreement:
             clips = f'alignment_clips_total{{agreement="{agreement}"}} {float(counted[agreement])}'

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from board_kit import a_visitor
 from fleet_kit import Stage, a_stage, change, until
 from lipika.dashboard.metrics import fleet_exposition
-from lipika.db import Budgets, Database, Queue, Stats
+from lipika.db import Budgets, Database, Stats
 from lipika.db.budgets import Limits
 from lipika.errors import SettingsError
 from lipika.fleet.exposition import exposition
@@ -93,7 +93,7 @@ async def test_a_worker_tells_what_it_did(stage: Stage, database: Database) -> N
     assert of(told, "lipika_request_duration_seconds_sum") == pytest.approx(totals.latency_ms / 1000)
     assert of(told, "lipika_buffer_limit_bytes") == found.room.limit
 
-    fleet = read(await fleet_exposition(Stats(database), Queue(database)))
+    fleet = read(await fleet_exposition(Stats(database)))
     assert of(fleet, "lipika_fleet_requests_total") == totals.requests
     assert of(fleet, "lipika_fleet_request_failures_total", kind="rate_minute") == 1
     assert of(fleet, "lipika_fleet_workers", state="live") == 0
@@ -152,7 +152,7 @@ async def known(stage: Stage, database: Database) -> set[str]:
     )
     async with stage.worker() as found:
         bodies = [exposition(worker_metrics(view(found)))]
-        bodies.append(await fleet_exposition(Stats(database), Queue(database)))
+        bodies.append(await fleet_exposition(Stats(database)))
     names = {
         family.name + ("_total" if family.type == "counter" else "")
         for body in bodies

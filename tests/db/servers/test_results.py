@@ -11,11 +11,11 @@ import pytest
 
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
+from lipika.db.clips import ClipDetail
 from lipika.db.columns import GROUPS
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.db.result_rows import JudgedRow, StoredAnswer, result_row
-from lipika.db.review import ClipDetail
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import LeaseLost, WorkerStop
 from lipika.models import (

@@ -17,8 +17,8 @@ from psycopg.rows import dict_row
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Stats, Workers
 from lipika.db.budgets import Limits
+from lipika.db.flags import FlagFilter
 from lipika.db.reservations import Demand, Reservations
-from lipika.db.review import FlagFilter
 from lipika.db.stats_queue import QueuePace
 from lipika.db.stored import Stored
 from lipika.db.workers import WorkerInfo, WorkerStats
@@ -181,46 +181,44 @@ async def test_clips_are_counted_through_rewrites(database: Database, database_u
 
 
 async def test_flags_carry_the_language_and_are_counted(database: Database, database_url: str) -> None:
-    results, review = Results(database), Stats(database).review
+    results, flags = Results(database), Stats(database).flags
     for claim, language in zip(await claimed(database, "a", "b"), ("hi", "hi"), strict=True):
         bad = [replace(made(i, text="हाँ " * 60), video_id=claim.video_id) for i in range(3)]
         await results.write(claim, bad)
-        assert {flag.language for flag in await review.flags(FlagFilter(video_id=claim.video_id))} == {
-            language
-        }
-    everything = await review.flags(limit=1000)
+        assert {flag.language for flag in await flags.page(FlagFilter(video_id=claim.video_id))} == {language}
+    everything = await flags.page(limit=1000)
     assert len(everything) >= 6
-    assert sum(count.open for count in await review.flag_counts()) == len(everything)
+    assert sum(count.open for count in await flags.counts()) == len(everything)
 
     one = everything[0]
     assert one.transcription is not None
     assert (
-        await review.resolve(one.video_id, one.segment_file, by="me", note="fine", flag_type=one.flag_type)
+        await flags.resolve(one.video_id, one.segment_file, by="me", note="fine", flag_type=one.flag_type)
         == 1
     )
-    (closed,) = await review.flags(FlagFilter(resolved=True))
+    (closed,) = await flags.page(FlagFilter(resolved=True))
     assert (closed.resolved_by, closed.note, closed.segment_file) == ("me", "fine", one.segment_file)
-    assert sum(count.resolved for count in await review.flag_counts()) == 1
-    assert await review.reopen(one.video_id, one.segment_file) == 1
-    assert sum(count.open for count in await review.flag_counts()) == len(everything)
+    assert sum(count.resolved for count in await flags.counts()) == 1
+    assert await flags.reopen(one.video_id, one.segment_file) == 1
+    assert sum(count.open for count in await flags.counts()) == len(everything)
 
 
 async def test_flags_come_in_pages_without_gap_or_double(database: Database) -> None:
-    results, review = Results(database), Stats(database).review
+    results, flags = Results(database), Stats(database).flags
     (claim,) = await claimed(database, "a")
     await results.write(claim, [replace(made(i, text="हाँ " * 60), video_id="a") for i in range(12)])
-    everything = await review.flags(limit=1000)
+    everything = await flags.page(limit=1000)
     paged, after = [], None
-    while page := await review.flags(limit=5, after=after):
+    while page := await flags.page(limit=5, after=after):
         paged += page
         after = page[-1]
     assert paged == everything
-    some = await review.flags(
+    some = await flags.page(
         FlagFilter(flag_type=everything[0].flag_type, severity="fail", language="hi"), limit=1000
     )
     assert some
     assert {flag.flag_type for flag in some} == {everything[0].flag_type}
-    assert await review.flags(FlagFilter(language="ta")) == []
+    assert await flags.page(FlagFilter(language="ta")) == []
 
 
 # ---- arithmetic

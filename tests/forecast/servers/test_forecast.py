@@ -13,7 +13,8 @@ import structlog
 from benchmarks.forecast import Scenario, compare, sample
 from benchmarks.virtual import Population, Ran
 from lipika import log
-from lipika.forecast.budget import DAY_S, SAFETY, Budget, MoneySoFar
+from lipika.forecast.budget import SAFETY, Budget
+from lipika.forecast.days import DAY_S, MoneySoFar
 from lipika.forecast.forecast import Crew, PerClip, Unit, find_needed, forecast, time_s
 from lipika.forecast.intervals import Estimate
 from lipika.forecast.workload import Counted, Remaining, workload
