@@ -57,7 +57,7 @@ from lipika.models import (
 from lipika.processes import settle_in
 from lipika.storage import Store, StoreSettings
 
-VIDEOS, SEGMENTS, ROUNDS = 8, 40, 5
+VIDEOS, SEGMENTS, ROUNDS = 8, 40, 10
 LATENCY_S = 0.05
 _ROWS = 500  # a write of the sink
 _IN_FLIGHT = 64  # as the floor

@@ -155,7 +155,7 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=256,
-        description="Processes that polish; 0: threads instead, for a worker a core; empty: one a core, up to 16.",
+        description="Processes that polish; 0: none, for a worker a core; empty: one a core, up to 16.",
     )
     calibration_file: Path | None = Field(
         None, description="Rate limits learned by `lipika calibrate`; empty: those that come with lipika."

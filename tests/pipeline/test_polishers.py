@@ -54,6 +54,36 @@ async def test_threads_and_processes_give_the_same() -> None:
     assert clip.packed is clip.sent, "16 kHz audio travels once"
 
 
+async def test_without_processes_short_segments_leave_the_loop_its_turns_and_long_ones_a_thread() -> None:
+    where: dict[str, threading.Thread] = {}
+    turns = 0
+
+    def work(members: Sequence[Member | BadMember]) -> list[PolishedSegment]:
+        where.update((member.name, threading.current_thread()) for member in members)
+        return polish_members(members)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    short = [segment(number) for number in range(5)]
+    by_name = Member("a_00000_06100.flac", MemberKind.SEGMENT, short[0].data)
+    by_content = Member("a_00000_00250.flac", MemberKind.SEGMENT, segment(0, seconds=61.0).data)
+    by_bytes = Member("b_00000_00250.flac", MemberKind.SEGMENT, short[0].data + bytes(1 << 20))
+    async with polishers(0, work=work) as found:
+        counting = asyncio.create_task(count_turns())
+        assert [len(each.clips) for each in await found.polish(short)] == [1] * 5
+        counting.cancel()
+        for each in (by_name, by_content, by_bytes):
+            await found.polish([each])
+    here = threading.current_thread()
+    assert all(where[each.name] is here for each in short)
+    assert turns > 5, "others wait for one segment at a time"
+    assert here not in {where[each.name] for each in (by_name, by_content, by_bytes)}
+
+
 async def test_a_segment_that_kills_is_a_discard_and_takes_nothing_with_it() -> None:
     members = [segment(number) for number in (2, 3, 4)]
     async with polishers(2, work=deadly) as found:

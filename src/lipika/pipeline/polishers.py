@@ -1,4 +1,4 @@
-"""A pool of processes that polish segments, beside the one that asks; or threads of it.
+"""A pool of processes that polish segments, beside the one that asks; or that one itself.
 
 Half of polishing holds Python's lock, and so does most of the asking; side by side in one process they stand in each
 other's way. A process that dies of a segment takes nothing with it: whatever it had in hand is tried again, one
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from lipika.archive.members import BadMember, Member
+from lipika.audio.flac import StreamInfo
 from lipika.audio.polish import PolishedSegment, polish_segment
 from lipika.errors import SegmentError
 from lipika.log import get_logger
@@ -64,13 +65,21 @@ _LARGE_BYTES = 8 << 20
 _HALF_PLACE_BYTES = 4 << 20
 """A handful is a megabyte and its last segment."""
 
+_SHORT_BYTES = 1 << 20
+_SHORT_MS = 60_000
+"""Of a segment that takes some milliseconds."""
+
 Members: TypeAlias = Sequence[Member | BadMember]
 Work: TypeAlias = Callable[[Members], list[PolishedSegment]]
 
 
 class Polishers:
-    """Use as an async context manager. With no `processes`, all is done in `threads`, which are the caller's; else
-    only the first segments are, as many as `after` says.
+    """Use as an async context manager. The first segments, as many as `after` says, are polished in `threads`, which
+    are the caller's, the others in `processes`.
+
+    With no processes there is a worker for each core. Short segments are then polished in the event loop's own
+    thread, which gives the loop its turn after each: a thread beside it would only wait for Python's lock. Long ones
+    go to `threads`.
 
     Whoever brings segments takes one of the `turns` first and gives it back when it has used up what became of them;
     and whoever reads an archive is one of the `readers` while it does. That bounds what is in memory over all videos,
@@ -126,6 +135,8 @@ class Polishers:
             return await self._polish(members)
 
     async def _polish(self, members: Members) -> list[PolishedSegment]:
+        if not self._processes and all(map(_is_short, members)):
+            return [outcome async for outcome in self._polish_here(members)]
         crew = self._choose_crew(len(members))
         if crew is None:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, members)
@@ -139,6 +150,13 @@ class Polishers:
                 self._crew = None
         async with self._one_at_a_time:
             return [await self._alone(member) for member in members]
+
+    async def _polish_here(self, members: Members) -> AsyncIterator[PolishedSegment]:
+        """In the event loop's own thread, which others get back after each segment."""
+        for member in members:
+            for outcome in self._work([member]):
+                yield outcome
+            await asyncio.sleep(0)
 
     def _choose_crew(self, segments: int) -> _Crew | None:
         """Threads (None) for a start, then processes."""
@@ -161,6 +179,16 @@ class Polishers:
             return outcome
         finally:
             await asyncio.shield(_shut_down_pool(alone))
+
+
+def _is_short(member: Member | BadMember) -> bool:
+    """True if it is polished in milliseconds, by its bytes, its name and what its first bytes say."""
+    if isinstance(member, BadMember):
+        return True
+    if len(member.data) > _SHORT_BYTES or member.segment.end_ms - member.segment.start_ms > _SHORT_MS:
+        return False
+    info = StreamInfo.read(member.data)
+    return info is None or info.frames * 1000 <= _SHORT_MS * info.sample_rate_hz
 
 
 class _Crew:
