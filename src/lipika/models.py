@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -463,6 +463,50 @@ class Agreement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class WordTime:
+    """A word of an answer, as written there without punctuation around it, and its time in the clip.
+
+    Times are milliseconds from the clip's first sample: its leading pad counts.
+    """
+
+    text: str
+    at: int  # of its first code point in the transcription
+    start_ms: int
+    end_ms: int
+    confidence: (
+        float | None
+    )  # 0..1, geometric mean of its pieces' posteriors; None: one the recogniser cannot write
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The code points of the transcription it stands at, the end excluded."""
+        return self.at, self.at + len(self.text)
+
+
+def words_to_json(words: Iterable[WordTime]) -> list[list[str | int | float | None]]:
+    """Words as JSON holds them in little space: text, place, start, end, confidence of each."""
+    return [[word.text, word.at, word.start_ms, word.end_ms, word.confidence] for word in words]
+
+
+def words_from_json(items: Iterable[object]) -> tuple[WordTime, ...]:
+    """Words from what `words_to_json` made of them.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    words = []
+    for item in items:
+        match item:
+            case [str(text), int(at), int(start_ms), int(end_ms), None]:
+                words.append(WordTime(text, at, start_ms, end_ms, None))
+            case [str(text), int(at), int(start_ms), int(end_ms), int() | float() as confidence]:
+                words.append(WordTime(text, at, start_ms, end_ms, float(confidence)))
+            case _:
+                raise ValueError(f"{item!r} is no word with its time")
+    return tuple(words)
+
+
+@dataclass(frozen=True, slots=True)
 class Alignment:
     """The words that a second recogniser heard in a clip, held against its answer."""
 
@@ -474,6 +518,9 @@ class Alignment:
     spoken_language: str  # what it sounds like; empty where that cannot be told
     missing_tail: str  # words heard after the answer's end
     version: str  # of comparison, model and romanisation
+    words: tuple[WordTime, ...] = ()  # of the answer
+    word_score: float | None = None  # 0..1, geometric mean over the frames of words with a confidence
+    words_missing: str = ""  # why there are none although it was listened to: a stable code
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from lipika.archive.documents import (
     transcription_path,
 )
 from lipika.archive.members import END_OF_ARCHIVE, member_header, padding
+from lipika.db.result_rows import StoredAnswer, result_row
 from lipika.models import (
     Accounting,
     Agreement,
@@ -45,6 +46,9 @@ from lipika.models import (
     Severity,
     Usage,
     Verdict,
+    WordTime,
+    words_from_json,
+    words_to_json,
 )
 
 T = TypeVar("T")
@@ -153,6 +157,7 @@ def segment_names(draw: st.DrawFn) -> SegmentName:
 
 BY_TYPE[SegmentName] = segment_names()
 BY_TYPE[tuple[Finding, ...]] = st.lists(of(Finding), max_size=2).map(tuple)
+BY_TYPE[tuple[WordTime, ...]] = WORDS = st.lists(of(WordTime), max_size=2).map(tuple)
 for part in (AudioFacts, Answer, Lane, Failure, Usage, Provenance, Clip, Verdict, Alignment):
     BY_TYPE[part] = of(part)
     BY_TYPE[part | None] = st.none() | of(part)
@@ -168,6 +173,74 @@ def test_every_result_comes_back_exactly(result: ClipResult) -> None:
     assert clip_result_from_json(data) == result
     assert clip_result_to_json(clip_result_from_json(data)) == data
     assert data.count(b"\n") == 1
+
+
+@given(WORDS)
+def test_words_come_back_from_a_compact_list(words: tuple[WordTime, ...]) -> None:
+    held = json.loads(json.dumps(words_to_json(words)))
+    assert words_from_json(held) == words
+
+
+@pytest.mark.parametrize("item", ["मैं", ["मैं", 0, 1], ["मैं", 0, 1, 2, "sure"], ["मैं", 0.5, 1, 2, None], 3])
+def test_what_is_no_word_is_refused(item: object) -> None:
+    with pytest.raises(ValueError, match="is no word with its time"):
+        words_from_json([item])
+
+
+def test_a_document_has_the_words_and_a_row_has_not() -> None:
+    word = WordTime("नमस्ते", 0, 150, 560, 0.93)
+    heard = Alignment(0.9, Agreement.AGREE, "", "नमस्ते", "hi", "hi", "", "1", (word,), word_score=0.93)
+    result = replace(answered(0), alignment=heard)
+    document = json.loads(clip_result_to_json(result))["alignment"]
+    assert document["words"] == [
+        {"text": "नमस्ते", "at": 0, "start_ms": 150, "end_ms": 560, "confidence": 0.93}
+    ]
+    assert document["word_score"] == 0.93
+    assert result_row(result).alignment == replace(heard, words=())
+    assert result_row(result).alignment_score == 0.9
+    older = json.loads(clip_result_to_json(result))
+    for key in ("words", "word_score", "words_missing"):
+        del older["alignment"][key]  # a document of an earlier version
+    assert clip_result_from_json(json.dumps(older).encode()).alignment == replace(
+        heard, words=(), word_score=None
+    )
+
+
+def test_a_stored_answer_takes_the_words_of_the_same_alignment_alone() -> None:
+    heard = Alignment(
+        0.9, Agreement.AGREE, "", "x", "hi", "hi", "", "1", (WordTime("x", 0, 1, 2, None),), word_score=0.5
+    )
+    result = answered(0)
+    row = StoredAnswer(
+        segment_file=result.segment_file,
+        audio_digest=result.clip.audio_digest,
+        trimmer_version=result.clip.trimmer_version,
+        language_hint="hi",
+        status=result.status,
+        answer=result.answer,
+        failure=None,
+        usage=result.usage,
+        cost_usd=result.cost_usd,
+        provenance=result.provenance,
+        alignment=replace(heard, words=()),
+    )
+    assert row.add_words(replace(row, alignment=heard)).alignment == heard
+    for other in (None, replace(heard, version="2"), replace(heard, heard="y")):
+        assert row.add_words(replace(row, alignment=other)) == row
+    assert replace(row, alignment=None).add_words(replace(row, alignment=heard)).alignment is None
+    whole = replace(row, alignment=heard)
+    assert whole.add_words(row) == whole
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_words_that_json_cannot_hold_are_refused(value: float) -> None:
+    heard = Alignment(0.9, Agreement.AGREE, "", "", "hi", "hi", "", "1")
+    for odd in (
+        replace(heard, words=(WordTime("x", 0, 1, 2, value),)),
+        replace(heard, word_score=value),
+    ):
+        with pytest.raises(ValueError, match="not finite"):
+            clip_result_to_json(replace(answered(0), alignment=odd))
 
 
 def test_a_document_says_everything_about_its_clip() -> None:

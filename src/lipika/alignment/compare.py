@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
 from lipika.alignment.indicconformer import Heard
 from lipika.alignment.numerals import spell_out_numbers
 from lipika.alignment.romanise import Romaniser
+from lipika.alignment.word_times import locate_words
 from lipika.languages import LANGUAGES, find_language
 from lipika.models import Agreement, Alignment, Answer, Clip
 from lipika.validation.text import SCRIPT_OF, normalise, without_tags
@@ -130,8 +131,16 @@ def _compare(pairs: Sequence[Pair], code: str, romaniser: Romaniser, version: st
         if LANGUAGES[code].aksharamukha is None and _is_mixed(best):
             best, said = romaniser.sounds([best, said], code, mixed=True)
         tail = _tail(best, said, heard[number], code, romaniser)
-        alignments.append(_alignment(pair, code, best, said, tail, version))
+        alignments.append(_add_words(pair, _alignment(pair, code, best, said, tail, version)))
     return alignments
+
+
+def _add_words(pair: Pair, alignment: Alignment) -> Alignment:
+    """The alignment with the times of the answer's words, excluded or not, where its posteriors are at hand."""
+    if pair.heard.posteriors is None:
+        return alignment
+    located = locate_words(pair.answer.transcription, pair.heard.posteriors)
+    return replace(alignment, words=located.words, word_score=located.score, words_missing=located.missing)
 
 
 def _readings(transcription: str, code: str) -> list[str]:

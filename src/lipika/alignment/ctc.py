@@ -31,6 +31,14 @@ def greedy_text(scores: Scores, columns: NDArray[np.intp], pieces: Sequence[str]
     return " ".join(text.replace(WORD_START, " ").split())
 
 
+def language_scores(scores: Scores, columns: NDArray[np.intp]) -> Scores:
+    """Log-probabilities of one language's pieces and the blank alone: each frame's sum to 1 again. A copy."""
+    own: Scores = scores[:, columns]
+    own -= own.max(axis=1, keepdims=True)
+    own -= np.log(np.exp(own).sum(axis=1, keepdims=True))
+    return own
+
+
 @dataclass(slots=True)
 class Ear:
     """The recogniser's confidence in the pieces of each language. Those of the parts of a clip can be added."""

@@ -7,7 +7,7 @@ length go together, and lengths are rounded up to a few sizes: a GPU plans its c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from lipika.alignment import torchscript
 from lipika.alignment.bundle import CTC, ENCODER, TORCHSCRIPT, Bundle, open_bundle
 from lipika.alignment.chunks import parts_of
-from lipika.alignment.ctc import Ear, Scores, greedy_text, separable_codes
-from lipika.alignment.frontend import BANDS, Features
+from lipika.alignment.ctc import Ear, Scores, greedy_text, language_scores, separable_codes
+from lipika.alignment.frontend import BANDS, RATE_HZ, Features
+from lipika.alignment.word_times import Posteriors, join_parts
 from lipika.errors import UsageError
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -42,11 +43,13 @@ class Heard:
 
     text: str
     spoken_language: str
+    posteriors: Posteriors | None = field(default=None, compare=False, repr=False)  # in the clip's language
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     clip: int
+    start_ms: int  # in the clip
     features: Features
 
     @property
@@ -87,26 +90,38 @@ class IndicConformer:
         strangers = {clip.language for clip in clips} - set(self.bundle.languages)
         if strangers:
             raise ValueError(f"IndicConformer does not know {', '.join(sorted(strangers))}")
-        parts = [
-            _Part(number, self._front_end.features(samples))
-            for number, clip in enumerate(clips)
-            for samples in parts_of(clip.samples)
-        ]
+        parts = [part for number, clip in enumerate(clips) for part in self._parts(number, clip)]
         texts: dict[int, str] = {}
+        own: dict[int, Scores] = {}
         ears = [Ear() for _ in clips]
         for batch in _batches(parts):
             for index, scores in zip(batch, self._scores([parts[index] for index in batch]), strict=True):
                 clip = parts[index].clip
                 code = clips[clip].language
                 texts[index] = greedy_text(scores, self.bundle.columns[code], self.bundle.pieces[code])
+                own[index] = language_scores(scores, self.bundle.columns[code])
                 ears[clip].add(scores, self._listened)
         joined: list[list[str]] = [[] for _ in clips]
+        spans: list[list[tuple[int, Scores]]] = [[] for _ in clips]
         for index, part in enumerate(parts):
             joined[part.clip].append(texts[index])
+            spans[part.clip].append((part.start_ms, own[index]))
         return [
-            Heard(" ".join(filter(None, said)), ear.guess_language())
-            for said, ear in zip(joined, ears, strict=True)
+            Heard(
+                " ".join(filter(None, joined[number])),
+                ears[number].guess_language(),
+                join_parts(
+                    spans[number], _milliseconds(len(clip.samples)), self.bundle.pieces[clip.language]
+                ),
+            )
+            for number, clip in enumerate(clips)
         ]
+
+    def _parts(self, number: int, clip: Speech) -> Iterator[_Part]:
+        start = 0
+        for samples in parts_of(clip.samples):
+            yield _Part(number, _milliseconds(start), self._front_end.features(samples))
+            start += len(samples)
 
     def _scores(self, parts: Sequence[_Part]) -> Iterator[Scores]:
         """Each part's log-probabilities, without those of the padding."""
@@ -120,6 +135,10 @@ class IndicConformer:
         (scores,) = self._head.run(["logprobs"], {"encoder_output": encoded})
         for row, count in zip(scores, frames, strict=True):
             yield row[: int(count)]
+
+
+def _milliseconds(samples: int) -> int:
+    return samples * 1000 // RATE_HZ
 
 
 def _batches(parts: Sequence[_Part]) -> Iterator[list[int]]:

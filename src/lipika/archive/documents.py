@@ -266,7 +266,8 @@ def _floats(result: ClipResult) -> Iterator[float]:
         yield from (result.verdict.quality_score, result.verdict.text_length_per_sec)
         yield from result.verdict.score_parts.values()
     if result.alignment is not None:
-        yield result.alignment.score or 0.0
+        yield from (result.alignment.score or 0.0, result.alignment.word_score or 0.0)
+        yield from (word.confidence or 0.0 for word in result.alignment.words)
     if result.failure is not None:
         yield result.failure.retry_after_s or 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
 
@@ -48,6 +48,13 @@ class StoredAnswer:
     provenance: Provenance
     alignment: Alignment | None = None
 
+    def add_words(self, saved: StoredAnswer) -> StoredAnswer:
+        """The same with the words of another's alignment, where it differs in them alone: rows have none."""
+        ours, theirs = self.alignment, saved.alignment
+        if ours is None or theirs is None or ours != replace(theirs, words=()):
+            return self
+        return replace(self, alignment=theirs)
+
 
 @dataclass(slots=True, kw_only=True)  # not frozen: that takes three times as long to make, for each clip
 class JudgedRow:
@@ -86,7 +93,8 @@ class JudgedRow:
         self.findings, self.validator_version = verdict.findings, verdict.validator_version
 
     def put_alignment(self, alignment: Alignment) -> None:
-        self.alignment, self.alignment_score = alignment, alignment.score
+        """All of it but its words, which are many times the rest: they stand in the clip's document."""
+        self.alignment, self.alignment_score = replace(alignment, words=()), alignment.score
 
 
 @dataclass(slots=True, kw_only=True)
