@@ -264,6 +264,8 @@ class Custody:
             # A row may be older than what came for its clip when the claim had been lost already.
             if stored.answer is not None and (known is None or _attempts(known) < _attempts(stored)):
                 answers[stored.audio_digest] = stored
+            elif known is not None:
+                answers[stored.audio_digest] = known.add_words(stored)
         return _Earlier(answers, frozenset(rows))
 
     async def _finish(self, held: Held, earlier: _Earlier, report: VideoReport) -> None:
