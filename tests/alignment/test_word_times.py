@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alignment_kit import CLIP, answer
@@ -254,6 +254,7 @@ PIECES_OF_TEXT = st.sampled_from(
     st.integers(0, 60),
     st.integers(0, 2**32 - 1),
 )
+@example([("[UNK]", ""), ("ق", " "), ("मैं", ""), ("कल", "")], 29, 473375)  # a word after a long marker
 def test_whatever_the_text_words_come_in_its_order_and_in_the_clip(
     parts: list[tuple[str, str]], frames: int, seed: int
 ) -> None:

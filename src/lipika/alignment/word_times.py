@@ -354,7 +354,7 @@ def _divide(
     firsts, lasts = [bounds[0]], list[float]()
     for wanted in (bounds[0] + length * shares[:-1] / shares[-1]).tolist():
         least = max(firsts[-1] + min(1.0, reach), wanted - reach, 0.0)
-        near = np.arange(math.ceil(least), min(math.ceil(wanted + reach), len(begun)))
+        near = np.arange(math.ceil(least), math.ceil(min(wanted + reach, bounds[1], len(begun))))
         pull = begun[near] * (1.0 - 0.5 * np.abs(near - wanted) / reach)
         sure = len(near) > 0 and pull.max() >= LEAST_PULL
         cut = end = float(near[pull.argmax()]) if sure else max(wanted, firsts[-1])
