@@ -17,6 +17,7 @@ from lipika.validation.catalogue import Rule, ScorePart
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "validation.md"
 RESULTS = ROOT / "benchmarks" / "results" / "validation.json"
+REAL = ROOT / "benchmarks" / "results" / "validation_real.json"
 AGREEMENT = ROOT / "benchmarks" / "results" / "alignment.json"
 WORDS = ROOT / "benchmarks" / "results" / "word_times.json"
 _BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -55,15 +56,17 @@ def _row(rule: Rule) -> str:
 def rates() -> str:
     """The uncalibrated limits of every language."""
     head = (
-        "| language | syllables/s of speech: fail, warn | stopped | warn, fail | characters/s: warn, fail |"
+        "| language | syllables/s of speech: fail, warn | with few characters | stopped | warn, fail "
+        "| characters/s: few | warn, fail |"
     )
     rows = [
         f"| {LANGUAGES[code].name} (`{code}`) | {band.syllables_low_fail:g}, {band.syllables_low_warn:g} "
-        f"| {band.syllables_stopped:g} | {band.syllables_high_warn:g}, {band.syllables_high_fail:g} "
-        f"| {band.chars_high_warn:g}, {band.chars_high_fail:g} |"
+        f"| {band.syllables_slow:g} | {band.syllables_stopped:g} "
+        f"| {band.syllables_high_warn:g}, {band.syllables_high_fail:g} "
+        f"| {band.chars_slow:g} | {band.chars_high_warn:g}, {band.chars_high_fail:g} |"
         for code, band in DEFAULT_BANDS.by_language.items()
     ]
-    return "\n".join([head, "|---|---|---|---|---|", *rows]) + "\n"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows]) + "\n"
 
 
 def benchmark() -> str:
@@ -108,6 +111,39 @@ def agreement() -> str:
     return "\n".join([head, _shares("classed right", held["right"], math.floor)])
 
 
+def lanes() -> str:
+    """What stays open for each lane, on real text."""
+    held = json.loads(REAL.read_text("utf-8"))
+    found = held["lanes"]
+    sources = (one for one in held["sources"] if one["sentences"])
+    named = ", ".join(f"{one['name'].replace('+', '/')} {one['commit'][:7]}" for one in sources)
+    kept = "sentences that no rule was made on" if held["apart"] else "sentences"
+    head = (
+        f"{found['cases']:,} cases of up to {held['sentences_each']} {kept} a language, validator "
+        f"{held['validator']}. Of damaged texts {found['mean_open']:.1%} stay open for `asr` (kinds with a star "
+        f"apart), of correct ones {found['lost']:.2%} lose it; area under the curve of the score "
+        f"{found['area']:.3f}. Text: {named}.\n"
+    )
+    lines = [
+        head,
+        "| damage | open: `asr` | `tts_clean` | asked again | closed or asked again |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for kind, share in found["damaged"].items():
+        star = " *" if kind in held["unknowable"] else ""
+        lines.append(
+            f"| {kind}{star} | {share['asr']:.3f} | {share['tts_clean']:.3f} "
+            f"| {share['retried']:.3f} | {share['protected']:.3f} |"
+        )
+    lines += ["", "| correct form | loses `asr` | asked again |", "|---|---:|---:|"]
+    lines += [
+        f"| {kind} | {share['lost']:.4f} | {share['retried']:.3f} |"
+        for kind, share in found["correct"].items()
+    ]
+    by_language = ", ".join(f"{code} {share:.2%}" for code, share in found["lost_by_language"].items())
+    return "\n".join([*lines, "", f"Correct texts that lose `asr`, by language: {by_language}."]) + "\n"
+
+
 def words() -> str:
     """Shares of words' edges that are found within a frame."""
     held = json.loads(WORDS.read_text("utf-8"))
@@ -127,6 +163,7 @@ def words() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "rates": rates,
     "benchmark": benchmark,
+    "lanes": lanes,
     "agreement": agreement,
     "words": words,
     **{part.value: _of(part) for part in ScorePart},

@@ -6,12 +6,14 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from benchmarks.validation.clips import CHARS_PER_SECOND, clip_for
 from benchmarks.validation.corpus import Sentence, sentences
 from benchmarks.validation.transliterate import BLOCKS, to_latin, to_script
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.llm.prompt import clip_prompt, system_prompt
 from lipika.llm.transcript import EVENT_TAGS
-from lipika.models import Answer, AudioFacts, Clip, SegmentName
+from lipika.models import Answer, Clip
+from lipika.validation.reading import count_syllables
 
 CORRECT, MIXED = "correct", "code-mix"
 
@@ -58,47 +60,18 @@ def _good_case(language: str, sentence: Sentence, chance: random.Random) -> Case
         text = text.rstrip("।.?!۔؟")  # many clips end inside a sentence
     tagged = _with_events(text, chance) if chance.random() < 0.2 else text
     answer = Answer(text, tagged, language, "neutral", "conversational", "moderate", "unknown")
-    return Case(MIXED if sentence.mixed else CORRECT, language, answer, _clip(language, len(text), chance))
+    return Case(
+        MIXED if sentence.mixed else CORRECT,
+        language,
+        answer,
+        clip_for(len(text), count_syllables(text), chance),
+    )
 
 
 def _with_events(text: str, chance: random.Random) -> str:
     words = text.split()
     words.insert(chance.randrange(len(words) + 1), f"[{chance.choice(EVENT_TAGS)}]")
     return " ".join(words)
-
-
-def _clip(language: str, chars: int, chance: random.Random) -> Clip:
-    """As long as it takes to say so many characters at a rate between the registry's slow and fast."""
-    slow, typical, fast = LANGUAGES[language].chars_per_second
-    rate = min(max(chance.gauss(typical, (fast - slow) / 6), slow), fast)
-    span_ms = max(int(chars / rate * 1000), 1_700)
-    facts = AudioFacts(
-        speech_ms=int(span_ms * chance.uniform(0.75, 0.97)),
-        rms_dbfs=chance.gauss(-22, 3),
-        peak_dbfs=chance.uniform(-9, -1),
-        snr_db=chance.uniform(20, 50),
-        clipped_share=0.0,
-        bandwidth_hz=chance.randrange(7_100, 8_000),
-    )
-    name = SegmentName("speaker0", 0, span_ms // 10)
-    return Clip(
-        name=name,
-        segment=name,
-        original_start_ms=0,
-        original_end_ms=span_ms,
-        trimmed_start_ms=0,
-        trimmed_end_ms=span_ms,
-        leading_pad_ms=150,
-        trailing_pad_ms=150,
-        duration_ms=span_ms + 300,
-        sample_rate_hz=16_000,
-        bit_depth=16,
-        boundary_score=1.0,
-        flags=(),
-        audio=facts,
-        audio_digest="0" * 64,
-        trimmer_version="benchmark",
-    )
 
 
 # ----------------------------------------------------------------------------- spoilt ones
@@ -215,15 +188,13 @@ def on_silence(good: Good) -> Case:
 
 
 def too_high(good: Good) -> Case:
-    """Faster than the registry's fastest speaker by half and more."""
-    _slow, _typical, fast = LANGUAGES[good.language].chars_per_second
-    return _at_rate(good, "rate too high", fast * good.chance.uniform(1.5, 3))
+    """Faster than the fastest speaker that was measured by half and more."""
+    return _at_rate(good, "rate too high", CHARS_PER_SECOND.most * good.chance.uniform(1.5, 3))
 
 
 def too_low(good: Good) -> Case:
-    """At most 0.4 of the rate of the registry's slowest speaker."""
-    slow, _typical, _fast = LANGUAGES[good.language].chars_per_second
-    return _at_rate(good, "rate too low", slow * good.chance.uniform(0.1, 0.4))
+    """At most 0.4 of the rate of the slowest speaker that was measured."""
+    return _at_rate(good, "rate too low", CHARS_PER_SECOND.least * good.chance.uniform(0.1, 0.4))
 
 
 def in_words(good: Good) -> Case | None:

@@ -17,7 +17,7 @@ SHARES = st.floats(0, 1)
 
 
 def verdict(findings: list[Finding], boundary: float = 1.0) -> Verdict:
-    parts = score_parts(findings, boundary)
+    parts = score_parts(findings, {part.value: 1.0 for part in ScorePart} | {"boundary": boundary})
     return Verdict(
         findings=tuple(findings),
         quality_score=quality(parts),
@@ -153,6 +153,6 @@ def test_long_evidence_is_cut() -> None:
 
 
 def test_what_only_a_whole_video_shows_is_found_again_when_answers_are_judged_again() -> None:
-    """Whatever else comes later is a second recogniser's, which judging again keeps as it is."""
+    """What two askings agreed on is, too; whatever else comes later is a second recogniser's, and kept as it is."""
     later = {code for code, rule in RULES.items() if rule.later and rule.part is not ScorePart.ALIGNMENT}
-    assert later == OF_WHOLE_VIDEO
+    assert later == OF_WHOLE_VIDEO | {"repetition_agreed"}

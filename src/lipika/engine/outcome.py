@@ -30,11 +30,13 @@ class Circumstances:
     """The way in which the answer under review was asked for: what has been tried for its clip already.
 
     `varied`: in other words and at the model's own temperature, which is done once for a clip.
+    `before`: the best answer so far, which somebody asked in other words.
     `switched`: of another provider than the one preferred, or there is no other: no switch is left to be made.
     """
 
     varied: bool = False
     switched: bool = False
+    before: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True)

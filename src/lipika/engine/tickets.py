@@ -58,7 +58,8 @@ class Ticket:
     @property
     def circumstances(self) -> Circumstances:
         """The way in which it is asked for now."""
-        return Circumstances(self.varied, switched=bool(self.refused_by))
+        before = self.best.judged if self.best is not None else None
+        return Circumstances(self.varied, bool(self.refused_by), before)
 
     def send_elsewhere(self, refused_by: str, failure: Failure | None, now: float) -> None:
         """From now on another provider is asked, whose patience is its own."""

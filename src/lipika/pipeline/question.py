@@ -34,7 +34,8 @@ def review(
     answer = transcript.read_answer(text)
     if isinstance(answer, Failure):
         return answer
-    verdict = validation.validate(answer, clip, language, bands=bands)
+    agreed = asked.before is not None and validation.say_the_same(answer, asked.before.answer)
+    verdict = validation.validate(answer, clip, language, bands=bands, agreed=agreed)
     advice = validation.retry_advice(verdict, varied=asked.varied, switched=asked.switched)
     return Review(Judged(answer, verdict), advice, validation.acceptable(verdict))
 

@@ -14,12 +14,12 @@ from lipika.validation.bands import DEFAULT_BANDS, Bands
 from lipika.validation.catalogue import RULES, LaneName
 from lipika.validation.checks import ON_NO_SPEECH, ON_SPEECH
 from lipika.validation.checks.tags import marker_count
-from lipika.validation.judge import add_findings, lane, quality, score_parts, suspects_overlap
+from lipika.validation.judge import add_findings, evidence, lane, quality, score_parts, suspects_overlap
 from lipika.validation.reading import Reading, read
-from lipika.validation.retry import acceptable, retry_advice
+from lipika.validation.retry import acceptable, retry_advice, say_the_same, settle
 from lipika.validation.timeline import overlap_findings, overlaps
 
-VALIDATOR_VERSION = "5"
+VALIDATOR_VERSION = "6"
 """Bump when any answer could get another verdict."""
 
 __all__ = [
@@ -36,29 +36,37 @@ __all__ = [
     "overlap_findings",
     "overlaps",
     "retry_advice",
+    "say_the_same",
     "validate",
     "validator_version",
 ]
 
 
 def validate(
-    answer: Answer, clip: Clip, language_hint: str | None, *, bands: Bands = DEFAULT_BANDS
+    answer: Answer,
+    clip: Clip,
+    language_hint: str | None,
+    *,
+    bands: Bands = DEFAULT_BANDS,
+    agreed: bool = False,
 ) -> Verdict:
     """Judge one answer against its clip.
 
     `language_hint` is what the prompt was given (code or name; None or an unknown one switches the checks that
     need it off). `bands` are rate limits per language, from the registry unless calibrated; calibrated ones
-    show in `validator_version`.
+    show in `validator_version`. `agreed`: an answer to other words says the same (`say_the_same`).
     """
-    return judge(read(answer, clip, language_hint, bands), bands)
+    return judge(read(answer, clip, language_hint, bands), bands, agreed=agreed)
 
 
-def judge(reading: Reading, bands: Bands) -> Verdict:
+def judge(reading: Reading, bands: Bands, *, agreed: bool = False) -> Verdict:
     """The verdict of a reading that was made with the same `bands`."""
-    answer, clip = reading.answer, reading.clip
+    answer = reading.answer
     checks = ON_NO_SPEECH if answer.no_speech else ON_SPEECH
     findings = tuple(chain.from_iterable([check(reading) for check in checks]))
-    parts = score_parts(findings, clip.boundary_score)
+    if agreed:
+        findings = settle(findings)
+    parts = score_parts(findings, evidence(reading))
     return Verdict(
         findings=findings,
         quality_score=quality(parts),

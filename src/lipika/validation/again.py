@@ -35,7 +35,8 @@ def judge_again(
     """
     shared = overlap_findings(overlaps([one.clip.name for one in held], segments))
     for one in held:
-        verdict = validate(one.answer, one.clip, one.language_hint, bands=bands)
+        agreed = any(found.code == "repetition_agreed" for found in one.findings)
+        verdict = validate(one.answer, one.clip, one.language_hint, bands=bands, agreed=agreed)
         extra = [finding for finding in one.findings if _is_kept(finding)]
         if one.clip.name in shared:
             extra.append(shared[one.clip.name])
@@ -44,4 +45,4 @@ def judge_again(
 
 def _is_kept(finding: Finding) -> bool:
     rule = RULES.get(finding.code)
-    return rule is not None and rule.later and finding.code not in OF_WHOLE_VIDEO
+    return rule is not None and rule.later and finding.code not in OF_WHOLE_VIDEO | {"repetition_agreed"}

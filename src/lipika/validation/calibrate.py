@@ -18,11 +18,12 @@ from lipika.models import Answer, Clip, Severity, Verdict
 from lipika.validation import DEFAULT_BANDS, RULES, Bands, judge
 from lipika.validation.bands import LOW_FAIL, RateBand
 from lipika.validation.catalogue import LaneName, ScorePart
-from lipika.validation.checks.rate import is_complete, is_ended, rate_codes
+from lipika.validation.checks.rate import Rates, rate_codes, rates_of
 from lipika.validation.reading import read
 
 LEAST_CLIPS = 1_000
 ODD, IMPOSSIBLE = 1.5, 3.0  # interquartile ranges outside the quartiles
+LOW, SLOW = 2.0, 1.5  # ... where words seem to be missing; where both syllables and characters are few
 STOPPED_SHARE = 0.45  # of the median
 HIGHEST_SYLLABLES, HIGHEST_CHARS = 18.0, 40.0  # nobody speaks faster, whatever the data say
 LEAST_SYLLABLES_WIDTH, LEAST_CHARS_WIDTH = (
@@ -31,6 +32,7 @@ LEAST_SYLLABLES_WIDTH, LEAST_CHARS_WIDTH = (
 )  # of the quartiles: one voice reading is not how all speak
 
 _STEP = 0.05  # resolution of the histograms
+_FAST = 20.0  # beyond it no lower limit lies
 _FORMAT = "lipika-calibration-1"
 
 
@@ -39,12 +41,9 @@ class Observation:
     """The rates of one transcript. `sound`: nothing is wrong with it, but perhaps its rate; only those teach."""
 
     language: str
-    syllables_per_second: float
-    chars_per_second: float
+    rates: Rates
     quality_score: float
     sound: bool = True
-    complete: bool = True  # it does not say itself that words are missing
-    ended: bool = True  # it has a final punctuation
 
 
 def observe(
@@ -59,18 +58,16 @@ def observe(
     verdict = judge(reading, before)
     return Observation(
         language=reading.language.code,
-        syllables_per_second=reading.syllables_per_second,
-        chars_per_second=reading.chars_per_second,
+        rates=rates_of(reading),
         quality_score=verdict.quality_score,
         sound=_is_sound(verdict),
-        complete=is_complete(reading),
-        ended=is_ended(reading),
     )
 
 
 def _is_sound(verdict: Verdict) -> bool:
-    failures = (found.code for found in verdict.findings if found.severity is Severity.FAIL)
-    return all(RULES[code].part is ScorePart.RATE for code in failures)
+    failures = (RULES[found.code].part for found in verdict.findings if found.severity is Severity.FAIL)
+    repeated = any(RULES[found.code].part is ScorePart.REPETITION for found in verdict.findings)
+    return not repeated and all(part is ScorePart.RATE for part in failures)
 
 
 @dataclass(slots=True)
@@ -96,8 +93,8 @@ class Histogram:
         return sum(count for step, count in self.counts.items() if not low <= step * _STEP <= high)
 
 
-Shape = tuple[int, int, bool, bool]
-"""What decides the rate findings of a clip: steps of syllables/s and characters/s, complete, ended."""
+Shape = tuple[int, int, int, int, bool, bool]
+"""What decides the rate findings of a clip: steps of its four rates, complete, ended."""
 
 
 @dataclass(slots=True)
@@ -115,11 +112,10 @@ class LanguageSample:
         return self.syllables.counts.total()
 
     def add(self, seen: Observation) -> None:
-        syllables, chars = seen.syllables_per_second, seen.chars_per_second
-        self.shapes[(round(syllables / _STEP), round(chars / _STEP), seen.complete, seen.ended)] += 1
+        self.shapes[_shape(seen.rates)] += 1
         if seen.sound:
-            self.syllables.add(syllables)
-            self.chars.add(chars)
+            self.syllables.add(seen.rates.syllables)
+            self.chars.add(seen.rates.chars)
             self.scores.add(seen.quality_score)
 
     def merge(self, other: LanguageSample) -> None:
@@ -127,6 +123,17 @@ class LanguageSample:
         self.chars.counts.update(other.chars.counts)
         self.scores.counts.update(other.scores.counts)
         self.shapes.update(other.shapes)
+
+
+def _shape(rates: Rates) -> Shape:
+    return (
+        round(rates.syllables / _STEP),
+        round(rates.chars / _STEP),
+        round(min(rates.most_syllables, _FAST) / _STEP),
+        round(min(rates.most_chars, _FAST) / _STEP),
+        rates.complete,
+        rates.ended,
+    )
 
 
 Samples = dict[str, LanguageSample]
@@ -152,10 +159,14 @@ def learn_band(sample: LanguageSample) -> RateBand:
     width = max(high - low, LEAST_SYLLABLES_WIDTH)
     chars_high = sample.chars.quantile(0.75)
     chars_width = max(chars_high - sample.chars.quantile(0.25), LEAST_CHARS_WIDTH)
+    chars_low = sample.chars.quantile(0.25)
     low_fail = max(LOW_FAIL / 2, low - IMPOSSIBLE * width)
+    low_warn = max(low_fail, low - LOW * width)
     return RateBand(
         syllables_low_fail=round(low_fail, 2),
-        syllables_low_warn=round(max(low_fail, low - ODD * width), 2),
+        syllables_low_warn=round(low_warn, 2),
+        syllables_slow=round(max(low_warn, low - SLOW * width), 2),
+        chars_slow=round(max(0.5, chars_low - SLOW * chars_width), 2),
         syllables_stopped=round(sample.syllables.quantile(0.5) * STOPPED_SHARE, 2),
         syllables_high_warn=round(min(HIGHEST_SYLLABLES, high + ODD * width), 2),
         syllables_high_fail=round(min(HIGHEST_SYLLABLES, high + IMPOSSIBLE * width), 2),
@@ -284,8 +295,9 @@ def changes(samples: Samples, calibration: Calibration, before: Bands = DEFAULT_
 
 
 def _codes(band: RateBand, shape: Shape) -> tuple[str, ...]:
-    syllables, chars, complete, ended = shape
-    return rate_codes(band, syllables * _STEP, chars * _STEP, complete=complete, ended=ended)
+    *steps, complete, ended = shape
+    syllables, chars, most_syllables, most_chars = (step * _STEP for step in steps)
+    return rate_codes(band, Rates(syllables, chars, most_syllables, most_chars, complete, ended))
 
 
 def _closes_asr(codes: tuple[str, ...]) -> bool:

@@ -17,9 +17,14 @@ _SAMPLE_CHARS = 1_000  # enough to identify a language, and a bound on the cost
 
 def reads_as(reading: Reading) -> str | None:
     """ISO 639-1 code of a text that is long enough, and that pycld2 is sure about. About 10 us."""
-    if pycld2 is None or reading.letters.total() < limit.LANGUAGE_ID_LETTERS:
+    return identify(reading.plain) if reading.letters.total() >= limit.LANGUAGE_ID_LETTERS else None
+
+
+def identify(text: str) -> str | None:
+    """ISO 639-1 code of a text that pycld2 is sure about."""
+    if pycld2 is None:
         return None
-    sample = reading.plain[:_SAMPLE_CHARS]
+    sample = text[:_SAMPLE_CHARS]
     if not sample.isprintable():  # it refuses control characters
         sample = "".join(filter(str.isprintable, sample))
     reliable, _bytes, ranked = pycld2.detect(sample)

@@ -1,7 +1,7 @@
 """From findings to score and lanes. Both only ever fall with a further finding: the property tests hold it to that.
 
-Each part of the score starts at 1 and keeps `1 - penalty` of itself for every finding of that part; the part
-`boundary` starts lower where polishing measured unclean edges. `quality_score` is the product of the parts.
+Each part of the score starts at what was measured (`evidence`), mostly 1, and keeps `1 - penalty` of itself for every
+finding of that part. `quality_score` is the product of the parts: clips without findings are ordered by evidence.
 """
 
 from __future__ import annotations
@@ -12,17 +12,39 @@ from dataclasses import replace
 
 from lipika.models import Finding, Lane, Verdict
 from lipika.validation.catalogue import RULES, LaneName, ScorePart
+from lipika.validation.reading import Reading
 
 _BOUNDARY_SHARE = 0.2  # what wholly unclean edges cost before any flag
+_RATE_SHARE = (
+    0.3  # what a text without a word would cost; one at the upper edge of the ordinary costs nothing
+)
+_AUDIO_SHARE = 0.1  # what audio costs in which speech does not stand out at all
+_FULL_SNR_DB = 50.0
 _UNTOUCHED = {part.value: 1.0 for part in ScorePart}
 _OPEN = Lane(eligible=True)
 
 
-def score_parts(findings: Iterable[Finding], boundary_score: float) -> dict[str, float]:
-    """Part name -> 0..1."""
+def evidence(reading: Reading) -> dict[str, float]:
+    """Parts before any finding, 0..1: never better with fewer words, and continuous where something is measured."""
+    clip = reading.clip
     parts = dict(_UNTOUCHED)
-    parts[ScorePart.BOUNDARY] = 1.0 - _BOUNDARY_SHARE * (1.0 - min(max(boundary_score, 0.0), 1.0))
-    return _charge(parts, findings)
+    parts[ScorePart.BOUNDARY] = 1.0 - _BOUNDARY_SHARE * (1.0 - _share(clip.boundary_score))
+    parts[ScorePart.AUDIO] = 1.0 - _AUDIO_SHARE * (1.0 - _share(clip.audio.snr_db / _FULL_SNR_DB))
+    if not reading.answer.no_speech:
+        fastest = reading.band.syllables_high_warn
+        parts[ScorePart.RATE] = 1.0 - _RATE_SHARE * (
+            1.0 - _share(reading.most_syllables_per_second / fastest)
+        )
+    return parts
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def score_parts(findings: Iterable[Finding], start: Mapping[str, float]) -> dict[str, float]:
+    """Part name -> 0..1, from what `evidence` says."""
+    return _charge(start, findings)
 
 
 def _charge(parts: Mapping[str, float], findings: Iterable[Finding]) -> dict[str, float]:

@@ -16,9 +16,21 @@ from lipika.validation.text import NEUTRAL, SCRIPT_OF, Tags, normalise, read_tag
 
 _VIRAMAS = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d"
 _JOINED = re.compile(rf"[{_VIRAMAS}](?=[^\W\d_])")
-_ALPHABET_SYLLABLE = 0.5  # syllables a letter where vowels are letters (Latin) or left out (Arabic)
+_LETTER_SYLLABLES = {"Latin": 0.5, "Arabic": 0.6}
+"""Syllables a letter where vowels are letters (Latin) or mostly left out (Arabic: so that Urdu at the characters a
+second of the other languages has their syllables a second, too)."""
+_DIGIT = re.compile(r"\d")
 _READ_CHARS = 8_000  # more than a clip can hold ten times over: the length alone condemns the rest
-_LEAST_ACTIVE_SHARE = 0.35  # of a clip: a floor under the measured speech time, which misses soft voices
+_DIGIT_SYLLABLES = 3.0  # of a digit at most: ten digits of a telephone number take five seconds
+_PAUSE = re.compile(r"(?:\.{3}|…)(?=\s*[^\W\d_])")  # an ellipsis that speech goes on after
+_PAUSE_SYLLABLES = 4.0
+_SPARE_S = 0.3  # of speech, and ...
+_SPARE_SPAN_S = 0.5  # ... of a clip, that one short word may fill
+_LEAST_ACTIVE_SHARE = 0.35  # of a clip: a floor under the measured speech time, which misses soft voices ...
+_LEAST_ACTIVE_IN_NOISE = (
+    0.6  # ... and, near the noise, all but the loudest (measured without it: 0.59 and more)
+)
+_NOISY_SNR_DB, _QUIET_RMS_DBFS = 22.0, -50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,7 @@ class Reading:
     words: list[str]
     letters: Counter[str]  # script name (or `other`) -> letters and marks
     syllables: float
+    spare_syllables: float  # that digits and pauses may have taken on top
     tags: Tags  # of `tagged`
     own_tags: Tags  # of `transcription`
     says_no_speech: bool
@@ -58,7 +71,20 @@ class Reading:
     @property
     def speech_s(self) -> float:
         """Seconds above the silence threshold, with a floor; never 0."""
-        return max(self.clip.audio.speech_ms / 1000, _LEAST_ACTIVE_SHARE * self.span_s)
+        audio = self.clip.audio
+        unsure = audio.snr_db < _NOISY_SNR_DB or audio.rms_dbfs < _QUIET_RMS_DBFS
+        least = _LEAST_ACTIVE_IN_NOISE if unsure else _LEAST_ACTIVE_SHARE
+        return max(audio.speech_ms / 1000, least * self.span_s)
+
+    @property
+    def most_syllables_per_second(self) -> float:
+        """As `syllables_per_second`, where what is written short may have taken long."""
+        return (self.syllables + self.spare_syllables) / max(self.speech_s - _SPARE_S, 0.1)
+
+    @property
+    def most_chars_per_second(self) -> float:
+        """As `chars_per_second`, where what is written short may have taken long."""
+        return (self.chars + 2 * self.spare_syllables) / max(self.span_s - _SPARE_SPAN_S, 0.1)
 
     @property
     def chars_per_second(self) -> float:
@@ -95,6 +121,7 @@ def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = D
         words=normal.split(),
         letters=letters,
         syllables=syllables,
+        spare_syllables=_spare_syllables(plain),
         tags=tags,
         own_tags=tags if same else read_tags(answer.transcription),
         says_no_speech=NO_SPEECH in answer.transcription,
@@ -104,8 +131,8 @@ def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = D
 def _count(text: str) -> tuple[Counter[str], float]:
     """Letters and marks by script, and orthographic syllables.
 
-    A syllable is a letter of an Indic script that no virama joins to the one before it; half a letter of an
-    alphabet; a digit counts as one, since most are spoken as one or two.
+    A syllable is a letter of an Indic script that no virama joins to the one before it; 0.5 or 0.6
+    for a letter of an alphabet; a digit counts as one, since most are spoken as one or two.
     """
     letters: Counter[str] = Counter()
     syllables = 0.0
@@ -113,7 +140,18 @@ def _count(text: str) -> tuple[Counter[str], float]:
         syllables += count * weight
         if script != NEUTRAL:
             letters[script] += count
-    return letters, syllables - len(_JOINED.findall(text))
+    return letters, round(syllables - len(_JOINED.findall(text)), 1)
+
+
+def _spare_syllables(text: str) -> float:
+    digits = sum(map(str.isdecimal, text)) if _DIGIT.search(text) else 0
+    pauses = len(_PAUSE.findall(text)) if "..." in text or "…" in text else 0
+    return (_DIGIT_SYLLABLES - 1.0) * digits + _PAUSE_SYLLABLES * pauses
+
+
+def count_syllables(text: str) -> float:
+    """Orthographic syllables of a text."""
+    return _count(text)[1]
 
 
 _Kind = tuple[str, float]
@@ -126,7 +164,7 @@ def _kind(character: str) -> _Kind:
         return script, float(character.isdecimal())
     if not character.isalpha():
         return script, 0.0
-    return script, _ALPHABET_SYLLABLE if script in {"Latin", "Arabic"} else 1.0
+    return script, _LETTER_SYLLABLES.get(script, 1.0)
 
 
 def _kinds(text: str) -> list[tuple[_Kind, int]]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from lipika.models import Advice, Severity, Verdict
-from lipika.validation.catalogue import RULES
+from collections.abc import Iterable
+
+from rapidfuzz.distance import Levenshtein
+
+from lipika.models import Advice, Answer, Finding, Severity, Verdict
+from lipika.validation import thresholds as limit
+from lipika.validation.catalogue import AGREED, RULES, finding
+from lipika.validation.text import normalise, without_tags
 
 
 def retry_advice(verdict: Verdict, *, varied: bool = False, switched: bool = False) -> Advice:
@@ -20,6 +26,26 @@ def retry_advice(verdict: Verdict, *, varied: bool = False, switched: bool = Fal
         return Advice.VARY
     failed = any(found.severity is Severity.FAIL for found in worth)
     return Advice.ELSEWHERE if failed and not switched else Advice.KEEP
+
+
+def say_the_same(answer: Answer, before: Answer) -> bool:
+    """True if two answers to differently worded questions hold the same words, give or take a few letters."""
+    texts = [
+        normalise(without_tags(each.transcription))[: limit.TAG_COMPARE_CHARS] for each in (answer, before)
+    ]
+    return Levenshtein.normalized_similarity(*texts) >= limit.AGREED_SIMILARITY
+
+
+def settle(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings of a text that two askings agree on: what comes again and again in it is speech."""
+    kept, settled = [], False
+    for found in findings:
+        if found.code in AGREED:
+            kept.append(finding("repetition_agreed", f"{found.code}: {found.evidence}"))
+            settled = True
+        elif not (settled and found.code == "repetition_agreed"):
+            kept.append(found)
+    return tuple(kept)
 
 
 def acceptable(verdict: Verdict) -> bool:

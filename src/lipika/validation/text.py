@@ -41,7 +41,7 @@ def _script(character: str) -> str:
     if unicodedata.category(character)[0] not in "LM":
         return NEUTRAL
     name = unicodedata.name(character, "UNNAMED").split(" ", 1)[0]
-    return NEUTRAL if name == "COMBINING" else _SCRIPTS.get(name, OTHER)
+    return NEUTRAL if name in {"COMBINING", "MODIFIER"} else _SCRIPTS.get(name, OTHER)
 
 
 SCRIPT_OF = _Lookup(_script)

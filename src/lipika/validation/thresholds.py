@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # --- speech or silence (chosen; DNSMOS-filtered corpora hold next to nothing below -45 dBFS)
-SILENT_PEAK_DBFS = -50.0  # no sample louder than this: nobody was recorded speaking
+SILENT_PEAK_DBFS = (
+    -50.0
+)  # no sample louder than this, and little above the noise: nobody was recorded speaking
 SILENT_RMS_DBFS = -60.0
+SILENT_SNR_DB = (
+    12.0  # speech 40 dB below its level still stands 16 dB and more above its own floor (measured)
+)
+NOTHING_PEAK_DBFS = -72.0  # some steps of 16 bits: whatever stands out there is no speech
 FLAT_SNR_DB = 3.0  # loudest and quietest frames alike, and quiet: hum or hiss
 FLAT_RMS_DBFS = -40.0
 SPEECH_NEEDS_MS = 120  # less active audio than one short syllable
-ENERGY_SPEECH_MS = 1500  # NO_SPEECH is doubted above this much active audio ...
-ENERGY_SNR_DB = 20.0  # ... standing this far above its own floor
+ENERGY_SPEECH_MS = 800  # NO_SPEECH is doubted above this much active audio ...
+ENERGY_SNR_DB = 10.0  # ... standing this far above its own floor (158 recordings of speech: 12 dB and more)
 
 # --- script and language (Granary keeps a character share above 0.8; code-mixing asks for a lower one)
 FOREIGN_LETTERS = 2  # letters of a third script before anyone is bothered
@@ -19,6 +27,8 @@ LATIN_HEAVY_SHARE = 0.85
 LANGUAGE_ID_LETTERS = 20  # letters and signs; fewer say little about a language
 LANGUAGE_ID_PERCENT = 80  # of the text, reliably, in another language
 NEIGHBOUR_MARKS = 2  # distinct words that only the neighbour writes; one may be a quotation
+NEIGHBOUR_PART_WORDS = 4  # of a half in which the neighbour's marks prevail; ...
+NEIGHBOUR_RUN_WORDS = 6  # ... or in a row, without any of the language: fewer are a quotation
 ENDING_CHARS = 5  # of a word whose ending tells its language
 UNMARKED_URDU_LETTERS = 40  # measured: no 40 letters of running Urdu text (Common Voice) are without a mark
 ENGLISH_WORDS_SHARE = 0.25  # common words; ordinary English has 0.4-0.7, romanised Hindi 0-0.15
@@ -27,12 +37,17 @@ LATIN_ONLY_WORDS = 4  # shorter all-Latin answers ("Okay, thank you.") are ordin
 # --- tags
 TAG_TEXT_NEAR = 0.95  # normalised similarity above which a difference is a slip
 TAG_COMPARE_CHARS = 4000  # longer texts are not compared letter by letter (quadratic); unequal is unequal
-UNK_SHARE = 0.05  # of words
-INAUDIBLE_SHARE = 0.10  # of words
+UNK_SHARE = 0.20  # of words: `asr` bears so many; the prompt asks for a marker rather than a guess
+INAUDIBLE_SHARE = 0.20  # of words
 EVENTS_PER_SECOND = 1.0
 EVENTS_PER_WORD = 1.0
 
 # --- repetition (NeMo and Granary: distinct words, n-grams; the compression limit is Whisper's, on recoded text)
+AGREED_SIMILARITY = 0.9  # of two answers in normal form that say the same
+LOOP_SYLLABLES_PER_SECOND = 10.2  # of speech: there is no room for repetition above (chants measured: 4-9)
+FILLED_WORDS, FILLED_LONGEST, FILLED_TIMES = 2, 8, 2.5  # words of a phrase at the end, and how often it comes
+FILLED_HEAD = 2  # other words before it; a slogan has none
+TWICE_WORDS = 3  # of the half
 LOOP_PHRASE_TIMES = 4  # the same four words in a row
 LOOP_LEAST_WORDS = 10
 LOOP_DISTINCT_SHARE = 0.4
@@ -40,7 +55,20 @@ STUTTER_TIMES = 9  # the same 1-8 characters without a space
 LOOP_LEAST_CHARS = 60  # shorter texts compress badly whatever they say
 LOOP_RATIO = 2.4  # ordinary text: 1.4-1.6 (measured on 12 languages)
 
+# --- invented phrases (chosen)
+STOCK_SPAN_WORDS = 9  # within which the words of a phrase stand
+STOCK_WORDS = 12  # of an answer that is nothing but such a phrase
+STOCK_CREDIT_WORDS = 3  # after the word for subtitles: a name
+STOCK_EDGE_WORDS = 5  # between the phrase and an end of the text
+
 # --- form
+LONGEST_WORD: Mapping[str, float] = {
+    "as": 8, "bn": 8, "gu": 8, "hi": 9, "kn": 12, "ml": 12, "mr": 10, "or": 8, "pa": 7, "ta": 11.5, "te": 12,
+    "ur": 8.5,
+}  # fmt: skip
+"""Syllables of a word: the longest in 30,000 real sentences, give or take one."""
+DOTTED_WORDS, DOTTED_SHARE = 3, 0.7  # with an ellipsis after them
+ROMANISED_WORDS = 4  # Latin words in a row; two where letters stand together as in no English word
 ECHO_TAGS = 5  # different event tags in the transcription: the prompt's list
 ECHO_LETTERS = 12  # Latin letters that four words of the prompt take at least
 TALK_LETTERS = 8  # Latin letters that the shortest phrase about the task takes

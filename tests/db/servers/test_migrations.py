@@ -407,7 +407,7 @@ async def test_a_role_with_rights_but_no_policy_sees_and_writes_nothing(
 
 
 async def test_a_missing_table_says_what_to_do(empty: Database) -> None:
-    with pytest.raises(DatabaseError, match=r"queue\.counts.*lipika db migrate"):
+    with pytest.raises(DatabaseError, match=r"queue_counts\.counts.*lipika db migrate"):
         await Queue(empty).counts()
 
 

@@ -17,6 +17,7 @@ from lipika.models import ClipResult, NewVideo
 from lipika.rework.calibrate import load_bands, save
 from lipika.validation import DEFAULT_BANDS, VALIDATOR_VERSION
 from lipika.validation.calibrate import Observation, calibrate, collect
+from lipika.validation.checks.rate import Rates
 from stored_kit import command, made, told, write_archive
 
 CLIPS = 320
@@ -153,7 +154,9 @@ def test_without_a_file_the_registry_holds() -> None:
 
 
 def test_a_file_gives_its_limits_and_its_version(tmp_path: Path) -> None:
-    learned = calibrate(collect(Observation("hi", 5 + n % 40 / 20, 11, 0.9) for n in range(2_000)))
+    learned = calibrate(
+        collect(Observation("hi", Rates(5 + n % 40 / 20, 11, 6, 11), 0.9) for n in range(2_000))
+    )
     file = tmp_path / "calibration.json"
     save(learned, file)
     bands = load_bands(file)
@@ -174,6 +177,6 @@ def test_a_file_that_will_not_do_is_named(tmp_path: Path, content: bytes | None)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    learned = calibrate(collect(Observation("hi", 5, 11, 0.9) for _ in range(2_000)))
+    learned = calibrate(collect(Observation("hi", Rates(5, 11, 6, 11), 0.9) for _ in range(2_000)))
     with pytest.raises(UsageError, match="nowhere"):
         save(learned, tmp_path / "nowhere" / "calibration.json")

@@ -15,6 +15,8 @@ from lipika.validation.checks import (
     repetition,
     script,
     speech,
+    stock,
+    stray,
     tags,
 )
 from lipika.validation.reading import Reading
@@ -30,6 +32,8 @@ ON_SPEECH: tuple[Check, ...] = (
     *tags.CHECKS,
     *repetition.CHECKS,
     *form.CHECKS,
+    *stray.CHECKS,
+    *stock.CHECKS,
     *numbers.CHECKS,
     *audio.CHECKS,
 )

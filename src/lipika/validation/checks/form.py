@@ -31,10 +31,6 @@ _MARKUP = re.compile(
     re.MULTILINE,
 )
 _MARKUP_SIGN = re.compile(r"[-<*_~`#•&\\{}♪♫(/]")  # every _MARKUP holds one of these
-_TIMESTAMP = re.compile(
-    r"\[\d{1,2}:\d{2}(?::\d{2})?(?:\.\d{1,3})?\]|\b\d{2}:\d{2}:\d{2}\b|\b0\d:\d{2}(?:\.\d{1,3})?\s?[-–>]"
-)
-_SPEAKER = re.compile(r"^[ \t]{0,4}(?:speaker|spk|person)[ _]?\w{0,2}[ \t]?:", re.IGNORECASE | re.MULTILINE)
 _FIELD_NAMES = re.compile("|".join(name for name in FIELDS if "_" in name))
 _TALK = re.compile(
     r"as an ai\b|language model"
@@ -69,13 +65,6 @@ def form(reading: Reading) -> Iterator[Finding]:
 def markup(reading: Reading) -> Iterator[Finding]:
     if any(map(_MARKUP_SIGN.search, _texts(reading))):
         yield from _first(reading, "markup", _MARKUP)
-
-
-def colons(reading: Reading) -> Iterator[Finding]:
-    if ":" not in reading.answer.tagged and ":" not in reading.answer.transcription:
-        return
-    yield from _first(reading, "timestamp", _TIMESTAMP)
-    yield from _first(reading, "speaker_label", _SPEAKER)
 
 
 def talk(reading: Reading) -> Iterator[Finding]:
@@ -137,4 +126,4 @@ def accent(reading: Reading) -> Iterator[Finding]:
         yield finding("accent_long", said)
 
 
-CHECKS = (control, form, markup, colons, talk, echo, accent)
+CHECKS = (control, form, markup, talk, echo, accent)

@@ -6,12 +6,13 @@ being English: no identifier knows romanised Indian languages.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
-from lipika.validation.identify import reads_as
+from lipika.validation.identify import identify, reads_as
 from lipika.validation.reading import Reading
 
 
@@ -41,7 +42,9 @@ def against_hint(reading: Reading) -> Iterator[Finding]:
 def latin_only(reading: Reading) -> Iterator[Finding]:
     """English or romanised, where the video's language has a script of its own."""
     language = reading.hint or reading.language
-    if language is None or language.script == "Latin" or len(reading.words) < limit.LATIN_ONLY_WORDS:
+    if language is None or language.script == "Latin":
+        return
+    if len(reading.words) < (2 if _ROMAN_INDIC.search(reading.normal) else limit.LATIN_ONLY_WORDS):
         return
     if not reading.letters["Latin"] or reading.letters["Latin"] != reading.letters.total():
         return
@@ -52,4 +55,31 @@ def latin_only(reading: Reading) -> Iterator[Finding]:
     yield finding(code, f"{common} common English words of {len(reading.words)}, for {language.name}")
 
 
-CHECKS = (against_hint, latin_only)
+def latin_run(reading: Reading) -> Iterator[Finding]:
+    """Words of the language in Latin letters in a part of the text; English words in a row are code-mixing."""
+    language = reading.hint or reading.language
+    latin, total = reading.letters["Latin"], reading.letters.total()
+    if language is None or language.script == "Latin" or not 0 < latin < total:
+        return
+    run: list[str] = []
+    for word in (*reading.words, ""):
+        if word.isascii() and word.isalpha():
+            run.append(word)
+            continue
+        least = 2 if _ROMAN_INDIC.search(" ".join(run)) else limit.ROMANISED_WORDS
+        if len(run) >= least and not _is_english(run):
+            yield finding("romanised_part", " ".join(run)[:80])
+            return
+        run.clear()
+
+
+_ROMAN_INDIC = re.compile(r"aa|ii|uu|chh|[bdj]h|kh|gh(?!t)|\b[kgm]y")
+"""Letters that stand together where an Indian language is romanised, and hardly ever in English."""
+
+
+def _is_english(words: list[str]) -> bool:
+    common = sum(word in _ENGLISH for word in words)
+    return common >= limit.ENGLISH_WORDS_SHARE * len(words) or identify(" ".join(words)) == "en"
+
+
+CHECKS = (against_hint, latin_only, latin_run)

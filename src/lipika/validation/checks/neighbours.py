@@ -16,7 +16,7 @@ from importlib import resources
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
-from lipika.validation.identify import reads_as
+from lipika.validation.identify import identify, reads_as
 from lipika.validation.reading import Reading
 from lipika.validation.text import normalise
 
@@ -76,10 +76,36 @@ def _neighbours(reading: Reading, code: str) -> Iterator[Finding]:
     many = len(other) >= limit.NEIGHBOUR_MARKS and found != code
     if (many and len(other) > 3 * len(own)) or (found == table.rival and len(other) > 2 * len(own)):
         yield finding("same_script_language", _evidence(other, table.rival, len(own), code, found))
+    elif other and (part := _part(reading.words, table, rival)):
+        yield finding("same_script_language", f"in a part: {part}")
     elif table.letters and (letters := sum(map(reading.plain.count, rival.letters))):
         yield finding("neighbour_letters", f"{letters} letters of {table.rival}")
     elif len(other) > len(own) or (found == table.rival and not own):
         yield finding("neighbour_words", _evidence(other, table.rival, len(own), code, found))
+
+
+def _part(words: list[str], table: _Marks, rival: _Marks) -> str:
+    """Words of a half, or in a row, with marks of the rival and next to none of the language; empty where there are
+    none such."""
+    half = len(words) // 2
+    for part in (words[half:], words[:half]) if half >= limit.NEIGHBOUR_PART_WORDS else ():
+        other, own = rival.find(frozenset(part)), table.find(frozenset(part))
+        many = len(other) >= limit.NEIGHBOUR_MARKS and len(other) > 2 * len(own)
+        if many or (other and not own and identify(" ".join(part)) == table.rival):
+            return ", ".join(other[:5])
+    marks: list[str] = []
+    length = 0
+    for word in (*words, ""):
+        alone = frozenset((word,))
+        if word and not table.find(alone):
+            length += 1
+            marks += rival.find(alone)
+            continue
+        if length >= limit.NEIGHBOUR_RUN_WORDS and len(set(marks)) >= limit.NEIGHBOUR_MARKS:
+            return ", ".join(dict.fromkeys(marks))
+        marks.clear()
+        length = 0
+    return ""
 
 
 def _evidence(other: list[str], rival: str, own: int, code: str, found: str | None) -> str:
@@ -92,7 +118,7 @@ def _urdu(reading: Reading) -> Iterator[Finding]:
     marked = _tables()["ur"].mark(reading.plain)
     found = reads_as(reading)
     strangers = sorted(_NOT_URDU.intersection(reading.plain))
-    letters = reading.letters["Arabic"]
+    letters = sum(map(len, set(reading.words)))  # what is said again and again is seen once
     foreign = found in _ARABIC_RIVALS or len(strangers) > 1 or letters >= limit.UNMARKED_URDU_LETTERS
     if not marked and letters >= limit.LANGUAGE_ID_LETTERS and foreign:
         why = f"reads as {found or 'none'}; {' '.join(strangers)}".rstrip("; ")

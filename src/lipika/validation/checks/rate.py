@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lipika.models import Finding
 from lipika.validation.bands import RateBand
@@ -11,27 +12,42 @@ from lipika.validation.catalogue import finding
 from lipika.validation.reading import Reading
 
 _ENDED = re.compile(r"(?<!\.)[.!?।॥۔؟][\"'”’)\]\s]{0,4}\Z")  # an ellipsis is no end
+_STOPPED_CHARS = 1.3  # of the limit for slow speech
 _END_CHARS = 6  # what _ENDED looks at
 
 
-def rate_codes(
-    band: RateBand, syllables: float, chars: float, *, complete: bool, ended: bool
-) -> tuple[str, ...]:
-    """The findings of a rate. `syllables` are per second of speech, `chars` per second of clip.
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The measures of one text. Syllables are per second of speech, characters per second of clip.
 
-    `complete`: the answer does not say itself that words are missing; `ended`: the text has an end. A text without
-    one that is short for its speech is cut off, unless `rate_low` and below have said so already.
+    The `most_` ones ask whether words are missing: digits count as long as they may be spoken, and a short clip may
+    hold a single word. `complete`: the answer does not say itself that words are missing; `ended`: it has an end.
     """
+
+    syllables: float
+    chars: float
+    most_syllables: float
+    most_chars: float
+    complete: bool = True
+    ended: bool = True
+
+
+def rate_codes(band: RateBand, rates: Rates) -> tuple[str, ...]:
+    """The findings of some rates. Fewer words in the same clip never bring better ones."""
     codes = []
-    if syllables > band.syllables_high_fail or chars > band.chars_high_fail:
+    if rates.syllables > band.syllables_high_fail or rates.chars > band.chars_high_fail:
         codes.append("rate_impossible")
-    elif syllables > band.syllables_high_warn or chars > band.chars_high_warn:
+    elif rates.syllables > band.syllables_high_warn or rates.chars > band.chars_high_warn:
         codes.append("rate_high")
-    if complete and syllables < band.syllables_low_fail:
+    if not rates.complete:
+        return tuple(codes)
+    few_chars = rates.most_chars < _STOPPED_CHARS * band.chars_slow
+    slow = rates.most_syllables < band.syllables_slow and rates.most_chars < band.chars_slow
+    if rates.most_syllables < band.syllables_low_fail:
         codes.append("rate_too_low")
-    elif complete and syllables < band.syllables_low_warn:
+    elif rates.most_syllables < band.syllables_low_warn or slow:
         codes.append("rate_low")
-    elif complete and not ended and syllables < band.syllables_stopped:
+    elif not rates.ended and rates.most_syllables < band.syllables_stopped and few_chars:
         codes.append("truncated")
     return tuple(codes)
 
@@ -44,15 +60,19 @@ def is_ended(reading: Reading) -> bool:
     return _ENDED.search(reading.answer.transcription[-_END_CHARS:]) is not None
 
 
-def rates(reading: Reading) -> Iterator[Finding]:
-    codes = rate_codes(
-        reading.band,
-        reading.syllables_per_second,
-        reading.chars_per_second,
+def rates_of(reading: Reading) -> Rates:
+    return Rates(
+        syllables=reading.syllables_per_second,
+        chars=reading.chars_per_second,
+        most_syllables=reading.most_syllables_per_second,
+        most_chars=reading.most_chars_per_second,
         complete=is_complete(reading),
         ended=is_ended(reading),
     )
-    for code in codes:
+
+
+def rates(reading: Reading) -> Iterator[Finding]:
+    for code in rate_codes(reading.band, rates_of(reading)):
         cut = f"ends in {reading.plain[-12:]!r}; " if code == "truncated" else ""
         yield finding(code, cut + _evidence(reading))
 

@@ -1,4 +1,8 @@
-"""Text that goes round in circles. A model that loops runs on until its cap; people repeat themselves a little."""
+"""Text that goes round in circles.
+
+A model that loops runs on until its cap: more than anybody can say in the time. People repeat themselves, too (a
+slogan, a refrain, "no, no, no"), at the rate of speech; what two askings agree on is speech.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,48 @@ _STUTTER = re.compile(rf"(.{{1,8}}?)\1{{{limit.STUTTER_TIMES - 1},}}")
 def loop(reading: Reading) -> Iterator[Finding]:
     words = reading.words
     distinct = len(set(words))
-    why = _repeated_phrase(words, distinct) or _few_words(words, distinct) or _stutter(words)
-    why = why or _compresses(reading.normal)
-    if why:
-        yield finding("loop", why)
+    if distinct == len(words) and len(reading.normal) < limit.LOOP_LEAST_CHARS and not _stutter(words):
+        return
+    filled = _filled_end(words, distinct)
+    why = filled or _twice(words) or _repeated_phrase(words, distinct) or _few_words(words, distinct)
+    why = why or _stutter(words) or _compresses(reading.normal)
+    if not why:
+        return
+    rate = reading.syllables_per_second
+    if rate > limit.LOOP_SYLLABLES_PER_SECOND:
+        yield finding("loop", f"{why}; {rate:.1f} syllables/s")
+    elif filled:
+        yield finding("repeated_end", filled)
+    else:
+        yield finding("repetition", why)
+
+
+def _filled_end(words: list[str], distinct: int) -> str | None:
+    """Two words or more, three times at the end of a text that begins with others."""
+    if len(words) - distinct < 2 * limit.FILLED_WORDS:
+        return None
+    for period in range(limit.FILLED_WORDS, limit.FILLED_LONGEST + 1):
+        run = 0
+        while run + period < len(words) and words[-1 - run] == words[-1 - run - period]:
+            run += 1
+        times = (run + period) / period
+        if times < limit.FILLED_TIMES:
+            continue
+        unit, head = words[-period:], words[: len(words) - run - period]
+        if (
+            len(set(unit)) > 1
+            and len(head) >= limit.FILLED_HEAD
+            and len(set(head) - set(unit)) >= limit.FILLED_HEAD
+        ):
+            return f"{' '.join(unit)!r} {times:.0f} times after {len(head)} other words"
+    return None
+
+
+def _twice(words: list[str]) -> str | None:
+    half = len(words) // 2
+    if half >= limit.TWICE_WORDS and words[:half] == words[-half:]:
+        return f"{half} words twice"
+    return None
 
 
 def _repeated_phrase(words: list[str], distinct: int) -> str | None:

@@ -18,7 +18,8 @@ def mixed_no_speech(reading: Reading) -> Iterator[Finding]:
 
 def words_on_silence(reading: Reading) -> Iterator[Finding]:
     audio = reading.clip.audio
-    if audio.peak_dbfs < limit.SILENT_PEAK_DBFS or audio.rms_dbfs < limit.SILENT_RMS_DBFS:
+    quiet = audio.peak_dbfs < limit.SILENT_PEAK_DBFS or audio.rms_dbfs < limit.SILENT_RMS_DBFS
+    if (quiet and audio.snr_db < limit.SILENT_SNR_DB) or audio.peak_dbfs < limit.NOTHING_PEAK_DBFS:
         why = f"peak {audio.peak_dbfs:.0f} dBFS, RMS {audio.rms_dbfs:.0f} dBFS"
     elif audio.speech_ms < limit.SPEECH_NEEDS_MS:
         why = f"{audio.speech_ms} ms of active audio"

@@ -1,0 +1,162 @@
+"""Phrases that models invent or decline with, in every language: closing lines, refusals, credits, talk of the audio.
+
+Words are told by their beginnings (stock.toml), so that spelling and endings may differ. A phrase is some groups of
+them close together; where ordinary speech might say the same, it has to be the whole answer or stand at an end of it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from lipika.models import Finding
+from lipika.validation import thresholds as limit
+from lipika.validation.catalogue import finding
+from lipika.validation.reading import Reading
+from lipika.validation.text import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    """Groups whose words make a phrase when they stand within `span` words.
+
+    `alone`: nobody says that but at the end of a video or to a machine: anywhere in the text it is one.
+    `most`: words of an answer that is nothing but this phrase, give or take a few; 0: the span decides.
+    """
+
+    kind: str
+    groups: tuple[str, ...]
+    alone: bool = False
+    most: int = 0
+
+
+_PHRASES = (
+    _Phrase("closing", ("subscribe",), alone=True),
+    _Phrase("credits", ("subtitle",), most=5),
+    _Phrase("credits", ("subtitle", "by"), alone=True),
+    _Phrase("refusal", ("transcribe",), alone=True),
+    _Phrase("closing", ("like", "share")),
+    _Phrase("closing", ("channel", "like")),
+    _Phrase("closing", ("channel", "share")),
+    _Phrase("closing", ("thanks", "watch"), most=9),
+    _Phrase("closing", ("thanks", "video"), most=9),
+    _Phrase("closing", ("thanks", "channel"), most=9),
+    _Phrase("closing", ("next", "video", "meet")),
+    _Phrase("closing", ("video", "share"), most=14),
+    _Phrase("closing", ("see", "next", "time")),
+    _Phrase("refusal", ("sorry", "audio")),
+    _Phrase("refusal", ("sorry", "unclear"), most=10),
+    _Phrase("refusal", ("sorry", "voice"), most=10),
+    _Phrase("refusal", ("audio", "unclear"), most=12),
+    _Phrase("refusal", ("voice", "unclear", "neg"), most=5),
+    _Phrase("no_speech", ("audio", "neg"), most=10),
+    _Phrase("no_speech", ("audio", "only"), most=10),
+    _Phrase("no_speech", ("audio", "speech"), most=12),
+    _Phrase("no_speech", ("audio", "music"), most=10),
+    _Phrase("no_speech", ("one", "speech", "neg"), most=6),
+    _Phrase("no_speech", ("one", "voice", "neg"), most=4),
+    _Phrase("no_speech", ("nobody", "say", "neg"), most=5),
+    _Phrase("no_speech", ("only", "music"), most=7),
+    _Phrase("asks", ("please", "audio"), most=14),
+    _Phrase("asks", ("audio", "give"), most=14),
+    _Phrase("asks", ("audio", "file"), most=14),
+    _Phrase("talk", ("audio", "person"), most=18),
+    _Phrase("talk", ("audio", "say"), most=18),
+    _Phrase("talk", ("speaker", "say"), most=18),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One language of stock.toml: beginnings of words to their groups, by first letter for speed."""
+
+    stems: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
+
+    def groups_of(self, word: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = ()
+        for stem, groups in self.stems.get(word[:1], ()):
+            if word.startswith(stem):
+                found += groups
+        return found
+
+
+@cache
+def _tables() -> dict[str, _Table]:
+    raw = resources.files("lipika.validation").joinpath("stock.toml").read_text(encoding="utf-8")
+    return {code: _table(groups) for code, groups in tomllib.loads(raw).items()}
+
+
+def _table(groups: Mapping[str, str]) -> _Table:
+    by_stem: dict[str, tuple[str, ...]] = {}
+    for group, stems in groups.items():
+        for stem in normalise(stems).split():
+            by_stem[stem] = (*by_stem.get(stem, ()), group)
+    by_letter: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for stem, named in by_stem.items():
+        by_letter.setdefault(stem[0], []).append((stem, named))
+    return _Table({letter: tuple(stems) for letter, stems in by_letter.items()})
+
+
+def stock_phrases(reading: Reading) -> Iterator[Finding]:
+    words = reading.words
+    code = reading.language.code if reading.language else "en"
+    for name in dict.fromkeys((code, "en") if reading.letters["Latin"] else (code,)):
+        table = _tables().get(name)
+        found = _find(words, table) if table else None
+        if found:
+            kind, heard = found
+            yield finding("stock_phrase", f"{kind}: {' '.join(heard)}")
+            return
+
+
+def _find(words: Sequence[str], table: _Table) -> tuple[str, Sequence[str]] | None:
+    """The kind and the words of the first phrase that stands where a model puts it."""
+    places: dict[str, list[int]] = {}
+    for at, word in enumerate(words):
+        for group in table.groups_of(word):
+            places.setdefault(group, []).append(at)
+    if not places:
+        return None
+    for phrase in _PHRASES:
+        span = _span(phrase, places)
+        if span and _is_in_place(phrase, span, len(words)):
+            return phrase.kind, words[span[0] : span[1] + 1]
+    return None
+
+
+def _span(phrase: _Phrase, places: Mapping[str, list[int]]) -> tuple[int, int] | None:
+    """The last stretch that holds a word of every group, each a word of its own."""
+    if any(group not in places for group in phrase.groups):
+        return None
+    best = None
+    for first in places[phrase.groups[0]]:
+        chosen = {first}
+        for group in phrase.groups[1:]:
+            near = [at for at in places[group] if at not in chosen]
+            if not near:
+                break
+            chosen.add(min(near, key=lambda at: abs(at - first)))
+        else:
+            if max(chosen) - min(chosen) < limit.STOCK_SPAN_WORDS:
+                best = (min(chosen), max(chosen))
+    return best
+
+
+def _is_in_place(phrase: _Phrase, span: tuple[int, int], words: int) -> bool:
+    if phrase.alone or (phrase.most and words <= phrase.most):
+        return True
+    if phrase.kind == "credits":
+        return words - 1 - span[1] <= limit.STOCK_CREDIT_WORDS
+    if phrase.most and phrase.kind != "closing":
+        return False
+    return (
+        words <= limit.STOCK_WORDS
+        or words - 1 - span[1] <= limit.STOCK_EDGE_WORDS
+        or (span[0] <= limit.STOCK_EDGE_WORDS and phrase.kind == "closing")
+    )
+
+
+CHECKS = (stock_phrases,)

@@ -1,0 +1,99 @@
+"""Signs of things that people do not say: labels of speakers, times, directions, lists, broken letters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lipika.models import Finding
+from lipika.validation import thresholds as limit
+from lipika.validation.catalogue import finding
+from lipika.validation.reading import Reading, count_syllables
+
+_NATIVE = "\u0600-\u06ff\u0900-\u0d7f"
+
+# Every pattern is a set of literals or of runs with a small cap: none of them can back-track far.
+_LABEL = re.compile(
+    rf"^[^\w\n]{{0,4}}(?:>{{1,3}}|(?![^\s:]{{0,20}}(?:\s[^\s:]{{1,20}})?[तय]:)(?:[A-Za-z][\w.-]{{0,14}}|[{_NATIVE}]{{1,24}})"
+    rf"(?:[ _-](?:[A-Za-z]\w{{0,11}}|\d{{1,3}}|[{_NATIVE}]{{1,20}})){{0,2}}[ \t]?[:：](?![:/\d]))",
+    re.MULTILINE,
+)
+_TIME = re.compile(
+    r"(?<![\d:.,])0{1,2}:[0-5]\d(?![\d:])"  # no time of day begins with a zero hour, as people say it
+    r"|\d{1,2}:[0-5]\d:[0-5]\d|-->|\d{1,2}:[0-5]\d[.,]\d"
+    r"|^\W{0,3}\d:[0-5][1-46-9](?=\s+[^\W\d])"
+    r"|^\W{0,3}\d{1,3}\.\d{1,3}[ \t]?(?:s\b|[-–:>])"
+    r"|^\d{1,3}[ \t]{0,3}\n",
+    re.MULTILINE,
+)
+_SIGNS = re.compile(
+    r"[(){}<>【】（）［］〈〉《》「」『』«»*_~`#|\\^=♪♫▁\u2581Ġ]|\[[^\[\]]{41,}|\[[^\]]{0,80}$|^[^\[]{0,80}\]"
+)
+_NUMBERED = re.compile(
+    r"^[ \t]{0,4}\W?\d{1,2}[.)][ \t][^\n]{1,400}\n[ \t]{0,4}\W?\d{1,2}[.)][ \t]", re.MULTILINE
+)
+_QUOTED = re.compile(r"\A\s*[\"“‘'„]([^\"“”‘’„]{2,2000})[\"”’']\W{0,2}\Z")
+_JSON = re.compile(r"\"\s{0,3}[:}\]]|\",\s{0,3}\"|['\"]\s{0,2}\]|^\s{0,3}\"[a-z_]{2,20}\"|\w\"\s{0,2}\Z")
+_MOJIBAKE = re.compile(
+    "[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2022\u2026"
+    "\u2030\u2039\u203a\u20ac\u2122\ufffd]|(?:[\u00c0-\u00ff][^\\s\\w]?){3}"
+)
+_LOST_LETTERS = re.compile(r"(?<![^\s\"'“‘(])\?{3,}")
+_SIGN_RUN = re.compile(r"([.!?,;:\-–—…।॥'\"۔؟،])(?:[ \t]?\1){5,}")
+_DOTTED = re.compile(r"\w(?:\.{2,}|…)|[\u0900-\u0dff](?:\.{2,}|…)")
+_LATIN_INSIDE = re.compile(rf"(?<=[{_NATIVE}])[A-Za-z]{{1,2}}(?=[{_NATIVE}])")
+
+
+_LONGEST = max(limit.LONGEST_WORD.values())
+
+
+def labels(reading: Reading) -> Iterator[Finding]:
+    said = reading.answer.transcription
+    if (":" in said or ">" in said or "：" in said) and (match := _LABEL.search(said)):
+        yield finding("speaker_label", repr(match[0]), match.span())
+
+
+def times(reading: Reading) -> Iterator[Finding]:
+    said = reading.answer.transcription
+    if not said.isalpha() and (match := _TIME.search(said)):
+        yield finding("timestamp", repr(match[0]), match.span())
+
+
+def signs(reading: Reading) -> Iterator[Finding]:
+    said = reading.answer.transcription
+    for pattern in (_SIGNS, _NUMBERED, _JSON):
+        if match := pattern.search(said):
+            yield finding("markup", repr(match[0][:40]), match.span())
+            break
+    if match := _QUOTED.match(said):
+        yield finding("quoted", repr(match[0][:1] + match[0].rstrip()[-1:]))
+    if match := _SIGN_RUN.search(said):
+        yield finding("sign_run", repr(match[0][:20]), match.span())
+    elif ("..." in said or "…" in said) and _is_dotted(said):
+        yield finding("sign_run", "an ellipsis after words")
+
+
+def _is_dotted(said: str) -> bool:
+    dotted = len(_DOTTED.findall(said))
+    return dotted >= limit.DOTTED_WORDS and dotted >= limit.DOTTED_SHARE * len(said.split())
+
+
+def letters(reading: Reading) -> Iterator[Finding]:
+    said = reading.answer.transcription
+    broken = _MOJIBAKE.search(said) or _LOST_LETTERS.search(said)
+    if broken:
+        yield finding("broken_letters", repr(broken[0]), broken.span())
+    if reading.letters["Latin"] and (match := _LATIN_INSIDE.search(said)):
+        yield finding("mixed_word", repr(said[max(match.start() - 6, 0) : match.end() + 6]), match.span())
+
+
+def spaces(reading: Reading) -> Iterator[Finding]:
+    if not reading.words:
+        return
+    longest = max(reading.words, key=len)
+    most = limit.LONGEST_WORD.get(reading.language.code if reading.language else "", _LONGEST)
+    if len(longest) > most and count_syllables(longest) > most:
+        yield finding("no_spaces", longest[:60])
+
+
+CHECKS = (labels, times, signs, letters, spaces)
