@@ -8,15 +8,19 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from benchmarks.alignment.cases import RIGHT, TAIL, Case, cases
+from benchmarks.alignment.cases import LANES, MISSING, MUCH_MISSING, RIGHT, TAIL, WRONG, Case, cases
 from lipika.alignment.compare import Pair, compare
 from lipika.alignment.indicconformer import Heard
 from lipika.alignment.romanise import Romaniser, open_romaniser
 from lipika.languages import FIRST_CLASS
 from lipika.models import Alignment, Answer
+from lipika.validation import RULES, LaneName, alignment_findings
 
 RESULTS = Path(__file__).parents[1] / "results" / "alignment.json"
 TARGET = 0.97
+TARGET_OF_WORDS = 0.95
+"""Of kinds with one letter in 20 misheard in which one word more or less decides."""
+_OF_WORDS = {MISSING, WRONG, MUCH_MISSING, "1 letter in 20 misheard"}
 
 
 def aligned(made: list[Case], romaniser: Romaniser) -> list[Alignment]:
@@ -26,8 +30,20 @@ def aligned(made: list[Case], romaniser: Romaniser) -> list[Alignment]:
 
 
 def is_right(case: Case, alignment: Alignment) -> bool:
-    """Whether the class is one the kind may have, and a missing tail is found where there is one and nowhere else."""
-    return alignment.agreement in RIGHT[case.kind] and bool(alignment.missing_tail) is (case.kind == TAIL)
+    """Whether the class is one the kind may have, the lanes are those it closes, and a missing tail is found where
+    there is one; what lacks words elsewhere may lack them near it."""
+    tail = bool(alignment.missing_tail) is (case.kind == TAIL) or case.kind in {MISSING, MUCH_MISSING}
+    return alignment.agreement in RIGHT[case.kind] and tail and _has_lanes(case.kind, closed(alignment))
+
+
+def closed(alignment: Alignment) -> frozenset[LaneName]:
+    """The lanes that an alignment closes."""
+    return frozenset(lane for found in alignment_findings(alignment) for lane in RULES[found.code].closes)
+
+
+def _has_lanes(kind: str, lanes: frozenset[LaneName]) -> bool:
+    wanted = LANES.get(kind)
+    return wanted is None or (lanes >= wanted if wanted else not lanes)
 
 
 def shares(made: list[Case], alignments: list[Alignment]) -> dict[str, float]:
@@ -36,6 +52,15 @@ def shares(made: list[Case], alignments: list[Alignment]) -> dict[str, float]:
     for case, alignment in zip(made, alignments, strict=True):
         right[case.kind][is_right(case, alignment)] += 1
     return {kind: round(right[kind][True] / right[kind].total(), 4) for kind in RIGHT}
+
+
+def misses(right: dict[str, float]) -> dict[str, float]:
+    """Kinds whose share falls short of its target."""
+    return {
+        kind: share
+        for kind, share in right.items()
+        if share < (TARGET_OF_WORDS if kind in _OF_WORDS else TARGET)
+    }
 
 
 def _answer(case: Case) -> Answer:
@@ -66,8 +91,9 @@ def main(arguments: list[str]) -> int:
             "right": table,
         }
         RESULTS.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    lowest = min(share for by_language in table.values() for share in by_language.values())
-    return 0 if lowest >= TARGET else 1
+    lowest = {kind: min(by_language.values()) for kind, by_language in table.items()}
+    print("below target:", misses(lowest) or "none")
+    return 1 if misses(lowest) else 0
 
 
 if __name__ == "__main__":

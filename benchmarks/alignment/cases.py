@@ -13,13 +13,25 @@ from dataclasses import dataclass
 from functools import cache
 
 from aksharamukha import transliterate
+from rapidfuzz.distance import Levenshtein
 
 from benchmarks.validation.corpus import sentences
 from lipika.languages import LANGUAGES
 from lipika.models import Agreement
+from lipika.validation.catalogue import LaneName
 from lipika.validation.text import normalise
 
 AGREE, WEAK, FLAG, REJECT = Agreement.AGREE, Agreement.WEAK, Agreement.FLAG, Agreement.REJECT
+MISSING, WRONG, INVENTED, MUCH_MISSING = (
+    "a fifth of the words missing",
+    "a fifth of the words wrong",
+    "half a sentence invented",
+    "two fifths of the words missing",
+)
+
+TAIL = "words missing at the end"
+_ALL = frozenset(LaneName)
+_TTS = frozenset({LaneName.TTS_CLEAN, LaneName.TTS_EXPRESSIVE})
 
 RIGHT: dict[str, frozenset[Agreement]] = {
     "same words": frozenset({AGREE}),
@@ -27,15 +39,29 @@ RIGHT: dict[str, frozenset[Agreement]] = {
     "chillu, nukta, joiners": frozenset({AGREE}),
     "digits beside words": frozenset({AGREE}),
     "English words": frozenset({AGREE, WEAK}),
+    "mostly English": frozenset({AGREE, WEAK}),
     "1 letter in 20 misheard": frozenset({AGREE, WEAK}),
     "1 letter in 3 misheard": frozenset({WEAK, FLAG}),
     "half another sentence": frozenset({FLAG, REJECT}),
     "unrelated": frozenset({REJECT}),
+    "mostly English, unrelated": frozenset({FLAG, REJECT}),
     "words missing at the end": frozenset({WEAK, FLAG, REJECT}),
+    MISSING: frozenset({AGREE, WEAK, FLAG}),
+    WRONG: frozenset({AGREE, WEAK, FLAG}),
+    INVENTED: frozenset({WEAK, FLAG}),
+    MUCH_MISSING: frozenset({WEAK, FLAG, REJECT}),
 }
 """What each kind of pair may be classed as."""
 
-TAIL = "words missing at the end"
+LANES: dict[str, frozenset[LaneName]] = {
+    **dict.fromkeys(
+        ("same words", "spelling variants", "chillu, nukta, joiners", "digits beside words"), frozenset()
+    ),
+    **dict.fromkeys(("English words", "mostly English", "1 letter in 20 misheard"), frozenset()),
+    **dict.fromkeys((MISSING, WRONG, INVENTED, "half another sentence", "mostly English, unrelated"), _TTS),
+    **dict.fromkeys(("unrelated", TAIL, MUCH_MISSING), _ALL),
+}
+"""The lanes that a kind has to close: all of these; a right one none at all. No word of a kind: either will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +99,59 @@ def cases(language: str) -> Iterator[Case]:
         )
         if len(words.split()) >= 6:
             yield Case(TAIL, language, " ".join(words.split()[: -len(words.split()) // 3]), words)
+        if len(words.split()) >= 5:
+            noisy = _misheard(words, 0.05, chance)
+            for kind, answer in _answers_gone_wrong(words.split(), other.split(), chance).items():
+                yield Case(kind, language, " ".join(answer), noisy)
         if sentence.in_words and sentence.in_words != sentence.text:
             yield Case("digits beside words", language, sentence.text, words)
-    for sentence in sentences(language):
-        if sentence.mixed:
-            yield Case("English words", language, sentence.text, _in_native_letters(sentence.text, language))
+    yield from _mixed_cases(language)
+
+
+def _mixed_cases(language: str) -> Iterator[Case]:
+    """Sentences with English words as people mix them, and with two more before every third of their own."""
+    mixed = [sentence.text for sentence in sentences(language) if sentence.mixed]
+    chance = random.Random(f"{language} mixed")
+    crowded = [_crowd(text, chance) for text in mixed]
+    for text, more, other in zip(mixed, crowded, [*crowded[21:], *crowded[:21]], strict=True):
+        yield Case("English words", language, text, _in_native_letters(text, language))
+        yield Case("mostly English", language, more, _in_native_letters(more, language))
+        yield Case("mostly English, unrelated", language, more, _in_native_letters(other, language))
+
+
+def _crowd(text: str, chance: random.Random) -> str:
+    english = sorted(_ENGLISH)
+    words = [
+        " ".join([*chance.sample(english, 2), word]) if number % 3 == 0 else word
+        for number, word in enumerate(text.split())
+    ]
+    return " ".join(words)
+
+
+# ----------------------------------------------------------------------------- what an answer gets wrong
+
+
+def _answers_gone_wrong(words: list[str], other: list[str], chance: random.Random) -> dict[str, list[str]]:
+    count = len(words)
+    few, many = -(-count // 5), -(-2 * count // 5)
+    changed = set(chance.sample(range(count), few))
+    return {
+        MISSING: _without(words, chance.randrange(count - few), few),
+        MUCH_MISSING: _without(words, chance.randrange(count - many), many),
+        WRONG: [_unlike(word, other, chance) if at in changed else word for at, word in enumerate(words)],
+        INVENTED: [*words, *other[: count // 2]],
+    }
+
+
+def _without(words: list[str], at: int, count: int) -> list[str]:
+    return [*words[:at], *words[at + count :]]
+
+
+def _unlike(word: str, others: list[str], chance: random.Random) -> str:
+    """Another word, the letters of which are mostly others."""
+    return chance.choice(
+        [one for one in others if Levenshtein.normalized_distance(one, word) > 0.6] or others
+    )
 
 
 # ----------------------------------------------------------------------------- what a recogniser does
@@ -163,7 +237,11 @@ def _native(word: str, language: str) -> str:
     target = LANGUAGES[language].aksharamukha
     if target is None:
         return urdu
-    return str(transliterate.process("Devanagari", target, devanagari))
+    written: str = transliterate.process("Devanagari", target, devanagari)
+    return "".join(letter for letter in written if letter not in _NOT_WRITTEN)
+
+
+_NOT_WRITTEN = "ʼ²³⁴"  # of a Tamil that marks what Tamil does not write
 
 
 def _in_native_letters(text: str, language: str) -> str:

@@ -521,6 +521,9 @@ class Alignment:
     words: tuple[WordTime, ...] = ()  # of the answer
     word_score: float | None = None  # 0..1, geometric mean over the frames of words with a confidence
     words_missing: str = ""  # why there are none although it was listened to: a stable code
+    share_lacking: float = 0.0  # of the words heard: the answer lacks them, or has others for them
+    share_unheard: float = 0.0  # of the answer's words: they were not heard
+    share_missing: float = 0.0  # of the words heard: the answer lacks them, with nothing in their place
 
 
 @dataclass(frozen=True, slots=True)

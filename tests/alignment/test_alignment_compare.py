@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from alignment_kit import CLIP, HINDI, answer
-from benchmarks.alignment.__main__ import RESULTS, TARGET, aligned, shares
+from benchmarks.alignment.__main__ import RESULTS, aligned, misses, shares
 from benchmarks.alignment.cases import RIGHT, cases
 from lipika.alignment.compare import (
+    ALIGNER_VERSION,
     Pair,
     compare,
     excluded_alignment,
@@ -26,6 +27,7 @@ from lipika.models import Agreement, Alignment, Lane
 from lipika.validation import RULES, add_alignment, alignment_findings, validate
 from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.compare import ComparedVerdict
+from lipika.validation.text import normalise
 
 
 def one(
@@ -46,15 +48,14 @@ def test_the_benchmark_meets_its_target(language: str, romaniser: str) -> None:
     made = list(cases(language))
     right = shares(made, aligned(made, open_romaniser(romaniser)))  # type: ignore[arg-type]
     assert set(right) == set(RIGHT)
-    assert {kind: share for kind, share in right.items() if share < TARGET} == {}
+    assert misses(right) == {}
 
 
 def test_what_is_on_file_meets_the_target() -> None:
     held = json.loads(RESULTS.read_text("utf-8"))
     assert set(held["right"]) == set(RIGHT)
-    for by_language in held["right"].values():
-        assert set(by_language) == set(FIRST_CLASS)
-        assert min(by_language.values()) >= TARGET
+    assert all(set(by_language) == set(FIRST_CLASS) for by_language in held["right"].values())
+    assert misses({kind: min(by_language.values()) for kind, by_language in held["right"].items()}) == {}
 
 
 # ----------------------------------------------------------------------------- normal forms
@@ -70,6 +71,13 @@ def test_what_is_on_file_meets_the_target() -> None:
         ("इसमें 1,25,000 रुपये लगे थे भाई", "इसमें एक लाख पच्चीस हज़ार रुपये लगे थे भाई", "hi"),
         ("مجھے 125 روپے دے دو بھائی", "مجھے ایک سو پچیس روپے دے دو بھائی", "ur"),
         ("हम office जा रहे हैं और वहाँ से घर लौटेंगे", "हम ऑफिस जा रहे हैं और वहां से घर लौटेंगे", "hi"),
+        (
+            "Please subscribe करो और like, share, comment करना मत भूलना",
+            "प्लीज सब्सक्राइब करो और लाइक शेयर कमेंट करना मत भूलना",
+            "hi",
+        ),
+        ("आज office में meeting और presentation", "आज ऑफिस में मीटिंग और प्रेजेंटेशन", "hi"),
+        ("آج office میں interview اور presentation ہے", "آج آفس میں انٹرویو اور پریزنٹیشن ہے", "ur"),
     ],
 )
 @pytest.mark.parametrize("romaniser", ["aksharamukha", "builtin"])
@@ -101,7 +109,7 @@ def test_languages_are_compared_together_and_come_back_in_order() -> None:
     assert (first.score, first.agreement, first.language) == (1.0, Agreement.AGREE, "bn")
     assert second.agreement is Agreement.REJECT
     assert (third.score, third.excluded) == (None, "nothing_heard")
-    assert first.version.startswith("1+bundle+aksharamukha-")
+    assert first.version.startswith(f"{ALIGNER_VERSION}+bundle+aksharamukha-")
     assert compare([], open_romaniser("auto"), "bundle") == []
 
 
@@ -124,8 +132,8 @@ def test_a_tail_that_the_answer_lacks_is_named() -> None:
         (HINDI, "other", None, 8_000, "language"),
         (HINDI, "other", "hi", 8_000, ""),
         (HINDI, "hi", "hi", 20_001, "too_long"),
-        ("हम office में meeting and project plan discuss करेंगे", "hi", "hi", 8_000, "code_mixed"),
-        ("98450 12345", "hi", "hi", 8_000, "code_mixed"),
+        ("हम office में meeting and project plan discuss करेंगे", "hi", "hi", 8_000, ""),
+        ("98450 12345", "hi", "hi", 8_000, "numbers"),
         ("[UNK] ...", "hi", "hi", 8_000, "no_words"),
     ],
 )
@@ -167,6 +175,44 @@ def test_findings_follow_the_class() -> None:
     assert "cer_high" not in {found.code for found in cut.findings}
 
 
+SENTENCE = "मैं कल सुबह अपने भाई के साथ बाज़ार गया और हमने ताज़ी सब्ज़ियाँ खरीदीं"
+OTHER_WORDS = "मैं कल शाम अपने पड़ोसी के साथ दफ़्तर गया और हमने ताज़ी सब्ज़ियाँ खरीदीं"
+OTHER = "यह किताब मेरी बहन ने पिछले साल दिल्ली में लिखी थी"
+
+
+def _without(count: int, at: int = 2) -> str:
+    words = SENTENCE.split()
+    return " ".join([*words[:at], *words[at + count :]])
+
+
+@pytest.mark.parametrize(
+    ("said", "codes", "asr", "tts"),
+    [
+        (SENTENCE, set(), True, True),
+        (_without(1), set(), True, True),
+        (_without(3), {"words_differ"}, True, False),
+        (f"{SENTENCE} {' '.join(OTHER.split()[:6])}", {"words_differ"}, True, False),
+        (_without(6), {"cer_high", "words_missing"}, False, False),
+        (OTHER_WORDS, {"words_differ"}, True, False),
+        (OTHER, {"cer_unrelated"}, False, False),
+    ],
+)  # fmt: skip
+def test_words_that_are_missing_wrong_or_invented_close_lanes(
+    said: str, codes: set[str], asr: bool, tts: bool
+) -> None:
+    before = validate(answer(SENTENCE), CLIP, "hi")
+    verdict = add_alignment(before, one(said, SENTENCE))
+    assert {found.code for found in verdict.findings} - {found.code for found in before.findings} == codes
+    assert (verdict.asr.eligible, verdict.tts_clean.eligible) == (asr, tts)
+
+
+def test_words_missing_before_the_last_are_no_missing_tail() -> None:
+    words = SENTENCE.split()
+    said = " ".join([*words[:-3], words[-1]])
+    assert one(said, SENTENCE).missing_tail == ""
+    assert one(" ".join(words[:-3]), SENTENCE).missing_tail == normalise(" ".join(words[-3:]))
+
+
 def test_an_alignment_takes_the_place_of_the_last_one() -> None:
     verdict = validate(answer(HINDI), CLIP, "hi")
     other, same = one(HINDI, "यह किताब मेरी बहन ने लिखी है"), one(HINDI, HINDI)
@@ -184,7 +230,7 @@ def test_hindi_and_urdu_are_one_to_the_ear() -> None:
     assert alignment_findings(aligned_urdu) == ()
     aside = excluded_alignment("too_long", "hi", version_of("bundle", open_romaniser("builtin")))
     assert alignment_findings(aside) == ()
-    assert aside.version == "1+bundle+builtin"
+    assert aside.version == f"{ALIGNER_VERSION}+bundle+builtin"
 
 
 def test_judging_again_keeps_what_a_second_recogniser_found() -> None:
@@ -192,4 +238,4 @@ def test_judging_again_keeps_what_a_second_recogniser_found() -> None:
     held = JudgedAnswer(answer(HINDI), CLIP, "hi", verdict.findings, ComparedVerdict.from_verdict(verdict))
     (again,) = judge_again([held], [])
     assert again == verdict
-    assert all(RULES[code].later for code in ("cer_high", "cer_unrelated", "tail_missing"))
+    assert all(RULES[code].later for code in ("cer_high", "words_differ", "tail_missing"))

@@ -1,7 +1,7 @@
 """An answer beside what the second recogniser heard: one normal form, one distance, one class. Pure.
 
 The recogniser writes no digits, no Latin letters and no punctuation: the answer is brought into that form first. Both
-are romanised, which forgives most spellings, and compared without spaces.
+are romanised, which forgives most spellings, English words by their sound, and compared without spaces.
 """
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from rapidfuzz.distance import Levenshtein
+from itertools import chain
 
 from lipika.alignment.indicconformer import Heard
 from lipika.alignment.numerals import spell_out_numbers
 from lipika.alignment.romanise import Romaniser
+from lipika.alignment.sounds import Words, coverage, distance, edits, is_mixed
 from lipika.alignment.word_times import locate_words
 from lipika.languages import LANGUAGES, find_language
 from lipika.models import Agreement, Alignment, Answer, Clip
-from lipika.validation.text import SCRIPT_OF, normalise, without_tags
+from lipika.validation.text import normalise, without_tags
 
-ALIGNER_VERSION = "1"
+ALIGNER_VERSION = "2"
 """Bump when any clip could get another score, class or finding from the same words."""
 
 LONGEST_MS = 20_000  # beyond, what is missing may be the recogniser's fault
-FOREIGN_SHARE = 0.20  # of letters and digits that the recogniser cannot write as the answer does
+DIGITS_SHARE = 0.20  # of letters and digits; there are too many ways to say a long number
 LEAST_LETTERS = 6  # of sound on either side; one letter in fewer is a verdict
 TAIL_WORDS = 2
 TAIL_LETTERS, TAIL_LETTERS_NATIVE = 8, 5  # Urdu writes few vowels
+TAIL_HEARD_SHARE = 0.3  # of the tail's letters; with more of them in the answer, others are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ CUTS: dict[str, Cuts] = {code: Cuts() for code in LANGUAGES} | {
     "te": Cuts(weak=0.39),
 }
 """Inferred, and widened where two English words in native letters are further from their own spelling (measured)."""
+
+MIXED_CUTS = Cuts(agree=0.2, weak=0.35, flag=0.5)
+"""Where much is English and all vowels count as one: unrelated texts come closer to each other (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,8 @@ def reason_not_to_listen(answer: Answer, clip: Clip, language_hint: str | None) 
         return "too_long"
     plain = normalise(without_tags(answer.transcription))
     counted = [character for character in plain if not character.isspace()]
-    foreign = sum(character.isdecimal() or SCRIPT_OF[character] == "Latin" for character in counted)
-    if foreign > FOREIGN_SHARE * len(counted):
-        return "code_mixed"
+    if sum(map(str.isdecimal, counted)) > DIGITS_SHARE * len(counted):
+        return "numbers"
     return "" if counted else "no_words"
 
 
@@ -111,27 +114,26 @@ def version_of(model: str, romaniser: Romaniser) -> str:
     return f"{ALIGNER_VERSION}+{model}+{romaniser.name}"
 
 
-def excluded_alignment(reason: str, language: str, version: str) -> Alignment:
-    """The alignment of an answer that is not worth hearing."""
-    return Alignment(None, Agreement.EXCLUDED, reason, "", language, "", "", version)
+def excluded_alignment(reason: str, language: str, version: str, *, heard: Heard | None = None) -> Alignment:
+    """The alignment of an answer that is not worth hearing, or of too little that was `heard`."""
+    text, spoken = (heard.text, heard.spoken_language) if heard else ("", "")
+    return Alignment(None, Agreement.EXCLUDED, reason, text, language, spoken, "", version)
 
 
 def _compare(pairs: Sequence[Pair], code: str, romaniser: Romaniser, version: str) -> list[Alignment]:
-    readings = [_readings(pair.answer.transcription, code) for pair in pairs]
+    readings = [spoken_readings(pair.answer.transcription, code) for pair in pairs]
     heard = [normalise(pair.heard.text) for pair in pairs]
-    flat = [*(reading for ways in readings for reading in ways), *heard]
-    sounds = romaniser.sounds(flat, code)
-    alignments = []
-    at = 0
-    for number, pair in enumerate(pairs):
-        ways = sounds[at : at + len(readings[number])]
+    sounds = romaniser.words([*chain.from_iterable(readings), *heard], code)
+    at, alignments = 0, []
+    for pair, ways, text, sound in zip(pairs, readings, heard, sounds[-len(pairs) :], strict=True):
+        said = sounds[at : at + len(ways)]
         at += len(ways)
-        said = sounds[len(flat) - len(pairs) + number]
-        best = min(ways, key=lambda way: _distance(way, said))
-        if LANGUAGES[code].aksharamukha is None and _is_mixed(best):
-            best, said = romaniser.sounds([best, said], code, mixed=True)
-        tail = _tail(best, said, heard[number], code, romaniser)
-        alignments.append(_add_words(pair, _alignment(pair, code, best, said, tail, version)))
+        best = min(range(len(ways)), key=lambda way: distance(said[way], sound))
+        sides = _Sides(said[best], sound, text, CUTS[code])
+        if is_mixed(ways[best], code):
+            both = romaniser.words([ways[best], text], code, mixed=True)
+            sides = _Sides(both[0], both[1], text, MIXED_CUTS)
+        alignments.append(_add_words(pair, _alignment(pair, sides, version)))
     return alignments
 
 
@@ -143,48 +145,64 @@ def _add_words(pair: Pair, alignment: Alignment) -> Alignment:
     return replace(alignment, words=located.words, word_score=located.score, words_missing=located.missing)
 
 
-def _readings(transcription: str, code: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Answer and what was heard, as sounds; `text` is the latter in its letters."""
+
+    said: Words
+    sound: Words
+    text: str
+    cuts: Cuts
+
+
+def spoken_readings(transcription: str, code: str) -> list[str]:
     """The answer as the recogniser would write it, once for each way to speak its numbers."""
     plain = _ascii_digits(without_tags(transcription))
     return [normalise(reading) for reading in spell_out_numbers(plain, code)]
-
-
-def _is_mixed(text: str) -> bool:
-    return any(character.isascii() and character.isalpha() for character in text)
 
 
 def _ascii_digits(text: str) -> str:
     return "".join(str(int(character)) if character.isdecimal() else character for character in text)
 
 
-def _distance(first: str, second: str) -> float:
-    """0..1: edits over the longer one's letters."""
-    return float(Levenshtein.normalized_distance(first, second))
-
-
-def _alignment(pair: Pair, code: str, said: str, heard: str, tail: str, version: str) -> Alignment:
-    spoken = pair.heard.spoken_language
-    if min(len(said), len(heard)) < LEAST_LETTERS:
-        reason = "too_short" if heard else "nothing_heard"
-        return Alignment(None, Agreement.EXCLUDED, reason, pair.heard.text, code, spoken, "", version)
-    distance = _distance(said, heard)
-    score = round(1.0 - distance, 4)
+def _alignment(pair: Pair, sides: _Sides, version: str) -> Alignment:
+    spoken, letters = pair.heard.spoken_language, min(_letters(sides.said), _letters(sides.sound))
+    if letters < LEAST_LETTERS:
+        reason = "too_short" if _letters(sides.sound) else "nothing_heard"
+        return excluded_alignment(reason, pair.language, version, heard=pair.heard)
+    apart, words = distance(sides.said, sides.sound), coverage(sides.said, sides.sound)
     return Alignment(
-        score, CUTS[code].agreement_at(distance), "", pair.heard.text, code, spoken, tail, version
+        round(1.0 - apart, 4),
+        sides.cuts.agreement_at(apart),
+        "",
+        pair.heard.text,
+        pair.language,
+        spoken,
+        _tail(sides, pair.language),
+        version,
+        share_lacking=words.lacking,
+        share_unheard=words.unheard,
+        share_missing=words.missing,
     )
 
 
-def _tail(said: str, sound: str, heard: str, code: str, romaniser: Romaniser) -> str:
-    """Words at the end of `heard`, which sounds like `sound`, that `said` lacks while it agrees with those before;
-    empty where it lacks none."""
+def _letters(words: Words) -> int:
+    return sum(map(len, words))
+
+
+def _tail(sides: _Sides, code: str) -> str:
+    """Words at the end of what was heard that the answer lacks while it agrees with those before; or nothing."""
     least = TAIL_LETTERS if LANGUAGES[code].aksharamukha else TAIL_LETTERS_NATIVE
-    words = heard.split()
-    if not said or len(sound) - len(said) < least or len(words) <= TAIL_WORDS:
+    words, sound = sides.text.split(), sides.sound
+    longer = _letters(sound) - _letters(sides.said)
+    if not sides.said or longer < least or not TAIL_WORDS < len(words) == len(sound):
         return ""
-    heads = romaniser.sounds([" ".join(words[:count]) for count in range(1, len(words) + 1)], code)
-    distances = [_distance(said, head) for head in heads]
-    best = min(range(len(heads)), key=distances.__getitem__)
-    missing = words[best + 1 :]
-    agrees = distances[best] <= (CUTS[code].agree + CUTS[code].weak) / 2
-    long_enough = len(missing) >= TAIL_WORDS and len(heads[-1]) - len(heads[best]) >= least
-    return " ".join(missing) if agrees and long_enough else ""
+    distances = [distance(sides.said, sound[:count]) for count in range(1, len(sound) + 1)]
+    best = min(range(len(words)), key=distances.__getitem__)
+    head, tail = sound[: best + 1], sound[best + 1 :]
+    agrees = distances[best] <= (sides.cuts.agree + sides.cuts.weak) / 2
+    long_enough = len(tail) >= TAIL_WORDS and _letters(tail) >= least
+    # Where the answer has words of the tail, others are missing before them, and it is cheaper to put those in.
+    spared = edits(sides.said, head) + _letters(tail) - edits(sides.said, sound)
+    absent = spared <= TAIL_HEARD_SHARE * _letters(tail)
+    return " ".join(words[best + 1 :]) if agrees and long_enough and absent else ""

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
+from lipika.alignment.english import sound_out_english
 from lipika.errors import UsageError
 from lipika.languages import LANGUAGES
 
@@ -27,15 +28,22 @@ class Romaniser:
     name: str
     lines: Callable[[Sequence[str], str], list[str]]
 
-    def sounds(self, texts: Sequence[str], code: str, *, mixed: bool = False) -> list[str]:
-        """Texts of one language in the form that is compared: romanised and folded, without spaces.
+    def words(self, texts: Sequence[str], code: str, *, mixed: bool = False) -> list[list[str]]:
+        """The words of normalised texts of one language in the form that is compared: romanised and folded, Latin
+        words by their sound. A word of which nothing is left is empty.
 
-        Urdu stays in its letters; `mixed` with English its consonants are all that can be compared.
+        Vowels of English words are a matter of spelling: texts `mixed` with many of them are compared with one vowel
+        for all. Urdu stays in its letters; mixed with English its consonants are all that can be compared.
         """
         source = LANGUAGES[code].aksharamukha
         if source is None:
-            return [_consonants(text) if mixed else text.replace(" ", "") for text in texts]
-        return [_fold_spellings(line) for line in self.lines(texts, source)]
+            return [[_consonants(word) if mixed else word for word in text.split()] for text in texts]
+        lines = self.lines([sound_out_english(" ".join(text.split())) for text in texts], source)
+        words = [_fold_spellings(line) for line in lines]
+        if not mixed:
+            return words
+        voiced = _VOICED if code == "ta" else {}
+        return [[_fold_vowels(word).translate(voiced) for word in line] for line in words]
 
 
 def open_romaniser(name: RomaniserName) -> Romaniser:
@@ -135,16 +143,14 @@ _URDU_CONSONANTS = {
 _LATIN_CONSONANTS = str.maketrans("zxq", "jkk", "aeiouwyh")
 
 
-def _consonants(text: str) -> str:
+def _consonants(word: str) -> str:
     """The consonants that Urdu and English spelling share, coarsely; semivowels mostly stand for vowels."""
-    latin = _LATIN_SPELLING_OF_SOUND.sub("k", text.lower()).translate(_LATIN_CONSONANTS)
+    latin = sound_out_english(word).translate(_LATIN_CONSONANTS)
     sounds = "".join(
         _URDU_CONSONANTS.get(one, one if one.isascii() and one.isalnum() else "") for one in latin
     )
     return re.sub(r"(.)\1+", r"\1", sounds.replace("v", "").replace("h", ""))
 
-
-_LATIN_SPELLING_OF_SOUND = re.compile(r"ck|c(?!h)")
 
 # ----------------------------------------------------------------------------- both
 
@@ -160,16 +166,24 @@ _LATIN_SPELLING = (
     (re.compile(r"[zj]"), "j"),
     (re.compile(r"x"), "ks"),
     (re.compile(r"q"), "k"),
-    (re.compile(r"m(?=[^aeiou\s]|\b)"), "n"),
     (re.compile(r"(.)\1+"), r"\1"),
-    (re.compile(r"a\b"), ""),
+    (re.compile(r"(?<=\w)a\b"), ""),
+    (re.compile(r"m(?=[^aeiou\s]|\b)"), "n"),
 )
 
 
-def _fold_spellings(text: str) -> str:
-    """Spellings of the same sound alike: English words beside their spelling in another script, nasals, long vowels,
-    the vowel at a word's end that some languages write and do not say; no spaces, which are written as one likes."""
+def _fold_spellings(text: str) -> list[str]:
+    """Words, with spellings of the same sound alike: English words beside their spelling in another script, nasals,
+    long vowels, the vowel at a word's end that some languages write and do not say."""
     text = unicodedata.normalize("NFD", text.lower())
     for pattern, sound in _LATIN_SPELLING:
         text = pattern.sub(sound, text)
-    return "".join(character for character in text if character.isalnum())
+    return ["".join(filter(str.isalnum, word)) for word in text.split(" ")]
+
+
+_VOWELS_OF_SOUND = re.compile(r"[aeiouyh]+")
+_VOICED = str.maketrans("bdgcjf", "ptkssp")  # Tamil writes none of them apart
+
+
+def _fold_vowels(word: str) -> str:
+    return _VOWELS_OF_SOUND.sub("a", word)

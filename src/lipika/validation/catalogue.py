@@ -459,6 +459,20 @@ _RULES = (
         later=True,
     ),
     Rule(
+        "words_differ", _WARN, ScorePart.ALIGNMENT, 0.15, _TTS, _KEEP,
+        "A second recogniser heard words that the text lacks or has otherwise, or did not hear some that it has.",
+        f"> {limit.WORDS_DIFFER_SHARE:.0%} of the words, or a distance > {limit.WORDS_DIFFER_DISTANCE:g}",
+        "measured on made cases: a fifth of the words",
+        later=True,
+    ),
+    Rule(
+        "words_missing", _WARN, ScorePart.ALIGNMENT, 0.4, _ALL, _KEEP,
+        "A second recogniser heard many words for which the text has none.",
+        f"> {limit.WORDS_MISSING_SHARE:.0%} of the words, with no others in their place",
+        "measured on made cases: two fifths of the words",
+        later=True,
+    ),
+    Rule(
         "tail_missing", _WARN, ScorePart.ALIGNMENT, 0.4, _ALL, _KEEP,
         "The text agrees with what was heard and stops before it does.",
         "2 words and 8 letters of sound or more after the text's end",

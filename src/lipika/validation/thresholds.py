@@ -82,3 +82,8 @@ CLIPPED_SHARE = 0.001
 NOISY_SNR_DB = 15.0
 QUIET_RMS_DBFS = -45.0
 NARROW_BAND_HZ = 7000  # telephone audio ends at 3.4-4 kHz, 16 kHz audio at 8
+
+# --- a second recogniser (measured on made cases, with one letter in 20 misheard: docs/validation.md)
+WORDS_DIFFER_SHARE = 0.17  # of words, on either side; one in five counts as that after what was misheard
+WORDS_DIFFER_DISTANCE = 0.25
+WORDS_MISSING_SHARE = 0.34  # of words heard, without others in their place; two in five count as that
