@@ -526,6 +526,44 @@ class Alignment:
     share_missing: float = 0.0  # of the words heard: the answer lacks them, with nothing in their place
 
 
+class VoterKind(StrEnum):
+    """What a voter's text comes from."""
+
+    MODEL = "model"  # an audio LLM
+    RECOGNISER = "recogniser"
+    PERSON = "person"
+    HYPOTHESES = "hypotheses"  # a folder of texts from elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """One text of a clip. Texts of one `digest` were made in one way: one voice, however often it is heard."""
+
+    name: str
+    kind: VoterKind
+    text: str  # as it was given: empty or NO_SPEECH where nobody speaks
+    digest: str  # of model and way of asking, of a bundle, of a folder's name
+
+
+class Tier(StrEnum):
+    """The degree to which the voters of a clip agree, by the cuts of its language."""
+
+    GOLD = "gold"  # all of them agree
+    SILVER = "silver"  # another agrees with the clip's own text, or all of them nearly do
+    BRONZE = "bronze"
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What a clip's voters come to. `distance` is that of the two of them that disagree most, `between`."""
+
+    tier: Tier
+    distance: float  # 0..1, by sound: 0 = the same
+    between: tuple[str, str]  # their names; of several pairs the first
+    voters: int
+    version: str  # of the way of weighing, with the romaniser
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """An accepted answer with what validation says about it."""

@@ -1,0 +1,160 @@
+"""Several texts of one clip weighed against each other: how far they agree, and which two do least. Pure.
+
+A text is held against another as an answer is against what a recogniser heard: normalised, numbers in words,
+romanised, English by its sound, without spaces. Spelling is no disagreement.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from lipika.alignment.compare import spoken_readings
+from lipika.alignment.romanise import Romaniser
+from lipika.alignment.sounds import Words, distance, edits, is_mixed
+from lipika.languages import FIRST_CLASS
+from lipika.models import Consensus, Tier, Voter, VoterKind
+
+VOTING_VERSION = "1"
+"""Bump when any clip could get another tier or distance from the same texts."""
+
+NOBODY_SPEAKS = "NO_SPEECH"
+SHORT_LETTERS = 6  # of sound, on both sides: one letter is spelling
+
+
+@dataclass(frozen=True, slots=True)
+class TierCuts:
+    """Distances up to which two texts agree (`gold`), or nearly do (`silver`)."""
+
+    gold: float = 0.10
+    silver: float = 0.20
+
+
+TIER_CUTS: Mapping[str, TierCuts] = dict.fromkeys(FIRST_CLASS, TierCuts()) | {
+    "bn": TierCuts(0.12, 0.24),
+    "gu": TierCuts(0.12, 0.24),
+    "te": TierCuts(0.12, 0.24),
+    "ml": TierCuts(0.14, 0.26),
+    "ta": TierCuts(0.15, 0.28),
+}
+"""Inferred: a tenth of the letters, and more where the second recogniser errs more (letters wrong on FLEURS: hi 3 %,
+kn 4 %, gu 6 %, ta 12 %) or English in native letters comes out further from its spelling (`compare.CUTS`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """The voters of one clip, its own text first, and the language they are in (a code of the registry)."""
+
+    language: str
+    voters: Sequence[Voter]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One way to say a text: its letters, and its sounds with vowels and without."""
+
+    mixed: bool
+    full: Words
+    bare: Words
+
+
+_Readings = Sequence[_Reading]
+
+
+def weigh(ballots: Sequence[Ballot], romaniser: Romaniser) -> list[Consensus | None]:
+    """What each clip's voters come to, in order; None where fewer than two can be compared.
+
+    Voters of one digest count once, the first of them. Texts in English, or in a language that is not known, are not
+    compared.
+    """
+    voices = [_voices(ballot) for ballot in ballots]
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for ballot, heard in zip(ballots, voices, strict=True):
+        wanted[ballot.language] += [voter.text for voter in heard]
+    readings = {code: _read(sorted(set(texts)), code, romaniser) for code, texts in wanted.items() if texts}
+    version = voting_version(romaniser)
+    return [
+        _weigh(heard, readings[ballot.language], TIER_CUTS[ballot.language], version) if heard else None
+        for ballot, heard in zip(ballots, voices, strict=True)
+    ]
+
+
+def voting_version(romaniser: Romaniser) -> str:
+    """The version that every consensus carries."""
+    return f"{VOTING_VERSION}+{romaniser.name}"
+
+
+def text_distance(first: str, second: str, code: str, romaniser: Romaniser) -> float:
+    """The distance of two texts of one language, 0..1, the same either way; 1 where one of them is NO_SPEECH."""
+    readings = _read([first, second], code, romaniser)
+    return _distance(readings[first], readings[second])
+
+
+def _voices(ballot: Ballot) -> list[Voter]:
+    """Those who count; nobody where there are fewer than two."""
+    first_of: dict[str, Voter] = {}
+    for voter in ballot.voters:
+        first_of.setdefault(voter.digest, voter)
+    return list(first_of.values()) if len(first_of) > 1 and ballot.language in TIER_CUTS else []
+
+
+def _weigh(voters: list[Voter], readings: Mapping[str, _Readings], cuts: TierCuts, version: str) -> Consensus:
+    apart = {
+        (first, second): _distance(readings[voters[first].text], readings[voters[second].text])
+        for first, second in combinations(range(len(voters)), 2)
+    }
+    worst = max(apart, key=lambda pair: apart[pair])
+    return Consensus(
+        tier=_tier(voters, apart, cuts),
+        distance=round(apart[worst], 4),
+        between=(voters[worst[0]].name, voters[worst[1]].name),
+        voters=len(voters),
+        version=version,
+    )
+
+
+def _tier(voters: Sequence[Voter], apart: Mapping[tuple[int, int], float], cuts: TierCuts) -> Tier:
+    """By all pairs; where a person has spoken, by how far the clip's own text is from that."""
+    people = {number for number, voter in enumerate(voters) if voter.kind is VoterKind.PERSON}
+    if people and 0 not in people:
+        apart = {pair: gap for pair, gap in apart.items() if pair[0] == 0 and pair[1] in people}
+    elif people:
+        return Tier.GOLD
+    own = [gap for (first, _), gap in apart.items() if first == 0]
+    if max(apart.values()) <= cuts.gold:
+        return Tier.GOLD
+    return Tier.SILVER if min(own) <= cuts.gold or max(apart.values()) <= cuts.silver else Tier.BRONZE
+
+
+# ----------------------------------------------------------------------------- two texts
+
+
+def _read(texts: Sequence[str], code: str, romaniser: Romaniser) -> dict[str, _Readings]:
+    """Every text in each way to say its numbers; NO_SPEECH has nothing to say."""
+    ways = {text: [] if text.strip() == NOBODY_SPEAKS else spoken_readings(text, code) for text in texts}
+    flat = [way for text in ways for way in ways[text]]
+    full, bare = romaniser.words(flat, code), romaniser.words(flat, code, mixed=True)
+    sounds = iter(zip(flat, full, bare, strict=True))
+    return {
+        text: [_Reading(is_mixed(way, code), *words) for way, *words in (next(sounds) for _ in ways[text])]
+        for text in ways
+    }
+
+
+def _distance(first: _Readings, second: _Readings) -> float:
+    """The least among the ways to say both."""
+    return min(
+        (_gap(one, other) for one in first or [_SILENCE] for other in second or [_SILENCE]), default=0.0
+    )
+
+
+_SILENCE = _Reading(mixed=False, full=(), bare=())
+
+
+def _gap(one: _Reading, other: _Reading) -> float:
+    first, second = (one.bare, other.bare) if one.mixed or other.mixed else (one.full, other.full)
+    letters = max(sum(map(len, first)), sum(map(len, second)))
+    spelling = letters < SHORT_LETTERS and edits(first, second) <= 1 and any(first) and any(second)
+    return 0.0 if spelling else distance(first, second)
