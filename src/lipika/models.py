@@ -631,6 +631,8 @@ class ClipResult:
     provenance: Provenance
     reused: bool = False  # taken from an earlier, paid answer
     alignment: Alignment | None = None  # where a second recogniser has listened
+    voters: tuple[Voter, ...] = ()  # beside the answer and that recogniser
+    consensus: Consensus | None = None  # of all of them, where there are two and they were weighed
 
     @property
     def segment_file(self) -> str:

@@ -37,8 +37,10 @@ TABLES = {
         "canary_clips",
     ),
     *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "batch_minutes", "worker_minutes"),
-    "worker_keys",
+    *("worker_keys", "transcription_answers", "transcription_voters"),
 }
+OF_LATER_FILES = {"transcription_answers", "transcription_voters"}
+"""Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
 
 
@@ -192,9 +194,20 @@ async def test_a_table_of_somebody_else_is_left_alone(
     assert any(f"{name} is not a table of lipika" in problem for problem in report.problems())
     assert not any("Row level security" in problem for problem in report.problems())
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        made_by = migrations()
+        if name in OF_LATER_FILES:
+            made_by = next(
+                made_by[at:] for at, file in enumerate(made_by) if b"exists " + name.encode() in file.sql
+            )
+            for migration in migrations()[: -len(made_by)]:
+                connection.execute(migration.sql)
         with pytest.raises(psycopg.errors.DuplicateTable, match=name):
-            connection.execute(migrations()[0].sql)
-    assert shape(empty_database_url) == before
+            connection.execute(made_by[0].sql)
+    if name in OF_LATER_FILES:  # those before had nothing in their way
+        kept = {row for row in before if name in row}
+        assert {row for row in shape(empty_database_url) if name in row} == kept
+    else:
+        assert shape(empty_database_url) == before
 
 
 async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: str) -> None:

@@ -42,7 +42,8 @@ where c.oid in (
   select to_regclass(name) from unnest(array[
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
-    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys'
+    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
+    'transcription_answers', 'transcription_voters'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -80,8 +81,8 @@ order by min(arrival)
 limit 100
 
 -- name: foreign
--- Tables and views of somebody else under our names: the same list as at the head of the first migration, which a test
--- holds it to.
+-- Tables and views of somebody else under our names: the lists at the heads of the migrations that make them, which a test
+-- holds this one to.
 select table_name, missing
 from (
   select name::text as table_name, array(
@@ -112,6 +113,8 @@ from (
       ('canary_runs', 'run_id, verdict, report'),
       ('canary_clips', 'run_id, arm, segment_file'),
       ('worker_keys', 'worker_id, key_digest'),
+      ('transcription_answers', 'audio_digest, way_digest, answer'),
+      ('transcription_voters', 'video_id, segment_file, voters'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),

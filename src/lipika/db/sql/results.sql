@@ -10,11 +10,13 @@ select lipika_write_discards(%(video_id)s::text, %(claim_token)s::uuid, %(flags)
 select lipika_remove_clips(%(video_id)s::text, %(claim_token)s::uuid, %(segment_files)s::text[]) as owned
 
 -- name: stored_answers
--- One page by key: no cursor survives a transaction pooler.
-select {{clip.*}}, {{answer.*}}, {{failure.*}}, {{provenance.*}}, alignment
-from transcription_results
-where video_id = %(video_id)s and segment_file > %(after)s
-order by segment_file
+-- One page by key: no cursor survives a transaction pooler. What was heard lies aside, but in rows of earlier releases.
+select {{r.clip.*}}, {{r.answer.*}}, {{r.failure.*}}, {{r.provenance.*}},
+  case when r.alignment ? 'heard' then r.alignment when r.alignment is not null then v.alignment end as alignment
+from transcription_results r
+left join transcription_voters v on v.video_id = r.video_id and v.segment_file = r.segment_file
+where r.video_id = %(video_id)s and r.segment_file > %(after)s
+order by r.segment_file
 limit %(limit)s
 
 -- name: write_batch

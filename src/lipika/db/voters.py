@@ -1,0 +1,85 @@
+"""What others say of clips, and answers that were replaced: tables beside the results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lipika.db.connection import Database
+from lipika.db.payload import clean_text, to_json
+from lipika.db.queries import load
+from lipika.db.stored import Rewritten
+from lipika.models import ClipResult, Consensus, Voter
+
+_QUERIES = load("voters")
+_ROWS_PER_STATEMENT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class VoterRow:
+    """The columns that `write` reads, by name."""
+
+    segment_file: str
+    audio_digest: str
+    text_digest: str  # SHA-256 of the clip's own text: what was weighed is that and no other
+    voters: tuple[Voter, ...]
+    tier: str | None
+    consensus: Consensus | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedAnswer:
+    """An answer that was paid for and is no clip's result any more."""
+
+    provider: str
+    model_id: str
+    model_version: str
+    temperature: float | None
+    thinking_level: str
+    prompt_version: str
+    schema_version: str
+    language_hint: str
+    answer: Mapping[str, str]
+    usage: Mapping[str, int]
+    cost_usd: float
+    created_at: datetime
+
+
+def voter_row(result: ClipResult) -> VoterRow | None:
+    """The row of a clip that has an answer, and of which more is known than that."""
+    if result.answer is None or not (result.voters or result.consensus):
+        return None
+    text = clean_text(result.answer.transcription)
+    return VoterRow(
+        segment_file=result.segment_file,
+        audio_digest=result.clip.audio_digest,
+        text_digest=hashlib.sha256(text.encode()).hexdigest(),
+        voters=result.voters,
+        tier=result.consensus.tier.value if result.consensus else None,
+        consensus=result.consensus,
+    )
+
+
+class Voters:
+    """`transcription_voters` and `transcription_answers`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def write(self, video_id: str, results: Sequence[ClipResult]) -> Rewritten:
+        """Store voters and tiers of results of one video; those whose rows say something else by now are left out."""
+        rows = [row for result in results if (row := voter_row(result)) is not None]
+        written = 0
+        for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+            params = {"video_id": video_id, "rows": to_json(rows[start : start + _ROWS_PER_STATEMENT])}
+            outcome = await self._database.row(_QUERIES["write"], params, Rewritten)
+            if outcome.busy:
+                return Rewritten(written, busy=True)
+            written += outcome.written
+        return Rewritten(written, busy=False)
+
+    async def replaced_answers(self, audio_digest: str) -> list[ReplacedAnswer]:
+        """Answers to this audio that were replaced, the latest first."""
+        return await self._database.rows(_QUERIES["answers"], {"audio_digest": audio_digest}, ReplacedAnswer)

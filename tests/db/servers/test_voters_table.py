@@ -1,0 +1,217 @@
+"""Tables beside the results: what others heard and say, and answers that were replaced."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import psycopg
+import pytest
+
+from lipika.db import Database, Queue, Results
+from lipika.db.voters import Voters
+from lipika.models import (
+    Agreement,
+    Alignment,
+    ClaimedVideo,
+    ClipResult,
+    ClipStatus,
+    Consensus,
+    NewVideo,
+    Tier,
+    Voter,
+    VoterKind,
+)
+from result_kit import ANSWER, USAGE, result, table
+
+ALIGNMENT = Alignment(0.98, Agreement.AGREE, "", "नमस्ते दुनिया", "hi", "hi", "", "2+bundle+builtin")
+VOTER = Voter("whisper", VoterKind.HYPOTHESES, "नमस्ते दुनिया जी", "0123")
+CONSENSUS = Consensus(Tier.SILVER, 0.12, ("gemini-3-flash-preview", "whisper"), 2, "1+builtin")
+ASIDE = "select * from transcription_voters order by segment_file"
+ANSWERS = "select * from transcription_answers order by audio_digest, way_digest"
+
+
+@pytest.fixture
+async def claim(database: Database) -> ClaimedVideo:
+    await Queue(database).add([NewVideo("v", "in.tar", "out.tar", "hi")])
+    (claim,) = await Queue(database).claim("w1", 60, 1)
+    return claim
+
+
+@pytest.fixture
+def results(database: Database) -> Results:
+    return Results(database)
+
+
+async def let_go(database: Database, claim: ClaimedVideo) -> None:
+    await Queue(database).release(claim)
+
+
+def answered(number: int, text: str, **changes: object) -> ClipResult:
+    made = result(number)
+    made = replace(made, answer=replace(ANSWER, transcription=text, tagged=text))
+    return replace(made, provenance=replace(made.provenance, **changes))  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------- what was heard
+
+
+async def test_what_was_heard_lies_aside_and_comes_back_whole(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    excluded = replace(ALIGNMENT, agreement=Agreement.EXCLUDED, score=None, excluded="too_long", heard="")
+    given = [replace(result(0), alignment=ALIGNMENT), replace(result(1), alignment=excluded), result(2)]
+    await results.write(claim, given)
+    rows = table(
+        database_url, "select alignment, alignment_score from transcription_results order by segment_file"
+    )
+    assert rows[0]["alignment"] == {"agreement": "agree", "score": 0.98, "version": "2+bundle+builtin"}
+    assert rows[0]["alignment_score"] == pytest.approx(0.98)
+    assert rows[2]["alignment"] is None
+    (aside,) = table(database_url, ASIDE)
+    assert aside["alignment"] == asdict(ALIGNMENT)
+    stored = [answer async for answer in results.stored_answers("v")]
+    assert [answer.alignment for answer in stored] == [ALIGNMENT, excluded, None]
+
+
+async def test_an_alignment_written_again_changes_nothing_and_another_takes_its_place(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    query = "select xmin::text, * from transcription_results"
+    aside = "select xmin::text, * from transcription_voters"
+    await results.write(claim, [replace(result(0), alignment=ALIGNMENT)])
+    before = (table(database_url, query), table(database_url, aside))
+    await results.write(claim, [replace(result(0), alignment=ALIGNMENT)])
+    assert (table(database_url, query), table(database_url, aside)) == before
+    other = replace(ALIGNMENT, score=0.5, heard="नमस्ते", agreement=Agreement.FLAG)
+    await results.write(claim, [replace(result(0), alignment=other)])
+    (stored,) = [answer async for answer in results.stored_answers("v")]
+    assert stored.alignment == other
+    assert table(database_url, query)[0]["alignment_score"] == 0.5
+
+
+async def test_what_an_earlier_release_wrote_is_read_as_it_is(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    await results.write(claim, [result(0)])
+    with psycopg.connect(database_url) as connection:
+        connection.execute("alter table transcription_results disable trigger put_alignment_aside")
+        connection.execute(
+            "update transcription_results set alignment = %s::jsonb",
+            [json.dumps({key: value for key, value in asdict(ALIGNMENT).items() if "words" not in key})],
+        )
+    (stored,) = [answer async for answer in results.stored_answers("v")]
+    assert stored.alignment == ALIGNMENT
+
+
+# ----------------------------------------------------------------------------- voters
+
+
+async def test_voters_lie_beside_the_clip_whose_text_was_weighed(
+    results: Results, claim: ClaimedVideo, database: Database, database_url: str
+) -> None:
+    weighed = replace(result(0), alignment=ALIGNMENT, voters=(VOTER,), consensus=CONSENSUS)
+    await results.write(claim, [weighed, result(1), result(2, ClipStatus.FAILED)])
+    voters = Voters(database)
+    assert (await voters.write("v", [weighed])).busy  # its worker may be writing it anew
+    await let_go(database, claim)
+    other_text = replace(
+        result(1), answer=replace(ANSWER, transcription="other"), voters=(VOTER,), consensus=CONSENSUS
+    )
+    outcome = await voters.write("v", [weighed, other_text, result(2, ClipStatus.FAILED)])
+    assert (outcome.written, outcome.busy) == (1, False)
+    (aside,) = table(database_url, ASIDE)
+    assert aside["alignment"] == asdict(ALIGNMENT)
+    assert aside["voters"] == [asdict(VOTER)]
+    assert (aside["tier"], aside["consensus"]) == (
+        "silver",
+        {
+            "tier": "silver",
+            "distance": 0.12,
+            "between": ["gemini-3-flash-preview", "whisper"],
+            "voters": 2,
+            "version": "1+builtin",
+        },
+    )
+
+
+async def test_a_tier_goes_with_the_text_and_voters_with_the_audio(
+    results: Results, claim: ClaimedVideo, database: Database, database_url: str
+) -> None:
+    first, second = answered(0, "एक"), answered(1, "दो")
+    await results.write(claim, [first, second])
+    await let_go(database, claim)
+    await Voters(database).write(
+        "v", [replace(one, voters=(VOTER,), consensus=CONSENSUS) for one in (first, second)]
+    )
+    (again,) = await Queue(database).claim("w2", 60, 1)
+    other_audio = replace(second, clip=replace(second.clip, audio_digest="f" * 64))
+    await results.write(again, [answered(0, "एक और"), other_audio])
+    (aside,) = table(database_url, ASIDE)
+    assert (aside["segment_file"], aside["tier"], aside["consensus"]) == (first.segment_file, None, None)
+    assert aside["voters"] == [asdict(VOTER)]
+    await results.remove(again, [first.segment_file])
+    assert table(database_url, ASIDE) == []
+
+
+# ----------------------------------------------------------------------------- answers
+
+
+async def test_an_answer_that_is_replaced_by_another_way_of_asking_is_kept(
+    results: Results, claim: ClaimedVideo, database: Database, database_url: str
+) -> None:
+    await results.write(claim, [answered(0, "पहला")])
+    assert table(database_url, ANSWERS) == []
+    await results.write(claim, [answered(0, "दूसरा", temperature=1.0)])
+    (kept,) = await Voters(database).replaced_answers(result(0).clip.audio_digest)
+    assert kept.answer["transcription"] == "पहला"
+    assert (kept.temperature, kept.model_id, kept.language_hint) == (0.0, "gemini-3-flash-preview", "hi")
+    assert (kept.usage, kept.cost_usd) == (asdict(USAGE), 0.0005)
+    await results.write(claim, [answered(0, "तीसरा")])  # the first way again
+    texts = [
+        answer.answer["transcription"]
+        for answer in await Voters(database).replaced_answers(result(0).clip.audio_digest)
+    ]
+    assert sorted(texts) == ["दूसरा", "पहला"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({}, 0),
+        ({"worker_id": "w9", "latency_ms": 3, "model_version": "another"}, 0),
+        ({"model_id": "google/gemini-3-flash-preview", "provider": "openrouter"}, 0),
+        ({"model_id": "gemini-4"}, 1),
+        ({"temperature": None}, 1),
+        ({"thinking_level": "high"}, 1),
+        ({"prompt_version": "p2"}, 1),
+        ({"schema_version": "s2"}, 1),
+    ],
+)
+async def test_a_way_is_what_reuse_compares(
+    results: Results, claim: ClaimedVideo, database_url: str, change: dict[str, object], kept: int
+) -> None:
+    await results.write(claim, [answered(0, "पहला")])
+    await results.write(claim, [answered(0, "दूसरा", **change)])
+    assert len(table(database_url, ANSWERS)) == kept
+
+
+async def test_other_audio_and_failures_replace_an_answer_too_and_a_failure_is_none(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    await results.write(claim, [answered(0, "पहला"), answered(1, "एक"), result(2, ClipStatus.FAILED)])
+    other_audio = replace(answered(0, "दूसरा"), clip=replace(result(0).clip, audio_digest="f" * 64))
+    await results.write(claim, [other_audio, result(1, ClipStatus.FAILED), answered(2, "दो")])
+    rows = table(
+        database_url, "select answer ->> 'transcription' as text from transcription_answers order by 1"
+    )
+    assert [row["text"] for row in rows] == ["एक", "पहला"]
+
+
+async def test_a_second_look_at_the_verdict_keeps_no_answer(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    await results.write(claim, [result(0)])
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update transcription_results set quality_score = 0.1, findings = '[]'")
+    assert table(database_url, ANSWERS) == []
