@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks import report, setting
+from benchmarks import report, setting, table_sizes
 from benchmarks.setting import REPOSITORY
 
 
 def test_the_page_is_in_step_with_the_results() -> None:
     assert report.PAGE.read_text("utf-8") == report.page(), "run python -m benchmarks report"
+
+
+def test_a_result_row_stays_small() -> None:
+    """What others heard and say lies beside it."""
+    held = json.loads((setting.RESULTS / "table_sizes.json").read_text("utf-8"))
+    sizes = {each["table"]: each["table_bytes"] + each["index_bytes"] for each in held["tables"]}
+    assert sizes["transcription_results"] <= table_sizes.RESULT_BYTES == 1_900
+    assert "transcription_voters" in sizes
 
 
 def test_its_plots_are_there() -> None:

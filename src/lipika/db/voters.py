@@ -1,4 +1,4 @@
-"""What others say of clips, and answers that were replaced: tables beside the results."""
+"""Texts of others for clips, and answers that were replaced: the tables beside the results."""
 
 from __future__ import annotations
 
