@@ -78,9 +78,9 @@ _LISTENED = """
   update transcription_results r set alignment_score = 0.9712, alignment = jsonb_build_object(
     'score', 0.9712, 'agreement', 'agree', 'excluded', '', 'heard', r.transcription, 'language', r.detected_language,
     'spoken_language', r.detected_language, 'missing_tail', '', 'version', '2+0123456789ab+aksharamukha-2.3',
-    'words_lacking', 0.0769, 'words_unheard', 0.0, 'words_missing', 0.0769,
+    'share_lacking', 0.0769, 'share_unheard', 0.0, 'share_missing', 0.0769, 'word_score', 0.9134, 'words_missing', '',
     'words', (
-      select jsonb_agg(jsonb_build_array(word, number * 310 + 150, number * 310 + 412, 0.93))
+      select jsonb_agg(jsonb_build_array(word, number * 6, number * 310 + 150, number * 310 + 412, 0.9312))
       from regexp_split_to_table(r.transcription, ' +') with ordinality as w (word, number)
     )
   )

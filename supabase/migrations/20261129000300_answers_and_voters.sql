@@ -117,27 +117,33 @@ begin
       answer = excluded.answer, usage = excluded.usage, cost_usd = excluded.cost_usd, created_at = excluded.created_at
     where a.answer is distinct from excluded.answer;
   end if;
-  -- A tier was of the text that is gone; what others said of other audio is of no use.
+  -- A tier was of the text that is gone, unless it came with the new one; what others said of other audio is of no use.
   delete from transcription_voters v
   where v.video_id = new.video_id and v.segment_file = new.segment_file and v.audio_digest <> new.audio_digest;
   update transcription_voters v set tier = null, consensus = null
-  where v.video_id = new.video_id and v.segment_file = new.segment_file and v.consensus is not null;
+  where v.video_id = new.video_id and v.segment_file = new.segment_file and v.consensus is not null
+    and v.written_at <> now();
   return null;
 end
 $$;
 
 create or replace function lipika_put_alignment_aside() returns trigger
 language plpgsql set search_path = pg_catalog, public, pg_temp as $$
--- The row keeps what it is searched by.
+-- The row keeps what it is searched by. A tier comes along where the recogniser is the only other voter.
 begin
-  insert into transcription_voters as v (video_id, segment_file, audio_digest, alignment)
-  values (new.video_id, new.segment_file, new.audio_digest, new.alignment)
+  insert into transcription_voters as v (video_id, segment_file, audio_digest, alignment, tier, consensus)
+  values (
+    new.video_id, new.segment_file, new.audio_digest, new.alignment - 'consensus',
+    new.alignment #>> '{consensus,tier}', nullif(new.alignment -> 'consensus', 'null')
+  )
   on conflict (video_id, segment_file) do update set
     alignment = excluded.alignment, audio_digest = excluded.audio_digest, written_at = now(),
-    voters = case when v.audio_digest = excluded.audio_digest then v.voters else '[]' end, tier = null, consensus = null
+    voters = case when v.audio_digest = excluded.audio_digest then v.voters else '[]' end,
+    tier = excluded.tier, consensus = excluded.consensus
   where (v.audio_digest, v.alignment) is distinct from (excluded.audio_digest, excluded.alignment);
   new.alignment := jsonb_build_object(
-    'agreement', new.alignment -> 'agreement', 'score', new.alignment -> 'score', 'version', new.alignment -> 'version'
+    'agreement', new.alignment -> 'agreement', 'score', new.alignment -> 'score', 'version', new.alignment -> 'version',
+    'word_score', new.alignment -> 'word_score'
   );
   return new;
 end

@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, get_type_hints
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipika import __version__
+from lipika.archive.curator import CURATOR_KEYS
 from lipika.archive.documents import (
     Summary,
     clip_result_from_json,
@@ -36,6 +37,7 @@ from lipika.models import (
     Clip,
     ClipResult,
     ClipStatus,
+    Consensus,
     Discard,
     Failure,
     FailureKind,
@@ -44,8 +46,11 @@ from lipika.models import (
     Provenance,
     SegmentName,
     Severity,
+    Tier,
     Usage,
     Verdict,
+    Voter,
+    VoterKind,
     WordTime,
     words_from_json,
     words_to_json,
@@ -141,6 +146,9 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     FailureKind: st.sampled_from(FailureKind),
     ClipStatus: st.sampled_from(ClipStatus),
     Agreement: st.sampled_from(Agreement),
+    Tier: st.sampled_from(Tier),
+    VoterKind: st.sampled_from(VoterKind),
+    tuple[str, str]: st.tuples(TEXT, TEXT),
 }
 
 
@@ -158,9 +166,10 @@ def segment_names(draw: st.DrawFn) -> SegmentName:
 BY_TYPE[SegmentName] = segment_names()
 BY_TYPE[tuple[Finding, ...]] = st.lists(of(Finding), max_size=2).map(tuple)
 BY_TYPE[tuple[WordTime, ...]] = WORDS = st.lists(of(WordTime), max_size=2).map(tuple)
-for part in (AudioFacts, Answer, Lane, Failure, Usage, Provenance, Clip, Verdict, Alignment):
+for part in (AudioFacts, Answer, Lane, Failure, Usage, Provenance, Clip, Verdict, Alignment, Consensus):
     BY_TYPE[part] = of(part)
     BY_TYPE[part | None] = st.none() | of(part)
+BY_TYPE[tuple[Voter, ...]] = st.lists(of(Voter), max_size=2).map(tuple)
 RESULTS = of(ClipResult)
 
 
@@ -187,7 +196,7 @@ def test_what_is_no_word_is_refused(item: object) -> None:
         words_from_json([item])
 
 
-def test_a_document_has_the_words_and_a_row_has_not() -> None:
+def test_a_document_has_the_words_and_a_row_has_them_in_little_space() -> None:
     word = WordTime("नमस्ते", 0, 150, 560, 0.93)
     heard = Alignment(0.9, Agreement.AGREE, "", "नमस्ते", "hi", "hi", "", "1", (word,), word_score=0.93)
     result = replace(answered(0), alignment=heard)
@@ -196,7 +205,8 @@ def test_a_document_has_the_words_and_a_row_has_not() -> None:
         {"text": "नमस्ते", "at": 0, "start_ms": 150, "end_ms": 560, "confidence": 0.93}
     ]
     assert document["word_score"] == 0.93
-    assert result_row(result).alignment == replace(heard, words=())
+    column = result_row(result).alignment
+    assert column == asdict(heard) | {"words": words_to_json([word])}
     assert result_row(result).alignment_score == 0.9
     older = json.loads(clip_result_to_json(result))
     for key in ("words", "word_score", "words_missing"):
@@ -262,6 +272,29 @@ def test_a_document_says_everything_about_its_clip() -> None:
     assert document["provenance"]["model_version"] == "gemini-x-001"
     assert document["usage"]["thoughts"] == 20
     assert document["failure"] is None
+
+
+def test_a_clip_that_was_weighed_speaks_the_words_of_curator() -> None:
+    voter = Voter("whisper", VoterKind.HYPOTHESES, "नमस्ते world जी", "0123")
+    consensus = Consensus(Tier.SILVER, 0.1234, ("m", "whisper"), 2, "1+builtin")
+    assert "primary_model_prediction" not in json.loads(clip_result_to_json(answered(0)))
+    document = json.loads(clip_result_to_json(replace(answered(0), voters=(voter,), consensus=consensus)))
+    assert document["agreement"]["tier"] == "silver"
+    assert document["voters"] == [asdict(voter)]
+    assert {key: document[key] for key in CURATOR_KEYS} == {
+        "primary_model_prediction": "नमस्ते world",
+        "fallback_model_prediction": "नमस्ते world जी",
+        "primary_fallback_agreement_wer": 12.34,
+        "primary_fallback_agreement_metric": "cer",
+        "_skipme": "",
+        "additional_notes": {"tier": "silver", "disagree_most": ["m", "whisper"], "voters": 2},
+    }
+
+
+def test_a_document_of_an_earlier_release_has_no_voters() -> None:
+    older = json.loads(clip_result_to_json(answered(0)))
+    del older["voters"], older["agreement"]
+    assert clip_result_from_json(json.dumps(older).encode()) == answered(0)
 
 
 def test_a_failed_clip_carries_its_failure_instead_of_a_transcript() -> None:

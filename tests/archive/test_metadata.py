@@ -48,7 +48,7 @@ def test_values_are_written_as_they_came(value: str) -> None:
 def test_values_stay_when_a_result_is_transcribed_again_and_when_it_is_judged_again() -> None:
     once = written(b'{"id": 123456789012345678901234567890}')
     twice = written(once)
-    judged = amend_metadata(twice, Summary(), ("lanes",), "validator", dict)
+    judged = amend_metadata(twice, Summary(), ("lanes",), ("validator",), dict)
     for data in (once, twice, judged):
         assert json.loads(data)["id"] == 123456789012345678901234567890
     assert json.loads(twice)["transcription"]["previous"] == json.loads(once)["transcription"]

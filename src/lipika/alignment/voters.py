@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lipika.alignment.compare import spoken_readings
+from lipika.alignment.compare import language_of, spoken_readings
 from lipika.alignment.romanise import Romaniser
 from lipika.alignment.sounds import Words, distance, edits, is_mixed
 from lipika.languages import FIRST_CLASS
-from lipika.models import Consensus, Tier, Voter, VoterKind
+from lipika.models import Alignment, ClipResult, Consensus, Tier, Voter, VoterKind
+from lipika.validation.aligned import add_alignment
 
 VOTING_VERSION = "1"
 """Bump when any clip could get another tier or distance from the same texts."""
 
+RECOGNISER = "indicconformer"
 NOBODY_SPEAKS = "NO_SPEECH"
 SHORT_LETTERS = 6  # of sound, on both sides: one letter is spelling
 
@@ -79,6 +81,58 @@ def weigh(ballots: Sequence[Ballot], romaniser: Romaniser) -> list[Consensus | N
         _weigh(heard, readings[ballot.language], TIER_CUTS[ballot.language], version) if heard else None
         for ballot, heard in zip(ballots, voices, strict=True)
     ]
+
+
+def voters_of(result: ClipResult) -> list[Voter]:
+    """All voters of a clip, its own text first; nobody where it has no answer."""
+    if result.answer is None:
+        return []
+    asked, alignment = result.provenance, result.alignment
+    way = (
+        asked.model_id,
+        asked.temperature,
+        asked.thinking_level,
+        asked.prompt_version,
+        asked.schema_version,
+    )
+    own = Voter(asked.model_id, VoterKind.MODEL, result.answer.transcription, " ".join(map(str, way)))
+    heard = (
+        [Voter(RECOGNISER, VoterKind.RECOGNISER, alignment.heard, alignment.version)]
+        if alignment is not None and alignment.heard
+        else []
+    )
+    return [own, *heard, *result.voters]
+
+
+def ballot_of(result: ClipResult) -> Ballot:
+    """A clip as it is weighed."""
+    language = language_of(result.answer, result.language_hint) if result.answer else ""
+    return Ballot(language, voters_of(result))
+
+
+def consensus_of_alignment(result: ClipResult) -> Consensus | None:
+    """What a clip's own text and the recogniser's come to, by the distance that the alignment has found already; None
+    where they could not be compared, or others are to be weighed with them."""
+    alignment = result.alignment
+    if alignment is None or alignment.score is None or result.voters or alignment.language not in TIER_CUTS:
+        return None
+    distance, cuts = round(1 - alignment.score, 4), TIER_CUTS[alignment.language]
+    voters = voters_of(result)
+    return Consensus(
+        tier=_tier(voters, {(0, 1): distance}, cuts),
+        distance=distance,
+        between=(voters[0].name, voters[1].name),
+        voters=len(voters),
+        version=f"{VOTING_VERSION}+{alignment.version.rpartition('+')[2]}",
+    )
+
+
+def apply_alignment(result: ClipResult, alignment: Alignment | None) -> ClipResult:
+    """The result with what was heard, and what that means for its verdict and tier; as it is where that is none."""
+    if alignment is None or result.verdict is None:
+        return result
+    heard = replace(result, alignment=alignment, verdict=add_alignment(result.verdict, alignment))
+    return replace(heard, consensus=consensus_of_alignment(heard))
 
 
 def voting_version(romaniser: Romaniser) -> str:

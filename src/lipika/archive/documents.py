@@ -17,6 +17,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from lipika import __version__
+from lipika.archive.curator import curator_fields
 from lipika.archive.members import DEFAULT_LIMITS, TarLimits, read_folder
 from lipika.archive.metadata import Metadata, join_members
 from lipika.archive.tar import BinaryReader
@@ -24,7 +25,6 @@ from lipika.languages import find_language
 from lipika.models import (
     LANES,
     Accounting,
-    Alignment,
     AudioFacts,
     Clip,
     ClipResult,
@@ -85,6 +85,8 @@ def clip_result_to_json(result: ClipResult) -> bytes:
         "score_parts": dict(sorted(verdict.score_parts.items())) if verdict else None,
         "alignment_score": result.alignment.score if result.alignment else None,
         "alignment": result.alignment,
+        "voters": result.voters,
+        "agreement": result.consensus,
         "lanes": {lane: getattr(verdict, lane) for lane in LANES} if verdict else None,
         "findings": verdict.findings if verdict else [],
         "checks": _checks(verdict) if verdict else None,
@@ -111,6 +113,7 @@ def clip_result_to_json(result: ClipResult) -> bytes:
         "cost_usd": result.cost_usd,
         "reused": result.reused,
         "failure": result.failure,
+        **curator_fields(result),
     }
     if not all(map(math.isfinite, _floats(result))):
         raise ValueError(f"the result of {result.segment_file} holds a number that is not finite")
@@ -129,6 +132,8 @@ def failed_result(result: ClipResult, code: str, reason: str) -> ClipResult:
         answer=None,
         verdict=None,
         alignment=None,
+        voters=(),
+        consensus=None,
         failure=Failure(FailureKind.DEFECT, _unicode(reason)[:1000], code=code),
         usage=Usage(*(_whole(getattr(result.usage, item.name)) for item in fields(Usage))),
         cost_usd=_finite(result.cost_usd),
@@ -255,6 +260,8 @@ def _nest_fields(document: Mapping[str, Any]) -> dict[str, object]:
         "answer": None if document["transcription"] is None else answer,
         "verdict": None if lanes is None else verdict,
         "alignment": document.get("alignment"),  # earlier documents have none
+        "voters": document.get("voters") or (),
+        "consensus": document.get("agreement"),
     }
 
 
@@ -268,6 +275,8 @@ def _floats(result: ClipResult) -> Iterator[float]:
     if result.alignment is not None:
         yield from (result.alignment.score or 0.0, result.alignment.word_score or 0.0)
         yield from (word.confidence or 0.0 for word in result.alignment.words)
+    if result.consensus is not None:
+        yield result.consensus.distance
     if result.failure is not None:
         yield result.failure.retry_after_s or 0.0
 
@@ -313,10 +322,14 @@ class Summary:
         self._lanes = {lane: _LaneCount() for lane in LANES}
         self._counts: dict[str, Counter[str]] = {
             key: Counter()
-            for key in ("statuses", "detected_languages", "findings", "failures", "clip_flags", "agreements")
+            for key in (
+                *("statuses", "detected_languages", "findings", "failures", "clip_flags", "agreements"),
+                "tiers",
+            )
         }
         self._versions: dict[str, Counter[str]] = {
-            key: Counter() for key in ("models", "prompt", "schema", "trimmer", "validator", "aligner")
+            key: Counter()
+            for key in ("models", "prompt", "schema", "trimmer", "validator", "aligner", "voting")
         }
 
     @property
@@ -335,6 +348,9 @@ class Summary:
         if old.alignment is not None:
             self._counts["agreements"][old.alignment.agreement.value] -= 1
             self._versions["aligner"][old.alignment.version] -= 1
+        if old.consensus is not None:
+            self._counts["tiers"][old.consensus.tier.value] -= 1
+            self._versions["voting"][old.consensus.version] -= 1
         if old.verdict is not None:
             self._remove_verdict(old.verdict, old.clip.duration_ms)
         for counts in (*self._counts.values(), *self._versions.values()):
@@ -356,8 +372,7 @@ class Summary:
             self._counts["failures"][result.failure.kind.value] += 1
         if result.verdict is not None:
             self._add_verdict(result.verdict, clip.duration_ms)
-        if result.alignment is not None:
-            self.align(result.alignment)
+        self._add_heard(result)
         self._versions["models"][" ".join((asked.provider, asked.model_id, asked.model_version)).strip()] += 1
         self._versions["prompt"][asked.prompt_version] += 1
         self._versions["schema"][asked.schema_version] += 1
@@ -370,10 +385,19 @@ class Summary:
         for name, count in self._lanes.items():
             count.add(getattr(verdict, name), duration_ms)
 
-    def align(self, alignment: Alignment) -> None:
+    def amend_heard(self, old: ClipResult, new: ClipResult) -> None:
         """Count what a second recogniser made of a clip that has been added without it."""
-        self._counts["agreements"][alignment.agreement.value] += 1
-        self._versions["aligner"][alignment.version] += 1
+        if old.verdict is not None and new.verdict is not None:
+            self.amend(old.verdict, new.verdict, old.clip.duration_ms)
+        self._add_heard(new)
+
+    def _add_heard(self, result: ClipResult) -> None:
+        if result.alignment is not None:
+            self._counts["agreements"][result.alignment.agreement.value] += 1
+            self._versions["aligner"][result.alignment.version] += 1
+        if result.consensus is not None:
+            self._counts["tiers"][result.consensus.tier.value] += 1
+            self._versions["voting"][result.consensus.version] += 1
 
     def amend(self, old: Verdict, new: Verdict, duration_ms: int) -> None:
         """Count `new` instead of `old` for one clip that has been added before."""
@@ -451,10 +475,10 @@ def amend_metadata(
     metadata: bytes,
     summary: Summary,
     keys: Iterable[str],
-    version: str,
+    versions: Iterable[str],
     digests: Callable[[], dict[str, str]],
 ) -> bytes:
-    """A result's `metadata.json` with a new summary's values under `keys`, and its versions of one tier.
+    """A result's `metadata.json` with a new summary's values under `keys`, and its versions of some tiers.
 
     All others stay as they were written. `digests` are asked for where the metadata hold those of transcriptions.
     """
@@ -462,7 +486,7 @@ def amend_metadata(
     block = Metadata(members["transcription"].encode()).members()
     old, fresh = orjson.loads(f"[{block['versions']},{block['digests']}]"), summary.document()
     changes = {key: fresh[key] for key in keys}
-    changes["versions"] = old[0] | {version: summary.versions()[version]}
+    changes["versions"] = old[0] | {version: summary.versions()[version] for version in versions}
     if "transcriptions_sha256" in old[1]:
         changes["digests"] = old[1] | digests()
     return _add_block(members, block | {key: _text(value, 2) for key, value in changes.items()})

@@ -18,11 +18,11 @@ from lipika.storage import Store
 
 @dataclass(frozen=True, slots=True)
 class ChangedKeys:
-    """The places a rewriting may change: keys of a clip's document, of the summary, one tier's versions there."""
+    """The places a rewriting may change: keys of a clip's document, of the summary, some tiers' versions there."""
 
     document: Sequence[str]
     summary: Sequence[str]
-    version: str
+    versions: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,15 @@ def compose_again(
         same = result is document.result
         content = document.content if same else _replace_values(document.content, result, keys.document)
         spool.add_result(document.stem, content)
-    return spool.compose(amend_metadata(old.metadata, summary, keys.summary, keys.version, spool.digests))
+    return spool.compose(amend_metadata(old.metadata, summary, keys.summary, keys.versions, spool.digests))
 
 
 def _replace_values(document: bytes, result: ClipResult, keys: Iterable[str]) -> bytes:
     """The document with the result's values under `keys`; whatever else stands in it stays."""
-    fresh = orjson.loads(clip_result_to_json(result))
-    changed = orjson.loads(document) | {key: fresh[key] for key in keys}
+    fresh, changed = orjson.loads(clip_result_to_json(result)), orjson.loads(document)
+    for key in keys:
+        if key in fresh:
+            changed[key] = fresh[key]
+        else:
+            changed.pop(key, None)
     return orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,7 +1,8 @@
-"""The command `align`: `add_to` puts it on the command line."""
+"""The commands `align` and `vote`: `add_to` puts them on the command line."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ Sources = Annotated[
 
 
 def add_to(app: typer.Typer, run: Run) -> None:
-    """Put the command on `app`; `run` is the command line's own."""
+    """Put both commands on `app`; `run` is the command line's own."""
 
     @app.command()
     def align(
@@ -51,5 +52,35 @@ def add_to(app: typer.Typer, run: Run) -> None:
             print_json(done.document())
         else:
             print_done(done, open_console())
+        if done.problems:
+            raise typer.Exit(1)
+
+    @app.command()
+    def vote(
+        sources: Sources,
+        hypotheses: Annotated[
+            list[Path] | None,
+            typer.Option(
+                help="A folder of texts from elsewhere, VIDEO/CLIP.txt or NeMo manifests; may be repeated."
+            ),
+        ] = None,
+        rows: Annotated[bool, typer.Option("--rows", help="Their rows in the database, too.")] = False,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Weigh finished results against what others say: gold, silver or bronze. Nothing is asked or paid.
+
+        Voters are the clip's own text, what IndicConformer heard (`lipika align`), and folders of texts; each by its
+        folder's name. Documents get voters and tiers, in NeMo Curator's words, too.
+
+        Example: lipika vote out/ --hypotheses whisper/ --rows
+        """
+        from lipika.jobs.vote import VoteOrder, print_votes, vote_on_stored
+
+        done = run(lambda: vote_on_stored(VoteOrder(sources, hypotheses or (), rows, data_dir)))
+        if as_json:
+            print_json(done.document())
+        else:
+            print_votes(done, open_console())
         if done.problems:
             raise typer.Exit(1)

@@ -59,6 +59,7 @@ COMMANDS = {
         "Forecast when the queue will be done and what it will cost, under each limit of the budget.",
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
+    "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
     "db": ("database", "The database: what is there, and migrations."),
     "budget": ("budget", "What the whole fleet may use of a provider; workers follow within five seconds."),
     "queue": ("queue", "The queue of videos."),

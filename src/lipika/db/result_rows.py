@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from pydantic import TypeAdapter
 
@@ -16,6 +16,7 @@ from lipika.models import (
     BatchReport,
     ClipResult,
     ClipStatus,
+    Consensus,
     Discard,
     Failure,
     Finding,
@@ -23,9 +24,12 @@ from lipika.models import (
     Severity,
     Usage,
     Verdict,
+    words_from_json,
+    words_to_json,
 )
 
 _ALIGNMENT = TypeAdapter(Alignment)
+_OF_ALIGNMENT = tuple(item.name for item in fields(Alignment))
 
 
 def _no_reasons() -> Mapping[str, tuple[str, ...]]:
@@ -70,7 +74,7 @@ class JudgedRow:
     quality_score: float | None = None
     score_parts: Mapping[str, float] | None = None
     alignment_score: float | None = None
-    alignment: Alignment | None = None
+    alignment: dict[str, object] | None = None
     asr_eligible: bool = False
     tts_clean_eligible: bool = False
     tts_expressive_eligible: bool = False
@@ -92,9 +96,14 @@ class JudgedRow:
         self.lane_reasons = dict(zip(LANES, reasons, strict=True))
         self.findings, self.validator_version = verdict.findings, verdict.validator_version
 
-    def put_alignment(self, alignment: Alignment) -> None:
-        """All of it but its words, which are many times the rest: they stand in the clip's document."""
-        self.alignment, self.alignment_score = replace(alignment, words=()), alignment.score
+    def put_alignment(self, alignment: Alignment, consensus: Consensus | None = None) -> None:
+        """All of it, its words in little space; with what the voters come to, on its way into a table of its own."""
+        self.alignment_score = alignment.score
+        self.alignment = {name: getattr(alignment, name) for name in _OF_ALIGNMENT} | {
+            "words": words_to_json(alignment.words)
+        }
+        if consensus is not None:
+            self.alignment["consensus"] = consensus
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,7 +196,7 @@ def result_row(result: ClipResult) -> ResultRow:
         row.failure_kind, row.failure_code = result.failure.kind, result.failure.code
         row.failure_message = result.failure.message
     if result.alignment:
-        row.put_alignment(result.alignment)
+        row.put_alignment(result.alignment, result.consensus)
     return row
 
 
@@ -266,8 +275,16 @@ class StoredRow(ClipColumns, AnswerColumns, FailureColumns, ProvenanceColumns):
             usage=self.usage,
             cost_usd=self.cost_usd,
             provenance=self.provenance,
-            alignment=None if self.alignment is None else _ALIGNMENT.validate_python(self.alignment),
+            alignment=None if self.alignment is None else _alignment(self.alignment),
         )
+
+
+def _alignment(column: Mapping[str, object]) -> Alignment:
+    words = column.get("words", ())
+    known = {name: column[name] for name in _OF_ALIGNMENT if name in column}
+    return _ALIGNMENT.validate_python(
+        known | {"words": words_from_json(words if isinstance(words, list | tuple) else ())}
+    )
 
 
 def batch_params(report: BatchReport) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.db.result_rows import FlagColumns, JudgedRow, distinct_flags, flag_row
-from lipika.models import Alignment, AudioFacts, Clip, Finding, SegmentName, Severity, Verdict
+from lipika.models import AudioFacts, Clip, ClipResult, Finding, SegmentName, Severity, Verdict
 
 _QUERIES = load("stored")
 _PAGE_VIDEOS = 500
@@ -138,13 +138,13 @@ class Stored:
         self,
         video_id: str,
         judged: Sequence[tuple[StoredClip, Verdict]],
-        alignments: Mapping[str, Alignment] | None = None,
+        heard: Mapping[str, ClipResult] | None = None,
     ) -> Rewritten:
         """Store new verdicts with their flags. Rows that were written anew since they were read stay as they are.
 
-        `alignments` by segment file go with them; rows without one keep what they have.
+        Alignments of the results `heard`, by segment file, go with them; rows without one keep what they have.
         """
-        heard = alignments or {}
+        heard = heard or {}
         written = 0
         for start in range(0, len(judged), _PAGE_ROWS):
             page = judged[start : start + _PAGE_ROWS]
@@ -201,11 +201,11 @@ class _VerdictRow(JudgedRow):
     seen: str
 
 
-def _verdict_row(row: StoredClip, verdict: Verdict, alignment: Alignment | None) -> _VerdictRow:
+def _verdict_row(row: StoredClip, verdict: Verdict, heard: ClipResult | None) -> _VerdictRow:
     judged = _VerdictRow(segment_file=row.segment_file, seen=row.seen)
     judged.put_verdict(verdict)
-    if alignment:
-        judged.put_alignment(alignment)
+    if heard is not None and heard.alignment is not None:
+        judged.put_alignment(heard.alignment, heard.consensus)
     return judged
 
 

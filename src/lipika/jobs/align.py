@@ -204,8 +204,7 @@ async def _write_rows(
         and result.verdict is not None
         and (row.audio_digest, row.answer) == (result.clip.audio_digest, result.answer)
     ]
-    alignments = {name: result.alignment for name, result in heard.items() if result.alignment is not None}
-    outcome = await stored.rewrite(video_id, judged, alignments)
+    outcome = await stored.rewrite(video_id, judged, heard)
     done.rows += outcome.written
     done.busy += outcome.busy
 

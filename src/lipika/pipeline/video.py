@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from lipika import validation
 from lipika.alignment.listener import Task
+from lipika.alignment.voters import apply_alignment
 from lipika.archive import documents
 from lipika.archive.spool import ComposedTar, Spool
 from lipika.db.result_rows import StoredAnswer
@@ -284,12 +285,10 @@ class _Job:
             alignment = await heard
             if alignment is None or result.verdict is None:
                 return
-            verdict = validation.add_alignment(result.verdict, alignment)
-            new = replace(result, verdict=verdict, alignment=alignment)
+            new = apply_alignment(result, alignment)
             document = documents.clip_result_to_json(new)
             self.spool.replace_result(result.clip.name.stem, document)
-            self.summary.amend(result.verdict, verdict, result.clip.duration_ms)
-            self.summary.align(alignment)
+            self.summary.amend_heard(result, new)
             await self.tools.keeper.keep(self.video, new, document)
         except DiskFull:
             return
@@ -331,10 +330,8 @@ class _Job:
         self.tools.counts.reused += 1
         answer = transcript.tidy_answer(former.answer)
         verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
-        if former.alignment is not None:
-            verdict = validation.add_alignment(verdict, former.alignment)
         judged = Judged(answer, verdict)
-        return ClipResult(
+        result = ClipResult(
             video_id=self.video.video_id,
             clip=polished.clip,
             language_hint=self.language or "",  # by which it is judged now
@@ -346,8 +343,8 @@ class _Job:
             cost_usd=former.cost_usd,
             provenance=former.provenance,
             reused=True,
-            alignment=former.alignment,
         )
+        return apply_alignment(result, former.alignment)
 
     def log_unusable_answers(self) -> None:
         """Earlier answers that were paid for and cannot be used: asked again, and not in silence."""

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lipika.alignment.listener import Task
+from lipika.alignment.voters import apply_alignment
+from lipika.archive.curator import CURATOR_KEYS
 from lipika.archive.metadata import Metadata
 from lipika.archive.results import Block, ResultArchive, foreign_archive_error, parse_result, read_files
 from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
 from lipika.models import Alignment, ClipResult
 from lipika.storage import ObjectInfo, Store, StoreSettings
-from lipika.validation import add_alignment
 
 PART_CLIPS = 64  # 10 MB of audio at 16 kHz, more of studio audio
 _CHANGES = ChangedKeys(
-    document=("quality_score", "score_parts", "lanes", "findings", "alignment_score", "alignment"),
-    summary=("quality_score", "lanes", "findings", "agreements"),
-    version="aligner",
+    document=(
+        *("quality_score", "score_parts", "lanes", "findings", "alignment_score", "alignment", "agreement"),
+        *CURATOR_KEYS,
+    ),
+    summary=("quality_score", "lanes", "findings", "agreements", "tiers"),
+    versions=("aligner", "voting"),
 )
 
 
@@ -137,10 +141,3 @@ async def write_back(
     video_id = str(Metadata(old.metadata).fields()["transcription"]["video_id"])
     aligned = sum(one.stem in alignments for one in old.documents)
     return Realigned(video_id, stored.size, stored.sha256, tuple(results), aligned)
-
-
-def apply_alignment(result: ClipResult, alignment: Alignment | None) -> ClipResult:
-    """The result with what was heard, and what that means for its verdict."""
-    if alignment is None or result.verdict is None:
-        return result
-    return replace(result, alignment=alignment, verdict=add_alignment(result.verdict, alignment))

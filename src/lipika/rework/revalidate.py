@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lipika.archive.curator import CURATOR_KEYS
 from lipika.archive.results import Block, ResultArchive, block_of, find_results, peek
 from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
@@ -29,9 +30,16 @@ from lipika.validation.compare import ComparedVerdict, Confusion
 
 _VIDEOS_PER_UNIT = 20
 _CHANGES = ChangedKeys(
-    document=("quality_score", "score_parts", "lanes", "findings", "checks"),  # other tiers' scores stay
+    document=(
+        "quality_score",
+        "score_parts",
+        "lanes",
+        "findings",
+        "checks",
+        *CURATOR_KEYS,
+    ),  # other tiers' scores stay
     summary=("quality_score", "lanes", "findings"),
-    version="validator",
+    versions=("validator",),
 )
 
 

@@ -21,10 +21,16 @@ from lipika.models import (
     Tier,
     Voter,
     VoterKind,
+    WordTime,
 )
 from result_kit import ANSWER, USAGE, result, table
 
-ALIGNMENT = Alignment(0.98, Agreement.AGREE, "", "नमस्ते दुनिया", "hi", "hi", "", "2+bundle+builtin")
+WORDS = (WordTime("नमस्ते", 0, 190, 720, 0.93), WordTime("दुनिया", 7, 760, 1210, None))
+ALIGNMENT = Alignment(
+    0.98, Agreement.AGREE, "", "नमस्ते दुनिया", "hi", "hi", "", "2+bundle+builtin", WORDS, 0.93, "", 0.1
+)
+COLUMN = asdict(ALIGNMENT) | {"words": [["नमस्ते", 0, 190, 720, 0.93], ["दुनिया", 7, 760, 1210, None]]}
+KEPT = {"agreement": "agree", "score": 0.98, "version": "2+bundle+builtin", "word_score": 0.93}
 VOTER = Voter("whisper", VoterKind.HYPOTHESES, "नमस्ते दुनिया जी", "0123")
 CONSENSUS = Consensus(Tier.SILVER, 0.12, ("gemini-3-flash-preview", "whisper"), 2, "1+builtin")
 ASIDE = "select * from transcription_voters order by segment_file"
@@ -65,13 +71,30 @@ async def test_what_was_heard_lies_aside_and_comes_back_whole(
     rows = table(
         database_url, "select alignment, alignment_score from transcription_results order by segment_file"
     )
-    assert rows[0]["alignment"] == {"agreement": "agree", "score": 0.98, "version": "2+bundle+builtin"}
+    assert rows[0]["alignment"] == KEPT
     assert rows[0]["alignment_score"] == pytest.approx(0.98)
     assert rows[2]["alignment"] is None
     (aside,) = table(database_url, ASIDE)
-    assert aside["alignment"] == asdict(ALIGNMENT)
+    assert aside["alignment"] == COLUMN
     stored = [answer async for answer in results.stored_answers("v")]
     assert [answer.alignment for answer in stored] == [ALIGNMENT, excluded, None]
+
+
+async def test_a_tier_by_the_recogniser_alone_comes_with_what_it_heard(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    weighed = replace(result(0), alignment=ALIGNMENT, consensus=replace(CONSENSUS, tier=Tier.GOLD))
+    await results.write(claim, [weighed])
+    (aside,) = table(database_url, ASIDE)
+    assert (aside["tier"], aside["alignment"]) == ("gold", COLUMN)
+    other = replace(ALIGNMENT, score=0.5, agreement=Agreement.FLAG)
+    anew = replace(answered(0, "दूसरा"), alignment=other, consensus=replace(CONSENSUS, tier=Tier.BRONZE))
+    await results.write(claim, [anew])
+    (aside,) = table(database_url, ASIDE)
+    assert (aside["tier"], aside["alignment"]) == ("bronze", COLUMN | {"score": 0.5, "agreement": "flag"})
+    await results.write(claim, [replace(anew, alignment=replace(other, score=0.6), consensus=None)])
+    (aside,) = table(database_url, ASIDE)
+    assert (aside["tier"], aside["consensus"]) == (None, None)
 
 
 async def test_an_alignment_written_again_changes_nothing_and_another_takes_its_place(
@@ -98,10 +121,10 @@ async def test_what_an_earlier_release_wrote_is_read_as_it_is(
         connection.execute("alter table transcription_results disable trigger put_alignment_aside")
         connection.execute(
             "update transcription_results set alignment = %s::jsonb",
-            [json.dumps({key: value for key, value in asdict(ALIGNMENT).items() if "words" not in key})],
+            [json.dumps({key: value for key, value in asdict(ALIGNMENT).items() if "word" not in key})],
         )
     (stored,) = [answer async for answer in results.stored_answers("v")]
-    assert stored.alignment == ALIGNMENT
+    assert stored.alignment == replace(ALIGNMENT, words=(), word_score=None)
 
 
 # ----------------------------------------------------------------------------- voters
@@ -121,7 +144,7 @@ async def test_voters_lie_beside_the_clip_whose_text_was_weighed(
     outcome = await voters.write("v", [weighed, other_text, result(2, ClipStatus.FAILED)])
     assert (outcome.written, outcome.busy) == (1, False)
     (aside,) = table(database_url, ASIDE)
-    assert aside["alignment"] == asdict(ALIGNMENT)
+    assert aside["alignment"] == COLUMN
     assert aside["voters"] == [asdict(VOTER)]
     assert (aside["tier"], aside["consensus"]) == (
         "silver",

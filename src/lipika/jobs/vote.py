@@ -1,0 +1,149 @@
+"""The work of `lipika vote`: archives read, weighed and written back, and their rows with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from lipika.alignment.romanise import open_romaniser
+from lipika.alignment.voters import voting_version
+from lipika.archive.hypotheses import open_hypotheses
+from lipika.archive.results import ResultArchive, archive_on_record, find_results, peek
+from lipika.config import load_settings
+from lipika.db.stored import Record, Stored
+from lipika.db.voters import Voters
+from lipika.errors import ArchiveError, StorageError
+from lipika.models import Tier
+from lipika.rework.weigh_again import Weighed, WeighPlan, weigh_archive
+from lipika.services import open_database, store_settings
+from lipika.storage import ObjectInfo, Store, split_url
+
+
+@dataclass(frozen=True, slots=True)
+class VoteOrder:
+    """The order given on the command line."""
+
+    sources: Sequence[str]
+    folders: Sequence[Path]
+    rows: bool
+    data_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    stored: Stored
+    voters: Voters
+    output_url: str
+
+
+@dataclass(slots=True)
+class VoteCounts:
+    """Counts of what became of archives, clips and rows."""
+
+    version: str
+    archives: int = 0
+    written: int = 0
+    clips: int = 0
+    rows: int = 0
+    busy: int = 0  # videos that a worker holds
+    tiers: Counter[str] = field(default_factory=Counter)  # of those that could be weighed
+    pairs: Counter[str] = field(default_factory=Counter)  # who disagrees most, below gold
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def document(self) -> dict[str, object]:
+        """For `--json`."""
+        names = ("version", "archives", "written", "clips", "rows", "busy", "problems")
+        counts = {"tiers": dict(self.tiers), "pairs": dict(self.pairs.most_common())}
+        return {name: getattr(self, name) for name in names} | counts
+
+    def add(self, weighed: Weighed) -> None:
+        self.written += weighed.stored is not None
+        self.clips += len(weighed.results)
+        for result in weighed.results:
+            if result.consensus is not None:
+                self.tiers[result.consensus.tier.value] += 1
+                if result.consensus.tier is not Tier.GOLD:
+                    self.pairs[" / ".join(result.consensus.between)] += 1
+
+
+async def vote_on_stored(order: VoteOrder) -> VoteCounts:
+    """Weigh the clips of all archives."""
+    settings = load_settings(lipika_data_dir=order.data_dir)
+    folders = await asyncio.to_thread(lambda: [open_hypotheses(folder) for folder in order.folders])
+    romaniser = open_romaniser(settings.align_romaniser)
+    plan = WeighPlan(store_settings(settings), romaniser, folders, settings.spool_dir)
+    done = VoteCounts(voting_version(romaniser))
+    async with AsyncExitStack() as stack:
+        rows = None
+        if order.rows:
+            database = await stack.enter_async_context(open_database(settings))
+            rows = _Rows(Stored(database), Voters(database), settings.output_url)
+        async for archive in find_results(order.sources, plan.settings):
+            done.archives += 1
+            try:
+                await _vote(archive, plan, rows, done)
+            except (ArchiveError, StorageError) as error:
+                done.problems.append((archive.url, str(error)))
+    return done
+
+
+async def _vote(archive: ResultArchive, plan: WeighPlan, rows: _Rows | None, done: VoteCounts) -> None:
+    """Archive, record and rows of one video, unless a worker holds it: it may write all three."""
+    before = await Store.open(archive.root, plan.settings).head(archive.key)
+    record = None
+    if rows is not None:
+        block = await asyncio.to_thread(peek, archive, plan.settings)
+        record = await rows.stored.record(block.video_id)
+        if record is not None and record.busy:
+            done.busy += 1
+            return
+    weighed = await weigh_archive(archive, before, plan)
+    done.add(weighed)
+    if rows is not None:
+        await _write_rows(archive, before, record, weighed, rows, done)
+
+
+async def _write_rows(
+    archive: ResultArchive,
+    before: ObjectInfo,
+    record: Record | None,
+    weighed: Weighed,
+    rows: _Rows,
+    done: VoteCounts,
+) -> None:
+    """The rows come even where the archive was as it should be: an earlier run may have been stopped in between."""
+    named = record is not None and archive_on_record(record.output_key, rows.output_url) == ResultArchive(
+        *split_url(archive.url)
+    )
+    if weighed.stored is not None and named:
+        await rows.stored.record_rewrite(
+            weighed.video_id, old_size=before.size, size=weighed.stored.size, sha256=weighed.stored.sha256
+        )
+    outcome = await rows.voters.write(weighed.video_id, weighed.results)
+    done.rows += outcome.written
+    done.busy += outcome.busy
+
+
+def print_votes(done: VoteCounts, out: Console) -> None:
+    """Counts, tiers, who disagrees, problems."""
+    out.print(
+        f"{done.archives:,} archives, {done.written:,} rewritten; {done.clips:,} clips,"
+        f" {done.tiers.total():,} of them with voters to weigh, by {done.version}",
+        soft_wrap=True,
+    )
+    if done.tiers:
+        out.print("  " + ", ".join(f"{tier.value} {done.tiers[tier.value]:,}" for tier in Tier))
+    for pair, clips in done.pairs.most_common(5):
+        out.print(f"  below gold {pair} disagree most: {clips:,} clips", markup=False, soft_wrap=True)
+    if done.rows or done.busy:
+        out.print(
+            f"  {done.rows:,} rows; {done.busy:,} videos are held by workers: call this again when they are done"
+        )
+    for name, message in done.problems:
+        out.print(f"LEFT AS IT IS  {name}: {message}", markup=False, soft_wrap=True)

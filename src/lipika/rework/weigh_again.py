@@ -1,0 +1,89 @@
+"""Stored results weighed against what others say of the same clips, and written back with their tiers.
+
+Nothing is listened to or asked: a clip's voters are its own answer, what a second recogniser heard before, what its
+document holds of others, and folders of texts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lipika.alignment.romanise import Romaniser
+from lipika.alignment.voters import ballot_of, weigh
+from lipika.archive.curator import CURATOR_KEYS
+from lipika.archive.hypotheses import Hypotheses
+from lipika.archive.results import ResultArchive, block_of
+from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
+from lipika.archive.spool import Spool
+from lipika.models import ClipResult, Voter
+from lipika.storage import ObjectInfo, Store, StoreSettings
+
+_CHANGES = ChangedKeys(
+    document=("voters", "agreement", *CURATOR_KEYS), summary=("tiers",), versions=("voting",)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WeighPlan:
+    """Settings for weighing again."""
+
+    settings: StoreSettings
+    romaniser: Romaniser
+    folders: Sequence[Hypotheses] = ()
+    spool_dir: Path | None = None  # for archives being composed; None: the system's
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """An archive with the tiers of its clips. `stored`: what was written; None where all was so already."""
+
+    video_id: str
+    results: tuple[ClipResult, ...] = field(repr=False)
+    stored: ObjectInfo | None
+
+
+def weigh_results(results: Sequence[ClipResult], video_id: str, plan: WeighPlan) -> list[ClipResult]:
+    """The results with voters and tier; those in which nothing changes are the very same objects.
+
+    Raises:
+        UsageError: a clip's file in one of the folders is no text.
+    """
+    heard = [replace(result, voters=_voters(result, video_id, plan)) for result in results]
+    weighed = [
+        replace(result, consensus=consensus)
+        for result, consensus in zip(heard, weigh(list(map(ballot_of, heard)), plan.romaniser), strict=True)
+    ]
+    return [old if new == old else new for old, new in zip(results, weighed, strict=True)]
+
+
+def _voters(result: ClipResult, video_id: str, plan: WeighPlan) -> tuple[Voter, ...]:
+    """Those of before, of whom the folders' take the places, and the folders' new ones."""
+    if result.answer is None:
+        return result.voters
+    stem = result.clip.name.stem
+    fresh = {folder.digest: folder.voter(video_id, stem) for folder in plan.folders}
+    kept = [voter for voter in result.voters if voter.digest not in fresh]
+    return (*kept, *(voter for voter in fresh.values() if voter is not None))
+
+
+async def weigh_archive(archive: ResultArchive, before: ObjectInfo, plan: WeighPlan) -> Weighed:
+    """Weigh an archive's clips; where something changes, a new archive takes its place in a single step.
+
+    Raises:
+        ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
+        StorageError: it was replaced since `before`, and the newer one stays; or the store refuses.
+    """
+    store = Store.open(archive.root, plan.settings)
+    with Spool(plan.spool_dir or Path(tempfile.gettempdir())) as spool:
+        old = read_contents(store, archive.key, spool)
+        video_id = block_of(old.metadata).video_id
+        former = [document.result for document in old.documents]
+        results = weigh_results(former, video_id, plan)
+        stored = None
+        if any(new is not was for new, was in zip(results, former, strict=True)):
+            tar = compose_again(old, results, spool, _CHANGES)
+            stored = await store.replace_stream(before, tar.chunks(), tar.size)
+    return Weighed(video_id, tuple(results), stored)
