@@ -142,8 +142,7 @@ begin
     tier = excluded.tier, consensus = excluded.consensus
   where (v.audio_digest, v.alignment) is distinct from (excluded.audio_digest, excluded.alignment);
   new.alignment := jsonb_build_object(
-    'agreement', new.alignment -> 'agreement', 'score', new.alignment -> 'score', 'version', new.alignment -> 'version',
-    'word_score', new.alignment -> 'word_score'
+    'agreement', new.alignment -> 'agreement', 'score', new.alignment -> 'score', 'version', new.alignment -> 'version'
   );
   return new;
 end

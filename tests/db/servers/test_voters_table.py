@@ -30,7 +30,7 @@ ALIGNMENT = Alignment(
     0.98, Agreement.AGREE, "", "नमस्ते दुनिया", "hi", "hi", "", "2+bundle+builtin", WORDS, 0.93, "", 0.1
 )
 COLUMN = asdict(ALIGNMENT) | {"words": [["नमस्ते", 0, 190, 720, 0.93], ["दुनिया", 7, 760, 1210, None]]}
-KEPT = {"agreement": "agree", "score": 0.98, "version": "2+bundle+builtin", "word_score": 0.93}
+KEPT = {"agreement": "agree", "score": 0.98, "version": "2+bundle+builtin"}
 VOTER = Voter("whisper", VoterKind.HYPOTHESES, "नमस्ते दुनिया जी", "0123")
 CONSENSUS = Consensus(Tier.SILVER, 0.12, ("gemini-3-flash-preview", "whisper"), 2, "1+builtin")
 ASIDE = "select * from transcription_voters order by segment_file"
