@@ -13,6 +13,7 @@ from lipika.llm.prompt import (
     THINKING_HEADROOM_TOKENS,
     clip_prompt,
     max_output_tokens,
+    prompt_version,
     system_prompt,
 )
 
@@ -80,9 +81,24 @@ def test_the_clip_text_is_short_and_the_varied_one_differs() -> None:
     assert estimated_tokens(clip_prompt(15_300)) <= 30
 
 
+def test_two_readings_are_another_way_of_asking() -> None:
+    asked = clip_prompt(8340, readings=("मैं कल\nगया", "मैं आज गया"))
+    assert asked == clip_prompt(8340, readings=("मैं आज गया", "मैं कल गया"))
+    assert asked.startswith(clip_prompt(8340))
+    assert "One: मैं आज गया\nThe other: मैं कल गया" in asked
+    assert clip_prompt(8340, varied=True, readings=("a", "b")).startswith(
+        clip_prompt(8340, readings=("a", "b"))
+    )
+    assert len(clip_prompt(8340, readings=("क" * 10_000, "$seconds {x}"))) < 1_000
+    assert prompt_version() == PROMPT_VERSION
+    assert prompt_version(readings=True) == f"{PROMPT_VERSION}+readings"
+
+
 def test_changed_prose_needs_a_new_version() -> None:
     prose = "\n".join([*map(system_prompt, HINTS), clip_prompt(1000, varied=True)])
     assert (PROMPT_VERSION, hashlib.sha256(prose.encode()).hexdigest()[:12]) == ("1", "3c30186f7db3")
+    readings = clip_prompt(1000, readings=("a", "b"))
+    assert (PROMPT_VERSION, hashlib.sha256(readings.encode()).hexdigest()[:12]) == ("1", "ab1cd30ca70e")
 
 
 @pytest.mark.parametrize("hint", HINTS)

@@ -21,6 +21,8 @@ THINKING_HEADROOM_TOKENS = 2048
 _FIXED_FIELDS_TOKENS = 192  # JSON keys, enums and an accent, with room to spare
 _TOKENS_PER_CODE_POINT = 1.0  # an upper bound: tokenizers give Indic scripts 0.3 to 0.8
 
+_LONGEST_READING = 600  # code points: 20 s at the fastest
+
 _SCRIPT_NAMES = {
     "as": "Assamese letters with ৰ and ৱ, not Bengali র",
     "bn": "Bengali letters",
@@ -34,10 +36,27 @@ def system_prompt(language: str | None) -> str:
     return _system_prompt(find_language(language))
 
 
-def clip_prompt(duration_ms: int, *, varied: bool = False) -> str:
-    """The text between system prompt and audio. `varied` is for the one retry after an unusable answer."""
+def clip_prompt(duration_ms: int, *, varied: bool = False, readings: tuple[str, str] | None = None) -> str:
+    """The text between system prompt and audio. `varied` is for the one retry after an unusable answer.
+
+    `readings` are what two voters wrote who disagree. Nothing asks so yet: a canary has to show what it is worth.
+    """
     text = _template("clip").substitute(seconds=f"{duration_ms / 1000:.1f}")
+    if readings is not None:
+        first, second = sorted(_reading(reading) for reading in readings)  # no order tells whose is whose
+        text = f"{text} {_template('readings').substitute(first=first, second=second)}"
     return f"{text} {_template('vary').substitute()}" if varied else text
+
+
+def prompt_version(*, readings: bool = False) -> str:
+    """The version that answers to a prompt carry: with readings to choose from it is another way of asking."""
+    return f"{PROMPT_VERSION}+readings" if readings else PROMPT_VERSION
+
+
+def _reading(text: str) -> str:
+    """A transcript on one line, no longer than any honest one."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= _LONGEST_READING else plain[: _LONGEST_READING - 1] + "…"
 
 
 def max_output_tokens(duration_ms: int, language: str | None) -> int:

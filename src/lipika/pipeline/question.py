@@ -10,20 +10,29 @@ from lipika.models import Clip, ClipStatus, Failure, Judged, SendFormat
 
 
 def request_for(
-    video_id: str, clip: Clip, language: str | None, audio: bytes, audio_format: SendFormat
+    video_id: str,
+    clip: Clip,
+    language: str | None,
+    audio: bytes,
+    audio_format: SendFormat,
+    *,
+    readings: tuple[str, str] | None = None,
 ) -> TranscriptionRequest:
-    """The request for a clip; `language` is the hint, and `audio` its bytes as sent."""
+    """The request for a clip; `language` is the hint, and `audio` its bytes as sent.
+
+    With `readings` of two voters who disagree it is asked for what is right; nothing does that yet.
+    """
     return TranscriptionRequest(
         clip_id=f"{video_id}/{clip.name.stem}",
         video_id=video_id,
         language=language,
         system_prompt=prompt.system_prompt(language),
-        clip_prompt=prompt.clip_prompt(clip.duration_ms),
+        clip_prompt=prompt.clip_prompt(clip.duration_ms, readings=readings),
         audio=audio,
         audio_format=audio_format,
         audio_ms=clip.duration_ms,
         max_output_tokens=prompt.max_output_tokens(clip.duration_ms, language),
-        varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True),
+        varied_prompt=prompt.clip_prompt(clip.duration_ms, varied=True, readings=readings),
     )
 
 
