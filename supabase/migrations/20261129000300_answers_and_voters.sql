@@ -87,13 +87,16 @@ $$;
 
 create or replace function lipika_keep_replaced() returns trigger
 language plpgsql set search_path = pg_catalog, public, pg_temp as $$
--- What was paid under one way of asking stays paid. Of two answers of one way the later one is kept.
+-- What was paid under one way of asking stays paid. Of two answers of one way the later one is kept; one that is handed in
+-- again, such as under a hint that was mended, is not replaced.
 declare
   way constant text := lipika_way(
     old.model_id, old.temperature, old.thinking_level, old.prompt_version, old.schema_version, old.expected_language_hint
   );
 begin
-  if old.transcription is not null and (
+  if old.transcription is not null and (old.batch_id, old.latency_ms, old.attempts, old.transcription) is distinct from (
+    new.batch_id, new.latency_ms, new.attempts, new.transcription
+  ) and (
     old.audio_digest <> new.audio_digest or new.transcription is null or way <> lipika_way(
       new.model_id, new.temperature, new.thinking_level, new.prompt_version, new.schema_version, new.expected_language_hint
     )

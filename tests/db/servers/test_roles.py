@@ -20,7 +20,7 @@ from fleet_kit import a_stage, rows
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
-from lipika.db.migrate import check
+from lipika.db.migrate import check, migrations
 from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.workers import WorkerInfo, WorkerStats
@@ -326,6 +326,26 @@ async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(
     async with Database(url) as owner:
         await Queue(owner).release(claim)
         await Queue(owner).remove(["theirs"])
+
+
+async def test_roles_from_before_read_what_a_later_migration_makes(url: str, worker_url: str) -> None:
+    """A worker reads what was heard as soon as the database is migrated, roles.sql or not."""
+    (made,) = [file.sql for file in migrations() if file.name == "answers_and_voters"]
+    look = "select from transcription_voters, transcription_answers"
+    with psycopg.connect(url, autocommit=True) as owner:
+        for name in ("transcription_voters", "transcription_answers"):
+            for role in ("lipika_worker", "lipika_reader"):
+                table, grantee = sql.Identifier(name), sql.Identifier(role)
+                owner.execute(sql.SQL("drop policy {} on {}").format(grantee, table))
+                owner.execute(sql.SQL("revoke all on {} from {}").format(table, grantee))
+        assert refused(worker_url, look)
+        owner.execute(made)
+        assert not refused(worker_url, look)
+        owner.execute("insert into transcription_voters values ('v', 'a.flac', 'x')")
+        try:
+            assert len(rows(worker_url, "select video_id from transcription_voters")) == 1
+        finally:
+            owner.execute("delete from transcription_voters")
 
 
 async def test_counters_count_for_no_table_of_a_worker(url: str, worker_url: str) -> None:

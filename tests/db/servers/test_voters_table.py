@@ -231,6 +231,14 @@ async def test_other_audio_and_failures_replace_an_answer_too_and_a_failure_is_n
     assert [row["text"] for row in rows] == ["एक", "पहला"]
 
 
+async def test_an_answer_handed_in_again_under_another_hint_is_not_replaced(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    await results.write(claim, [result(0)])
+    await results.write(claim, [replace(result(0), language_hint="mr")])
+    assert table(database_url, ANSWERS) == []
+
+
 async def test_a_second_look_at_the_verdict_keeps_no_answer(
     results: Results, claim: ClaimedVideo, database_url: str
 ) -> None:
