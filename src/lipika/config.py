@@ -183,6 +183,24 @@ class Settings(BaseSettings):
         "auto", description="For its comparison; `auto` takes aksharamukha where it is installed."
     )
 
+    # ---- second opinions
+    second_opinion: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of the clips that `lipika vote` asks another model for, with --ask.",
+    )
+    second_opinion_model: str = Field("", description="That model; it may be another provider's.")
+    second_opinion_provider: Literal["", "aistudio", "openrouter"] = Field(
+        "", description="Who is asked for it; empty: PROVIDER."
+    )
+    second_opinion_usd: float = Field(
+        5.0,
+        gt=0,
+        le=1_000_000,
+        description="Dollars that one such call may spend, within the fleet's budgets.",
+    )
+
     # ---- the fleet
     pay_again: bool = Field(
         False,

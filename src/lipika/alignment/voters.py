@@ -88,20 +88,28 @@ def voters_of(result: ClipResult) -> list[Voter]:
     if result.answer is None:
         return []
     asked, alignment = result.provenance, result.alignment
-    way = (
+    own = model_voter(
+        result.answer.transcription,
         asked.model_id,
         asked.temperature,
         asked.thinking_level,
         asked.prompt_version,
         asked.schema_version,
     )
-    own = Voter(asked.model_id, VoterKind.MODEL, result.answer.transcription, " ".join(map(str, way)))
     heard = (
         [Voter(RECOGNISER, VoterKind.RECOGNISER, alignment.heard, alignment.version)]
         if alignment is not None and alignment.heard
         else []
     )
     return [own, *heard, *result.voters]
+
+
+def model_voter(
+    text: str, model_id: str, temperature: float | None, thinking_level: str, prompt: str, schema: str
+) -> Voter:
+    """A model's text. Asked in one way, through whatever provider, it is one voice."""
+    way = (model_id, temperature, thinking_level, prompt, schema)
+    return Voter(model_id, VoterKind.MODEL, text, " ".join(map(str, way)))
 
 
 def ballot_of(result: ClipResult) -> Ballot:

@@ -124,7 +124,7 @@ class _Desk:
     """One arm at work."""
 
     way: Way
-    recorder: _Recorder
+    recorder: Recorder
     engine: Engine
     bands: Bands
     ended: list[_Ended] = field(default_factory=list)
@@ -150,7 +150,7 @@ class _Desk:
 
 
 async def _open(stack: AsyncExitStack, way: Way, dollar_cap: DollarCap, options: AskOptions) -> _Desk:
-    recorder = _Recorder(await stack.enter_async_context(way.provider), way.capabilities)
+    recorder = Recorder(await stack.enter_async_context(way.provider), way.capabilities)
     route = Route(
         recorder,
         way.capabilities,
@@ -192,7 +192,7 @@ class _Attempt:
     latency_ms: float
 
 
-class _Recorder(BaseProvider):
+class Recorder(BaseProvider):
     """A provider that remembers every attempt; it changes nothing. Its provider is opened and closed elsewhere."""
 
     def __init__(self, provider: BaseProvider, capabilities: Capabilities) -> None:

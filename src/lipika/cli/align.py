@@ -65,19 +65,35 @@ def add_to(app: typer.Typer, run: Run) -> None:
             ),
         ] = None,
         rows: Annotated[bool, typer.Option("--rows", help="Their rows in the database, too.")] = False,
+        ask: Annotated[
+            bool,
+            typer.Option(
+                "--ask", help="Ask SECOND_OPINION_MODEL first, for a sample and for what is in doubt."
+            ),
+        ] = False,
+        max_usd: Annotated[
+            float | None, typer.Option(min=0.001, help="Spend no more than this on it [SECOND_OPINION_USD].")
+        ] = None,
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
-        """Weigh finished results against what others say: gold, silver or bronze. Nothing is asked or paid.
+        """Weigh finished results against what others say: gold, silver or bronze.
 
-        Voters are the clip's own text, what IndicConformer heard (`lipika align`), and folders of texts; each by its
-        folder's name. Documents get voters and tiers, in NeMo Curator's words, too.
+        Voters are the clip's own text, what IndicConformer heard (`lipika align`), folders of texts, each by its
+        folder's name, and with --ask another model, which is all that costs anything. Documents get voters and tiers,
+        in NeMo Curator's words, too.
 
         Example: lipika vote out/ --hypotheses whisper/ --rows
         """
         from lipika.jobs.vote import VoteOrder, print_votes, vote_on_stored
 
-        done = run(lambda: vote_on_stored(VoteOrder(sources, hypotheses or (), rows, data_dir)))
+        order = VoteOrder(sources, hypotheses or (), rows, data_dir)
+        if ask:
+            from lipika.canary.opinions import vote_with_opinions
+
+            done = run(lambda: vote_with_opinions(order, max_usd))
+        else:
+            done = run(lambda: vote_on_stored(order))
         if as_json:
             print_json(done.document())
         else:

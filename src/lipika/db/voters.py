@@ -11,7 +11,7 @@ from lipika.db.connection import Database
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.db.stored import Rewritten
-from lipika.models import ClipResult, Consensus, Voter
+from lipika.models import Answer, ClipResult, Consensus, Usage, Voter
 
 _QUERIES = load("voters")
 _ROWS_PER_STATEMENT = 1_000
@@ -62,6 +62,30 @@ def voter_row(result: ClipResult) -> VoterRow | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SecondAnswer:
+    """An answer to the audio of a clip that is not the clip's own. `language_hint` is empty where there was none."""
+
+    audio_digest: str
+    provider: str
+    model_id: str
+    model_version: str
+    temperature: float | None
+    thinking_level: str
+    prompt_version: str
+    schema_version: str
+    language_hint: str
+    answer: Answer
+    usage: Usage
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    segment_file: str
+    text: str
+
+
 class Voters:
     """`transcription_voters` and `transcription_answers`."""
 
@@ -79,6 +103,26 @@ class Voters:
                 return Rewritten(written, busy=True)
             written += outcome.written
         return Rewritten(written, busy=False)
+
+    async def keep_answer(self, answer: SecondAnswer) -> None:
+        """Store an answer beside the results; repeating it changes nothing."""
+        await self._database.execute(_QUERIES["keep_answer"], {"row": to_json(answer)})
+
+    async def find_answers(self, results: Sequence[ClipResult], way: Mapping[str, object]) -> dict[str, str]:
+        """Texts that this way of asking has brought for these clips before, by segment file.
+
+        `way`: model_id, temperature, thinking_level, prompt_version, schema_version.
+        """
+        clips = [
+            {
+                "segment_file": result.segment_file,
+                "audio_digest": result.clip.audio_digest,
+                "language_hint": result.language_hint,
+            }
+            for result in results
+        ]
+        found = await self._database.rows(_QUERIES["find_answers"], {"clips": to_json(clips), **way}, _Found)
+        return {row.segment_file: row.text for row in found}
 
     async def replaced_answers(self, audio_digest: str) -> list[ReplacedAnswer]:
         """Answers to this audio that were replaced, the latest first."""

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -18,11 +18,12 @@ from lipika.archive.results import ResultArchive, archive_on_record, find_result
 from lipika.config import load_settings
 from lipika.db.stored import Record, Stored
 from lipika.db.voters import Voters
-from lipika.errors import ArchiveError, StorageError
+from lipika.errors import ArchiveError, SegmentError, StorageError
 from lipika.models import Tier
-from lipika.rework.weigh_again import Weighed, WeighPlan, weigh_archive
+from lipika.rework.weigh_again import Ask, Weighed, WeighPlan, weigh_archive
 from lipika.services import open_database, store_settings
 from lipika.storage import ObjectInfo, Store, split_url
+from lipika.wording import money
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,17 @@ class _Rows:
 
 
 @dataclass(slots=True)
+class OpinionCounts:
+    """Counts of what was asked of another model, and why no more was."""
+
+    asked: int = 0
+    answered: int = 0
+    stored_before: int = 0  # paid for by an earlier call
+    usd: float = 0.0
+    ended: str = ""
+
+
+@dataclass(slots=True)
 class VoteCounts:
     """Counts of what became of archives, clips and rows."""
 
@@ -55,11 +67,14 @@ class VoteCounts:
     tiers: Counter[str] = field(default_factory=Counter)  # of those that could be weighed
     pairs: Counter[str] = field(default_factory=Counter)  # who disagrees most, below gold
     problems: list[tuple[str, str]] = field(default_factory=list)
+    opinions: OpinionCounts | None = None  # where another model was asked
 
     def document(self) -> dict[str, object]:
         """For `--json`."""
         names = ("version", "archives", "written", "clips", "rows", "busy", "problems")
-        counts = {"tiers": dict(self.tiers), "pairs": dict(self.pairs.most_common())}
+        counts: dict[str, object] = {"tiers": dict(self.tiers), "pairs": dict(self.pairs.most_common())}
+        if self.opinions is not None:
+            counts["opinions"] = asdict(self.opinions)
         return {name: getattr(self, name) for name in names} | counts
 
     def add(self, weighed: Weighed) -> None:
@@ -72,8 +87,8 @@ class VoteCounts:
                     self.pairs[" / ".join(result.consensus.between)] += 1
 
 
-async def vote_on_stored(order: VoteOrder) -> VoteCounts:
-    """Weigh the clips of all archives."""
+async def vote_on_stored(order: VoteOrder, ask: Ask | None = None) -> VoteCounts:
+    """Weigh the clips of all archives; whoever is to be asked is asked first."""
     settings = load_settings(lipika_data_dir=order.data_dir)
     folders = await asyncio.to_thread(lambda: [open_hypotheses(folder) for folder in order.folders])
     romaniser = open_romaniser(settings.align_romaniser)
@@ -87,13 +102,15 @@ async def vote_on_stored(order: VoteOrder) -> VoteCounts:
         async for archive in find_results(order.sources, plan.settings):
             done.archives += 1
             try:
-                await _vote(archive, plan, rows, done)
-            except (ArchiveError, StorageError) as error:
+                await _vote(archive, plan, rows, done, ask)
+            except (ArchiveError, SegmentError, StorageError) as error:
                 done.problems.append((archive.url, str(error)))
     return done
 
 
-async def _vote(archive: ResultArchive, plan: WeighPlan, rows: _Rows | None, done: VoteCounts) -> None:
+async def _vote(
+    archive: ResultArchive, plan: WeighPlan, rows: _Rows | None, done: VoteCounts, ask: Ask | None
+) -> None:
     """Archive, record and rows of one video, unless a worker holds it: it may write all three."""
     before = await Store.open(archive.root, plan.settings).head(archive.key)
     record = None
@@ -103,7 +120,7 @@ async def _vote(archive: ResultArchive, plan: WeighPlan, rows: _Rows | None, don
         if record is not None and record.busy:
             done.busy += 1
             return
-    weighed = await weigh_archive(archive, before, plan)
+    weighed = await weigh_archive(archive, before, plan, ask)
     done.add(weighed)
     if rows is not None:
         await _write_rows(archive, before, record, weighed, rows, done)
@@ -141,6 +158,14 @@ def print_votes(done: VoteCounts, out: Console) -> None:
         out.print("  " + ", ".join(f"{tier.value} {done.tiers[tier.value]:,}" for tier in Tier))
     for pair, clips in done.pairs.most_common(5):
         out.print(f"  below gold {pair} disagree most: {clips:,} clips", markup=False, soft_wrap=True)
+    if done.opinions is not None:
+        asked = done.opinions
+        out.print(
+            f"  {asked.answered:,} second opinions for {money(asked.usd)}, {asked.stored_before:,} more were there"
+            + (f"; no more: {asked.ended}" if asked.ended else ""),
+            markup=False,
+            soft_wrap=True,
+        )
     if done.rows or done.busy:
         out.print(
             f"  {done.rows:,} rows; {done.busy:,} videos are held by workers: call this again when they are done"

@@ -7,7 +7,7 @@ document holds of others, and folders of texts.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,13 +45,26 @@ class Weighed:
     stored: ObjectInfo | None
 
 
-def weigh_results(results: Sequence[ClipResult], video_id: str, plan: WeighPlan) -> list[ClipResult]:
-    """The results with voters and tier; those in which nothing changes are the very same objects.
+Ask = Callable[[ResultArchive, Sequence[ClipResult]], Awaitable[Mapping[str, Voter]]]
+"""Asks somebody for clips of an archive; voters by segment file."""
+
+
+def weigh_results(
+    results: Sequence[ClipResult],
+    video_id: str,
+    plan: WeighPlan,
+    asked: Mapping[str, Voter] | None = None,
+) -> list[ClipResult]:
+    """The results with voters and tier; those in which nothing changes are the very same objects. Those `asked` join.
 
     Raises:
         UsageError: a clip's file in one of the folders is no text.
     """
-    heard = [replace(result, voters=_voters(result, video_id, plan)) for result in results]
+    others = asked or {}
+    heard = [
+        replace(result, voters=_voters(result, video_id, plan, others.get(result.segment_file)))
+        for result in results
+    ]
     weighed = [
         replace(result, consensus=consensus)
         for result, consensus in zip(heard, weigh(list(map(ballot_of, heard)), plan.romaniser), strict=True)
@@ -59,18 +72,24 @@ def weigh_results(results: Sequence[ClipResult], video_id: str, plan: WeighPlan)
     return [old if new == old else new for old, new in zip(results, weighed, strict=True)]
 
 
-def _voters(result: ClipResult, video_id: str, plan: WeighPlan) -> tuple[Voter, ...]:
-    """Those of before, of whom the folders' take the places, and the folders' new ones."""
+def _voters(result: ClipResult, video_id: str, plan: WeighPlan, asked: Voter | None) -> tuple[Voter, ...]:
+    """Those of before, whose places the folders' and the one who was asked take, and the new ones."""
     if result.answer is None:
         return result.voters
     stem = result.clip.name.stem
     fresh = {folder.digest: folder.voter(video_id, stem) for folder in plan.folders}
+    if asked is not None:
+        fresh[asked.digest] = asked
     kept = [voter for voter in result.voters if voter.digest not in fresh]
     return (*kept, *(voter for voter in fresh.values() if voter is not None))
 
 
-async def weigh_archive(archive: ResultArchive, before: ObjectInfo, plan: WeighPlan) -> Weighed:
+async def weigh_archive(
+    archive: ResultArchive, before: ObjectInfo, plan: WeighPlan, ask: Ask | None = None
+) -> Weighed:
     """Weigh an archive's clips; where something changes, a new archive takes its place in a single step.
+
+    Whoever is to be asked is asked first.
 
     Raises:
         ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
@@ -81,7 +100,8 @@ async def weigh_archive(archive: ResultArchive, before: ObjectInfo, plan: WeighP
         old = read_contents(store, archive.key, spool)
         video_id = block_of(old.metadata).video_id
         former = [document.result for document in old.documents]
-        results = weigh_results(former, video_id, plan)
+        asked = await ask(archive, former) if ask else {}
+        results = weigh_results(former, video_id, plan, asked)
         stored = None
         if any(new is not was for new, was in zip(results, former, strict=True)):
             tar = compose_again(old, results, spool, _CHANGES)

@@ -33,3 +33,30 @@ select provider, model_id, model_version, temperature, thinking_level, prompt_ve
 from transcription_answers
 where audio_digest = %(audio_digest)s
 order by created_at desc
+
+-- name: keep_answer
+-- Of two answers to one audio, asked for in one way, the later one is kept.
+insert into transcription_answers as a (
+  audio_digest, way_digest, provider, model_id, model_version, temperature, thinking_level, prompt_version, schema_version,
+  language_hint, answer, usage, cost_usd
+)
+select r.audio_digest, lipika_way(
+    r.model_id, r.temperature, r.thinking_level, r.prompt_version, r.schema_version, r.language_hint
+  ), r.provider, r.model_id, r.model_version, r.temperature, r.thinking_level, r.prompt_version, r.schema_version,
+  r.language_hint, r.answer, r.usage, r.cost_usd
+from jsonb_to_record(%(row)s::jsonb) as r (
+  audio_digest text, provider text, model_id text, model_version text, temperature real, thinking_level text,
+  prompt_version text, schema_version text, language_hint text, answer jsonb, usage jsonb, cost_usd double precision
+)
+on conflict (audio_digest, way_digest) do update set
+  provider = excluded.provider, model_id = excluded.model_id, model_version = excluded.model_version,
+  answer = excluded.answer, usage = excluded.usage, cost_usd = excluded.cost_usd, created_at = excluded.created_at
+
+-- name: find_answers
+-- Texts of answers that this way of asking has brought for these clips: by key.
+select w.segment_file, a.answer ->> 'transcription' as text
+from jsonb_to_recordset(%(clips)s::jsonb) as w (segment_file text, audio_digest text, language_hint text)
+join transcription_answers a on a.audio_digest = w.audio_digest and a.way_digest = lipika_way(
+  %(model_id)s::text, %(temperature)s::real, %(thinking_level)s::text, %(prompt_version)s::text, %(schema_version)s::text,
+  w.language_hint
+)
