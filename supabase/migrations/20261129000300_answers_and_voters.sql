@@ -176,7 +176,8 @@ begin
         'new.schema_version, new.expected_language_hint)) execute function lipika_keep_replaced()'),
       ('put_alignment_aside',
         'before insert or update of alignment on transcription_results for each row '
-        'when (new.alignment ->> ''heard'' <> '''') execute function lipika_put_alignment_aside()'),
+        'when (new.alignment ->> ''heard'' <> '''' or new.alignment -> ''words'' <> ''[]'') '
+        'execute function lipika_put_alignment_aside()'),
       ('remove_voters',
         'after delete on transcription_results referencing old table as gone for each statement '
         'execute function lipika_remove_voters()')

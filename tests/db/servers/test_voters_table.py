@@ -65,7 +65,9 @@ def answered(number: int, text: str, **changes: object) -> ClipResult:
 async def test_what_was_heard_lies_aside_and_comes_back_whole(
     results: Results, claim: ClaimedVideo, database_url: str
 ) -> None:
-    excluded = replace(ALIGNMENT, agreement=Agreement.EXCLUDED, score=None, excluded="too_long", heard="")
+    excluded = replace(
+        ALIGNMENT, agreement=Agreement.EXCLUDED, score=None, excluded="too_long", heard="", words=()
+    )
     given = [replace(result(0), alignment=ALIGNMENT), replace(result(1), alignment=excluded), result(2)]
     await results.write(claim, given)
     rows = table(
@@ -95,6 +97,17 @@ async def test_a_tier_by_the_recogniser_alone_comes_with_what_it_heard(
     await results.write(claim, [replace(anew, alignment=replace(other, score=0.6), consensus=None)])
     (aside,) = table(database_url, ASIDE)
     assert (aside["tier"], aside["consensus"]) == (None, None)
+
+
+async def test_words_lie_aside_where_nothing_was_heard_too(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    silent = replace(ALIGNMENT, agreement=Agreement.EXCLUDED, score=None, excluded="nothing_heard", heard="")
+    await results.write(claim, [replace(result(0), alignment=silent)])
+    (row,) = table(database_url, "select alignment from transcription_results")
+    assert row["alignment"] == KEPT | {"agreement": "excluded", "score": None}
+    (stored,) = [answer async for answer in results.stored_answers("v")]
+    assert stored.alignment == silent
 
 
 async def test_an_alignment_written_again_changes_nothing_and_another_takes_its_place(

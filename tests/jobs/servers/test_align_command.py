@@ -77,6 +77,8 @@ def forget(database_url: str, archives: list[Path]) -> None:
 
     for archive in archives:
         rewrite(archive, without)
+        size, key = archive.stat().st_size, f"%{archive.name}"
+        change(database_url, "update video_queue set output_bytes = %s where output_key like %s", size, key)
 
 
 @pytest.mark.timeout(300)  # Ray starts a dozen processes
