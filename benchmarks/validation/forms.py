@@ -28,6 +28,15 @@ def ordinary(said: Said, text: str, tagged: str = "") -> Form:
     return Form(text, clip_for(len(text), count_syllables(text), said.chance), tagged)
 
 
+def _quoting(said: Said) -> Form:
+    """Somebody's words inside, in quotation marks."""
+    words = said.bare.split()
+    half = max(1, len(words) // 2)
+    first, last = said.chance.choice((('"', '"'), ("“", "”"), ("‘", "’")))
+    end = said.pick("", said.stop, "!")
+    return ordinary(said, f"{' '.join(words[:half])}, {first}{' '.join(words[half:])}{end}{last}")
+
+
 def _at(said: Said, text: str, syllables_per_second: float, share: float) -> Form:
     speech_ms = round(count_syllables(text) / syllables_per_second * 1000)
     return Form(text, clip_of(max(round(speech_ms / share), 300), speech_ms, said.chance))
@@ -134,6 +143,7 @@ FORMS: dict[str, Correct] = {
     "number": lambda said: ordinary(
         said, f"{said.bare} 1998 {said.pick('12.5', '50%', '₹500', '1,200')}{said.stop}"
     ),
+    "quotation": _quoting,
     "hyphen": lambda said: ordinary(said, said.text.replace(" ", "-", 1)),
     "ordinary dash": lambda said: ordinary(said, said.text.replace(" ", " – ", 1)),
     "chant": lambda said: ordinary(said, said.phrase("true_chant")),

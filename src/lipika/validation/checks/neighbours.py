@@ -21,6 +21,9 @@ from lipika.validation.reading import Reading
 from lipika.validation.text import normalise
 
 _ARABIC_RIVALS = frozenset({"ar", "fa", "ps", "sd", "ug", "ku"})
+_VIRAMA = "\u09cd"
+"""A letter under it (ত্র, ত্ৰ) looks the same in both: which one was typed says nothing about the language."""
+
 _NOT_URDU = frozenset("كيىة")
 
 
@@ -35,9 +38,18 @@ class _Marks:
 
     def find(self, words: frozenset[str]) -> list[str]:
         listed = words & self.words
-        lettered = [word for letter in self.letters for word in words if letter in word]
+        lettered = [
+            word
+            for letter in self.letters
+            for word in words
+            if letter in word and letter in word.replace(_VIRAMA + letter, "")
+        ]
         ended = [word for word in words if len(word) >= limit.ENDING_CHARS and word.endswith(self.endings)]
         return sorted({*listed, *lettered, *ended})
+
+    def count_letters(self, text: str) -> int:
+        """How often its own letters come, but for those under a virama."""
+        return sum(text.count(letter) - text.count(_VIRAMA + letter) for letter in self.letters)
 
     def mark(self, text: str) -> bool:
         """True if the text has any of the marks."""
@@ -78,7 +90,7 @@ def _neighbours(reading: Reading, code: str) -> Iterator[Finding]:
         yield finding("same_script_language", _evidence(other, table.rival, len(own), code, found))
     elif other and (part := _part(reading.words, table, rival)):
         yield finding("same_script_language", f"in a part: {part}")
-    elif table.letters and (letters := sum(map(reading.plain.count, rival.letters))):
+    elif table.letters and (letters := rival.count_letters(reading.plain)):
         yield finding("neighbour_letters", f"{letters} letters of {table.rival}")
     elif len(other) > len(own) or (found == table.rival and not own):
         yield finding("neighbour_words", _evidence(other, table.rival, len(own), code, found))

@@ -100,6 +100,12 @@ def _table(groups: Mapping[str, str]) -> _Table:
     return _Table({letter: tuple(stems) for letter, stems in by_letter.items()})
 
 
+def is_saying(word: str, language: str) -> bool:
+    """True for a form of a verb of saying."""
+    table = _tables().get(language)
+    return table is not None and "say" in table.groups_of(word)
+
+
 def stock_phrases(reading: Reading) -> Iterator[Finding]:
     words = reading.words
     code = reading.language.code if reading.language else "en"

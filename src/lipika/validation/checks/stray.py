@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
+from lipika.validation.checks.stock import is_saying
 from lipika.validation.reading import Reading, count_syllables
+from lipika.validation.text import normalise
 
 _NATIVE = "\u0600-\u06ff\u0900-\u0d7f"
 
@@ -33,7 +35,7 @@ _NUMBERED = re.compile(
     r"^[ \t]{0,4}\W?\d{1,2}[.)][ \t][^\n]{1,400}\n[ \t]{0,4}\W?\d{1,2}[.)][ \t]", re.MULTILINE
 )
 _QUOTED = re.compile(r"\A\s*[\"“‘'„]([^\"“”‘’„]{2,2000})[\"”’']\W{0,2}\Z")
-_JSON = re.compile(r"\"\s{0,3}[:}\]]|\",\s{0,3}\"|['\"]\s{0,2}\]|^\s{0,3}\"[a-z_]{2,20}\"|\w\"\s{0,2}\Z")
+_JSON = re.compile(r"\"\s{0,3}[:}\]]|\",\s{0,3}\"(?:[a-z_]{2,20}|\Z)|['\"]\s{0,2}\]|^\s{0,3}\"[a-z_]{2,20}\"")
 _MOJIBAKE = re.compile(
     "[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2022\u2026"
     "\u2030\u2039\u203a\u20ac\u2122\ufffd]|(?:[\u00c0-\u00ff][^\\s\\w]?){3}"
@@ -49,8 +51,17 @@ _LONGEST = max(limit.LONGEST_WORD.values())
 
 def labels(reading: Reading) -> Iterator[Finding]:
     said = reading.answer.transcription
-    if (":" in said or ">" in said or "：" in said) and (match := _LABEL.search(said)):
+    if not (":" in said or ">" in said or "：" in said):
+        return
+    match = _LABEL.search(said)
+    if match and not _introduces(match[0], reading):
         yield finding("speaker_label", repr(match[0]), match.span())
+
+
+def _introduces(label: str, reading: Reading) -> bool:
+    """True if it ends with a verb of saying: what follows is somebody's words."""
+    words = normalise(label).split()
+    return bool(words) and reading.language is not None and is_saying(words[-1], reading.language.code)
 
 
 def times(reading: Reading) -> Iterator[Finding]:
