@@ -527,7 +527,7 @@ class Alignment:
 
 
 class VoterKind(StrEnum):
-    """What a voter's text comes from."""
+    """The origin of a voter's text."""
 
     MODEL = "model"  # an audio LLM
     RECOGNISER = "recogniser"
@@ -555,7 +555,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """What a clip's voters come to. `distance` is that of the two of them that disagree most, `between`."""
+    """The sum of a clip's voters. `distance` is that of the two of them that disagree most, `between`."""
 
     tier: Tier
     distance: float  # 0..1, by sound: 0 = the same

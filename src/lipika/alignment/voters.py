@@ -66,7 +66,7 @@ _Readings = Sequence[_Reading]
 
 
 def weigh(ballots: Sequence[Ballot], romaniser: Romaniser) -> list[Consensus | None]:
-    """What each clip's voters come to, in order; None where fewer than two can be compared.
+    """The consensus of each clip's voters, in order; None where fewer than two can be compared.
 
     Voters of one digest count once, the first of them. Texts in English, or in a language that is not known, are not
     compared.
@@ -119,8 +119,10 @@ def ballot_of(result: ClipResult) -> Ballot:
 
 
 def consensus_of_alignment(result: ClipResult) -> Consensus | None:
-    """What a clip's own text and the recogniser's come to, by the distance that the alignment has found already; None
-    where they could not be compared, or others are to be weighed with them."""
+    """The consensus of a clip's own text and the recogniser's, by the distance that the alignment has found.
+
+    None where they could not be compared, or others are to be weighed with them.
+    """
     alignment = result.alignment
     if alignment is None or alignment.score is None or result.voters or alignment.language not in TIER_CUTS:
         return None

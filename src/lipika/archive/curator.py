@@ -39,7 +39,7 @@ def curator_fields(result: ClipResult) -> dict[str, object]:
 
 
 def _fallback(result: ClipResult) -> str:
-    """What the recogniser heard, else the first other text."""
+    """The text that the recogniser heard, else the first other one."""
     if result.alignment is not None and result.alignment.heard:
         return result.alignment.heard
     return result.voters[0].text if result.voters else ""

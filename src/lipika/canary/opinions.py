@@ -46,7 +46,7 @@ _HASHED = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class OpinionOptions:
-    """Who is asked, for which share of the clips, and for how many dollars."""
+    """The model that is asked, the share of the clips, and the dollars for it."""
 
     model_id: str
     temperature: float | None

@@ -48,7 +48,7 @@ class _Marks:
         return sorted({*listed, *lettered, *ended})
 
     def count_letters(self, text: str) -> int:
-        """How often its own letters come, but for those under a virama."""
+        """The count of its own letters, but for those under a virama."""
         return sum(text.count(letter) - text.count(_VIRAMA + letter) for letter in self.letters)
 
     def mark(self, text: str) -> bool:
