@@ -272,6 +272,12 @@ async def test_a_run_stores_what_was_heard_and_uses_it_again(database_url: str, 
             assert document is not None
             assert (document.score, document.agreement) == (alignment["score"], alignment["agreement"])
             assert (score is None) == (document.score is None)
+        weighed = {name: one.consensus.tier for name, one in in_tar.items() if one.consensus is not None}
+        assert weighed.keys() == {row[0] for row in heard if row[1] is not None}
+        tiers = rows(
+            database_url, "select segment_file, tier from transcription_voters where tier is not null"
+        )
+        assert {row.segment_file: row.tier for row in tiers} == weighed
         (figures,) = rows(database_url, "select alignment from workers")
         assert figures[0]["off_because"] is None
         assert figures[0]["device"] == "cpu"
