@@ -9,7 +9,7 @@ from lipika.engine.batches import Batch
 from lipika.engine.evidence import Refused
 from lipika.engine.outcome import Accept, Circumstances, OnDoubt, Outcome
 from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
-from lipika.models import Failure, Judged, Usage
+from lipika.models import Failure, Judged, Severity, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,11 @@ class PaidAnswer:
     batch: Batch
 
     @property
-    def score(self) -> float:
-        return self.judged.verdict.quality_score
+    def rank(self) -> tuple[bool, bool, float]:
+        """Open for training first, then nothing doubted, then the score: more text alone is no better answer."""
+        verdict = self.judged.verdict
+        settled = all(found.severity is Severity.INFO for found in verdict.findings)
+        return verdict.asr.eligible, settled, verdict.quality_score
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +80,7 @@ class Ticket:
 
     def remember(self, answer: PaidAnswer) -> None:
         """Keep the better of two acceptable answers."""
-        if self.best is None or answer.score > self.best.score:
+        if self.best is None or answer.rank > self.best.rank:
             self.best = answer
 
     def decisive_failure(self, failure: Failure) -> Failure:

@@ -9,6 +9,11 @@ import random
 from functools import cache
 from importlib import resources
 
+from lipika.languages import LANGUAGES
+
+_STOP_OF = {"Devanagari": "।", "Bengali": "।", "Gurmukhi": "।", "Oriya": "।", "Arabic": "۔"}
+_STOPS = ("।", "۔", ".", "?", "!", "؟")
+
 
 @cache
 def sentences(language: str) -> tuple[str, ...]:
@@ -19,7 +24,7 @@ def sentences(language: str) -> tuple[str, ...]:
 
 
 def speak(language: str, chars: int, rng: random.Random) -> str:
-    """About `chars` characters of natural text: whole sentences, the last one cut at a word if need be.
+    """About `chars` characters of natural text: whole sentences, the last one ended early if need be.
 
     No sentence comes twice before all others have come once, so that honest text never looks like a loop.
     """
@@ -30,7 +35,8 @@ def speak(language: str, chars: int, rng: random.Random) -> str:
             bank = list(sentences(language))
         sentence = bank.pop(rng.randrange(len(bank)))
         text = f"{text} {sentence}" if text else sentence
-    return _cut(text, chars)
+    text = _cut(text, chars)
+    return text if text.endswith(_STOPS) else text + _STOP_OF.get(LANGUAGES[language].script, ".")
 
 
 def _cut(text: str, chars: int) -> str:

@@ -33,7 +33,7 @@ LEAST_SYLLABLES_WIDTH, LEAST_CHARS_WIDTH = (
 
 _STEP = 0.05  # resolution of the histograms
 _FAST = 20.0  # beyond it no lower limit lies
-_FORMAT = "lipika-calibration-1"
+_FORMAT = "lipika-calibration-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Histogram:
         return sum(count for step, count in self.counts.items() if not low <= step * _STEP <= high)
 
 
-Shape = tuple[int, int, int, int, bool, bool]
-"""What decides the rate findings of a clip: steps of its four rates, complete, ended."""
+Shape = tuple[int, int, int, int, bool]
+"""What decides the rate findings of a clip: steps of its four rates, ended."""
 
 
 @dataclass(slots=True)
@@ -131,7 +131,6 @@ def _shape(rates: Rates) -> Shape:
         round(rates.chars / _STEP),
         round(min(rates.most_syllables, _FAST) / _STEP),
         round(min(rates.most_chars, _FAST) / _STEP),
-        rates.complete,
         rates.ended,
     )
 
@@ -295,9 +294,9 @@ def changes(samples: Samples, calibration: Calibration, before: Bands = DEFAULT_
 
 
 def _codes(band: RateBand, shape: Shape) -> tuple[str, ...]:
-    *steps, complete, ended = shape
+    *steps, ended = shape
     syllables, chars, most_syllables, most_chars = (step * _STEP for step in steps)
-    return rate_codes(band, Rates(syllables, chars, most_syllables, most_chars, complete, ended))
+    return rate_codes(band, Rates(syllables, chars, most_syllables, most_chars, ended))
 
 
 def _closes_asr(codes: tuple[str, ...]) -> bool:

@@ -204,7 +204,7 @@ _RULES = (
     Rule(
         "romanised_part", _WARN, ScorePart.LANGUAGE, 0.4, _ALL, _VARY,
         "A part of the text in Latin letters that is not English: the language, romanised.",
-        f">= {limit.ROMANISED_WORDS} Latin words in a row, not English",
+        "two small Latin words in a row that look like it, or one of three, or any four, and they are not English",
     ),
     # ------------------------------------------------------------------------- tags
     Rule(
@@ -354,7 +354,7 @@ _RULES = (
         "measured on 34,000 sentences in 12 languages",
     ),
     Rule(
-        "stock_phrase", _FAIL, ScorePart.FORM, 0.9, _ALL, _VARY,
+        "stock_phrase", _WARN, ScorePart.FORM, 0.6, _ALL, _VARY,
         "A phrase that models invent or decline with: thanks for watching, no speech, please provide the audio.",
         "groups of words by language (stock.toml), alone or at an end of the text",
     ),

@@ -23,7 +23,8 @@ _DIGIT = re.compile(r"\d")
 _READ_CHARS = 8_000  # more than a clip can hold ten times over: the length alone condemns the rest
 _DIGIT_SYLLABLES = 3.0  # of a digit at most: ten digits of a telephone number take five seconds
 _PAUSE = re.compile(r"(?:\.{3}|…)(?=\s*[^\W\d_])")  # an ellipsis that speech goes on after
-_PAUSE_SYLLABLES = 4.0
+_PAUSE_SYLLABLES, _PAUSED_SHARE = 4.0, 0.25  # of all syllables at most
+_INAUDIBLE_SYLLABLES = 8.0
 _SPARE_S = 0.3  # of speech, and ...
 _SPARE_SPAN_S = 0.5  # ... of a clip, that one short word may fill
 _LEAST_ACTIVE_SHARE = 0.35  # of a clip: a floor under the measured speech time, which misses soft voices ...
@@ -121,7 +122,7 @@ def read(answer: Answer, clip: Clip, language_hint: str | None, bands: Bands = D
         words=normal.split(),
         letters=letters,
         syllables=syllables,
-        spare_syllables=_spare_syllables(plain),
+        spare_syllables=_spare_syllables(plain, syllables, tags.markers["INAUDIBLE"]),
         tags=tags,
         own_tags=tags if same else read_tags(answer.transcription),
         says_no_speech=NO_SPEECH in answer.transcription,
@@ -143,10 +144,12 @@ def _count(text: str) -> tuple[Counter[str], float]:
     return letters, round(syllables - len(_JOINED.findall(text)), 1)
 
 
-def _spare_syllables(text: str) -> float:
+def _spare_syllables(text: str, syllables: float, inaudible: int) -> float:
+    """What digits, pauses and stretches that nobody can make out may have taken on top."""
     digits = sum(map(str.isdecimal, text)) if _DIGIT.search(text) else 0
     pauses = len(_PAUSE.findall(text)) if "..." in text or "…" in text else 0
-    return (_DIGIT_SYLLABLES - 1.0) * digits + _PAUSE_SYLLABLES * pauses
+    paused = min(_PAUSE_SYLLABLES * pauses, _PAUSED_SHARE * syllables)
+    return (_DIGIT_SYLLABLES - 1.0) * digits + paused + _INAUDIBLE_SYLLABLES * inaudible
 
 
 def count_syllables(text: str) -> float:

@@ -27,7 +27,8 @@ LATIN_HEAVY_SHARE = 0.85
 LANGUAGE_ID_LETTERS = 20  # letters and signs; fewer say little about a language
 LANGUAGE_ID_PERCENT = 80  # of the text, reliably, in another language
 NEIGHBOUR_MARKS = 2  # distinct words that only the neighbour writes; one may be a quotation
-NEIGHBOUR_PART_WORDS = 4  # of a half in which the neighbour's marks prevail; ...
+NEIGHBOUR_PART_MARKS = 3
+NEIGHBOUR_PART_WORDS = 6  # of a half in which the neighbour's marks prevail; ...
 NEIGHBOUR_RUN_WORDS = 6  # ... or in a row, without any of the language: fewer are a quotation
 ENDING_CHARS = 5  # of a word whose ending tells its language
 UNMARKED_URDU_LETTERS = 40  # measured: no 40 letters of running Urdu text (Common Voice) are without a mark
@@ -66,9 +67,11 @@ LONGEST_WORD: Mapping[str, float] = {
     "as": 8, "bn": 8, "gu": 8, "hi": 9, "kn": 12, "ml": 12, "mr": 10, "or": 8, "pa": 7, "ta": 11.5, "te": 12,
     "ur": 8.5,
 }  # fmt: skip
-"""Syllables of a word: the longest in 30,000 real sentences, give or take one."""
+"""Syllables of a word: the longest in 30,000 real sentences, give or take one. A whole answer in one word is no
+longer; beside others a word may be, by this many:"""
+LONGER_BESIDE_OTHERS = 3
 DOTTED_WORDS, DOTTED_SHARE = 3, 0.7  # with an ellipsis after them
-ROMANISED_WORDS = 4  # Latin words in a row; two where letters stand together as in no English word
+ROMANISED_WORDS, ROMANISED_SIGNS = 2, 2  # Latin words in a row, and those of them that look like the language
 ECHO_TAGS = 5  # different event tags in the transcription: the prompt's list
 ECHO_LETTERS = 12  # Latin letters that four words of the prompt take at least
 TALK_LETTERS = 8  # Latin letters that the shortest phrase about the task takes

@@ -149,7 +149,7 @@ async def test_clips_are_counted_through_rewrites(database: Database, database_u
     batch: Sequence[ClipResult] = [
         made(0),
         made(1, text="hello there my friend how are you doing today"),
-        made(2, text="हाँ " * 40),
+        made(2, text="हाँ " * 400),
         replace(made(3), status=ClipStatus.FAILED, answer=None, verdict=None),
     ]
     await results.write(claim, batch)

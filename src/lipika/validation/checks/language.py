@@ -44,7 +44,7 @@ def latin_only(reading: Reading) -> Iterator[Finding]:
     language = reading.hint or reading.language
     if language is None or language.script == "Latin":
         return
-    if len(reading.words) < (2 if _ROMAN_INDIC.search(reading.normal) else limit.LATIN_ONLY_WORDS):
+    if len(reading.words) < (2 if len(_ROMAN_INDIC.findall(reading.normal)) > 1 else limit.LATIN_ONLY_WORDS):
         return
     if not reading.letters["Latin"] or reading.letters["Latin"] != reading.letters.total():
         return
@@ -56,25 +56,39 @@ def latin_only(reading: Reading) -> Iterator[Finding]:
 
 
 def latin_run(reading: Reading) -> Iterator[Finding]:
-    """Words of the language in Latin letters in a part of the text; English words in a row are code-mixing."""
+    """Words of the language in Latin letters in a part of the text; English words and names are code-mixing."""
     language = reading.hint or reading.language
     latin, total = reading.letters["Latin"], reading.letters.total()
     if language is None or language.script == "Latin" or not 0 < latin < total:
         return
     run: list[str] = []
-    for word in (*reading.words, ""):
-        if word.isascii() and word.isalpha():
-            run.append(word)
+    for word in (*reading.plain.split(), ""):
+        bare = word.strip(_AROUND)
+        if bare.isascii() and bare.isalpha() and bare.islower():
+            run.append(bare)
             continue
-        least = 2 if _ROMAN_INDIC.search(" ".join(run)) else limit.ROMANISED_WORDS
-        if len(run) >= least and not _is_english(run):
+        if _is_romanised(run):
             yield finding("romanised_part", " ".join(run)[:80])
             return
         run.clear()
 
 
-_ROMAN_INDIC = re.compile(r"aa|ii|uu|chh|[bdj]h|kh|gh(?!t)|\b[kgm]y")
-"""Letters that stand together where an Indian language is romanised, and hardly ever in English."""
+def _is_romanised(words: list[str]) -> bool:
+    """True if two of two words, one of three or any of four look like an Indian language, and not like English."""
+    if len(words) < limit.ROMANISED_WORDS:
+        return False
+    looks = sum(word in _ROMAN_WORDS or _ROMAN_INDIC.search(word) is not None for word in words)
+    return looks >= limit.ROMANISED_SIGNS + 2 - len(words) and not _is_english(words)
+
+
+_AROUND = ".,!?;:'\"()-–।॥۔؟"
+_ROMAN_WORDS = _words("""
+    hai hain nahi nahin mein aur kya tha thi raha rahe rahi gaya gayi kar karo karke wala bhi toh hum tum aap
+    mera meri mere tera uska unka kaise kyun kahan abhi bahut accha theek bolo chalo aahe nahi ani mhanun kay
+    ami tumi achhe korchi naan enna illa vandhu unga meeru nenu undi kaadu naanu alla beku njan aanu ille
+""")
+_ROMAN_INDIC = re.compile(r"aa|ii|uu|chh|[bdj]h|kh")
+"""Letters that stand together where an Indian language is romanised, and seldom in English."""
 
 
 def _is_english(words: list[str]) -> bool:

@@ -7,6 +7,7 @@ odd word is a quotation or a slip.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,12 +89,21 @@ def _neighbours(reading: Reading, code: str) -> Iterator[Finding]:
     many = len(other) >= limit.NEIGHBOUR_MARKS and found != code
     if (many and len(other) > 3 * len(own)) or (found == table.rival and len(other) > 2 * len(own)):
         yield finding("same_script_language", _evidence(other, table.rival, len(own), code, found))
-    elif other and (part := _part(reading.words, table, rival)):
+    elif other and (part := _part(_own_words(reading), table, rival)):
         yield finding("same_script_language", f"in a part: {part}")
     elif table.letters and (letters := rival.count_letters(reading.plain)):
         yield finding("neighbour_letters", f"{letters} letters of {table.rival}")
     elif len(other) > len(own) or (found == table.rival and not own):
         yield finding("neighbour_words", _evidence(other, table.rival, len(own), code, found))
+
+
+def _own_words(reading: Reading) -> list[str]:
+    """The words outside of quotation marks."""
+    plain = _QUOTATION.sub(" ", reading.plain)
+    return reading.words if plain == reading.plain else normalise(plain).split()
+
+
+_QUOTATION = re.compile('["“‘][^"“”‘’]{1,200}["”’]')
 
 
 def _part(words: list[str], table: _Marks, rival: _Marks) -> str:
@@ -102,7 +112,7 @@ def _part(words: list[str], table: _Marks, rival: _Marks) -> str:
     half = len(words) // 2
     for part in (words[half:], words[:half]) if half >= limit.NEIGHBOUR_PART_WORDS else ():
         other, own = rival.find(frozenset(part)), table.find(frozenset(part))
-        many = len(other) >= limit.NEIGHBOUR_MARKS and len(other) > 2 * len(own)
+        many = len(other) >= limit.NEIGHBOUR_PART_MARKS and len(other) > 2 * len(own)
         if many or (other and not own and identify(" ".join(part)) == table.rival):
             return ", ".join(other[:5])
     marks: list[str] = []

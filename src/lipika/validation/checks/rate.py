@@ -21,14 +21,13 @@ class Rates:
     """The measures of one text. Syllables are per second of speech, characters per second of clip.
 
     The `most_` ones ask whether words are missing: digits count as long as they may be spoken, and a short clip may
-    hold a single word. `complete`: the answer does not say itself that words are missing; `ended`: it has an end.
+    hold a single word. `ended`: the text has an end.
     """
 
     syllables: float
     chars: float
     most_syllables: float
     most_chars: float
-    complete: bool = True
     ended: bool = True
 
 
@@ -39,8 +38,6 @@ def rate_codes(band: RateBand, rates: Rates) -> tuple[str, ...]:
         codes.append("rate_impossible")
     elif rates.syllables > band.syllables_high_warn or rates.chars > band.chars_high_warn:
         codes.append("rate_high")
-    if not rates.complete:
-        return tuple(codes)
     few_chars = rates.most_chars < _STOPPED_CHARS * band.chars_slow
     slow = rates.most_syllables < band.syllables_slow and rates.most_chars < band.chars_slow
     if rates.most_syllables < band.syllables_low_fail:
@@ -50,10 +47,6 @@ def rate_codes(band: RateBand, rates: Rates) -> tuple[str, ...]:
     elif not rates.ended and rates.most_syllables < band.syllables_stopped and few_chars:
         codes.append("truncated")
     return tuple(codes)
-
-
-def is_complete(reading: Reading) -> bool:
-    return not reading.tags.markers.get("INAUDIBLE")
 
 
 def is_ended(reading: Reading) -> bool:
@@ -66,7 +59,6 @@ def rates_of(reading: Reading) -> Rates:
         chars=reading.chars_per_second,
         most_syllables=reading.most_syllables_per_second,
         most_chars=reading.most_chars_per_second,
-        complete=is_complete(reading),
         ended=is_ended(reading),
     )
 

@@ -23,21 +23,20 @@ from lipika.validation.text import normalise
 class _Phrase:
     """Groups whose words make a phrase when they stand within `span` words.
 
-    `alone`: nobody says that but at the end of a video or to a machine: anywhere in the text it is one.
     `most`: words of an answer that is nothing but this phrase, give or take a few; 0: the span decides.
     """
 
     kind: str
     groups: tuple[str, ...]
-    alone: bool = False
     most: int = 0
 
 
 _PHRASES = (
-    _Phrase("closing", ("subscribe",), alone=True),
+    _Phrase("closing", ("subscribe",)),
     _Phrase("credits", ("subtitle",), most=5),
-    _Phrase("credits", ("subtitle", "by"), alone=True),
-    _Phrase("refusal", ("transcribe",), alone=True),
+    _Phrase("credits", ("subtitle", "by")),
+    _Phrase("credits", ("transcribe", "by"), most=8),
+    _Phrase("refusal", ("transcribe",), most=16),
     _Phrase("closing", ("like", "share")),
     _Phrase("closing", ("channel", "like")),
     _Phrase("closing", ("channel", "share")),
@@ -46,27 +45,30 @@ _PHRASES = (
     _Phrase("closing", ("thanks", "channel"), most=9),
     _Phrase("closing", ("next", "video", "meet")),
     _Phrase("closing", ("video", "share"), most=14),
-    _Phrase("closing", ("see", "next", "time")),
+    _Phrase("closing", ("see", "next", "time"), most=14),
     _Phrase("refusal", ("sorry", "audio")),
-    _Phrase("refusal", ("sorry", "unclear"), most=10),
-    _Phrase("refusal", ("sorry", "voice"), most=10),
+    _Phrase("refusal", ("sorry", "voice", "unclear"), most=10),
     _Phrase("refusal", ("audio", "unclear"), most=12),
-    _Phrase("refusal", ("voice", "unclear", "neg"), most=5),
     _Phrase("no_speech", ("audio", "neg"), most=10),
     _Phrase("no_speech", ("audio", "only"), most=10),
     _Phrase("no_speech", ("audio", "speech"), most=12),
     _Phrase("no_speech", ("audio", "music"), most=10),
     _Phrase("no_speech", ("one", "speech", "neg"), most=6),
-    _Phrase("no_speech", ("one", "voice", "neg"), most=4),
-    _Phrase("no_speech", ("nobody", "say", "neg"), most=5),
-    _Phrase("no_speech", ("only", "music"), most=7),
+    _Phrase("no_speech", ("one", "voice", "found"), most=6),
+    _Phrase("no_speech", ("speech", "found"), most=5),
+    _Phrase("no_speech", ("only", "music"), most=5),
     _Phrase("asks", ("please", "audio"), most=14),
     _Phrase("asks", ("audio", "give"), most=14),
     _Phrase("asks", ("audio", "file"), most=14),
+    _Phrase("talk", ("audio", "copy"), most=18),
     _Phrase("talk", ("audio", "person"), most=18),
+    _Phrase("talk", ("speaker", "say"), most=10),
     _Phrase("talk", ("audio", "say"), most=18),
-    _Phrase("talk", ("speaker", "say"), most=18),
 )
+_VERBS = frozenset({"watch", "say", "meet", "give", "unclear"})
+"""Groups whose short stems stand for all forms of a verb; other stems of under four letters are whole words."""
+
+_SHORT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,10 @@ class _Table:
     def groups_of(self, word: str) -> tuple[str, ...]:
         found: tuple[str, ...] = ()
         for stem, groups in self.stems.get(word[:1], ()):
-            if word.startswith(stem):
+            if word == stem or (len(stem) >= _SHORT and word.startswith(stem)):
                 found += groups
+            elif word.startswith(stem):
+                found += tuple(group for group in groups if group in _VERBS)
         return found
 
 
@@ -100,10 +104,10 @@ def _table(groups: Mapping[str, str]) -> _Table:
     return _Table({letter: tuple(stems) for letter, stems in by_letter.items()})
 
 
-def is_saying(word: str, language: str) -> bool:
-    """True for a form of a verb of saying."""
+def groups_of(word: str, language: str) -> tuple[str, ...]:
+    """The groups of stock.toml that a word in normal form belongs to."""
     table = _tables().get(language)
-    return table is not None and "say" in table.groups_of(word)
+    return table.groups_of(word) if table else ()
 
 
 def stock_phrases(reading: Reading) -> Iterator[Finding]:
@@ -152,7 +156,7 @@ def _span(phrase: _Phrase, places: Mapping[str, list[int]]) -> tuple[int, int] |
 
 
 def _is_in_place(phrase: _Phrase, span: tuple[int, int], words: int) -> bool:
-    if phrase.alone or (phrase.most and words <= phrase.most):
+    if phrase.most and words <= phrase.most:
         return True
     if phrase.kind == "credits":
         return words - 1 - span[1] <= limit.STOCK_CREDIT_WORDS

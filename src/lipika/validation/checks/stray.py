@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
-from lipika.validation.checks.stock import is_saying
+from lipika.validation.checks.stock import groups_of
 from lipika.validation.reading import Reading, count_syllables
 from lipika.validation.text import normalise
 
@@ -16,26 +16,33 @@ _NATIVE = "\u0600-\u06ff\u0900-\u0d7f"
 
 # Every pattern is a set of literals or of runs with a small cap: none of them can back-track far.
 _LABEL = re.compile(
-    rf"^[^\w\n]{{0,4}}(?:>{{1,3}}|(?![^\s:]{{0,20}}(?:\s[^\s:]{{1,20}})?[तय]:)(?:[A-Za-z][\w.-]{{0,14}}|[{_NATIVE}]{{1,24}})"
-    rf"(?:[ _-](?:[A-Za-z]\w{{0,11}}|\d{{1,3}}|[{_NATIVE}]{{1,20}})){{0,2}}[ \t]?[:：](?![:/\d]))",
-    re.MULTILINE,
+    r"^[^\w\n]{0,4}(?:(?P<sign>>{1,3})"
+    r"|(?P<latin>[A-Z]\d{0,2}|(?:S|SPK|SPEAKER)[ _-]?\w{1,3}|(?:speaker|person|male|female|man|woman|boy|girl"
+    r"|host|guest|anchor|interviewer|interviewee|narrator|caller|agent|customer|doctor|patient|teacher|student|reporter|voice"
+    r"|user|child|announcer|moderator)(?:[ _-]\w{1,3})?)[ \t]?[:：](?![:/\d])"
+    rf"|(?P<native>[{_NATIVE}]{{1,24}}(?:[ _-](?:\d{{1,3}}|[{_NATIVE}]{{1,20}})){{0,2}})[ \t]?[:：](?![:/\d]))",
+    re.MULTILINE | re.IGNORECASE,
 )
+_OF_DAY = r"(?!\s*(?:a\.?m|p\.?m|बज|वाज|टा|মিনিট|ট|বাজ|বজ|વાગ|ਵਜ|ଟ|ବେଳ|மணி|గంట|ಗಂಟೆ|മണി|بج))"
 _TIME = re.compile(
-    r"(?<![\d:.,])0{1,2}:[0-5]\d(?![\d:])"  # no time of day begins with a zero hour, as people say it
-    r"|\d{1,2}:[0-5]\d:[0-5]\d|-->|\d{1,2}:[0-5]\d[.,]\d"
-    r"|^\W{0,3}\d:[0-5][1-46-9](?=\s+[^\W\d])"
-    r"|^\W{0,3}\d{1,3}\.\d{1,3}[ \t]?(?:s\b|[-–:>])"
+    rf"^\W{{0,3}}0{{1,2}}:[0-5]\d(?![\d:]){_OF_DAY}|-->|\d{{1,2}}:[0-5]\d[.,]\d"
+    r"|\[\d{1,2}:[0-5]\d"
+    rf"|\b\d{{2}}:[0-5]\d:[0-5]\d\b|^\W{{0,3}}[0-2]:[0-5][1-46-9](?=\s+[^\W\d]){_OF_DAY}"
+    r"|^\W{0,3}\d{1,3}\.\d{1,3}[ \t]?(?:s\b|[:>]|[-–][ \t]?\d{1,3}\.\d{1,3}[ \t]?(?:s\b|[:\]>]))"
     r"|^\d{1,3}[ \t]{0,3}\n",
-    re.MULTILINE,
+    re.MULTILINE | re.IGNORECASE,
 )
 _SIGNS = re.compile(
-    r"[(){}<>【】（）［］〈〉《》「」『』«»*_~`#|\\^=♪♫▁\u2581Ġ]|\[[^\[\]]{41,}|\[[^\]]{0,80}$|^[^\[]{0,80}\]"
+    r"[(){}<>【】（）［］〈〉《》「」『』*_~`|\\^=♪♫▁\u2581Ġ]|#(?!\w)|\[[^\[\]]{41,}|\[[^\]]{0,80}$|^[^\[]{0,80}\]"
 )
+_ARITHMETIC = re.compile(r"(?<=\d)\s?[=*<>]\s?(?=\d)")
 _NUMBERED = re.compile(
     r"^[ \t]{0,4}\W?\d{1,2}[.)][ \t][^\n]{1,400}\n[ \t]{0,4}\W?\d{1,2}[.)][ \t]", re.MULTILINE
 )
-_QUOTED = re.compile(r"\A\s*[\"“‘'„]([^\"“”‘’„]{2,2000})[\"”’']\W{0,2}\Z")
-_JSON = re.compile(r"\"\s{0,3}[:}\]]|\",\s{0,3}\"(?:[a-z_]{2,20}|\Z)|['\"]\s{0,2}\]|^\s{0,3}\"[a-z_]{2,20}\"")
+_QUOTED = re.compile(r"\A\s*[\"“‘'„«]([^\"“”‘’„«»]{2,2000})[\"”’'»]\W{0,2}\Z")
+_JSON = re.compile(
+    r"\"\s{0,3}[}\]]|\"[a-z_]{2,20}\"\s{0,3}:|\",\s{0,3}\"(?:[a-z_]{2,20}|\Z)|['\"]\s{0,2}\]|^\s{0,3}\"[a-z_]{2,20}\""
+)
 _MOJIBAKE = re.compile(
     "[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2022\u2026"
     "\u2030\u2039\u203a\u20ac\u2122\ufffd]|(?:[\u00c0-\u00ff][^\\s\\w]?){3}"
@@ -53,15 +60,25 @@ def labels(reading: Reading) -> Iterator[Finding]:
     said = reading.answer.transcription
     if not (":" in said or ">" in said or "：" in said):
         return
-    match = _LABEL.search(said)
-    if match and not _introduces(match[0], reading):
-        yield finding("speaker_label", repr(match[0]), match.span())
+    for match in _LABEL.finditer(said):
+        if match["native"] is None or _is_label(match["native"], reading):
+            yield finding("speaker_label", repr(match[0]), match.span())
+            return
 
 
-def _introduces(label: str, reading: Reading) -> bool:
-    """True if it ends with a verb of saying: what follows is somebody's words."""
-    words = normalise(label).split()
-    return bool(words) and reading.language is not None and is_saying(words[-1], reading.language.code)
+def _is_label(words: str, reading: Reading) -> bool:
+    """True if one of them is a word for a speaker, and none a verb of saying."""
+    if reading.language is None:
+        return False
+    groups = [groups_of(word, reading.language.code) for word in normalise(words).split()]
+    if words.rstrip()[-1].isdigit() and " " in words:
+        return True
+    return any(not _SPEAKERS.isdisjoint(each) for each in groups) and not any(
+        "say" in each for each in groups
+    )
+
+
+_SPEAKERS = frozenset({"label", "person", "speaker"})
 
 
 def times(reading: Reading) -> Iterator[Finding]:
@@ -71,7 +88,7 @@ def times(reading: Reading) -> Iterator[Finding]:
 
 
 def signs(reading: Reading) -> Iterator[Finding]:
-    said = reading.answer.transcription
+    said = _ARITHMETIC.sub(" ", reading.answer.transcription)
     for pattern in (_SIGNS, _NUMBERED, _JSON):
         if match := pattern.search(said):
             yield finding("markup", repr(match[0][:40]), match.span())
@@ -98,11 +115,17 @@ def letters(reading: Reading) -> Iterator[Finding]:
         yield finding("mixed_word", repr(said[max(match.start() - 6, 0) : match.end() + 6]), match.span())
 
 
+_NO_DIGITS = str.maketrans("", "", "0123456789")
+
+
 def spaces(reading: Reading) -> Iterator[Finding]:
-    if not reading.words:
+    words = [word.translate(_NO_DIGITS) for word in reading.words]
+    if not words:
         return
-    longest = max(reading.words, key=len)
+    longest = max(words, key=len)
     most = limit.LONGEST_WORD.get(reading.language.code if reading.language else "", _LONGEST)
+    if " " in reading.plain:
+        most += limit.LONGER_BESIDE_OTHERS
     if len(longest) > most and count_syllables(longest) > most:
         yield finding("no_spaces", longest[:60])
 
