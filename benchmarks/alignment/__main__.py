@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.alignment.cases import LANES, MISSING, MUCH_MISSING, RIGHT, TAIL, WRONG, Case, cases
@@ -32,8 +33,13 @@ def aligned(made: list[Case], romaniser: Romaniser) -> list[Alignment]:
 def is_right(case: Case, alignment: Alignment) -> bool:
     """Whether the class is one the kind may have, the lanes are those it closes, and a missing tail is found where
     there is one; what lacks words elsewhere may lack them near it."""
+    return has_right_class(case, alignment) and _has_lanes(case.kind, closed(alignment))
+
+
+def has_right_class(case: Case, alignment: Alignment) -> bool:
+    """The same but for the lanes. Of every kind `TARGET` is held to it, whatever decides about the lanes."""
     tail = bool(alignment.missing_tail) is (case.kind == TAIL) or case.kind in {MISSING, MUCH_MISSING}
-    return alignment.agreement in RIGHT[case.kind] and tail and _has_lanes(case.kind, closed(alignment))
+    return alignment.agreement in RIGHT[case.kind] and tail
 
 
 def closed(alignment: Alignment) -> frozenset[LaneName]:
@@ -46,11 +52,15 @@ def _has_lanes(kind: str, lanes: frozenset[LaneName]) -> bool:
     return wanted is None or (lanes >= wanted if wanted else not lanes)
 
 
-def shares(made: list[Case], alignments: list[Alignment]) -> dict[str, float]:
+def shares(
+    made: list[Case],
+    alignments: list[Alignment],
+    judge: Callable[[Case, Alignment], bool] = is_right,
+) -> dict[str, float]:
     """Kind -> share of its cases that are right."""
     right: dict[str, Counter[bool]] = defaultdict(Counter)
     for case, alignment in zip(made, alignments, strict=True):
-        right[case.kind][is_right(case, alignment)] += 1
+        right[case.kind][judge(case, alignment)] += 1
     return {kind: round(right[kind][True] / right[kind].total(), 4) for kind in RIGHT}
 
 
@@ -70,6 +80,7 @@ def _answer(case: Case) -> Answer:
 def main(arguments: list[str]) -> int:
     romaniser = open_romaniser("builtin" if "--builtin" in arguments else "auto")
     table: dict[str, dict[str, float]] = {kind: {} for kind in RIGHT}
+    misclassed: dict[str, float] = {}
     count, cpu_s = 0, 0.0
     for language in FIRST_CLASS:
         made = list(cases(language))
@@ -80,6 +91,8 @@ def main(arguments: list[str]) -> int:
         count += len(made)
         for kind, share in shares(made, alignments).items():
             table[kind][language] = share
+        classes = shares(made, alignments, has_right_class)
+        misclassed |= {f"{kind} {language}": share for kind, share in classes.items() if share < TARGET}
     print(f"{count} pairs, {cpu_s / count * 1000:.2f} ms each, {romaniser.name}")
     for kind, by_language in table.items():
         print(f"{kind:26}", *(f"{code} {share:.3f}" for code, share in by_language.items()))
@@ -92,8 +105,8 @@ def main(arguments: list[str]) -> int:
         }
         RESULTS.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", "utf-8")
     lowest = {kind: min(by_language.values()) for kind, by_language in table.items()}
-    print("below target:", misses(lowest) or "none")
-    return 1 if misses(lowest) else 0
+    print("below target:", misses(lowest) or "none", "by class alone:", misclassed or "none")
+    return 1 if misses(lowest) or misclassed else 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from alignment_kit import CLIP, HINDI, answer
-from benchmarks.alignment.__main__ import RESULTS, aligned, misses, shares
+from benchmarks.alignment.__main__ import RESULTS, TARGET, aligned, has_right_class, misses, shares
 from benchmarks.alignment.cases import RIGHT, cases
 from lipika.alignment.compare import (
     ALIGNER_VERSION,
@@ -46,9 +46,12 @@ def one(
 def test_the_benchmark_meets_its_target(language: str, romaniser: str) -> None:
     """Devanagari, Dravidian, and the one that is not romanised; all of them are `python -m benchmarks.alignment`."""
     made = list(cases(language))
-    right = shares(made, aligned(made, open_romaniser(romaniser)))  # type: ignore[arg-type]
+    alignments = aligned(made, open_romaniser(romaniser))  # type: ignore[arg-type]
+    right = shares(made, alignments)
     assert set(right) == set(RIGHT)
     assert misses(right) == {}
+    classes = shares(made, alignments, has_right_class)
+    assert {kind: share for kind, share in classes.items() if share < TARGET} == {}
 
 
 def test_what_is_on_file_meets_the_target() -> None:
