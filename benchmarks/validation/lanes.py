@@ -138,7 +138,6 @@ Figures = dict[str, dict[str, float]]
 """Kind -> measure -> share."""
 
 MEAN_OPEN, MOST_OPEN, MOST_LOST, MOST_LOST_OF_A_LANGUAGE, LEAST_AREA = 0.05, 0.20, 0.003, 0.01, 0.95
-MOST_OPEN_OF_OWN = 0.35  # of twenty sentences a language and fewer
 LEAST_KEPT = 0.98  # of true repetition
 PROTECTED = {"30 % left": 0.95, "30 % left, a stop": 0.95, "40 % left": 0.75, "40 % left, a stop": 0.75}
 
@@ -157,7 +156,6 @@ class LaneResult:
 
     def missed_targets(self, *, real: bool = True) -> list[str]:
         """Targets that are not met, as sentences. How many words may be missing is a question for real text."""
-        most = MOST_OPEN if real else MOST_OPEN_OF_OWN
         checks = {
             f"damaged texts open for asr: {self.mean_open:.3f} > {MEAN_OPEN}": self.mean_open > MEAN_OPEN,
             f"correct texts that lose asr: {self.lost:.4f} > {MOST_LOST}": self.lost > MOST_LOST,
@@ -165,7 +163,7 @@ class LaneResult:
         }
         for kind, held in self.damaged.items():
             known = kind not in UNKNOWABLE
-            checks[f"{kind}: {held['asr']:.3f} > {most}"] = known and held["asr"] > most
+            checks[f"{kind}: {held['asr']:.3f} > {MOST_OPEN}"] = known and held["asr"] > MOST_OPEN
             least = PROTECTED.get(kind, 0.0) if real else 0.0
             checks[f"{kind}: {held['protected']:.3f} protected < {least}"] = held["protected"] < least
         for kind in REPETITION:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from hypothesis import assume, given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from lipika.models import Advice, Verdict
 from lipika.validation import retry_advice, say_the_same, validate
+from lipika.validation.checks import stock, stray
 from lipika.validation.reading import count_syllables
 from verdict_kit import answer, clip, codes
 
@@ -94,3 +97,21 @@ def test_what_two_askings_agree_on_is_speech() -> None:
     assert codes(agreed) == {"repetition_agreed"}
     assert agreed.asr.eligible
     assert retry_advice(agreed) is Advice.KEEP
+
+
+def test_one_fault_of_form_costs_once_and_is_found_in_the_tagged_text_too() -> None:
+    said = "भारत में आज 25 लोग आए और मिलकर गए।"
+    heard = clip(5_000)
+    for spoilt in (f"**{said}**", f"<b>{said}</b>", f"{said} (हँसी)", f"{said} ♪"):
+        verdict = validate(answer(spoilt), heard, "hi")
+        assert [found.code for found in verdict.findings].count("markup") == 1, spoilt
+    for code, tagged in (("speaker_label", f"Speaker 1: {said}"), ("timestamp", f"00:05 {said}")):
+        verdict = validate(answer(said, tagged), heard, "hi")
+        assert code in codes(verdict)
+
+
+def test_every_group_of_the_tables_of_phrases_is_used_and_every_phrase_has_its_groups() -> None:
+    table = resources.files("lipika.validation").joinpath("stock.toml").read_text("utf-8")
+    groups = {group for language in tomllib.loads(table).values() for group in language}
+    used = {group for phrase in stock._PHRASES for group in phrase.groups} | stray._SPEAKERS | {"say"}
+    assert groups == used

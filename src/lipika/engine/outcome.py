@@ -30,7 +30,7 @@ class Circumstances:
     """The way in which the answer under review was asked for: what has been tried for its clip already.
 
     `varied`: in other words and at the model's own temperature, which is done once for a clip.
-    `before`: the best answer so far, which somebody asked in other words.
+    `before`: the best answer so far, to the question in the words before.
     `switched`: of another provider than the one preferred, or there is no other: no switch is left to be made.
     """
 

@@ -12,6 +12,7 @@ from lipika.llm.transcript import FIELDS, compose_unicode
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
+from lipika.validation.checks.matching import first_match, texts_of
 from lipika.validation.reading import Reading
 from lipika.validation.text import normalise
 
@@ -25,12 +26,6 @@ _INVISIBLE = re.compile(
     "[\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
     "\U000e0000-\U000e007f]"
 )
-_MARKUP = re.compile(
-    r"</?[A-Za-z][^<>\n]{0,40}>|\*\*|__|~~|`|^[ \t]{0,4}(?:#{1,6}|[-*•]) |&(?:[a-z]{2,8}|#\d{1,5});|\\[nrtu\"]"
-    r"|[{}♪♫]|\([^()\n]{1,40}\)|https?://",
-    re.MULTILINE,
-)
-_MARKUP_SIGN = re.compile(r"[-<*_~`#•&\\{}♪♫(/]")  # every _MARKUP holds one of these
 _FIELD_NAMES = re.compile("|".join(name for name in FIELDS if "_" in name))
 _TALK = re.compile(
     r"as an ai\b|language model"
@@ -47,13 +42,13 @@ _TALK = re.compile(
 
 
 def control(reading: Reading) -> Iterator[Finding]:
-    if not all(map(_is_tidy, _texts(reading))):
-        yield from _first(reading, "control_characters", _CONTROL)
-        yield from _first(reading, "invisible_characters", _INVISIBLE)
+    if not all(map(_is_tidy, texts_of(reading))):
+        yield from first_match(reading, "control_characters", _CONTROL)
+        yield from first_match(reading, "invisible_characters", _INVISIBLE)
 
 
 def form(reading: Reading) -> Iterator[Finding]:
-    for text in _texts(reading):
+    for text in texts_of(reading):
         written = compose_unicode(text)
         if written != text:
             pairs = enumerate(zip(text, written, strict=False))
@@ -62,34 +57,14 @@ def form(reading: Reading) -> Iterator[Finding]:
             return
 
 
-def markup(reading: Reading) -> Iterator[Finding]:
-    if any(map(_MARKUP_SIGN.search, _texts(reading))):
-        yield from _first(reading, "markup", _MARKUP)
-
-
 def talk(reading: Reading) -> Iterator[Finding]:
     if reading.letters["Latin"] >= limit.TALK_LETTERS:
-        yield from _first(reading, "meta_talk", _TALK)
+        yield from first_match(reading, "meta_talk", _TALK)
 
 
 def _is_tidy(text: str) -> bool:
     """Nothing in it that `_CONTROL` or `_INVISIBLE` could match: looking for that is dearer than asking Unicode."""
     return text.isprintable() and "<" not in text and "\ufffd" not in text
-
-
-def _texts(reading: Reading) -> tuple[str, ...]:
-    """`transcription`, and `tagged` where it differs."""
-    said, tagged = reading.answer.transcription, reading.answer.tagged
-    return (said,) if said == tagged else (said, tagged)
-
-
-def _first(reading: Reading, code: str, pattern: re.Pattern[str]) -> Iterator[Finding]:
-    """The first match in `transcription`, else in `tagged`, where it has no span."""
-    said, *tagged = _texts(reading)
-    if match := pattern.search(said):
-        yield finding(code, repr(match[0]), match.span())
-    elif tagged and (match := pattern.search(tagged[0])):
-        yield finding(code, f"in tagged: {match[0]!r}")
 
 
 def echo(reading: Reading) -> Iterator[Finding]:
@@ -126,4 +101,4 @@ def accent(reading: Reading) -> Iterator[Finding]:
         yield finding("accent_long", said)
 
 
-CHECKS = (control, form, markup, talk, echo, accent)
+CHECKS = (control, form, talk, echo, accent)

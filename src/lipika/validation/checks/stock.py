@@ -21,7 +21,7 @@ from lipika.validation.text import normalise
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """Groups whose words make a phrase when they stand within `span` words.
+    """Groups whose words make a phrase when they stand close together (`STOCK_SPAN_WORDS`).
 
     `most`: words of an answer that is nothing but this phrase, give or take a few; 0: the span decides.
     """
@@ -35,7 +35,9 @@ _PHRASES = (
     _Phrase("closing", ("subscribe",)),
     _Phrase("credits", ("subtitle",), most=5),
     _Phrase("credits", ("subtitle", "by")),
+    _Phrase("credits", ("dialogue", "lines"), most=6),
     _Phrase("credits", ("transcribe", "by"), most=8),
+    _Phrase("credits", ("transcribe",), most=5),
     _Phrase("refusal", ("transcribe",), most=16),
     _Phrase("closing", ("like", "share")),
     _Phrase("closing", ("channel", "like")),
@@ -69,6 +71,7 @@ _VERBS = frozenset({"watch", "say", "meet", "give", "unclear"})
 """Groups whose short stems stand for all forms of a verb; other stems of under four letters are whole words."""
 
 _SHORT = 4
+_LONGEST_ANSWER = max(limit.STOCK_WORDS, *(phrase.most for phrase in _PHRASES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,10 @@ def stock_phrases(reading: Reading) -> Iterator[Finding]:
 def _find(words: Sequence[str], table: _Table) -> tuple[str, Sequence[str]] | None:
     """The kind and the words of the first phrase that stands where a model puts it."""
     places: dict[str, list[int]] = {}
+    edge = limit.STOCK_SPAN_WORDS + limit.STOCK_EDGE_WORDS + 1
     for at, word in enumerate(words):
+        if edge <= at < len(words) - edge and len(words) > _LONGEST_ANSWER:
+            continue  # no phrase is in place there
         for group in table.groups_of(word):
             places.setdefault(group, []).append(at)
     if not places:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lipika.models import Finding
 from lipika.validation import thresholds as limit
 from lipika.validation.catalogue import finding
+from lipika.validation.checks.matching import first_match, texts_of
 from lipika.validation.checks.stock import groups_of
 from lipika.validation.reading import Reading, count_syllables
 from lipika.validation.text import normalise
@@ -32,6 +33,11 @@ _TIME = re.compile(
     r"|^\d{1,3}[ \t]{0,3}\n",
     re.MULTILINE | re.IGNORECASE,
 )
+_MARKUP = re.compile(
+    r"</?[A-Za-z][^<>\n]{0,40}>|\*\*|__|~~|`|^[ \t]{0,4}(?:#{1,6}|[-*•]) |&(?:[a-z]{2,8}|#\d{1,5});|\\[nrtu\"]"
+    r"|[{}♪♫]|\([^()\n]{1,40}\)|https?://",
+    re.MULTILINE,
+)
 _SIGNS = re.compile(
     r"[(){}<>【】（）［］〈〉《》「」『』*_~`|\\^=♪♫▁\u2581Ġ]|(?<!\w)#(?!\w)|\[[^\[\]]{41,}|\[[^\]]{0,80}$|^[^\[]{0,80}\]"
 )
@@ -51,19 +57,21 @@ _LOST_LETTERS = re.compile(r"(?<![^\s\"'“‘(])\?{3,}")
 _SIGN_RUN = re.compile(r"([.!?,;:\-–—…।॥'\"۔؟،])(?:[ \t]?\1){5,}")
 _DOTTED = re.compile(r"\w(?:\.{2,}|…)|[\u0900-\u0dff](?:\.{2,}|…)")
 _LATIN_INSIDE = re.compile(rf"(?<=[{_NATIVE}])[A-Za-z]{{1,2}}(?=[{_NATIVE}])")
-
-
 _LONGEST = max(limit.LONGEST_WORD.values())
 
 
 def labels(reading: Reading) -> Iterator[Finding]:
-    said = reading.answer.transcription
-    if not (":" in said or ">" in said or "：" in said):
-        return
-    for match in _LABEL.finditer(said):
-        if match["native"] is None or _is_label(match["native"], reading):
-            yield finding("speaker_label", repr(match[0]), match.span())
-            return
+    for text in texts_of(reading):
+        if not (":" in text or ">" in text or "：" in text):
+            continue
+        for match in _LABEL.finditer(text):
+            if match["native"] is None or _is_label(match["native"], reading):
+                yield finding(
+                    "speaker_label",
+                    repr(match[0]),
+                    match.span() if text == reading.answer.transcription else None,
+                )
+                return
 
 
 def _is_label(words: str, reading: Reading) -> bool:
@@ -82,23 +90,33 @@ _SPEAKERS = frozenset({"label", "person", "speaker"})
 
 
 def times(reading: Reading) -> Iterator[Finding]:
-    said = reading.answer.transcription
-    if not said.isalpha() and (match := _TIME.search(said)):
-        yield finding("timestamp", repr(match[0]), match.span())
+    yield from first_match(reading, "timestamp", _TIME)
 
 
 def signs(reading: Reading) -> Iterator[Finding]:
-    said = _ARITHMETIC.sub(" ", reading.answer.transcription)
-    for pattern in (_SIGNS, _NUMBERED, _JSON):
-        if match := pattern.search(said):
-            yield finding("markup", repr(match[0][:40]), match.span())
-            break
+    said = reading.answer.transcription
+    found = list(first_match(reading, "markup", _MARKUP)) or list(_rests(reading))
+    yield from found
     if match := _QUOTED.match(said):
         yield finding("quoted", repr(match[0][:1] + match[0].rstrip()[-1:]))
     if match := _SIGN_RUN.search(said):
         yield finding("sign_run", repr(match[0][:20]), match.span())
     elif ("..." in said or "…" in said) and _is_dotted(said):
         yield finding("sign_run", "an ellipsis after words")
+
+
+def _rests(reading: Reading) -> Iterator[Finding]:
+    """Single signs and lists, where nobody calculates; brackets of tags are another check's in `tagged`."""
+    said = reading.answer.transcription
+    plain = _ARITHMETIC.sub(_blank, said)
+    for pattern in (_SIGNS, _NUMBERED, _JSON):
+        if match := pattern.search(plain):
+            yield finding("markup", repr(match[0][:40]), match.span())
+            return
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
 
 
 def _is_dotted(said: str) -> bool:
