@@ -52,7 +52,7 @@ world: $(VENV)/.dev ## sounds, archives and replies that nobody here made, with 
 
 lock: ## pin again what pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  pyproject.toml -o requirements.lock
+	  --extra export pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	printf '%s\n' hatchling editables | uv pip compile -q --universal --python-version 3.11 --generate-hashes \

@@ -1,0 +1,140 @@
+"""The things every format does, and the tar files that three of them are made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, ClassVar, Protocol
+
+import orjson
+
+from lipika.archive.tar import END_OF_ARCHIVE, member_header, padding
+from lipika.dataset.model import AudioForm, Defect, Layout, ReadBack, Shard, Utterance
+
+
+class ShardWriter(Protocol):
+    """Writes one shard below a folder of its own; nobody else reads there until `finish` has returned."""
+
+    def add(self, utterance: Utterance) -> None: ...
+
+    def finish(self) -> None:
+        """Write what is left and close the files."""
+
+
+class Index(Protocol):
+    """Exported clips in the order of their ids, for what is written over all shards; read again and again."""
+
+    def rows(self, language: str, split: str) -> Iterator[IndexRow]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One exported clip. `path` is relative to the export; in a tar, that tar's."""
+
+    id: str
+    path: str
+    text: str
+    speaker: str
+    sample_rate_hz: int
+    num_samples: int
+
+
+class Format(ABC):
+    """One format of datasets. Stateless: it travels to other processes by its name."""
+
+    name: ClassVar[str]
+    reader: ClassVar[str]  # what reads it, in words: "NeMo (tarred)"
+    forms: ClassVar[Sequence[AudioForm]]  # what it can hold; the first is the usual one
+    clips_per_shard: ClassVar[int]
+
+    @abstractmethod
+    def open(self, shard: Shard, folder: Path) -> ShardWriter:
+        """Begin a shard. Files are made below `folder` under the paths that they will have in the export."""
+
+    @abstractmethod
+    def whole(self, layout: Layout, index: Index) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """(path, content) of what is written once over all shards."""
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, paths: Collection[str]) -> bool:
+        """True if these files, relative to their folder, look like an export of this format."""
+
+    @abstractmethod
+    def portions(self, paths: Collection[str], defects: list[Defect]) -> Iterator[Portion]:
+        """The parts that can be read apart: a shard, or a tarset where its rows are in one file.
+
+        What the paths alone give away, such as gaps in numbering or a tar without its rows, is put on `defects`.
+        """
+
+    @abstractmethod
+    def read(self, tree: Tree, portion: Portion, defects: list[Defect]) -> Iterator[ReadBack]:
+        """Every clip of a portion, whoever wrote it.
+
+        What cannot be read, has no row or has no audio is put on `defects` and passed over; nothing is raised for it.
+        Memory: the rows of the portion, and the audio of one clip.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Files that belong together. Language and split are as the paths say; "" where they do not."""
+
+    language: str
+    split: str
+    paths: tuple[str, ...]
+
+
+class Reader(Protocol):
+    """An open file; in a bucket, too."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def seekable(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class Tree(Protocol):
+    """A folder or prefix whose files can be read."""
+
+    def open(self, path: str) -> Reader: ...
+
+
+class TarFile:
+    """A tar written front to back, deterministic: no times, no owners."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = path.open("wb")
+        self.size = 0
+
+    def add(self, name: str, content: bytes) -> int:
+        """Write a member; returns the offset of its header."""
+        at = self.size
+        header, fill = member_header(name, len(content)), padding(len(content))
+        self._file.writelines((header, content, fill))
+        self.size += len(header) + len(content) + len(fill)
+        return at
+
+    def close(self) -> None:
+        self._file.write(END_OF_ARCHIVE)
+        self.size += len(END_OF_ARCHIVE)
+        self._file.close()
+
+
+class Lines:
+    """A text file written line by line, in UTF-8."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = path.open("wb")
+
+    def json(self, row: Mapping[str, object]) -> None:
+        """One line of JSON; keys in their own order."""
+        self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,145 @@
+"""The nouns of an export. Pure.
+
+A *tarset* is all that is exported of one language and split; its shards are numbered from 0 without gaps. A *job* is
+a batch of videos whose archives are read once, and all shards that their clips are dealt to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AudioForm(StrEnum):
+    """The form of exported audio."""
+
+    FLAC = "flac"  # as packed, byte for byte
+    WAV = "wav"  # decoded: 16-bit, resampled where asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """One planned clip: the columns of `plan.parquet` that formats write. Texts are NFC; "" is unknown."""
+
+    id: str  # unique in the export, and a safe file name: letters, digits, `_` and `-`
+    video_id: str
+    clip: str  # stem of its file in the result archive
+    job: int
+    language: str  # of the tarset
+    split: str
+    shard: int
+    text: str  # as the text view has it: what is trained on
+    verbatim: str
+    tagged: str
+    detected_language: str
+    language_hint: str
+    speaker: str  # unique in the export; of its video alone unless the user's own columns say otherwise
+    duration_ms: int  # rounded: seconds come from the samples
+    start_ms: int  # on the video's clock, with pads
+    end_ms: int
+    quality_score: float
+    lanes: str  # open lanes, separated by spaces
+    findings: str  # codes, separated by spaces
+    flags: str
+    tier: str  # gold, silver, bronze
+    snr_db: float | None
+    speech_ms: int | None
+    bandwidth_hz: int | None
+    alignment_score: float | None
+    emotion: str
+    style: str
+    pace: str
+    accent: str
+    model: str  # the version that answered, or the model's name
+    provider: str
+    prompt_version: str
+    validator_version: str
+    text_source: str  # model, person, reference
+    audio_digest: str  # SHA-256 of the audio that was sent
+    skip: str  # with `--all --skipme`: why trainers should pass it over; "" where they should not
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A planned clip with its audio, as a format writes it."""
+
+    row: PlanRow
+    audio: bytes
+    form: AudioForm
+    sample_rate_hz: int
+    num_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        """Exactly: a sum of rounded seconds is not the number of samples."""
+        return self.num_samples / self.sample_rate_hz
+
+    @property
+    def file(self) -> str:
+        """Its file name."""
+        return f"{self.row.id}.{self.form}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Shard:
+    """One shard of a tarset; `of` is the number of shards there."""
+
+    language: str
+    split: str
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tarset:
+    """All that was exported of one language and split. Seconds are of the samples."""
+
+    language: str
+    split: str
+    shards: int
+    clips: int
+    seconds: float
+
+    @property
+    def hours(self) -> float:
+        return self.seconds / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """A clip as it was read back from an export: what its row says, and what its audio is.
+
+    `place` names the file and line (or member) for messages. `digest` is the SHA-256 of the audio's bytes.
+    """
+
+    id: str
+    place: str
+    text: str
+    language: str
+    duration_s: float
+    sample_rate_hz: int  # 0 where the row does not say
+    num_samples: int  # 0 where the row does not say
+    speaker: str
+    digest: str
+    audio_rate_hz: int
+    audio_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Something wrong with an export. `place` is a file, with a line or member where there is one."""
+
+    place: str
+    code: str  # truncated, missing_audio, missing_row, duration, ... (`verify` lists them)
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A finished export, for what a format writes over all shards."""
+
+    tarsets: Sequence[Tarset]
+    audio_root: str  # put before relative paths where a format wants whole ones; "" is none
+    title: str = ""
+    facts: Mapping[str, object] | None = None
