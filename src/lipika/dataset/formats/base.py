@@ -48,6 +48,11 @@ class Format(ABC):
     reader: ClassVar[str]  # what reads it, in words: "NeMo (tarred)"
     forms: ClassVar[Sequence[AudioForm]]  # what it can hold; the first is the usual one
     clips_per_shard: ClassVar[int]
+    rows_in_shards: ClassVar[bool] = True  # False: they are in files over all shards, which `whole` writes
+
+    @abstractmethod
+    def audio_path(self, shard: Shard, file: str) -> str:
+        """Where a clip's audio lies in the export: its own file, or the tar or table that holds it."""
 
     @abstractmethod
     def open(self, shard: Shard, folder: Path) -> ShardWriter:
@@ -70,8 +75,10 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def read(self, tree: Tree, portion: Portion, defects: list[Defect]) -> Iterator[ReadBack]:
-        """Every clip of a portion, whoever wrote it.
+    def read(
+        self, tree: Tree, portion: Portion, defects: list[Defect], *, listen: bool = True
+    ) -> Iterator[ReadBack]:
+        """Every clip of a portion, whoever wrote it. To `listen` is to decode the audio to its end.
 
         What cannot be read, has no row or has no audio is put on `defects` and passed over; nothing is raised for it.
         Memory: the rows of the portion, and the audio of one clip.
