@@ -54,6 +54,8 @@ begin
       ('provider_spend', 'lipika_worker', 'select'),
       ('provider_budgets', 'lipika_worker', 'select'),
       ('lipika_migrations', 'lipika_worker', 'select'),
+      ('calibrations', 'lipika_worker', 'select'),
+      ('calibration_turns', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -77,6 +79,8 @@ begin
       ('provider_spend', 'lipika_reader', 'select'),
       ('provider_budgets', 'lipika_reader', 'select'),
       ('lipika_migrations', 'lipika_reader', 'select'),
+      ('calibrations', 'lipika_reader', 'select'),
+      ('calibration_turns', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('flag_counts', 'lipika_reader', 'select'),
@@ -126,7 +130,8 @@ begin
       'lipika_claim', 'lipika_renew', 'lipika_start', 'lipika_progress', 'lipika_finish', 'lipika_fail',
       'lipika_release', 'lipika_put_aside', 'lipika_found_language',
       'lipika_write_results', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
-      'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve'
+      'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve',
+      'lipika_calibration_turn', 'lipika_end_calibration'
     ])
   loop
     execute format('grant execute on function %s to lipika_worker', function);

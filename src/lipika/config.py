@@ -158,7 +158,15 @@ class Settings(BaseSettings):
         description="Processes that polish; 0: none, for a worker a core; empty: one a core, up to 16.",
     )
     calibration_file: Path | None = Field(
-        None, description="Rate limits learned by `lipika calibrate`; empty: those that come with lipika."
+        None,
+        description="Rate limits learned by `lipika calibrate`, for this process alone; empty: see CALIBRATE.",
+    )
+    calibrate: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto`: the fleet learns its rate limits from its own corpus; `off`: those of lipika.",
+    )
+    calibrate_clips: int = Field(
+        1000, ge=50, le=1_000_000, description="Sound clips of a language that its limits are learned from."
     )
 
     # ---- a second recogniser

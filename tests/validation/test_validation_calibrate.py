@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from lipika.errors import UsageError
 from lipika.validation import DEFAULT_BANDS, LaneName, validate
+from lipika.validation.bands import RateBand
 from lipika.validation.calibrate import (
     HIGHEST_SYLLABLES,
     LEAST_CLIPS,
+    NOTHING_LEARNED,
     Calibration,
     Histogram,
     Observation,
@@ -23,7 +27,7 @@ from lipika.validation.calibrate import (
     merge,
     observe,
 )
-from lipika.validation.checks.rate import Rates
+from lipika.validation.checks.rate import Rates, rate_codes
 from lipika.validation.compare import ComparedVerdict, Confusion
 from verdict_kit import HINDI, answer, clip
 
@@ -195,3 +199,83 @@ def test_nothing_moved() -> None:
     counts = Confusion()
     counts.add(same, same)
     assert counts.is_unchanged
+
+
+# ----------------------------------------------------------------------------- corpora in which many texts are cut
+
+
+def corpus(clips: int, middle: float, cut_share: float, seed: int = 1) -> Iterator[tuple[bool, Observation]]:
+    """Speech of many voices; of `cut_share` of its texts half the words are lost. Whether one is, and its rates."""
+    chance = random.Random(seed)
+    for _ in range(clips):
+        syllables = max(0.5, chance.gauss(middle, middle * 0.18))
+        chars = syllables * 1.48 * chance.gauss(1, 0.08)
+        cut = chance.random() < cut_share
+        left = 0.5 if cut else 1.0
+        said = (syllables * left, chars * left)
+        yield cut, Observation("hi", Rates(*said, said[0] * 1.12, said[1] * 1.1), 0.9)
+
+
+def closed(band: RateBand, seen: list[tuple[bool, Observation]], cut: bool) -> float:
+    """The share of the cut ones, or of the whole ones, that their rate keeps out of every lane."""
+    codes = [rate_codes(band, one.rates) for is_cut, one in seen if is_cut is cut]
+    return sum(bool({"rate_low", "rate_too_low"} & set(found)) for found in codes) / len(codes)
+
+
+def unattended(middle: float, cut_share: float) -> RateBand:
+    samples = collect(one for _, one in corpus(4_000, middle, cut_share))
+    return calibrate(samples, unattended=True).bands["hi"]
+
+
+@pytest.mark.parametrize("middle", [4.3, 5.5, 6.8, 8.0])
+@pytest.mark.parametrize("cut_share", [0.0, 0.1, 0.3, 0.45])
+def test_what_learns_by_itself_closes_cut_texts_however_many_there_are(
+    middle: float, cut_share: float
+) -> None:
+    """As the registry does with speech of the rate that it was measured on, or of this one where that is faster."""
+    tried = list(corpus(4_000, middle, 0.5, seed=2))
+    registry, at_its_rate = DEFAULT_BANDS.by_language["hi"], list(corpus(4_000, 6.8, 0.5, seed=2))
+    of_registry = min(closed(registry, speech, cut=True) for speech in (at_its_rate, tried))
+    band = unattended(middle, cut_share)
+    assert closed(band, tried, cut=True) > of_registry - 0.08
+    assert closed(band, tried, cut=False) < 0.02
+
+
+def test_slow_speech_is_open_after_it_has_taught() -> None:
+    slow = list(corpus(4_000, 4.3, 0.0, seed=2))
+    assert closed(DEFAULT_BANDS.by_language["hi"], slow, cut=False) > 0.2
+    assert closed(unattended(4.3, 0.0), slow, cut=False) < 0.02
+
+
+@pytest.mark.parametrize("cut_share", [0.1, 0.3, 0.45])
+def test_cut_texts_do_not_teach(cut_share: float) -> None:
+    """What a person learns from such a corpus is nearly what the whole texts alone would teach."""
+    samples = collect(one for _, one in corpus(4_000, 6.8, cut_share))
+    learned = calibrate(samples).bands["hi"]
+    whole = calibrate(collect(one for cut, one in corpus(4_000, 6.8, cut_share) if not cut)).bands["hi"]
+    assert learned.syllables_low_warn > 0.7 * whole.syllables_low_warn
+    assert learned.syllables_high_warn == pytest.approx(whole.syllables_high_warn, rel=0.04)
+    (row,) = changes(samples, calibrate(samples))
+    assert row.short == pytest.approx(4_000 * cut_share, rel=0.15)
+
+
+def test_limits_that_no_data_teach_are_refused(learned: Calibration) -> None:
+    for limit, value in (
+        ("syllables_low_fail", 0.1),
+        ("syllables_low_warn", math.nan),
+        ("syllables_high_fail", 30.0),
+        ("chars_high_fail", 1e9),
+        ("chars_slow", 0.0),
+    ):
+        loose = replace(learned, bands={"hi": replace(learned.bands["hi"], **{limit: value})})
+        with pytest.raises(UsageError, match="no calibration has such limits"):
+            from_json(loose.to_json())
+
+
+def test_a_newer_calibration_keeps_what_it_has_no_word_on(learned: Calibration) -> None:
+    newer = calibrate(collect(seen("hi", 2000, middle=5)))
+    both = learned.renewed(newer)
+    assert both.bands == {"hi": newer.bands["hi"], "ta": learned.bands["ta"]}
+    assert both.clips == {"hi": 2000, "ta": 2000}
+    assert from_json(both.to_json()) == both
+    assert NOTHING_LEARNED.renewed(learned) == learned

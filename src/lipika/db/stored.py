@@ -27,11 +27,11 @@ class StoredVideo:
     stale: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredClip(ClipColumns, CutColumns, AnswerColumns, JudgementColumns):
-    """One row, by column. `seen` changes with every write to it."""
+@dataclass(frozen=True, kw_only=True)
+class AnsweredClip(ClipColumns, CutColumns, AnswerColumns):
+    """The part of a row that an answer is judged by."""
 
-    seen: str
+    __slots__ = ()
 
     @property
     def name(self) -> SegmentName:
@@ -60,6 +60,13 @@ class StoredClip(ClipColumns, CutColumns, AnswerColumns, JudgementColumns):
 
     def facts(self) -> AudioFacts | None:
         return None if self.audio_facts is None else _FACTS.validate_python(self.audio_facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClip(AnsweredClip, JudgementColumns):
+    """One row, by column. `seen` changes with every write to it."""
+
+    seen: str
 
     def old_findings(self) -> tuple[Finding, ...]:
         return _FINDINGS.validate_python(self.findings)

@@ -22,6 +22,7 @@ from lipika.db.results import Results
 from lipika.db.workers import WorkerInfo, Workers, WorkerStats
 from lipika.engine.outcome import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
+from lipika.fleet.calibrating import Calibrating
 from lipika.fleet.custody import Custody, Held, Places, Tally, abort_uploads, repeat_in_outages
 from lipika.fleet.lease import Lease
 from lipika.log import get_logger
@@ -55,6 +56,7 @@ class WorkerOptions:
 
     heartbeat_s: float = 10.0
     live_s: float = 5.0
+    calibrate_s: float = 60.0
     flush_s: float = 4.0  # with the write itself, an answer is durable within 5
     drain_s: float = 60.0
     max_videos: int = 64
@@ -72,6 +74,7 @@ class Worker:
         places: where the keys of queue rows lie.
         alerts: of engine and recogniser; emptied into the database with the live figures.
         lease: how long it may act as owner of its videos.
+        calibrating: keeps the tools' limits at what the fleet has learned; None: they stay as they are.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Worker:
         places: Places,
         alerts: list[Alert],
         lease: Lease,
+        calibrating: Calibrating | None = None,
         options: WorkerOptions | None = None,
     ):
         self._info = info
@@ -96,6 +100,7 @@ class Worker:
         self._places = places
         self._alerts = alerts
         self._lease = lease
+        self._calibrating = calibrating
         self._options = options or WorkerOptions()
         self._custody = Custody(
             info.worker_id,
@@ -156,6 +161,8 @@ class Worker:
         """
         await repeat_in_outages(lambda: self._workers.register(self._info))
         await repeat_in_outages(lambda: self._compare(whole_queue=only is None))
+        if self._calibrating is not None:
+            await repeat_in_outages(self._calibrating.take_over)
         self._lease.note_renewal(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:
@@ -342,13 +349,15 @@ class Worker:
         """Loops that no work holds up, and that do not hold up each other."""
         options = self._options
         flush_s = min(options.flush_s, options.live_s)
-        loops = (
+        loops: list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]] = [
             (options.heartbeat_s, self._renew),
             (options.heartbeat_s, self._heartbeat),
             (options.live_s, self._live),
             (flush_s, self._flush),
             (flush_s, self._save),
-        )
+        ]
+        if self._calibrating is not None:
+            loops.append((options.calibrate_s, self._calibrating.calibrate))
         tasks = [
             asyncio.create_task(self._every(seconds, work), name=work.__name__) for seconds, work in loops
         ]

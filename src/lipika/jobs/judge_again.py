@@ -113,6 +113,13 @@ def print_learned(learned: Learned, file: Path | None, out: Console) -> None:
         out.print(_limits(learned.changes))
         out.print("\nWhat the learned ones would change:")
         out.print(_consequences(learned.changes))
+        for change in learned.changes:
+            if change.short:
+                out.print(
+                    f"{change.language}: {change.short:,} texts ({_share(change.short, change.taught)}) are short"
+                    " for this corpus and taught nothing: they may be cut.",
+                    soft_wrap=True,
+                )
         out.print("\nQuality scores by share of the clips:")
         out.print(_scores(learned.changes))
     for code, clips in learned.too_few.items():

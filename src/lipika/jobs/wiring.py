@@ -18,6 +18,7 @@ from lipika.alignment.listener import ListenerOptions
 from lipika.alignment.stage import AlignmentStage
 from lipika.audio import polish
 from lipika.config import SIMULATED_KEY, Settings, require_key
+from lipika.db.calibrations import Calibrations
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
 from lipika.db.reservations import Demand, Reservations
@@ -29,6 +30,7 @@ from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
 from lipika.engine.route import Need, Reserve, Route, Slots
 from lipika.errors import DatabaseUnavailable
+from lipika.fleet.calibrating import Calibrating, CalibratingOptions
 from lipika.fleet.lease import Lease
 from lipika.fleet.worker import Worker, WorkerOptions
 from lipika.llm import prompt, transcript
@@ -45,7 +47,7 @@ from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink
-from lipika.pipeline.tools import Counts, Tools
+from lipika.pipeline.tools import Counts, RateLimits, Tools
 from lipika.pipeline.troubles import Troubles
 from lipika.rework.calibrate import load_bands
 from lipika.services import Stores, saved_answers_folder, store_settings
@@ -57,6 +59,7 @@ from lipika.validation.bands import DEFAULT_BANDS
 
 _LAST_FLUSH_S = 5.0
 _LONGEST_RETRY, _LONGEST_LEAST_WAIT = 30, 60  # times the first wait
+_HEARTBEATS_TO_CALIBRATE = 6
 _MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 
 
@@ -273,6 +276,7 @@ async def open_worker(
     lease = Lease(settings.lease_seconds)
     places = _StorePlaces(Stores(store_settings(settings)), settings)
     results, troubles, alerts = Results(database), Troubles(), list[Alert]()
+    limits = RateLimits(bands)
     async with AsyncExitStack() as stack:
         routes = await stack.enter_async_context(
             open_routes(settings, fleet_ledger(database, info.worker_id, lambda: lease.holds), lease)
@@ -295,7 +299,7 @@ async def open_worker(
             polishers=polishers,
             spool_dir=spool_dir,
             asked_as=reuse_conditions(settings, said.get(settings.provider)),
-            bands=bands,
+            limits=limits,
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
             tell_language=Queue(database).record_language,
@@ -311,6 +315,7 @@ async def open_worker(
             places=places,
             alerts=alerts,
             lease=lease,
+            calibrating=_calibrating(settings, info.worker_id, database, tools, alerts),
             options=_worker_options(settings),
         )
         sink.on_lost = worker.forget
@@ -339,10 +344,21 @@ def _engine(settings: Settings, routes: list[Route], worker_id: str, events: Eve
     return Engine(routes, worker_id=worker_id, options=engine_options(settings), events=events)
 
 
+def _calibrating(
+    settings: Settings, worker_id: str, database: Database, tools: Tools, alerts: list[Alert]
+) -> Calibrating | None:
+    """None where the settings say what clips are judged by."""
+    if settings.calibrate == "off" or settings.calibration_file is not None:
+        return None
+    options = CalibratingOptions(settings.calibrate_clips, simulated=bool(tools.asked_as.simulated))
+    return Calibrating(worker_id, Calibrations(database), tools.limits, alerts.append, options)
+
+
 def _worker_options(settings: Settings) -> WorkerOptions:
     return WorkerOptions(
         heartbeat_s=settings.heartbeat_seconds,
         live_s=settings.live_seconds,
+        calibrate_s=_HEARTBEATS_TO_CALIBRATE * settings.heartbeat_seconds,
         drain_s=settings.drain_seconds,
         max_videos=settings.max_videos,
         window=settings.worker_batch_size,

@@ -57,6 +57,15 @@ class Counts:
     unwritable: str = ""  # why results cannot be stored at the moment, in words: then nothing is asked
 
 
+@dataclass(slots=True)
+class RateLimits:
+    """Limits of speech rates. They may change between two clips, once the fleet has learned others; a verdict is made
+    under one of them, and says which.
+    """
+
+    bands: validation.Bands = DEFAULT_BANDS
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The parts that a pipeline works with; shared by all videos of a worker."""
@@ -70,7 +79,7 @@ class Tools:
     spool_dir: Path
     asked_as: AskedAs
     counts: Counts
-    bands: validation.Bands = DEFAULT_BANDS  # how fast each language is spoken
+    limits: RateLimits = field(default_factory=RateLimits)  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips

@@ -316,7 +316,7 @@ class _Job:
     def _review(self, polished: PolishedClip, text: str, asked: Circumstances) -> Review | Failure:
         """Called by the engine: what cannot be judged is a failure of the clip, never an exception."""
         try:
-            return question.review(text, polished.clip, self.language, self.tools.bands, asked)
+            return question.review(text, polished.clip, self.language, self.tools.limits.bands, asked)
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
             code, reason = _code_and_reason(error)
@@ -329,7 +329,7 @@ class _Job:
             return None
         self.tools.counts.reused += 1
         answer = transcript.tidy_answer(former.answer)
-        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.bands)
+        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.limits.bands)
         judged = Judged(answer, verdict)
         result = ClipResult(
             video_id=self.video.video_id,

@@ -11,6 +11,9 @@ LOW_FAIL, LOW_WARN, HIGH_WARN, HIGH_FAIL = 1.5, 3.6, 11.0, 13.0
 """Syllables per second of speech, any language. Measured on 158 recordings of eight languages: 3.8 to 10.1, median
 6.8. Writing counts some syllables that speech drops, and the speech time misses soft ends."""
 
+ORDINARY = 6.8
+"""The median of those recordings."""
+
 SLOW = 4.25
 """Syllables per second of speech below which few characters a second, too, mean that words are missing."""
 

@@ -1,22 +1,24 @@
 """Learning the rate limits from transcripts that are there already. Pure: reading and writing files is the caller's.
 
 As Emilia does: the ordinary range is between the quartiles, odd begins 1.5 of its widths outside, impossible 3.
-A language is calibrated only from `LEAST_CLIPS` on, and never beyond what any speaker can do.
+A language is calibrated only from `LEAST_CLIPS` on, and never beyond what any speaker can do. Texts that are short
+for their corpus do not teach: where many are cut, that is no way to speak.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from lipika.errors import UsageError
 from lipika.languages import LANGUAGES
 from lipika.models import Answer, Clip, Severity, Verdict
 from lipika.validation import DEFAULT_BANDS, RULES, Bands, judge
-from lipika.validation.bands import LOW_FAIL, RateBand
+from lipika.validation.bands import LOW_FAIL, ORDINARY, RateBand
 from lipika.validation.catalogue import LaneName, ScorePart
 from lipika.validation.checks.rate import Rates, rate_codes, rates_of
 from lipika.validation.reading import read
@@ -31,7 +33,12 @@ LEAST_SYLLABLES_WIDTH, LEAST_CHARS_WIDTH = (
     1.0,
 )  # of the quartiles: one voice reading is not how all speak
 
+WHOLE = 0.62
+"""Of the ordinary rate: texts with fewer syllables a second do not teach. The slowest of 158 recordings had 0.56 of
+the median, a text that has lost half its words has half of its speaker's."""
+
 _STEP = 0.05  # resolution of the histograms
+_LEAST_LOW, _LEAST_CHARS = LOW_FAIL / 2, 0.5  # no lower limit lies below
 _FAST = 20.0  # beyond it no lower limit lies
 _FORMAT = "lipika-calibration-2"
 
@@ -93,6 +100,9 @@ class Histogram:
         return sum(count for step, count in self.counts.items() if not low <= step * _STEP <= high)
 
 
+Pair = tuple[int, int]
+"""Steps of syllables and characters a second."""
+
 Shape = tuple[int, int, int, int, bool]
 """What decides the rate findings of a clip: steps of its four rates, ended."""
 
@@ -101,28 +111,40 @@ Shape = tuple[int, int, int, int, bool]
 class LanguageSample:
     """Observations of one language. Memory grows with the rates that occur, not with the clips."""
 
-    syllables: Histogram = field(default_factory=Histogram)  # of sound transcripts, as the next two
-    chars: Histogram = field(default_factory=Histogram)
+    rates: Counter[Pair] = field(default_factory=Counter)  # of sound transcripts, as the next
     scores: Histogram = field(default_factory=Histogram)
     shapes: Counter[Shape] = field(default_factory=Counter)  # of all
 
     @property
     def clips(self) -> int:
-        """The number of transcripts that teach."""
-        return self.syllables.counts.total()
+        """The number of sound transcripts."""
+        return self.rates.total()
+
+    @property
+    def syllables(self) -> Histogram:
+        return _histogram(self.rates, 0)
+
+    @property
+    def chars(self) -> Histogram:
+        return _histogram(self.rates, 1)
 
     def add(self, seen: Observation) -> None:
         self.shapes[_shape(seen.rates)] += 1
         if seen.sound:
-            self.syllables.add(seen.rates.syllables)
-            self.chars.add(seen.rates.chars)
+            self.rates[round(seen.rates.syllables / _STEP), round(seen.rates.chars / _STEP)] += 1
             self.scores.add(seen.quality_score)
 
     def merge(self, other: LanguageSample) -> None:
-        self.syllables.counts.update(other.syllables.counts)
-        self.chars.counts.update(other.chars.counts)
+        self.rates.update(other.rates)
         self.scores.counts.update(other.scores.counts)
         self.shapes.update(other.shapes)
+
+
+def _histogram(rates: Counter[Pair], place: int) -> Histogram:
+    found = Histogram()
+    for pair, clips in rates.items():
+        found.counts[pair[place]] += clips
+    return found
 
 
 def _shape(rates: Rates) -> Shape:
@@ -152,26 +174,63 @@ def merge(samples: Samples, others: Samples) -> None:
         samples.setdefault(code, LanguageSample()).merge(other)
 
 
+def whole_ones(sample: LanguageSample) -> Counter[Pair]:
+    """Rates of the sound transcripts that are not short for their corpus.
+
+    Cutting only takes away, so the ordinary rate is looked for from above: the median of what is left changes with
+    what is left out, until nothing more changes. That holds while about half of the corpus is whole.
+    """
+    least, ordinary = math.inf, sample.syllables.quantile(0.9)
+    kept = sample.rates
+    while WHOLE * ordinary < least:
+        least = WHOLE * ordinary
+        kept = Counter({pair: clips for pair, clips in sample.rates.items() if pair[0] * _STEP >= least})
+        ordinary = _histogram(kept, 0).quantile(0.5)
+    return kept
+
+
 def learn_band(sample: LanguageSample) -> RateBand:
     """Limits from the quartiles of one language's rates."""
-    low, high = sample.syllables.quantile(0.25), sample.syllables.quantile(0.75)
+    whole = whole_ones(sample)
+    syllables, chars = _histogram(whole, 0), _histogram(whole, 1)
+    low, high = syllables.quantile(0.25), syllables.quantile(0.75)
     width = max(high - low, LEAST_SYLLABLES_WIDTH)
-    chars_high = sample.chars.quantile(0.75)
-    chars_width = max(chars_high - sample.chars.quantile(0.25), LEAST_CHARS_WIDTH)
-    chars_low = sample.chars.quantile(0.25)
-    low_fail = max(LOW_FAIL / 2, low - IMPOSSIBLE * width)
+    chars_low, chars_high = chars.quantile(0.25), chars.quantile(0.75)
+    chars_width = max(chars_high - chars_low, LEAST_CHARS_WIDTH)
+    low_fail = max(_LEAST_LOW, low - IMPOSSIBLE * width)
     low_warn = max(low_fail, low - LOW * width)
     return RateBand(
         syllables_low_fail=round(low_fail, 2),
         syllables_low_warn=round(low_warn, 2),
         syllables_slow=round(max(low_warn, low - SLOW * width), 2),
-        chars_slow=round(max(0.5, chars_low - SLOW * chars_width), 2),
-        syllables_stopped=round(sample.syllables.quantile(0.5) * STOPPED_SHARE, 2),
+        chars_slow=round(max(_LEAST_CHARS, chars_low - SLOW * chars_width), 2),
+        syllables_stopped=round(syllables.quantile(0.5) * STOPPED_SHARE, 2),
         syllables_high_warn=round(min(HIGHEST_SYLLABLES, high + ODD * width), 2),
         syllables_high_fail=round(min(HIGHEST_SYLLABLES, high + IMPOSSIBLE * width), 2),
         chars_high_warn=round(min(HIGHEST_CHARS, chars_high + ODD * chars_width), 2),
         chars_high_fail=round(min(HIGHEST_CHARS, chars_high + IMPOSSIBLE * chars_width), 2),
     )
+
+
+def learn_unattended(code: str, sample: LanguageSample) -> RateBand:
+    """As `learn_band`, where nobody looks at what it would change.
+
+    No limit for missing words lies lower than the registry's, save in proportion to how slow the corpus as a whole is
+    against the recordings that those were measured on.
+    """
+    learned, registry = learn_band(sample), DEFAULT_BANDS.by_language[code]
+    pace = min(1.0, _histogram(whole_ones(sample), 0).quantile(0.5) / ORDINARY)
+    floors = {name: round(pace * getattr(registry, name), 2) for name in _FOR_MISSING_WORDS}
+    return replace(learned, **{name: max(getattr(learned, name), floor) for name, floor in floors.items()})
+
+
+_FOR_MISSING_WORDS = (
+    "syllables_low_fail",
+    "syllables_low_warn",
+    "syllables_slow",
+    "syllables_stopped",
+    "chars_slow",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +253,12 @@ class Calibration:
         """For `validate(bands=...)`; languages without a learned band keep the registry's."""
         return Bands({**DEFAULT_BANDS.by_language, **self.bands}, self.version)
 
+    def renewed(self, newer: Calibration) -> Calibration:
+        """With all of `newer`, and of this one the languages that are not in it."""
+        return Calibration(
+            self.bands | newer.bands, self.clips | newer.clips, self.score_quantiles | newer.score_quantiles
+        )
+
     def to_json(self) -> str:
         return json.dumps(
             {"format": _FORMAT, "version": self.version} | asdict(self), indent=2, sort_keys=True
@@ -203,11 +268,21 @@ class Calibration:
 SCORE_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def calibrate(samples: Samples) -> Calibration:
-    """Bands for every language with enough clips."""
-    enough = {code: sample for code, sample in sorted(samples.items()) if sample.clips >= LEAST_CLIPS}
+NOTHING_LEARNED = Calibration({}, {}, {})
+
+
+def calibrate(samples: Samples, least: int | None = None, *, unattended: bool = False) -> Calibration:
+    """Bands for every language with `least` sound clips (None: LEAST_CLIPS).
+
+    `unattended`: nobody looks at them before they are used.
+    """
+    needed = LEAST_CLIPS if least is None else least
+    enough = {code: sample for code, sample in sorted(samples.items()) if sample.clips >= needed}
     return Calibration(
-        bands={code: learn_band(sample) for code, sample in enough.items()},
+        bands={
+            code: learn_unattended(code, sample) if unattended else learn_band(sample)
+            for code, sample in enough.items()
+        },
         clips={code: sample.clips for code, sample in enough.items()},
         score_quantiles={
             code: tuple(round(sample.scores.quantile(share), 2) for share in SCORE_SHARES)
@@ -220,7 +295,7 @@ def from_json(text: str) -> Calibration:
     """Read what `to_json` wrote.
 
     Raises:
-        UsageError: it is something else, or was edited by hand.
+        UsageError: it is something else, was edited by hand, or lets pass what nobody can say.
     """
     names = {limit.name for limit in fields(RateBand)}
     try:
@@ -248,7 +323,21 @@ def from_json(text: str) -> Calibration:
         raise UsageError(
             "the calibration file was edited: its version no longer fits its limits; calibrate again"
         )
+    for code, band in read_back.bands.items():
+        if not _is_possible(band):
+            raise UsageError(f"no calibration has such limits for {code}: calibrate again")
     return read_back
+
+
+def _is_possible(band: RateBand) -> bool:
+    """True for limits that could have been learned: none is looser than any data make it. False for NaN."""
+    return (
+        _LEAST_LOW <= band.syllables_low_fail <= band.syllables_low_warn <= band.syllables_slow < math.inf
+        and _LEAST_CHARS <= band.chars_slow < math.inf
+        and 0 <= band.syllables_stopped < math.inf
+        and band.syllables_high_warn <= band.syllables_high_fail <= HIGHEST_SYLLABLES
+        and band.chars_high_warn <= band.chars_high_fail <= HIGHEST_CHARS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +348,8 @@ class Change:
     """
 
     language: str
-    taught: int  # clips the limits were learned from
+    taught: int  # sound clips: the limits were learned from them
+    short: int  # ... and those that are short for this corpus, and taught nothing
     clips: int  # all transcripts of the language
     changed: int  # ... whose verdict would be another
     old: RateBand
@@ -280,6 +370,7 @@ def changes(samples: Samples, calibration: Calibration, before: Bands = DEFAULT_
         yield Change(
             language=code,
             taught=calibration.clips[code],
+            short=sample.clips - whole_ones(sample).total(),
             clips=sample.shapes.total(),
             changed=sum(clips for was, now, clips in verdicts if was != now),
             old=old,

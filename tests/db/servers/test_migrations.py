@@ -38,8 +38,14 @@ TABLES = {
     ),
     *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "batch_minutes", "worker_minutes"),
     *("worker_keys", "transcription_answers", "transcription_voters"),
+    *("calibrations", "calibration_turns"),
 }
-OF_LATER_FILES = {"transcription_answers", "transcription_voters"}
+OF_LATER_FILES = {
+    "transcription_answers",
+    "transcription_voters",
+    "calibrations",
+    "calibration_turns",
+}
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
 

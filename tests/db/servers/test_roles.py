@@ -20,6 +20,7 @@ from fleet_kit import a_stage, rows
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
+from lipika.db.calibrations import Calibrations, NewCalibration, Turn
 from lipika.db.migrate import check, migrations
 from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
@@ -181,6 +182,12 @@ HOSTILE: tuple[LiteralString, ...] = (
     "delete from worker_minutes",
     "delete from worker_errors",
     "update queue_counts set videos = 0",
+    # to have others judge by limits of its own
+    "insert into calibrations (simulated, version, made_by, clips, content) values (false, 'x', 'x', '{}', '{}')",
+    "update calibrations set content = '{}'",
+    "delete from calibrations",
+    "select from calibration_turns",
+    "update calibration_turns set expires_at = now()",
     # to stop the fleet
     "update workers set status = 'offline'",
     "update workers set drain_requested_at = now()",
@@ -251,6 +258,45 @@ def _window(worker: str, usd: float) -> BatchReport:
         f"window of {worker}", worker, ("v",), time.time(), 1, 1, 0, 0, 0, "aistudio", 0, Usage(), usd,
         900.0, 900.0, 60_000, {}, {}, counts,
     )  # fmt: skip
+
+
+async def test_a_worker_learns_limits_when_it_is_its_turn_and_at_no_other_time(
+    url: str, worker_url: str
+) -> None:
+    async with Database(url) as owner:
+        await owner.execute(
+            Query("t", b"insert into clip_counts values ('hi', 'status', 'transcribed', 0, 1000, 1)"), {}
+        )
+    new = NewCalibration("cal-12345678", {"hi": 1000}, "{}")
+    async with Database(worker_url) as one, Database(worker_url) as other:
+        mine, theirs = Calibrations(one), Calibrations(other)
+        told = await mine.ask("c-one", simulated=False, least=1000, lease_s=60)
+        assert told.turn is not None
+        with pytest.raises(DatabaseError):
+            await theirs.ask("c-two", simulated=False, least=0, lease_s=60)
+        assert (await theirs.ask("c-one", simulated=False, least=1000, lease_s=60)).turn is None
+        assert (await theirs.ask("c-two", simulated=False, least=1000, lease_s=60)).turn is None
+        guess = Turn("hi", NOTHING)
+        assert not await theirs.end(guess, new, simulated=False, after=None)
+        with pytest.raises(DatabaseError):
+            await mine.end(told.turn, replace(new, content="x" * 200_000), simulated=False, after=None)
+        assert (
+            await mine.sample_videos("hi", 10)
+            == [
+                row.video_id
+                for row in rows(
+                    url,
+                    "select video_id from video_queue where claimed_by is not null"
+                    " and (language = 'hi' or language is null) order by left(md5(video_id), 8)",
+                )
+            ][:10]
+        )
+        await mine.sample_clips(["x"], "hi", 5, simulated=False)
+        assert await mine.end(told.turn, new, simulated=False, after=None)
+        assert not await mine.end(told.turn, new, simulated=False, after=None), "one turn, one calibration"
+        assert [row.made_by for row in await theirs.newest(simulated=False)] == ["c-one"]
+        with pytest.raises(DatabaseError):
+            await theirs.put(new, "c-two", simulated=False)
 
 
 async def test_a_worker_cannot_talk_the_ledger_out_of_its_cap(url: str, worker_url: str) -> None:

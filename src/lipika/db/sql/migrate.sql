@@ -43,7 +43,7 @@ where c.oid in (
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
-    'transcription_answers', 'transcription_voters'
+    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -115,6 +115,8 @@ from (
       ('worker_keys', 'worker_id, key_digest'),
       ('transcription_answers', 'audio_digest, way_digest, answer'),
       ('transcription_voters', 'video_id, segment_file, voters'),
+      ('calibrations', 'id, simulated, version, content'),
+      ('calibration_turns', 'simulated, token, looks'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),

@@ -1,0 +1,151 @@
+"""Limits of speech rates that a fleet has in common: which are in force, who learns the next, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lipika.db.connection import Database
+from lipika.db.payload import to_json
+from lipika.db.queries import load
+from lipika.db.stored import AnsweredClip
+from lipika.languages import LANGUAGES
+from lipika.models import SIMULATED
+
+_QUERIES = load("calibrations")
+_LOOKED_AT = 50_000
+"""Videos among which those of one language are looked for, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """A calibration as it is stored. `content` is what `validation.calibrate.from_json` reads."""
+
+    id: int
+    simulated: bool
+    version: str
+    made_by: str
+    clips: Mapping[str, int]
+    content: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewCalibration:
+    """A calibration to be stored."""
+
+    version: str
+    clips: Mapping[str, int]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A language that is this worker's to learn until the lease of the turn runs out."""
+
+    language: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The id of the newest calibration, and this worker's turn; None where there is none."""
+
+    newest: int | None
+    turn: Turn | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    newest: int | None
+    language: str | None
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Video:
+    video_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleClip(AnsweredClip):
+    """A transcribed clip to learn from."""
+
+
+class Calibrations:
+    """`calibrations` and `calibration_turns`. Those of `simulated` answers are kept apart from those of real ones."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ask(self, worker_id: str, *, simulated: bool, least: int, lease_s: float) -> Told:
+        """Ask what is in force, and for a turn: a language with `least` clips that no limits were learned for."""
+        params = {
+            "worker_id": worker_id,
+            "key": self._database.key,
+            "simulated": simulated,
+            "languages": list(LANGUAGES),
+            "least": least,
+            "lease_seconds": lease_s,
+        }
+        told = await self._database.row(_QUERIES["turn"], params, _Told)
+        turn = None if told.language is None or told.token is None else Turn(told.language, told.token)
+        return Told(told.newest, turn)
+
+    async def end(
+        self, turn: Turn, new: NewCalibration | None, *, simulated: bool, after: int | None
+    ) -> bool:
+        """End a turn, with a calibration that goes on from the one of id `after`, or with none.
+
+        False: the turn is somebody else's by now, or a newer one is there; nothing was stored.
+        """
+        params = {
+            "simulated": simulated,
+            "token": turn.token,
+            "after": after,
+            "version": new and new.version,
+            "clips": new and to_json(new.clips),
+            "content": new and new.content,
+        }
+        return (await self._database.row(_QUERIES["end_turn"], params, _Stored)).stored
+
+    async def newest(self, *, simulated: bool) -> list[CalibrationRow]:
+        """The newest ones first, a few of them: the first that can be read is in force."""
+        return await self._database.rows(_QUERIES["newest"], {"simulated": simulated}, CalibrationRow)
+
+    async def put(self, new: NewCalibration, made_by: str, *, simulated: bool) -> None:
+        """Put a person's calibration in force. Needs the rights of the tables' owner."""
+        params = {
+            "simulated": simulated,
+            "version": new.version,
+            "made_by": made_by,
+            "clips": to_json(new.clips),
+            "content": new.content,
+            "languages": list(new.clips),
+        }
+        await self._database.execute(_QUERIES["put"], params)
+
+    async def sample_videos(self, language: str, limit: int) -> list[str]:
+        """Ids of videos that may hold clips of a language, chosen by chance: those first that are said to."""
+        params = {"language": language, "limit": limit, "looked_at": _LOOKED_AT}
+        rows = await self._database.rows(_QUERIES["sample_videos"], params, _Video)
+        return [row.video_id for row in rows]
+
+    async def sample_clips(
+        self, video_ids: Sequence[str], language: str, each: int, *, simulated: bool
+    ) -> list[SampleClip]:
+        """Transcribed clips of a language, at most `each` of a video, chosen by chance."""
+        params = {
+            "video_ids": list(video_ids),
+            "language": language,
+            "each": each,
+            "made_up": SIMULATED,
+            "simulated": simulated,
+        }
+        return await self._database.rows(_QUERIES["sample_clips"], params, SampleClip)
