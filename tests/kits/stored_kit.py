@@ -28,7 +28,7 @@ def command(*arguments: str) -> Result:
     """Run a command in this process; what it raises is in `exception`."""
     app = typer.Typer()
     validation.add_to(app, _run)
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(app, arguments, env={"LIPIKA_DATA_DIR": "no-such-folder"})
 
 
 def _run(job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

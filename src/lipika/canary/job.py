@@ -37,7 +37,7 @@ from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.llm.provider import text_tokens
 from lipika.models import HintFrom, SendFormat, is_made_up
 from lipika.processes import stop_signals
-from lipika.rework.calibrate import load_bands
+from lipika.rework.limits import find_bands
 from lipika.services import Stores, store_settings
 from lipika.simulator import SimulatorConfig, spawn
 
@@ -206,7 +206,7 @@ async def _ask(
         engine=engine_options(settings, shares=len(arms)),
         probing=probing(settings),
         max_in_flight=settings.max_in_flight,
-        bands=load_bands(settings.calibration_file),
+        bands=await find_bands(settings, database),
     )
     async with _reachable(settings) as reachable:
         # The simulator understands all of OpenRouter's fields.

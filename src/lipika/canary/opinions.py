@@ -33,7 +33,7 @@ from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.llm.provider import BaseProvider
 from lipika.models import ClipResult, Failure, SendFormat, Tier, Voter
 from lipika.pipeline import question
-from lipika.rework.calibrate import load_bands
+from lipika.rework.limits import find_bands
 from lipika.services import open_database, store_settings
 from lipika.storage import StoreSettings
 from lipika.validation import RULES, Bands
@@ -255,7 +255,7 @@ async def open_opinions(
         share=settings.second_opinion,
         max_usd=max_usd or settings.second_opinion_usd,
         stores=store_settings(settings),
-        bands=load_bands(settings.calibration_file),
+        bands=await find_bands(settings, database),
         engine=engine_options(settings),
         probing=probing(settings),
         max_in_flight=settings.max_in_flight,

@@ -33,6 +33,12 @@ def add_to(app: typer.Typer, run: Run) -> None:
         out_file: Annotated[
             Path | None, typer.Option("--out", help="Write the learned limits here. Default: only show them.")
         ] = None,
+        store: Annotated[
+            bool, typer.Option("--store", help="Put the learned limits in force for the whole fleet.")
+        ] = False,
+        show: Annotated[
+            bool, typer.Option("--show", help="Only show which limits the fleet judges by.")
+        ] = False,
         language: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
         calibration: Calibration = None,
         jobs: Jobs = None,
@@ -41,16 +47,25 @@ def add_to(app: typer.Typer, run: Run) -> None:
     ) -> None:
         """Learn from stored results how fast each language is spoken, and say what the new limits would change.
 
+        Workers do this by themselves from CALIBRATE_CLIPS clips of a language on; this shows it, or goes before it.
         Without sources the rows of the database are read. Ordinary rates lie between the quartiles, odd ones 1.5
         times their distance outside, impossible ones 3 times. Nothing is asked and no result is changed.
 
         Example: lipika calibrate out/ --out calibration.json
         """
         from lipika.jobs.judge_again import JudgeOrder, learn, print_learned
+        from lipika.jobs.rate_limits import in_force_document, print_in_force, show_in_force
 
+        if show:
+            found = run(lambda: show_in_force(data_dir))
+            if as_json:
+                print_json(in_force_document(found))
+            else:
+                print_in_force(found, open_console())
+            return
         order = JudgeOrder(sources or (), calibration, jobs, data_dir)
         codes = frozenset(map(_code, language or ()))
-        learned = run(lambda: learn(order, codes, out_file))
+        learned = run(lambda: learn(order, codes, out_file, store=store))
         if as_json:
             print_json(learned.document())
         else:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lipika.dashboard.board import board_of, render, text_of
+from lipika.db.calibrations import calibration_line
 from lipika.db.stats_quality import (
     SCORE_STEP,
     ClipStatusCount,
@@ -68,6 +69,7 @@ async def page(request: Request) -> Response:
     )
     # After the lanes: a clip that is written meanwhile makes no lane hold more hours than there are.
     statuses, failed = await asyncio.gather(quality.statuses(), quality.failures())
+    limits = await board_of(request).stats.calibrations.newest_for_people()
     yields = yields_of(statuses, lanes)
     findings = count_by_code(found, language)
     hints, heard, cells = confusion(confused)
@@ -78,6 +80,7 @@ async def page(request: Request) -> Response:
             failures[row.kind] += row.clips
     context = {
         "title": "Quality",
+        "rate_limits": calibration_line(limits),
         "language": language,
         "languages": [row.language for row in yields],
         "yields": shown,

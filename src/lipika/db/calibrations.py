@@ -1,21 +1,17 @@
-"""Limits of speech rates that a fleet has in common: which are in force, who learns the next, and from what."""
+"""Limits of speech rates that a fleet has in common: which are in force, and who learns the next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.db.stored import AnsweredClip
 from lipika.languages import LANGUAGES
-from lipika.models import SIMULATED
 
 _QUERIES = load("calibrations")
-_LOOKED_AT = 50_000
-"""Videos among which those of one language are looked for, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +25,26 @@ class CalibrationRow:
     clips: Mapping[str, int]
     content: str
     created_at: datetime
+
+    def document(self) -> dict[str, object]:
+        """For machines: all but the limits themselves."""
+        return {name: value for name, value in asdict(self).items() if name != "content"}
+
+
+REGISTRY = "registry"
+"""In the place of a version, where none is in force."""
+
+
+def calibration_line(row: CalibrationRow | None) -> str:
+    """One line for people: which limits are in force, whose they are, and from what."""
+    if row is None:
+        return f"Rate limits: the {REGISTRY}'s own; nothing has been learned yet"
+    clips = ", ".join(f"{code} {count:,}" for code, count in sorted(row.clips.items()))
+    made_up = ", of SIMULATED answers" if row.simulated else ""
+    return (
+        f"Rate limits: {row.version}, learned {row.created_at:%Y-%m-%d %H:%M} by {row.made_by} from clips:"
+        f" {clips or 'none'}{made_up}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +82,6 @@ class _Told:
 @dataclass(frozen=True, slots=True)
 class _Stored:
     stored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Video:
-    video_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleClip(AnsweredClip):
-    """A transcribed clip to learn from."""
 
 
 class Calibrations:
@@ -119,6 +125,11 @@ class Calibrations:
         """The newest ones first, a few of them: the first that can be read is in force."""
         return await self._database.rows(_QUERIES["newest"], {"simulated": simulated}, CalibrationRow)
 
+    async def newest_for_people(self) -> CalibrationRow | None:
+        """The newest for real answers; that for made-up ones only if there is no other."""
+        rows = await self.newest(simulated=False) or await self.newest(simulated=True)
+        return rows[0] if rows else None
+
     async def put(self, new: NewCalibration, made_by: str, *, simulated: bool) -> None:
         """Put a person's calibration in force. Needs the rights of the tables' owner."""
         params = {
@@ -130,22 +141,3 @@ class Calibrations:
             "languages": list(new.clips),
         }
         await self._database.execute(_QUERIES["put"], params)
-
-    async def sample_videos(self, language: str, limit: int) -> list[str]:
-        """Ids of videos that may hold clips of a language, chosen by chance: those first that are said to."""
-        params = {"language": language, "limit": limit, "looked_at": _LOOKED_AT}
-        rows = await self._database.rows(_QUERIES["sample_videos"], params, _Video)
-        return [row.video_id for row in rows]
-
-    async def sample_clips(
-        self, video_ids: Sequence[str], language: str, each: int, *, simulated: bool
-    ) -> list[SampleClip]:
-        """Transcribed clips of a language, at most `each` of a video, chosen by chance."""
-        params = {
-            "video_ids": list(video_ids),
-            "language": language,
-            "each": each,
-            "made_up": SIMULATED,
-            "simulated": simulated,
-        }
-        return await self._database.rows(_QUERIES["sample_clips"], params, SampleClip)

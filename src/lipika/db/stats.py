@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lipika.db.calibrations import Calibrations
 from lipika.db.clips import ClipQueries
 from lipika.db.connection import Database
 from lipika.db.errors import ErrorQueries
@@ -84,7 +85,7 @@ class Found:
 
 
 class Stats:
-    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `errors`."""
+    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `errors`, `calibrations`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -95,6 +96,7 @@ class Stats:
         self.flags = FlagQueries(database)
         self.clips = ClipQueries(database)
         self.errors = ErrorQueries(database)
+        self.calibrations = Calibrations(database)
 
     async def ping(self) -> None:
         """Ask Postgres for a sign of life. Raises DatabaseUnavailable if there is none."""

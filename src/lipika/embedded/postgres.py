@@ -94,6 +94,11 @@ class EmbeddedPostgres:
         return self._home.folder
 
     @property
+    def is_made(self) -> bool:
+        """True if there is a database in the folder, running or not."""
+        return (self._home.cluster / "PG_VERSION").exists()
+
+    @property
     def url(self) -> str:
         """The address to connect to now; the port may change with a killed server. Contains the password: never
         log it.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lipika.db.calibrations import Calibrations, Turn
+from lipika.db.clip_samples import ClipSamples
 from lipika.engine.outcome import Alert
 from lipika.errors import LipikaError, Unavailable
 from lipika.log import get_logger
@@ -36,6 +37,7 @@ class Calibrating:
     Args:
         worker_id: who asks.
         calibrations: what all workers of the database share.
+        clips: what is learned from.
         limits: what this worker's clips are judged by.
         on_alert: told what a person should know.
     """
@@ -44,12 +46,14 @@ class Calibrating:
         self,
         worker_id: str,
         calibrations: Calibrations,
+        clips: ClipSamples,
         limits: RateLimits,
         on_alert: Callable[[Alert], object],
         options: CalibratingOptions | None = None,
     ) -> None:
         self._worker_id = worker_id
         self._calibrations = calibrations
+        self._clips = clips
         self._limits = limits
         self._on_alert = on_alert
         self._options = options or CalibratingOptions()
@@ -100,7 +104,7 @@ class Calibrating:
         try:
             async with asyncio.timeout(self._options.lease_s):
                 learned = await learn_language(
-                    self._calibrations,
+                    self._clips,
                     turn.language,
                     self._options.least_clips,
                     simulated=self._options.simulated,

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lipika.db.calibrations import CalibrationRow, Calibrations, calibration_line
 from lipika.db.connection import Database
 from lipika.db.errors import ErrorQueries, ErrorRow
 from lipika.db.flags import FlagQueries, count_left_out
@@ -47,6 +48,7 @@ class StatusReport:
     videos_empty: int  # done, and nothing is left of them
     left_out: Mapping[str, int]  # audio that went no further, by reason
     errors: Sequence[ErrorRow]
+    calibration: CalibrationRow | None  # of the rate limits; None: the registry's are in force
 
 
 async def read_status(database: Database) -> StatusReport:
@@ -55,12 +57,13 @@ async def read_status(database: Database) -> StatusReport:
     queue, languages, fleet, workers = await asyncio.gather(
         of_queue.counts(), of_queue.languages(), of_fleet.now(), of_fleet.workers()
     )
-    outlook, spend, flags, empty, errors = await asyncio.gather(
+    outlook, spend, flags, empty, errors, calibration = await asyncio.gather(
         of_queue.outlook(),
         SpendStats(database).summary(),
         FlagQueries(database).counts(),
         of_queue.nothing_left(),
         ErrorQueries(database).page(limit=_LAST_ERRORS),
+        Calibrations(database).newest_for_people(),
     )
     return StatusReport(
         at=datetime.now(UTC),
@@ -81,6 +84,7 @@ async def read_status(database: Database) -> StatusReport:
         videos_empty=empty,
         left_out=count_left_out(flags),
         errors=errors,
+        calibration=calibration,
     )
 
 
@@ -91,7 +95,8 @@ def status_document(report: StatusReport) -> dict[str, object]:
         for row in report.fleet.providers
     ]
     fields_ = {field.name: getattr(report, field.name) for field in fields(report)}
-    return {**fields_, "fleet": {**asdict(report.fleet), "providers": providers}}
+    limits = report.calibration and report.calibration.document()
+    return {**fields_, "fleet": {**asdict(report.fleet), "providers": providers}, "calibration": limits}
 
 
 # ----------------------------------------------------------------------------- as a person reads it
@@ -135,6 +140,7 @@ def _lines(report: StatusReport) -> list[str]:
     if report.left_out:
         told = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
         lines.append(f"Left out: {told} (lipika flags --type discard:REASON)")
+    lines.append(calibration_line(report.calibration))
     if report.videos_empty:
         lines.append(f"Nothing is left of {report.videos_empty:,} done videos: the board lists them")
     if report.open_flags:

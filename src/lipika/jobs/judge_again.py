@@ -6,21 +6,24 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from getpass import getuser
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from lipika.config import Settings, load_settings
+from lipika.db.calibrations import REGISTRY, Calibrations
 from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.db.stored import Stored
 from lipika.embedded.postgres import EmbeddedPostgres
-from lipika.rework.calibrate import CalibrationScope, Seen, load_bands, look_at_archives, look_at_rows, save
+from lipika.jobs.rate_limits import LIMITS, figures
+from lipika.rework.calibrate import CalibrationScope, Seen, look_at_archives, look_at_rows, save
+from lipika.rework.limits import as_new, find_bands, read_for_people
 from lipika.rework.revalidate import COUNTS, RejudgePlan, RejudgeReport, revalidate_archives, revalidate_rows
 from lipika.services import store_settings
-from lipika.validation import Bands, LaneName
-from lipika.validation.bands import RateBand
+from lipika.validation import LaneName
 from lipika.validation.calibrate import LEAST_CLIPS, SCORE_SHARES, Calibration, Change, calibrate, changes
 from lipika.validation.compare import DECILES, Confusion
 from lipika.wording import NONE, percent
@@ -54,12 +57,14 @@ class Learned:
     too_few: dict[str, int]  # language -> sound clips
     before: str  # version of the limits in force
     seen: Seen
+    stored: str = ""  # version that the fleet judges by now, where it was stored
 
     def document(self) -> dict[str, object]:
         """For `--json`."""
         return {
             "version": self.calibration.version,
             "before": self.before,
+            "stored": self.stored,
             "changes": [asdict(change) for change in self.changes],
             "too_few": self.too_few,
             "units": self.seen.units,
@@ -68,20 +73,29 @@ class Learned:
         }
 
 
-async def learn(order: JudgeOrder, languages: frozenset[str], out_file: Path | None) -> Learned:
-    """Learn limits from what is stored; written to `out_file` if there are any."""
+async def learn(
+    order: JudgeOrder, languages: frozenset[str], out_file: Path | None, *, store: bool = False
+) -> Learned:
+    """Learn limits from what is stored. Any that are learned are written to `out_file`, and with `store` put in force
+    for all who work on the database.
+    """
     settings = load_settings(lipika_data_dir=order.data_dir)
-    look = CalibrationScope(
-        _bands_in_force(order, settings), store_settings(settings), languages, output_url=settings.output_url
-    )
-    if order.sources:
-        seen = await _sum(look_at_archives(look, order.sources, order.processes))
-    else:
-        async with _database(settings) as (database, url):
+    needs_database = store or not order.sources
+    async with _database(settings, order, needed=needs_database) as (database, url):
+        look = CalibrationScope(
+            await find_bands(settings, database, order.calibration),
+            store_settings(settings),
+            languages,
+            output_url=settings.output_url,
+        )
+        if order.sources or database is None:
+            seen = await _sum(look_at_archives(look, order.sources, order.processes))
+        else:
             seen = await _sum(look_at_rows(replace(look, database_url=url), database, order.processes))
-    calibration = calibrate(seen.samples)
-    if out_file is not None and calibration.bands:
-        save(calibration, out_file)
+        calibration = calibrate(seen.samples)
+        if out_file is not None and calibration.bands:
+            save(calibration, out_file)
+        stored = await _store(database, calibration) if store and database and calibration.bands else ""
     return Learned(
         calibration,
         tuple(changes(seen.samples, calibration, look.before)),
@@ -90,9 +104,19 @@ async def learn(order: JudgeOrder, languages: frozenset[str], out_file: Path | N
             for code, sample in sorted(seen.samples.items())
             if code not in calibration.bands
         },
-        look.before.version or "registry",
+        look.before.version or REGISTRY,
         seen,
+        stored,
     )
+
+
+async def _store(database: Database, calibration: Calibration) -> str:
+    """Put the limits in force for the fleet; languages that they say nothing of keep theirs. Returns the version."""
+    in_force = await read_for_people(database)
+    new = in_force.calibration.renewed(calibration)
+    simulated = in_force.row is not None and in_force.row.simulated
+    await Calibrations(database).put(as_new(new), f"calibrate by {getuser()}", simulated=simulated)
+    return new.version
 
 
 async def _sum(parts: AsyncGenerator[Seen, None]) -> Seen:
@@ -131,33 +155,25 @@ def print_learned(learned: Learned, file: Path | None, out: Console) -> None:
             f"{learned.seen.without_audio:,} rows do not say how their audio sounds: name their archives instead"
         )
     _print_problems(learned.seen.problems, out)
+    if learned.stored:
+        out.print(
+            f"Stored: every worker judges by {learned.stored} within a minute. Then `lipika revalidate --rows`.",
+            soft_wrap=True,
+        )
     if learned.changes and file is not None:
         out.print(f"Written to {file}. Set CALIBRATION_FILE to it, then `lipika revalidate`.", soft_wrap=True)
-    elif learned.changes:
-        out.print("Nothing was written: --out FILE does that.")
+    elif learned.changes and not learned.stored:
+        out.print("Nothing was written: --out FILE does that, or --store for the whole fleet.")
     elif file is not None:
         out.print(f"{file} was not written: no language has new limits.", soft_wrap=True)
 
 
 def _limits(learned: Sequence[Change]) -> Table:
-    names = ("low fail", "low warn", "stopped", "high warn", "high fail", "chars warn", "chars fail")
-    table = Table("language", "", *names, box=None)
+    table = Table("language", "", *LIMITS, box=None)
     for change in learned:
-        table.add_row(change.language, "now", *(f"{limit:g}" for limit in _figures(change.old)))
-        table.add_row("", "learned", *(f"{limit:g}" for limit in _figures(change.new)))
+        table.add_row(change.language, "now", *(f"{limit:g}" for limit in figures(change.old)))
+        table.add_row("", "learned", *(f"{limit:g}" for limit in figures(change.new)))
     return table
-
-
-def _figures(band: RateBand) -> tuple[float, ...]:
-    return (
-        band.syllables_low_fail,
-        band.syllables_low_warn,
-        band.syllables_stopped,
-        band.syllables_high_warn,
-        band.syllables_high_fail,
-        band.chars_high_warn,
-        band.chars_high_fail,
-    )
 
 
 def _consequences(learned: Sequence[Change]) -> Table:
@@ -210,16 +226,16 @@ class Redone:
 async def redo(order: JudgeOrder, *, rows: bool, dry_run: bool) -> Redone:
     """Judge archives again, or rows, or both. With both, the queue learns of the archives' new size and digest."""
     settings = load_settings(lipika_data_dir=order.data_dir)
-    plan = RejudgePlan(
-        _bands_in_force(order, settings),
-        store_settings(settings),
-        dry_run=dry_run,
-        spool_dir=settings.spool_dir,
-        output_url=settings.output_url,
-    )
-    if not rows:
-        return Redone(plan.version, dry_run, await _redo_archives(plan, order, None), None)
-    async with _database(settings) as (database, url):
+    async with _database(settings, order, needed=rows) as (database, url):
+        plan = RejudgePlan(
+            await find_bands(settings, database, order.calibration),
+            store_settings(settings),
+            dry_run=dry_run,
+            spool_dir=settings.spool_dir,
+            output_url=settings.output_url,
+        )
+        if not rows or database is None:
+            return Redone(plan.version, dry_run, await _redo_archives(plan, order, None), None)
         archives = await _redo_archives(plan, order, Stored(database)) if order.sources else None
         parts = revalidate_rows(replace(plan, database_url=url), database, order.processes)
         return Redone(plan.version, dry_run, archives, await _total(parts))
@@ -323,20 +339,25 @@ def _print_confusion(confusion: Confusion, out: Console) -> None:
 # ----------------------------------------------------------------------------- shared
 
 
-def _bands_in_force(order: JudgeOrder, settings: Settings) -> Bands:
-    """Of --calibration, else of CALIBRATION_FILE, else the registry's."""
-    return load_bands(order.calibration or settings.calibration_file)
-
-
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[tuple[Database, str]]:
-    """DATABASE_URL or the embedded Postgres, and its URL: every process opens a connection of its own."""
+async def _database(
+    settings: Settings, order: JudgeOrder, *, needed: bool
+) -> AsyncIterator[tuple[Database | None, str]]:
+    """DATABASE_URL or the embedded Postgres, and its URL: every process opens a connection of its own.
+
+    Where it is not `needed`, it is asked only for the limits in force, and not made for that.
+    """
+    embedded = EmbeddedPostgres(settings.lipika_data_dir)
+    told = order.calibration or settings.calibration_file or settings.calibrate == "off"
+    if not needed and (told or (settings.database_url is None and not embedded.is_made)):
+        yield None, ""
+        return
     async with AsyncExitStack() as stack:
         if settings.database_url is not None:
             url = settings.database_url.get_secret_value()
             yield await stack.enter_async_context(Database(url)), url
             return
-        server = await stack.enter_async_context(EmbeddedPostgres(settings.lipika_data_dir))
+        server = await stack.enter_async_context(embedded)
         database = await stack.enter_async_context(Database(lambda: server.url))
         await migrate(database)
         yield database, server.url

@@ -19,6 +19,7 @@ from lipika.alignment.stage import AlignmentStage
 from lipika.audio import polish
 from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.calibrations import Calibrations
+from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
 from lipika.db.reservations import Demand, Reservations
@@ -351,7 +352,8 @@ def _calibrating(
     if settings.calibrate == "off" or settings.calibration_file is not None:
         return None
     options = CalibratingOptions(settings.calibrate_clips, simulated=bool(tools.asked_as.simulated))
-    return Calibrating(worker_id, Calibrations(database), tools.limits, alerts.append, options)
+    shared, clips = Calibrations(database), ClipSamples(database)
+    return Calibrating(worker_id, shared, clips, tools.limits, alerts.append, options)
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:

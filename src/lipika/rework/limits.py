@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lipika.config import Settings
-from lipika.db.calibrations import CalibrationRow, Calibrations, NewCalibration, SampleClip
+from lipika.db.calibrations import CalibrationRow, Calibrations, NewCalibration
+from lipika.db.clip_samples import ClipSamples, SampleClip
 from lipika.db.connection import Database
 from lipika.errors import UsageError
 from lipika.rework.calibrate import load_bands
@@ -91,19 +92,17 @@ def as_new(calibration: Calibration) -> NewCalibration:
     return NewCalibration(calibration.version, calibration.clips, calibration.to_json())
 
 
-async def learn_language(
-    calibrations: Calibrations, language: str, least: int, *, simulated: bool
-) -> Calibration:
+async def learn_language(stored: ClipSamples, language: str, least: int, *, simulated: bool) -> Calibration:
     """Limits of one language, from a sample of what the database holds; empty with fewer than `least` sound clips.
 
     Reads some thousand rows and works on them in small pieces with rests in between: it shares its process with the
     asking.
     """
-    videos = await calibrations.sample_videos(language, _VIDEOS)
+    videos = await stored.videos(language, _VIDEOS)
     each = max(_EACH, -(-SAMPLE // max(len(videos), 1)))
     samples: Samples = {}
     for group in _in_groups(videos, _VIDEOS_AT_A_TIME):
-        clips = await calibrations.sample_clips(group, language, each, simulated=simulated)
+        clips = await stored.clips(group, language, each, simulated=simulated)
         for few in _in_groups(clips, _CLIPS_AT_A_TIME):
             started = time.monotonic()
             merge(samples, await asyncio.to_thread(_observe, few))

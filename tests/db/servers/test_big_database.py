@@ -13,6 +13,7 @@ from psycopg import sql
 
 from benchmarks.big_database import Size, build, measure, questions
 from lipika.db import Database, Stats
+from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Params
 from lipika.db.queries import Query
 from lipika.fleet.status import read_status, status_document
@@ -131,3 +132,23 @@ async def test_every_question_is_timed(big: Database) -> None:
     timings = await measure(big, SMALL, rounds=1)
     assert [timing.question for timing in timings] == list(questions(SMALL))
     assert all(timing.median_ms > 0 for timing in timings)
+
+
+async def test_a_sample_reads_what_it_takes(big: Database, big_url: str) -> None:
+    """Of the queue the front of an index, of the results those of its videos."""
+    del big
+    async with Explaining(big_url) as database:
+        samples = ClipSamples(database)
+        videos = await samples.videos("hi", 20, looked_at=300)
+        assert 10 <= len(videos) <= 20
+        (plan,) = database.plans
+        assert plan.taken["video_queue"] <= 300
+        database.plans.clear()
+        await samples.clips(videos, "hi", 5, simulated=False)
+        (plan,) = database.plans
+        with psycopg.connect(big_url) as connection:
+            (theirs,) = connection.execute(
+                "select count(*) from transcription_results where video_id = any(%s)", [videos]
+            ).fetchone() or (0,)
+        assert theirs
+        assert plan.taken["transcription_results"] <= 2 * theirs, "each row is fetched, and passed on once"

@@ -21,6 +21,7 @@ from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
 from lipika.db.calibrations import Calibrations, NewCalibration, Turn
+from lipika.db.clip_samples import ClipSamples
 from lipika.db.migrate import check, migrations
 from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
@@ -281,7 +282,7 @@ async def test_a_worker_learns_limits_when_it_is_its_turn_and_at_no_other_time(
         with pytest.raises(DatabaseError):
             await mine.end(told.turn, replace(new, content="x" * 200_000), simulated=False, after=None)
         assert (
-            await mine.sample_videos("hi", 10)
+            await ClipSamples(one).videos("hi", 10)
             == [
                 row.video_id
                 for row in rows(
@@ -291,7 +292,7 @@ async def test_a_worker_learns_limits_when_it_is_its_turn_and_at_no_other_time(
                 )
             ][:10]
         )
-        await mine.sample_clips(["x"], "hi", 5, simulated=False)
+        await ClipSamples(one).clips(["x"], "hi", 5, simulated=False)
         assert await mine.end(told.turn, new, simulated=False, after=None)
         assert not await mine.end(told.turn, new, simulated=False, after=None), "one turn, one calibration"
         assert [row.made_by for row in await theirs.newest(simulated=False)] == ["c-one"]

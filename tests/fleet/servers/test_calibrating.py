@@ -18,6 +18,7 @@ from fleet_kit import Stage, a_stage, change, rows, until
 from lipika.config import Settings
 from lipika.db import Database, Queue
 from lipika.db.calibrations import Calibrations, NewCalibration
+from lipika.db.clip_samples import ClipSamples
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.wiring import Running
 from lipika.models import NewVideo
@@ -153,13 +154,12 @@ async def test_nothing_is_learned_where_it_is_switched_off_or_a_file_says_the_li
     file = tmp_path / "calibration.json"
     other = a_calibration()
     file.write_text(other.to_json(), "utf-8")
-    for number, (changes, version) in enumerate(
-        (
-            ({"calibrate": "off"}, ""),
-            ({"calibration_file": file}, other.version),
-            ({}, made.version),
-        )
-    ):
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"calibrate": "off"}, ""),
+        ({"calibration_file": file}, other.version),
+        ({}, made.version),
+    ]
+    for number, (changes, version) in enumerate(cases):
         videos = await speak(stage, 100 + number, 1, 3)
         async with stage.worker(**changes) as found:
             await found.worker.run(until_empty=True)
@@ -274,9 +274,9 @@ async def test_a_calibration_goes_on_from_the_newest_or_not_at_all(stage: Stage)
 async def test_made_up_answers_teach_nothing_about_real_ones(stage: Stage) -> None:
     await transcribed(stage)
     async with Database(stage.database_url) as database:
-        calibrations = Calibrations(database)
-        made_up = await learn_language(calibrations, "hi", FEW, simulated=True)
-        real = await learn_language(calibrations, "hi", FEW, simulated=False)
+        calibrations, clips = Calibrations(database), ClipSamples(database)
+        made_up = await learn_language(clips, "hi", FEW, simulated=True)
+        real = await learn_language(clips, "hi", FEW, simulated=False)
         assert set(made_up.bands) == {"hi"}
         assert real.bands == {}
         await calibrations.put(as_new(made_up), "a worker", simulated=True)
@@ -298,7 +298,7 @@ async def test_a_row_that_no_run_has_written_teaches_nothing(stage: Stage) -> No
         " (select ctid from transcription_results order by segment_file limit 10)",
     )
     async with Database(stage.database_url) as database:
-        learned = await learn_language(Calibrations(database), "hi", FEW, simulated=True)
+        learned = await learn_language(ClipSamples(database), "hi", FEW, simulated=True)
     assert learned.clips == {"hi": 62}
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import psycopg
 import pytest
+from rich.console import Console
 
 from lipika.db import Database, Queue, Results
+from lipika.db.calibrations import Calibrations
 from lipika.errors import UsageError
+from lipika.fleet.status import StatusReport, read_status, render_status, status_document
 from lipika.models import ClipResult, NewVideo
 from lipika.rework.calibrate import load_bands, save
+from lipika.rework.limits import as_new
 from lipika.validation import DEFAULT_BANDS, VALIDATOR_VERSION
 from lipika.validation.calibrate import Observation, calibrate, collect
 from lipika.validation.checks.rate import Rates
@@ -180,3 +185,65 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     learned = calibrate(collect(Observation("hi", Rates(5, 11, 6, 11), 0.9) for _ in range(2_000)))
     with pytest.raises(UsageError, match="nowhere"):
         save(learned, tmp_path / "nowhere" / "calibration.json")
+
+
+# ----------------------------------------------------------------------------- what a fleet has in common
+
+
+def test_a_person_puts_limits_in_force_for_the_fleet(
+    folder: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert told("calibrate", "--show") == {
+        "version": "registry",
+        "row": None,
+        "limits": {},
+        "unreadable": [],
+    }
+    assert "the registry's own" in command("calibrate", "--show").stdout
+    learned = told("calibrate", str(folder), "--jobs", "1", "--store")
+    assert learned["stored"] == learned["version"]
+    shown = told("calibrate", "--show")
+    assert shown["version"] == learned["version"]
+    assert shown["limits"] == {"hi": learned["changes"][0]["new"]}
+    assert shown["row"]["clips"] == {"hi": learned["changes"][0]["taught"]}
+    said = command("calibrate", "--show").stdout
+    assert learned["version"] in said
+    again = told("calibrate", str(folder), "--jobs", "1")
+    assert (again["before"], again["stored"]) == (learned["version"], "")
+    judged = told("revalidate", str(folder), "--dry-run", "--jobs", "1")
+    assert judged["version"] == f"{VALIDATOR_VERSION}+{learned['version']}"
+    monkeypatch.setenv("CALIBRATE", "off")
+    assert told("revalidate", str(folder), "--dry-run", "--jobs", "1")["version"] == VALIDATOR_VERSION
+
+
+async def test_status_says_which_limits_are_in_force(database_url: str) -> None:
+    async with Database(database_url) as database:
+        report = await read_status(database)
+        assert (report.calibration, status_document(report)["calibration"]) == (None, None)
+        assert "Rate limits: the registry's own" in _shown(report)
+        learned = calibrate(collect(_seen("hi", 400)))
+        await Calibrations(database).put(as_new(learned), "somebody", simulated=False)
+        report = await read_status(database)
+    assert f"Rate limits: {learned.version}, learned" in _shown(report)
+    document = status_document(report)["calibration"]
+    assert isinstance(document, dict)
+    assert (document["version"], document["made_by"], document["clips"]) == (
+        learned.version,
+        "somebody",
+        {"hi": 400},
+    )
+
+
+def _shown(report: StatusReport) -> str:
+    out = Console(width=200)
+    with out.capture() as captured:
+        out.print(render_status(report))
+    return captured.get()
+
+
+def _seen(language: str, clips: int) -> Iterator[Observation]:
+    chance = random.Random(language)
+    for _ in range(clips):
+        rate = chance.gauss(6, 1)
+        yield Observation(language, Rates(rate, rate * 1.5, rate, rate * 1.5), 0.9)
