@@ -274,8 +274,8 @@ def test_limits_that_no_data_teach_are_refused(learned: Calibration) -> None:
 
 def test_a_newer_calibration_keeps_what_it_has_no_word_on(learned: Calibration) -> None:
     newer = calibrate(collect(seen("hi", 2000, middle=5)))
-    both = learned.renewed(newer)
+    both = learned.renew(newer)
     assert both.bands == {"hi": newer.bands["hi"], "ta": learned.bands["ta"]}
     assert both.clips == {"hi": 2000, "ta": 2000}
     assert from_json(both.to_json()) == both
-    assert NOTHING_LEARNED.renewed(learned) == learned
+    assert NOTHING_LEARNED.renew(learned) == learned

@@ -54,12 +54,12 @@ def add_to(app: typer.Typer, run: Run) -> None:
         Example: lipika calibrate out/ --out calibration.json
         """
         from lipika.jobs.judge_again import JudgeOrder, learn, print_learned
-        from lipika.jobs.rate_limits import in_force_document, print_in_force, show_in_force
+        from lipika.jobs.rate_limits import make_document, print_in_force, show_in_force
 
         if show:
             found = run(lambda: show_in_force(data_dir))
             if as_json:
-                print_json(in_force_document(found))
+                print_json(make_document(found))
             else:
                 print_in_force(found, open_console())
             return

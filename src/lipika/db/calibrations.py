@@ -57,7 +57,7 @@ class NewCalibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class LearningTurn:
     """A language that is this worker's to learn until the lease of the turn runs out."""
 
     language: str
@@ -69,7 +69,7 @@ class Told:
     """The id of the newest calibration, and this worker's turn; None where there is none."""
 
     newest: int | None
-    turn: Turn | None
+    turn: LearningTurn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,13 @@ class Calibrations:
             "lease_seconds": lease_s,
         }
         told = await self._database.row(_QUERIES["turn"], params, _Told)
-        turn = None if told.language is None or told.token is None else Turn(told.language, told.token)
+        turn = (
+            None if told.language is None or told.token is None else LearningTurn(told.language, told.token)
+        )
         return Told(told.newest, turn)
 
     async def end(
-        self, turn: Turn, new: NewCalibration | None, *, simulated: bool, after: int | None
+        self, turn: LearningTurn, new: NewCalibration | None, *, simulated: bool, after: int | None
     ) -> bool:
         """End a turn, with a calibration that goes on from the one of id `after`, or with none.
 

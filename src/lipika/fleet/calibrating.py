@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lipika.db.calibrations import Calibrations, Turn
+from lipika.db.calibrations import Calibrations, LearningTurn
 from lipika.db.clip_samples import ClipSamples
 from lipika.engine.outcome import Alert
 from lipika.errors import LipikaError, Unavailable
@@ -98,7 +98,7 @@ class Calibrating:
             made_by = found.row.made_by if found.row else ""
             log.info("rate_limits", validator=validator_version(found.bands), made_by=made_by)
 
-    async def _learn(self, turn: Turn) -> None:
+    async def _learn(self, turn: LearningTurn) -> None:
         """Whatever comes of it, the turn ends; only an outage, and the end of a life, leave that to its lease."""
         learned = None
         try:
@@ -118,9 +118,9 @@ class Calibrating:
             raise
         await self._end(turn, learned)
 
-    async def _end(self, turn: Turn, learned: Calibration | None) -> None:
+    async def _end(self, turn: LearningTurn, learned: Calibration | None) -> None:
         before = self._in_force
-        new = before.calibration.renewed(learned) if learned and learned.bands else None
+        new = before.calibration.renew(learned) if learned and learned.bands else None
         stored = await self._calibrations.end(
             turn,
             None if new is None else as_new(new),

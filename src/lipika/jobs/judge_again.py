@@ -113,7 +113,7 @@ async def learn(
 async def _store(database: Database, calibration: Calibration) -> str:
     """Put the limits in force for the fleet; languages that they say nothing of keep theirs. Returns the version."""
     in_force = await read_for_people(database)
-    new = in_force.calibration.renewed(calibration)
+    new = in_force.calibration.renew(calibration)
     simulated = in_force.row is not None and in_force.row.simulated
     await Calibrations(database).put(as_new(new), f"calibrate by {getuser()}", simulated=simulated)
     return new.version

@@ -36,7 +36,7 @@ async def show_in_force(data_dir: Path | None) -> InForce:
         return await read_for_people(database)
 
 
-def in_force_document(found: InForce) -> dict[str, object]:
+def make_document(found: InForce) -> dict[str, object]:
     """For `--json`."""
     return {
         "version": found.bands.version or REGISTRY,
@@ -47,7 +47,7 @@ def in_force_document(found: InForce) -> dict[str, object]:
 
 
 def print_in_force(found: InForce, out: Console) -> None:
-    """Whose limits they are, and a table of those that were learned."""
+    """A line on their origin, and a table of those that were learned."""
     out.print(calibration_line(found.row), soft_wrap=True, markup=False)
     for number, reason in found.unreadable:
         out.print(f"Passed over: calibration {number}: {reason}", soft_wrap=True, markup=False)

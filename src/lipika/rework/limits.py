@@ -101,9 +101,9 @@ async def learn_language(stored: ClipSamples, language: str, least: int, *, simu
     videos = await stored.videos(language, _VIDEOS)
     each = max(_EACH, -(-SAMPLE // max(len(videos), 1)))
     samples: Samples = {}
-    for group in _in_groups(videos, _VIDEOS_AT_A_TIME):
+    for group in _split(videos, _VIDEOS_AT_A_TIME):
         clips = await stored.clips(group, language, each, simulated=simulated)
-        for few in _in_groups(clips, _CLIPS_AT_A_TIME):
+        for few in _split(clips, _CLIPS_AT_A_TIME):
             started = time.monotonic()
             merge(samples, await asyncio.to_thread(_observe, few))
             await asyncio.sleep(_REST * (time.monotonic() - started))
@@ -112,7 +112,7 @@ async def learn_language(stored: ClipSamples, language: str, least: int, *, simu
     return calibrate({code: samples[code] for code in samples if code == language}, least, unattended=True)
 
 
-def _in_groups(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+def _split(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

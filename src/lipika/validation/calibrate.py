@@ -253,7 +253,7 @@ class Calibration:
         """For `validate(bands=...)`; languages without a learned band keep the registry's."""
         return Bands({**DEFAULT_BANDS.by_language, **self.bands}, self.version)
 
-    def renewed(self, newer: Calibration) -> Calibration:
+    def renew(self, newer: Calibration) -> Calibration:
         """With all of `newer`, and of this one the languages that are not in it."""
         return Calibration(
             self.bands | newer.bands, self.clips | newer.clips, self.score_quantiles | newer.score_quantiles

@@ -20,7 +20,7 @@ from fleet_kit import a_stage, rows
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
 from lipika.db.budgets import Limits
-from lipika.db.calibrations import Calibrations, NewCalibration, Turn
+from lipika.db.calibrations import Calibrations, LearningTurn, NewCalibration
 from lipika.db.clip_samples import ClipSamples
 from lipika.db.migrate import check, migrations
 from lipika.db.queries import Query
@@ -277,7 +277,7 @@ async def test_a_worker_learns_limits_when_it_is_its_turn_and_at_no_other_time(
             await theirs.ask("c-two", simulated=False, least=0, lease_s=60)
         assert (await theirs.ask("c-one", simulated=False, least=1000, lease_s=60)).turn is None
         assert (await theirs.ask("c-two", simulated=False, least=1000, lease_s=60)).turn is None
-        guess = Turn("hi", NOTHING)
+        guess = LearningTurn("hi", NOTHING)
         assert not await theirs.end(guess, new, simulated=False, after=None)
         with pytest.raises(DatabaseError):
             await mine.end(told.turn, replace(new, content="x" * 200_000), simulated=False, after=None)
