@@ -110,7 +110,8 @@ class Tarset:
 class ReadBack:
     """A clip as it was read back from an export: what its row says, and what its audio is.
 
-    `place` names the file and line (or member) for messages. `digest` is the SHA-256 of the audio's bytes.
+    `place` names the file and line (or member) for messages. `digest` is the SHA-256 of the audio's bytes. `exact` is
+    False where the audio is coded with loss: how many samples it has is then up to the decoder.
     """
 
     id: str
@@ -124,6 +125,8 @@ class ReadBack:
     digest: str
     audio_rate_hz: int
     audio_samples: int
+    video_id: str = ""
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

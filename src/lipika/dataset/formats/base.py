@@ -138,10 +138,13 @@ class Lines:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = path.open("wb")
+        self.size = 0
 
-    def json(self, row: Mapping[str, object]) -> None:
-        """One line of JSON; keys in their own order."""
-        self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    def json(self, row: Mapping[str, object]) -> int:
+        """Write a line of JSON, keys in their own order; returns where it begins."""
+        at = self.size
+        self.size += self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        return at
 
     def close(self) -> None:
         self._file.close()

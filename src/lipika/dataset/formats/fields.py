@@ -1,0 +1,84 @@
+"""Facts of a clip beside its text and audio, under names that no trainer takes for its own. Pure.
+
+The speaker's emotion is not called `emotion`: Canary's prompt has a slot of that name with words of its own, and an
+utterance with another one stops the training.
+"""
+
+from __future__ import annotations
+
+import re
+from operator import attrgetter
+
+from lipika.audio.flac import StreamInfo
+from lipika.dataset.model import AudioForm, PlanRow, Utterance
+
+_TEXTS = {
+    "video_id": "video_id",
+    "verbatim": "verbatim",
+    "tagged": "tagged",
+    "detected_language": "detected_language",
+    "language_hint": "language_hint",
+    "lanes": "lanes",
+    "findings": "findings",
+    "flags": "flags",
+    "tier": "tier",
+    "speaker_emotion": "emotion",
+    "speaker_style": "style",
+    "speaker_pace": "pace",
+    "speaker_accent": "accent",
+    "model": "model",
+    "provider": "provider",
+    "prompt_version": "prompt_version",
+    "validator_version": "validator_version",
+    "text_source": "text_source",
+    "audio_digest": "audio_digest",
+}
+_NUMBERS = {"start_ms": "start_ms", "end_ms": "end_ms", "quality_score": "quality_score"}
+_MEASURES = {name: name for name in ("snr_db", "speech_ms", "bandwidth_hz", "alignment_score")}
+
+_ALWAYS = _TEXTS | _NUMBERS
+_values_always, _measures = attrgetter(*_ALWAYS.values()), attrgetter(*_MEASURES.values())
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
+_PART_OF_FILE = re.compile(r"-sub\d+$")  # NeMo takes it for a part of another file
+_PUNCTUATION = re.compile(r"[?!;…।॥؟؛،۔]|(?<!\d)[.,:]|[.,:](?!\d)")  # not that of numbers and times
+_MD5 = slice(26, 42)  # of the samples, in the head of a FLAC
+
+
+def stable_fields(row: PlanRow) -> dict[str, object]:
+    """Those that every clip has: the same names and types for all, texts being empty where nothing is known."""
+    return dict(zip(_ALWAYS, _values_always(row), strict=True))
+
+
+def known_fields(row: PlanRow) -> dict[str, object]:
+    """Those of which something is known: no nulls, no empty texts."""
+    fields = stable_fields(row) | dict(zip(_MEASURES, _measures(row), strict=True))
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def audio_md5(utterance: Utterance) -> dict[str, str]:
+    """The MD5 of the samples, which a FLAC carries in its head: it costs nothing and tells like-sized audio apart."""
+    return {"audio_md5": flac_md5(utterance.audio)} if utterance.form is AudioForm.FLAC else {}
+
+
+def flac_md5(audio: bytes) -> str:
+    """As hex digits; "" where it is not stated, or this is no FLAC."""
+    stated = audio[_MD5] if StreamInfo.read(audio) else b""
+    return stated.hex() if any(stated) else ""
+
+
+def has_punctuation(text: str) -> bool:
+    """True if its sentences are marked; the point of a number and the colon of a time are no marks."""
+    return _PUNCTUATION.search(text) is not None
+
+
+def member_name(utterance: Utterance) -> str:
+    """The name of its file in a tar.
+
+    Raises:
+        ValueError: trainers would take it for another: it holds a dot or a slash, or ends as parts of files do.
+    """
+    name = utterance.row.id
+    if not _SAFE_ID.fullmatch(name) or _PART_OF_FILE.search(name):
+        raise ValueError(f"{name!r} cannot be the name of a clip: letters, digits, _ and - alone, no -sub1")
+    return utterance.file
