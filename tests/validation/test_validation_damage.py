@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import replace
 from importlib import resources
+from typing import TypeAlias
 
 import pytest
 from hypothesis import assume, given
@@ -15,6 +17,8 @@ from lipika.validation import retry_advice, say_the_same, validate
 from lipika.validation.checks import stock, stray
 from lipika.validation.reading import count_syllables
 from verdict_kit import answer, clip, codes
+
+Pattern: TypeAlias = re.Pattern[str]
 
 SENTENCES = {
     "hi": "कल सुबह हम सब लोग स्टेशन के पास मिले और वहाँ से साथ में बाज़ार गए जहाँ बहुत भीड़ थी।",
@@ -115,3 +119,59 @@ def test_every_group_of_the_tables_of_phrases_is_used_and_every_phrase_has_its_g
     groups = {group for language in tomllib.loads(table).values() for group in language}
     used = {group for phrase in stock._PHRASES for group in phrase.groups} | stray._SPEAKERS | {"say"}
     assert groups == used
+
+
+def test_stems_of_a_single_letter_are_whole_words() -> None:
+    """They are looked up by the first two letters of a word, as all others are."""
+    table = resources.files("lipika.validation").joinpath("stock.toml").read_text("utf-8")
+    for groups in tomllib.loads(table).values():
+        short = {group for group, stems in groups.items() for stem in stems.split() if len(stem) == 1}
+        assert short.isdisjoint(stock._VERBS)
+    assert stock.groups_of("ન", "gu") == ("neg",)
+    assert not stock.groups_of("નવ", "gu")
+
+
+SIGNED = [
+    (stray._TIME_SIGN, stray._TIME),
+    (stray._MARKUP_SIGN, stray._MARKUP),
+    (stray._MARKUP_SIGN, stray._SIGNS),
+    (stray._MARKUP_SIGN, stray._NUMBERED),
+    (stray._MARKUP_SIGN, stray._JSON),
+    (stray._MOJIBAKE_SIGN, stray._MOJIBAKE),
+]
+
+
+@given(st.sampled_from(SIGNED).flatmap(lambda pair: st.tuples(st.just(pair), st.from_regex(pair[1]))))
+def test_whatever_a_dear_pattern_finds_has_its_sign(found: tuple[tuple[Pattern, Pattern], str]) -> None:
+    """Texts without it are not looked through."""
+    (sign, pattern), text = found
+    match = pattern.search(text)
+    assert match is not None
+    assert sign.search(match[0])
+
+
+MARKUP = (
+    "<b>",
+    "**",
+    "__",
+    "~~",
+    "`",
+    "&nbsp;",
+    "\\n",
+    "{",
+    "}",
+    "♪",
+    "♫",
+    "(a)",
+    "http://",
+    "# a",
+    "- a",
+    "* a",
+    "• a",
+)
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_every_kind_of_markup_has_a_sign(text: str) -> None:
+    assert stray._MARKUP.search(text)
+    assert stray._MARKUP_SIGN.search(text)

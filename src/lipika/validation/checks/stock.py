@@ -71,18 +71,19 @@ _VERBS = frozenset({"watch", "say", "meet", "give", "unclear"})
 """Groups whose short stems stand for all forms of a verb; other stems of under four letters are whole words."""
 
 _SHORT = 4
+_KEY = 2  # letters; the few stems of a single one are whole words
 _LONGEST_ANSWER = max(limit.STOCK_WORDS, *(phrase.most for phrase in _PHRASES))
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One language of stock.toml: beginnings of words to their groups, by first letter for speed."""
+    """One language of stock.toml: beginnings of words to their groups, by their first two letters for speed."""
 
     stems: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
 
     def groups_of(self, word: str) -> tuple[str, ...]:
         found: tuple[str, ...] = ()
-        for stem, groups in self.stems.get(word[:1], ()):
+        for stem, groups in self.stems.get(word[:_KEY], ()):
             if word == stem or (len(stem) >= _SHORT and word.startswith(stem)):
                 found += groups
             elif word.startswith(stem):
@@ -101,10 +102,10 @@ def _table(groups: Mapping[str, str]) -> _Table:
     for group, stems in groups.items():
         for stem in normalise(stems).split():
             by_stem[stem] = (*by_stem.get(stem, ()), group)
-    by_letter: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    by_key: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     for stem, named in by_stem.items():
-        by_letter.setdefault(stem[0], []).append((stem, named))
-    return _Table({letter: tuple(stems) for letter, stems in by_letter.items()})
+        by_key.setdefault(stem[:_KEY], []).append((stem, named))
+    return _Table({key: tuple(stems) for key, stems in by_key.items()})
 
 
 def groups_of(word: str, language: str) -> tuple[str, ...]:
@@ -145,7 +146,7 @@ def _find(words: Sequence[str], table: _Table) -> tuple[str, Sequence[str]] | No
 
 def _span(phrase: _Phrase, places: Mapping[str, list[int]]) -> tuple[int, int] | None:
     """The last stretch that holds a word of every group, each a word of its own."""
-    if any(group not in places for group in phrase.groups):
+    if not all(map(places.__contains__, phrase.groups)):
         return None
     best = None
     for first in places[phrase.groups[0]]:

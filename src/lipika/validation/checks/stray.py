@@ -15,7 +15,8 @@ from lipika.validation.text import normalise
 
 _NATIVE = "\u0600-\u06ff\u0900-\u0d7f"
 
-# Every pattern is a set of literals or of runs with a small cap: none of them can back-track far.
+# Every pattern is a set of literals or of runs with a small cap: none of them can back-track far. Those named
+# `..._SIGN` find a character without which the dearer ones cannot match, as most texts have none.
 _LABEL = re.compile(
     r"^[^\w\n]{0,4}(?:(?P<sign>>{1,3})"
     r"|(?P<latin>[A-Z]\d{0,2}|(?:S|SPK|SPEAKER)[ _-]?\w{1,3}|(?:speaker|person|male|female|man|woman|boy|girl"
@@ -33,6 +34,7 @@ _TIME = re.compile(
     r"|^\d{1,3}[ \t]{0,3}\n",
     re.MULTILINE | re.IGNORECASE,
 )
+_TIME_SIGN = re.compile(r"[:>\n]|\.\d")
 _MARKUP = re.compile(
     r"</?[A-Za-z][^<>\n]{0,40}>|\*\*|__|~~|`|^[ \t]{0,4}(?:#{1,6}|[-*•]) |&(?:[a-z]{2,8}|#\d{1,5});|\\[nrtu\"]"
     r"|[{}♪♫]|\([^()\n]{1,40}\)|https?://",
@@ -49,10 +51,12 @@ _QUOTED = re.compile(r"\A\s*[\"“‘'„«]([^\"“”‘’„«»]{2,2000})[\
 _JSON = re.compile(
     r"\"\s{0,3}[}\]]|\"[a-z_]{2,20}\"\s{0,3}:|\",\s{0,3}\"(?:[a-z_]{2,20}|\Z)|['\"]\s{0,2}\]|^\s{0,3}\"[a-z_]{2,20}\""
 )
+_MARKUP_SIGN = re.compile(r"[<>*_~`#\-•&\\{}()\[\]/|=^\"\n♪♫▁\u2581Ġ【】（）［］〈〉《》「」『』]")
 _MOJIBAKE = re.compile(
     "[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2022\u2026"
     "\u2030\u2039\u203a\u20ac\u2122\ufffd]|(?:[\u00c0-\u00ff][^\\s\\w]?){3}"
 )
+_MOJIBAKE_SIGN = re.compile("[\u00c0-\u00ff]")
 _LOST_LETTERS = re.compile(r"(?<![^\s\"'“‘(])\?{3,}")
 _SIGN_RUN = re.compile(r"([.!?,;:\-–—…।॥'\"۔؟،])(?:[ \t]?\1){5,}")
 _DOTTED = re.compile(r"\w(?:\.{2,}|…)|[\u0900-\u0dff](?:\.{2,}|…)")
@@ -90,13 +94,14 @@ _SPEAKERS = frozenset({"label", "person", "speaker"})
 
 
 def times(reading: Reading) -> Iterator[Finding]:
-    yield from first_match(reading, "timestamp", _TIME)
+    if any(map(_TIME_SIGN.search, texts_of(reading))):
+        yield from first_match(reading, "timestamp", _TIME)
 
 
 def signs(reading: Reading) -> Iterator[Finding]:
     said = reading.answer.transcription
-    found = list(first_match(reading, "markup", _MARKUP)) or list(_rests(reading))
-    yield from found
+    if any(map(_MARKUP_SIGN.search, texts_of(reading))):
+        yield from list(first_match(reading, "markup", _MARKUP)) or _rests(reading)
     if match := _QUOTED.match(said):
         yield finding("quoted", repr(match[0][:1] + match[0].rstrip()[-1:]))
     if match := _SIGN_RUN.search(said):
@@ -126,7 +131,8 @@ def _is_dotted(said: str) -> bool:
 
 def letters(reading: Reading) -> Iterator[Finding]:
     said = reading.answer.transcription
-    broken = _MOJIBAKE.search(said) or _LOST_LETTERS.search(said)
+    broken = _MOJIBAKE.search(said) if _MOJIBAKE_SIGN.search(said) else None
+    broken = broken or _LOST_LETTERS.search(said)
     if broken:
         yield finding("broken_letters", repr(broken[0]), broken.span())
     if reading.letters["Latin"] and (match := _LATIN_INSIDE.search(said)):
@@ -137,13 +143,11 @@ _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
 def spaces(reading: Reading) -> Iterator[Finding]:
-    words = [word.translate(_NO_DIGITS) for word in reading.words]
-    if not words:
-        return
-    longest = max(words, key=len)
     most = limit.LONGEST_WORD.get(reading.language.code if reading.language else "", _LONGEST)
     if " " in reading.plain:
         most += limit.LONGER_BESIDE_OTHERS
+    long = (word.translate(_NO_DIGITS) for word in reading.words if len(word) > most)
+    longest = max(long, key=len, default="")
     if len(longest) > most and count_syllables(longest) > most:
         yield finding("no_spaces", longest[:60])
 
