@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from lipika.audio.codec import Audio, encode_flac
-from lipika.dataset.model import AudioForm, PlanRow, Tarset, Utterance
+from dataset_kit import ROW, utterance
+from lipika.dataset.model import PlanRow, Tarset, Utterance
 from lipika.dataset.summary import Amount, ExportSummary, Speakers
 
 TEXTS = {"hi": "पहले सोच लो, फिर फ़ैसला करना।", "ta": "முதலில் யோசி.", "ur": "پہلے سوچ لو، پھر فیصلہ کرنا۔"}
@@ -60,26 +58,12 @@ def a_summary(
 
 
 def a_plan_row(number: int = 0, language: str = "hi", **changes: Any) -> PlanRow:
-    """A row as a plan has it, of 4 s."""
-    row = PlanRow(
-        id=f"{language}_video_{number:04}",
-        video_id="video", clip=f"speaker0_{number * 500:05}_{number * 500 + 400:05}", job=0,
-        language=language, split="train", shard=0,
-        text=TEXTS.get(language, "ok"), verbatim=TEXTS.get(language, "ok"), tagged=TEXTS.get(language, "ok"),
-        detected_language=language, language_hint=language, speaker="video_speaker0",
-        duration_ms=4000, start_ms=number * 5000, end_ms=number * 5000 + 4000,
-        quality_score=0.91, lanes="asr tts_clean", findings="overlap_timeline", flags="", tier="silver",
-        snr_db=31.5, speech_ms=3100, bandwidth_hz=8000, alignment_score=None,
-        emotion="neutral", style="conversational", pace="moderate", accent="unknown",
-        model="gemini-3-flash-preview", provider="aistudio", prompt_version="1", validator_version="3",
-        text_source="model", audio_digest="0" * 64, skip="",
-    )  # fmt: skip
+    """A row as a plan has it; its id is its own in all languages."""
+    text = TEXTS.get(language, "ok")
+    row = replace(ROW, id=f"{language}-{number:04}", language=language, text=text, verbatim=text, tagged=text)
     return replace(row, **changes)
 
 
-def an_utterance(number: int = 0, language: str = "hi", **changes: Any) -> Utterance:
-    """A row with 4 s of a hum that is its own."""
-    rate = 16_000
-    hum = np.sin(2 * np.pi * (220 + 40 * number) * np.arange(4 * rate) / rate) * 6000
-    audio = encode_flac(Audio(hum.astype(np.int16), rate, 16))
-    return Utterance(a_plan_row(number, language, **changes), audio, AudioForm.FLAC, rate, 4 * rate)
+def an_utterance(number: int = 0, language: str = "hi") -> Utterance:
+    """Such a row with 2 s of audio of its own."""
+    return replace(utterance(number), row=a_plan_row(number, language))

@@ -107,6 +107,15 @@ class Tarset:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFact:
+    """A file of an export. `path` is relative to it, `sha256` in hexadecimal."""
+
+    path: str
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBack:
     """A clip as it was read back from an export: what its row says, and what its audio is.
 
