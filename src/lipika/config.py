@@ -196,9 +196,11 @@ class Settings(BaseSettings):
         0.02,
         ge=0,
         le=1,
-        description="Share of the clips that `lipika vote` asks another model for, with --ask.",
+        description="Share of the clips that another model is asked for, besides those in doubt.",
     )
-    second_opinion_model: str = Field("", description="That model; it may be another provider's.")
+    second_opinion_model: str = Field(
+        "", description="That model; workers ask it, too, and `lipika vote --ask`. Empty: nobody is asked."
+    )
     second_opinion_provider: Literal["", "aistudio", "openrouter"] = Field(
         "", description="Who is asked for it; empty: PROVIDER."
     )
@@ -206,7 +208,11 @@ class Settings(BaseSettings):
         5.0,
         gt=0,
         le=1_000_000,
-        description="Dollars that one such call may spend, within the fleet's budgets.",
+        description="Dollars for it that all workers together may spend, and each `lipika vote --ask`, within the"
+        " fleet's budgets.",
+    )
+    second_opinion_seconds: float = Field(
+        15.0, ge=0, le=600, description="A video whose own answers are in waits no longer for it."
     )
 
     # ---- the fleet

@@ -345,12 +345,7 @@ class Summary:
             self._counts["failures"][old.failure.kind.value] -= 1
         if old.answer is not None:
             self._counts["detected_languages"][old.answer.detected_language] -= 1
-        if old.alignment is not None:
-            self._counts["agreements"][old.alignment.agreement.value] -= 1
-            self._versions["aligner"][old.alignment.version] -= 1
-        if old.consensus is not None:
-            self._counts["tiers"][old.consensus.tier.value] -= 1
-            self._versions["voting"][old.consensus.version] -= 1
+        self._remove_heard(old)
         if old.verdict is not None:
             self._remove_verdict(old.verdict, old.clip.duration_ms)
         for counts in (*self._counts.values(), *self._versions.values()):
@@ -386,9 +381,10 @@ class Summary:
             count.add(getattr(verdict, name), duration_ms)
 
     def amend_heard(self, old: ClipResult, new: ClipResult) -> None:
-        """Count what a second recogniser made of a clip that has been added without it."""
+        """Count `new`, with what others made of the clip, instead of `old` for one that has been added before."""
         if old.verdict is not None and new.verdict is not None:
             self.amend(old.verdict, new.verdict, old.clip.duration_ms)
+        self._remove_heard(old)
         self._add_heard(new)
 
     def _add_heard(self, result: ClipResult) -> None:
@@ -398,6 +394,16 @@ class Summary:
         if result.consensus is not None:
             self._counts["tiers"][result.consensus.tier.value] += 1
             self._versions["voting"][result.consensus.version] += 1
+
+    def _remove_heard(self, result: ClipResult) -> None:
+        if result.alignment is not None:
+            self._counts["agreements"][result.alignment.agreement.value] -= 1
+            self._versions["aligner"][result.alignment.version] -= 1
+        if result.consensus is not None:
+            self._counts["tiers"][result.consensus.tier.value] -= 1
+            self._versions["voting"][result.consensus.version] -= 1
+        for counts in (self._counts["agreements"], self._counts["tiers"], *self._versions.values()):
+            counts += Counter()  # drops what came to nothing
 
     def amend(self, old: Verdict, new: Verdict, duration_ms: int) -> None:
         """Count `new` instead of `old` for one clip that has been added before."""

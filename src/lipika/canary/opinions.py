@@ -7,92 +7,55 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from lipika.alignment.voters import model_voter
 from lipika.archive.results import ResultArchive, read_files
 from lipika.audio.codec import decode, encode_flac, resample_for_model
 from lipika.canary.asking import Recorder
 from lipika.canary.dollar_cap import LOOK_EVERY_S, DollarCap
 from lipika.config import Settings, load_settings, require_key
 from lipika.db.connection import Database
-from lipika.db.voters import SecondAnswer, Voters
+from lipika.db.voters import Voters
 from lipika.engine.engine import Engine
-from lipika.engine.outcome import Circumstances, EngineOptions, Outcome, Review
+from lipika.engine.outcome import EngineOptions
 from lipika.engine.pacing import Probing
 from lipika.engine.route import Reserve, Route
-from lipika.errors import Draining, UsageError, WorkerStop
+from lipika.errors import Draining, WorkerStop
 from lipika.jobs.vote import OpinionCounts, VoteCounts, VoteOrder, vote_on_stored
 from lipika.jobs.wiring import engine_options, fleet_ledger, make_provider, probing
-from lipika.languages import FIRST_CLASS, find_language
-from lipika.llm import prompt, transcript
 from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.llm.provider import BaseProvider
-from lipika.models import ClipResult, Failure, SendFormat, Tier, Voter
+from lipika.models import ClipResult, SendFormat, Voter
 from lipika.pipeline import question
+from lipika.pipeline.opinions import (
+    OpinionPlan,
+    reviewer_of,
+    second_answer,
+    settings_of_opinions,
+    wants_opinion,
+)
 from lipika.rework.limits import find_bands
 from lipika.services import open_database, store_settings
 from lipika.storage import StoreSettings
-from lipika.validation import RULES, Bands
-from lipika.validation.catalogue import ScorePart
+from lipika.validation import Bands
 from lipika.wording import money
 
 _CAP_REACHED_AFTER_S = 3.0  # as in a canary: slots that were not used come back within two seconds
-_HASHED = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class OpinionOptions:
+class OpinionOptions(OpinionPlan):
     """The model that is asked, the share of the clips, and the dollars for it."""
 
-    model_id: str
-    temperature: float | None
-    thinking_level: str
-    share: float
     max_usd: float
     stores: StoreSettings
     bands: Bands
     engine: EngineOptions = EngineOptions()
     probing: Probing = field(default_factory=Probing)
     max_in_flight: int = 200
-
-    @property
-    def way(self) -> dict[str, object]:
-        """The way of asking, as answers are stored by it."""
-        return {
-            "model_id": self.model_id,
-            "temperature": self.temperature,
-            "thinking_level": self.thinking_level,
-            "prompt_version": prompt.PROMPT_VERSION,
-            "schema_version": transcript.SCHEMA_VERSION,
-        }
-
-    def voter(self, text: str) -> Voter:
-        way = (self.model_id, self.temperature, self.thinking_level)
-        return model_voter(text, *way, prompt.PROMPT_VERSION, transcript.SCHEMA_VERSION)
-
-
-def wants_opinion(result: ClipResult, options: OpinionOptions) -> bool:
-    """True for a clip of the sample, the same clips every time, and for one in doubt."""
-    language = find_language(result.answer.detected_language if result.answer else None) or find_language(
-        result.language_hint
-    )
-    if result.answer is None or language is None or language.code not in FIRST_CLASS:
-        return False
-    if any(voter.digest == options.voter("").digest for voter in result.voters):
-        return False
-    return _is_doubted(result) or int(result.clip.audio_digest[:8], 16) < options.share * _HASHED
-
-
-def _is_doubted(result: ClipResult) -> bool:
-    findings = result.verdict.findings if result.verdict else ()
-    found = any(
-        (rule := RULES.get(one.code)) is not None and rule.part is ScorePart.ALIGNMENT for one in findings
-    )
-    return found or (result.consensus is not None and result.consensus.tier is Tier.BRONZE)
 
 
 class SecondOpinions:
@@ -169,7 +132,7 @@ class SecondOpinions:
         request = question.request_for(result.video_id, result.clip, hint, audio, SendFormat.FLAC)
         self.counts.asked += 1
         try:
-            outcome = await self._engine.transcribe(request, self._review(result))
+            outcome = await self._engine.transcribe(request, reviewer_of(result, self._options.bands))
         except Draining:
             return
         except WorkerStop as reason:
@@ -178,37 +141,9 @@ class SecondOpinions:
         finally:
             self._recorder.attempts_at(request.clip_id)
         if outcome.judged is not None:
-            await self._answers.keep_answer(self._answer_of(result, outcome))
+            await self._answers.keep_answer(second_answer(result, self._options, outcome, outcome.judged))
             self.counts.answered += 1
             texts[result.segment_file] = outcome.judged.answer.transcription
-
-    def _review(self, result: ClipResult) -> Callable[[str, Circumstances], Review | Failure]:
-        hint = result.language_hint or None
-
-        def review(text: str, asked: Circumstances) -> Review | Failure:
-            """There is no other provider to switch to."""
-            alone = Circumstances(asked.varied, switched=True)
-            return question.review(text, result.clip, hint, self._options.bands, alone)
-
-        return review
-
-    def _answer_of(self, result: ClipResult, outcome: Outcome) -> SecondAnswer:
-        if outcome.judged is None:
-            raise ValueError(f"{result.segment_file} has no answer")
-        return SecondAnswer(
-            audio_digest=result.clip.audio_digest,
-            provider=outcome.provider,
-            model_id=self._options.model_id,
-            model_version=outcome.model_version,
-            temperature=self._options.temperature,
-            thinking_level=self._options.thinking_level,
-            prompt_version=prompt.PROMPT_VERSION,
-            schema_version=transcript.SCHEMA_VERSION,
-            language_hint=result.language_hint,
-            answer=outcome.judged.answer,
-            usage=outcome.usage,
-            cost_usd=outcome.cost_usd,
-        )
 
     async def _watch_cap(self) -> None:
         """End the asking once nothing more can be paid for: a clip would wait for ever."""
@@ -241,12 +176,7 @@ async def open_opinions(
         UsageError: no model is named, or it is the one whose answers are to be held against it.
         SettingsError: the provider has no key.
     """
-    if settings.second_opinion_model in ("", settings.model_id):
-        raise UsageError(
-            "--ask: name another model in SECOND_OPINION_MODEL; MODEL_ID would only repeat itself"
-        )
-    name = settings.second_opinion_provider or settings.real_provider
-    chosen = settings.model_copy(update={"model_id": settings.second_opinion_model, "provider": name})
+    chosen = settings_of_opinions(settings)
     require_key(chosen)
     options = OpinionOptions(
         model_id=chosen.model_id,
@@ -261,7 +191,7 @@ async def open_opinions(
         max_in_flight=settings.max_in_flight,
     )
     capabilities = load_capabilities(chosen.model_id, settings.models_file)
-    async with make_provider(chosen, name) as provider:
+    async with make_provider(chosen, chosen.provider) as provider:
         ledger = fleet_ledger(database, f"second-opinion-{time.time_ns():x}")
         async with SecondOpinions(options, provider, capabilities, ledger, Voters(database)) as opinions:
             yield opinions

@@ -14,7 +14,7 @@ from lipika.wording import duration, money, most_first
 
 if TYPE_CHECKING:
     from lipika.db.stats import Found, Yield
-    from lipika.jobs.transcribe import RunSummary
+    from lipika.jobs.transcribe import OpinionFigures, RunSummary
 
 _REASONS_SHOWN = 8
 _EMPTY_SHOWN = 10
@@ -45,6 +45,7 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
             "dollars",
             money(summary.cost_usd) + (" (simulated: nothing was charged)" if summary.simulated else ""),
         ),
+        *_second_opinions(summary.second_opinions),
         ("clips per minute", f"{summary.clips_per_minute:,.0f}"),
         ("time", duration(summary.seconds)),
     )
@@ -72,6 +73,15 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
         out.print(f"Results: {where}", soft_wrap=True)
     if summary.next_step:
         out.print(f"Next: {summary.next_step}", markup=False, soft_wrap=True)
+
+
+def _second_opinions(asked: OpinionFigures | None) -> Sequence[tuple[str, str]]:
+    if asked is None:
+        return ()
+    told = (f"{asked.answered:,} for {money(asked.cost_usd)}", f"{asked.stored_before:,} stored before")
+    missing = ((f"{asked.failed:,} failed", asked.failed), (f"{asked.left:,} left", asked.left))
+    rows = [("second opinions", ", ".join([*told, *(words for words, count in missing if count)]))]
+    return [*rows, *((("  no more", asked.off_because),) if asked.off_because else ())]
 
 
 def _hours(lanes: Sequence[Yield]) -> Table:

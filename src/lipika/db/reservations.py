@@ -57,6 +57,18 @@ class Spent:
     usd_reserved: float
 
 
+OPINIONS = "/second-opinions"
+"""Ends the names under which workers account for second opinions, in ledger and batches, beside their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpinionsSpent:
+    """US dollars for second opinions: metered, and reserved for what is on its way."""
+
+    usd: float
+    usd_reserved: float
+
+
 class Reservations:
     """`lipika_reserve`. Raises DatabaseUnavailable while Postgres is away: then nothing may be launched."""
 
@@ -91,3 +103,11 @@ class Reservations:
     async def list_spending(self) -> list[Spent]:
         """The fleet's spending by provider."""
         return await self._database.rows(_QUERIES["spent"], {"lease_s": LEASE_S}, Spent)
+
+    async def spent_on_opinions(self, provider: str, *, without: str) -> OpinionsSpent:
+        """The cost of second opinions so far, but for those accounted for under the name `without`.
+
+        For the simulator, whose dollars nobody pays, only those.
+        """
+        params = {"provider": provider, "without": without, "suffix": OPINIONS, "lease_s": LEASE_S}
+        return await self._database.row(_QUERIES["opinions"], params, OpinionsSpent)

@@ -18,6 +18,7 @@ from lipika.db.result_rows import (
     result_flags,
     result_row,
 )
+from lipika.db.voters import voter_row
 from lipika.errors import LeaseLost, RowRefused
 from lipika.models import (
     SIMULATED,
@@ -63,7 +64,8 @@ class Results:
         self._database = database
 
     async def write(self, claim: ClaimedVideo, results: Sequence[ClipResult]) -> None:
-        """Store clips of one video with their flags: failures, and findings of severity `fail`.
+        """Store clips of one video with what others say of them and their flags: failures, and findings of severity
+        `fail`.
 
         A flag of a clip that is no longer found is closed. Clips must be distinct within one call.
 
@@ -75,6 +77,9 @@ class Results:
             rows = to_json([result_row(result) for result in batch])
             flags = to_json(distinct_flags(flag for result in batch for flag in result_flags(result)))
             await self._write_if_owned("write", claim, {"rows": rows, "flags": flags})
+            said = [row for result in batch if result.voters and (row := voter_row(result)) is not None]
+            if said:
+                await self._write_if_owned("write_voters", claim, {"rows": to_json(said)})
 
     async def write_discards(self, claim: ClaimedVideo, discards: Sequence[Discard]) -> None:
         """Store what went no further, as flags `discard:<reason>`. Raises LeaseLost."""

@@ -48,6 +48,7 @@ class SpendSummary:
     usd_today: float
     usd_simulated: float  # of the total: of made-up answers, which nobody charges
     usd_canary: float  # of the total: of canaries, whose clips are none of the queue's
+    usd_opinions: float  # of the total: of second opinions
     usd_charged: float  # for clips of the queue, and not made up
     usd_rehearsed: float  # for clips of the queue, made up
     transcribed: int

@@ -11,7 +11,7 @@ from lipika.db.connection import Database
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.db.stored import Rewritten
-from lipika.models import Answer, ClipResult, Consensus, Usage, Voter
+from lipika.models import SIMULATED, Answer, ClipResult, Consensus, Usage, Voter, is_made_up
 
 _QUERIES = load("voters")
 _ROWS_PER_STATEMENT = 1_000
@@ -108,6 +108,11 @@ class Voters:
         """Store an answer beside the results; repeating it changes nothing."""
         await self._database.execute(_QUERIES["keep_answer"], {"row": to_json(answer)})
 
+    async def keep_opinions(self, worker_id: str, answers: Sequence[SecondAnswer]) -> None:
+        """Store answers that a worker has asked for beside its work; repeating it changes nothing."""
+        params = {"worker_id": worker_id, "key": self._database.key, "rows": to_json(answers)}
+        await self._database.execute(_QUERIES["keep_opinions"], params)
+
     async def find_answers(self, results: Sequence[ClipResult], way: Mapping[str, object]) -> dict[str, str]:
         """Texts that this way of asking has brought for these clips before, by segment file.
 
@@ -118,10 +123,12 @@ class Voters:
                 "segment_file": result.segment_file,
                 "audio_digest": result.clip.audio_digest,
                 "language_hint": result.language_hint,
+                "made_up": is_made_up(result.provenance.model_version),
             }
             for result in results
         ]
-        found = await self._database.rows(_QUERIES["find_answers"], {"clips": to_json(clips), **way}, _Found)
+        params = {"clips": to_json(clips), "simulated": SIMULATED, **way}
+        found = await self._database.rows(_QUERIES["find_answers"], params, _Found)
         return {row.segment_file: row.text for row in found}
 
     async def replaced_answers(self, audio_digest: str) -> list[ReplacedAnswer]:

@@ -76,7 +76,8 @@ class Snapshot:
     usd_projected: float | None
     eta_s: float | None
     eta_basis: str
-    second_opinion: str = ""  # how the comparison with a second recogniser goes, in words
+    alignment: str = ""  # how the comparison with a second recogniser goes, in words
+    opinions: str = ""  # the same of second opinions
 
 
 class WorkerWatch:
@@ -104,7 +105,8 @@ class WorkerWatch:
         budget = self.around.budgets.get(self._engine.provider_in_use)
         ended = counts.transcribed + counts.no_speech + counts.failed
         speed, usage = self._clips_per_minute(ended), totals.usage
-        each = totals.cost_usd / ended if ended else None
+        usd = self._worker.usd
+        each = usd / ended if ended else None
         left, eta_s, basis = self._outlook(ended, speed)
         return Snapshot(
             videos=self._videos,
@@ -130,12 +132,13 @@ class WorkerWatch:
             errors=totals.errors,
             rate_limited={str(kind): n for kind, n in totals.failure_kinds.items() if kind in RATE_KINDS},
             cache_rate=usage.cached / usage.prompt if usage.prompt else None,
-            usd=totals.cost_usd,
+            usd=usd,
             usd_per_clip=each,
-            usd_projected=None if each is None or left is None else totals.cost_usd + each * left,
+            usd_projected=None if each is None or left is None else usd + each * left,
             eta_s=eta_s,
             eta_basis=basis,
-            second_opinion=self._worker.aligner.words() if self._worker.aligner else "",
+            alignment=self._worker.aligner.words() if self._worker.aligner else "",
+            opinions=self._worker.opinions.words() if self._worker.opinions else "",
         )
 
     def waits_for(self) -> str:
@@ -204,8 +207,7 @@ def panel(now: Snapshot, title: str) -> Panel:
     parts: list[RenderableType] = [_bar(now), grid]
     if now.eta_basis:
         parts.append(Text(now.eta_basis, style="dim"))
-    if now.second_opinion:
-        parts.append(Text(now.second_opinion, style="dim"))
+    parts += [Text(told, style="dim") for told in (now.alignment, now.opinions) if told]
     if now.waits_for:
         parts.append(Text(f"waits for {now.waits_for}", style="yellow"))
     return Panel(Group(*parts), title=title, border_style="cyan")

@@ -42,6 +42,7 @@ class StatusReport:
     usd_total: float
     usd_simulated: float  # of the total: of made-up answers, which nobody charges
     usd_canary: float  # of the total: of canaries, which no clip of the queue has cost
+    usd_opinions: float  # of the total: of second opinions
     usd_per_clip: float | None
     usd_projected: float | None
     open_flags: int
@@ -78,6 +79,7 @@ async def read_status(database: Database) -> StatusReport:
         usd_total=spend.usd_total,
         usd_simulated=spend.usd_simulated,
         usd_canary=spend.usd_canary,
+        usd_opinions=spend.usd_opinions,
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
         open_flags=sum(count.open for count in flags),
@@ -121,11 +123,13 @@ def _lines(report: StatusReport) -> list[str]:
     each, in_the_end = money(report.usd_per_clip), money(report.usd_projected)
     made_up = f" ({money(report.usd_simulated)} of it SIMULATED: not charged)" if report.usd_simulated else ""
     canary = f" ({money(report.usd_canary)} of it for canaries)" if report.usd_canary else ""
+    opinions = f" ({money(report.usd_opinions)} of it for second opinions)" if report.usd_opinions else ""
+    spent = f"{money(report.usd_total)}{made_up}{canary}{opinions}"
     lines = [
         f"Queue: {counts.pending:,} pending, {counts.held:,} held, {at_work:,} at work, {counts.done:,} done",
         f"Fleet: {totals.live:,} live, {totals.draining:,} draining, {totals.stale:,} stale",
         f"{ready}: {report.eta_basis}",
-        f"Spent: {money(report.usd_total)}{made_up}{canary}, {each} a clip, {in_the_end} in the end at that rate",
+        f"Spent: {spent}, {each} a clip, {in_the_end} in the end at that rate",
     ]
     lines[0] += f", {counts.failed:,} failed"
     lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"

@@ -28,6 +28,7 @@ from lipika.fleet.lease import Lease
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
 from lipika.models import ClaimedVideo
+from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Counts, Tools
 from lipika.storage.store import Place
@@ -152,6 +153,15 @@ class Worker:
     def aligner(self) -> AlignmentStage | None:
         return self._tools.aligner
 
+    @property
+    def opinions(self) -> OpinionDesk | None:
+        return self._tools.opinions
+
+    @property
+    def usd(self) -> float:
+        """US dollars spent so far, second opinions among them."""
+        return self._tools.engine.totals.cost_usd + (self.opinions.usd if self.opinions else 0.0)
+
     async def run(self, *, only: Sequence[str] | None = None, until_empty: bool = False) -> Tally:
         """Work until drained; with `until_empty`, until no video (of `only`) is left to do.
 
@@ -204,6 +214,8 @@ class Worker:
         self._draining = True
         log.info("draining", videos=len(self._held), in_flight=self._tools.engine.in_flight)
         self._tools.engine.drain()
+        if self._tools.opinions is not None:
+            self._tools.opinions.drain()
         asyncio.get_running_loop().call_later(self._options.drain_s, self.stop_now)
         self._wake.set()
 
@@ -211,6 +223,8 @@ class Worker:
         """Give every video back at once; what is in flight is lost and will be asked again."""
         self._draining = True
         self._tools.engine.drain()
+        if self._tools.opinions is not None:
+            self._tools.opinions.hurry()
         grace_s = _FINISH_S if self._reachable() else 0.0
         for held in self._held.values():
             held.cancel(grace_s)
@@ -532,7 +546,7 @@ class Worker:
             cache_hits=totals.cache_hits,
             batches_completed=totals.batches,
             avg_batch_latency_ms=totals.latency_ms / totals.requests if totals.requests else 0.0,
-            spend_usd=totals.cost_usd,
+            spend_usd=self.usd,
             prompt_tokens=totals.usage.prompt,
             cached_tokens=totals.usage.cached,
             output_tokens=totals.usage.output,
@@ -544,7 +558,7 @@ class Worker:
         totals, counts = self._tools.engine.totals, self.counts
         return Sums(
             clips=counts.transcribed + counts.no_speech + counts.failed,
-            usd=totals.cost_usd,
+            usd=self.usd,
             prompt_tokens=totals.usage.prompt,
             cached_tokens=totals.usage.cached,
             failures=dict(totals.failure_kinds),

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from rich.console import Console
 
@@ -31,6 +31,7 @@ from lipika.jobs.wiring import Running, ask_who_answers, open_worker, reuse_cond
 from lipika.log import redact
 from lipika.models import HintFrom, NewVideo, Was, is_made_up
 from lipika.pipeline import reuse
+from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.reuse import AskedAs, Lost
 from lipika.processes import stop_signals
 from lipika.services import Stores, store_settings, wait_out
@@ -41,8 +42,26 @@ _SUM_UP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class OpinionFigures:
+    """Second opinions of one run: clips that wanted one, by what became of that, and their dollars."""
+
+    model_id: str
+    provider: str
+    wanted: int
+    stored_before: int
+    answered: int
+    failed: int
+    left: int  # to a later `lipika vote --ask`
+    late: int  # of those left: answered after all, and stored
+    cost_usd: float
+    off_because: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The outcome of one `lipika run`. Requests, tokens and dollars are of this run; the rest is of its videos."""
+    """The outcome of one `lipika run`. Requests, tokens and dollars are of this run, second opinions apart; the rest
+    is of its videos.
+    """
 
     videos: int
     done: int
@@ -78,6 +97,7 @@ class RunSummary:
     lanes: tuple[Yield, ...] = ()  # hours by language and lane
     findings: tuple[Found, ...] = ()  # the commonest first
     next_step: str = ""  # what a person does now
+    second_opinions: OpinionFigures | None = None  # where another model is asked, too
 
 
 async def run_videos(
@@ -366,4 +386,17 @@ def _summary(
         stopped="",
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),
+        second_opinions=_opinion_figures(running.tools.opinions),
+    )
+
+
+def _opinion_figures(desk: OpinionDesk | None) -> OpinionFigures | None:
+    if desk is None:
+        return None
+    return OpinionFigures(
+        model_id=desk.model_id,
+        provider=desk.engine.provider_in_use,
+        **asdict(desk.counts),
+        cost_usd=desk.usd,
+        off_because=desk.off_because,
     )

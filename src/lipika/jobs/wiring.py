@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lipika import __version__, validation
 from lipika.alignment.listener import ListenerOptions
+from lipika.alignment.romanise import open_romaniser
 from lipika.alignment.stage import AlignmentStage
 from lipika.audio import polish
 from lipika.config import SIMULATED_KEY, Settings, require_key
@@ -22,8 +23,9 @@ from lipika.db.calibrations import Calibrations
 from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
-from lipika.db.reservations import Demand, Reservations
+from lipika.db.reservations import OPINIONS, Demand, Reservations
 from lipika.db.results import Results
+from lipika.db.voters import Voters
 from lipika.db.workers import WorkerInfo, Workers
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Alert, EngineOptions, Events
@@ -44,6 +46,9 @@ from lipika.machine import gpu_type, instance_name
 from lipika.models import SendFormat
 from lipika.network import Network
 from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.opinion_cap import OpinionsCap
+from lipika.pipeline.opinion_desk import OpinionDesk
+from lipika.pipeline.opinions import OpinionPlan, settings_of_opinions
 from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.saved_answers import Partials
@@ -61,6 +66,7 @@ from lipika.validation.bands import DEFAULT_BANDS
 _LAST_FLUSH_S = 5.0
 _LONGEST_RETRY, _LONGEST_LEAST_WAIT = 30, 60  # times the first wait
 _HEARTBEATS_TO_CALIBRATE = 6
+_OPINIONS_IN_FLIGHT = 100
 _MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 
 
@@ -303,6 +309,9 @@ async def open_worker(
             limits=limits,
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
+            opinions=await stack.enter_async_context(
+                _opinions(settings, database, limits, _Beside(info.worker_id, lease, sink, alerts, troubles))
+            ),
             tell_language=Queue(database).record_language,
             pay_again=settings.pay_again,
         )
@@ -397,6 +406,78 @@ async def _aligner(settings: Settings, alerts: list[Alert]) -> AsyncIterator[Ali
     )
     async with stage:
         yield stage
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """The worker that second opinions are asked beside."""
+
+    worker_id: str
+    lease: Lease
+    sink: ResultSink
+    alerts: list[Alert]
+    troubles: Troubles
+
+
+@asynccontextmanager
+async def _opinions(
+    settings: Settings, database: Database, limits: RateLimits, beside: _Beside
+) -> AsyncIterator[OpinionDesk | None]:
+    """Another model that is asked for some clips, where one is named; it accounts under a name of its own.
+
+    Raises:
+        UsageError: it is the first model once more, or a romaniser is asked for that is not there.
+        SettingsError: its provider has no key.
+    """
+    if not settings.second_opinion_model:
+        yield None
+        return
+    chosen = settings_of_opinions(settings)
+    plan = OpinionPlan(chosen.model_id, chosen.temperature, chosen.thinking_level, settings.second_opinion)
+    name, alerts = f"{beside.worker_id}{OPINIONS}", beside.alerts
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(_provider_of_opinions(chosen, settings))
+        cap = OpinionsCap(settings.second_opinion_usd, name, Reservations(database))
+        route = Route(
+            provider,
+            load_capabilities(chosen.model_id, settings.models_file),
+            max_in_flight=min(settings.max_in_flight, _OPINIONS_IN_FLIGHT),
+            reserve=cap.guard(fleet_ledger(database, name, lambda: beside.lease.holds)),
+            probing=probing(settings),
+            restraint=beside.lease.restraint,
+        )
+        events = Events(beside.sink.keep_batch, lambda alert: alerts.append(_mark_alert(alert)))
+        desk = OpinionDesk(
+            plan,
+            Engine([route], worker_id=name, options=engine_options(settings), events=events),
+            Voters(database),
+            await asyncio.to_thread(open_romaniser, settings.align_romaniser),
+            worker_id=name,
+            bands=lambda: limits.bands,
+            wait_s=settings.second_opinion_seconds,
+            grace_s=min(settings.drain_seconds, settings.second_opinion_seconds),
+            troubles=beside.troubles,
+            on_off=lambda reason: alerts.append(Alert("second_opinions_off", reason)),
+        )
+        cap.on_reached = desk.switch_off
+        yield await stack.enter_async_context(desk)
+
+
+@asynccontextmanager
+async def _provider_of_opinions(chosen: Settings, settings: Settings) -> AsyncIterator[BaseProvider]:
+    """The second model's provider; beside a simulator it is one, too: made-up answers are not worth a dollar."""
+    async with AsyncExitStack() as stack:
+        if settings.provider == "simulator":
+            simulator = await stack.enter_async_context(spawn(SimulatorConfig(models=(chosen.model_id,))))
+            key = SIMULATED_KEY.get_secret_value()
+            provider: BaseProvider = _aistudio(chosen, simulator.url, key, "simulator")
+        else:
+            provider = make_provider(chosen, chosen.provider)
+        yield await stack.enter_async_context(provider)
+
+
+def _mark_alert(alert: Alert) -> Alert:
+    return Alert(alert.code, f"second opinions: {alert.message}")
 
 
 def listener_options(settings: Settings) -> ListenerOptions:

@@ -13,6 +13,7 @@ from lipika.alignment.stage import AlignmentStage
 from lipika.engine.engine import Engine
 from lipika.models import ClaimedVideo, ClipResult
 from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.polishers import Polishers
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.troubles import Troubles
@@ -82,6 +83,7 @@ class Tools:
     limits: RateLimits = field(default_factory=RateLimits)  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
+    opinions: OpinionDesk | None = None  # where another model is asked for some clips, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
     tell_language: TellLanguage = _tell_nobody  # what an archive says of itself
     pay_again: bool = False  # for answers that do not fit how clips are asked now

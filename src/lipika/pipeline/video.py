@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 from lipika import validation
-from lipika.alignment.listener import Task
 from lipika.alignment.voters import apply_alignment
 from lipika.archive import documents
 from lipika.archive.spool import ComposedTar, Spool
@@ -21,6 +20,7 @@ from lipika.engine.outcome import Circumstances, Outcome, Review
 from lipika.errors import (
     AccountingError,
     DiskFull,
+    Draining,
     LipikaError,
     OutputRefused,
     StorageError,
@@ -32,7 +32,6 @@ from lipika.llm import prompt, transcript
 from lipika.log import get_logger, redact
 from lipika.models import (
     Accounting,
-    Alignment,
     ClaimedVideo,
     Clip,
     ClipResult,
@@ -50,6 +49,7 @@ from lipika.models import (
 )
 from lipika.network import patiently
 from lipika.pipeline import question
+from lipika.pipeline.other_voices import OtherVoices
 from lipika.pipeline.polishers import DEFECT
 from lipika.pipeline.reading import ClipReader, find_hint, run_blocking
 from lipika.pipeline.reuse import EarlierAnswers
@@ -100,8 +100,15 @@ async def transcribe_video(
         reader = ClipReader(video.video_id, tools, accounting)
         job = _Job(video, tools, spool, EarlierAnswers(earlier, tools.asked_as), reader, language, accounting)
         job.refuse_to_pay_again()
-        async with asyncio.TaskGroup() as asking:
-            await job.read_and_ask(source, asking)
+        try:
+            async with asyncio.TaskGroup() as asking:
+                await job.read_and_ask(source, asking)
+            if job.stopped is None or isinstance(
+                job.stopped, Draining
+            ):  # with which those under way come yet
+                await job.voices.wait()
+        finally:
+            await job.voices.let_go()
         job.log_unusable_answers()
         job.check()
         await job.add_overlap_findings()
@@ -128,6 +135,10 @@ class _Job:
     summary: documents.Summary = field(default_factory=documents.Summary)
     content: _Digest = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
     stopped: Exception | None = None  # what ends the video, once its answers are in
+    voices: OtherVoices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.voices = OtherVoices(self.video, self.tools, self.spool, self.summary)
 
     # ------------------------------------------------------------------------- read, polish
 
@@ -230,7 +241,7 @@ class _Job:
     async def ask(self, polished: PolishedClip, group: asyncio.TaskGroup) -> None:
         """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason. Never fails itself.
 
-        A second recogniser's word comes later, from a task of `group`: nothing waits for it but the packing.
+        What others make of it comes later: nothing waits for that but the packing.
         """
         try:
             result, document = self._make_document(await self._bring_clip_to_its_end(polished))
@@ -242,9 +253,7 @@ class _Job:
         except Exception as reason:
             self.stop(reason)
             return
-        heard = self._offer(polished, result)
-        if heard is not None:
-            group.create_task(self._amend(result, heard))
+        self.voices.ask(polished, result, group)
 
     async def _bring_clip_to_its_end(self, polished: PolishedClip) -> ClipResult:
         """How the clip ended. What is wrong with it alone is its failure; what concerns more than it is raised."""
@@ -268,32 +277,6 @@ class _Job:
 
     def _trouble(self, what: str, error: Exception | Mishap) -> None:
         self.tools.troubles.note(self.video.video_id, what, error)
-
-    def _offer(self, polished: PolishedClip, result: ClipResult) -> Awaitable[Alignment | None] | None:
-        """Let a second recogniser listen, where there is one and it is this clip's turn."""
-        aligner = self.tools.aligner
-        if aligner is None or result.answer is None or result.alignment is not None:
-            return None
-        return aligner.offer(Task(polished.sent, result.answer, polished.clip, result.language_hint))
-
-    async def _amend(self, result: ClipResult, heard: Awaitable[Alignment | None]) -> None:
-        """Put what was heard into the result; it comes within the stage's deadline, or not at all.
-
-        It is best effort: the answer itself has its place, whatever becomes of this.
-        """
-        try:
-            alignment = await heard
-            if alignment is None or result.verdict is None:
-                return
-            new = apply_alignment(result, alignment)
-            document = documents.clip_result_to_json(new)
-            self.spool.replace_result(result.clip.name.stem, document)
-            self.summary.amend_heard(result, new)
-            await self.tools.keeper.keep(self.video, new, document)
-        except DiskFull:
-            return
-        except Exception as error:
-            self._trouble(result.segment_file, error)
 
     async def _answer(self, polished: PolishedClip) -> Outcome:
         request = question.request_for(

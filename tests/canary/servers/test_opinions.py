@@ -12,7 +12,7 @@ import pytest
 
 from fleet_kit import a_stage, results_of
 from lipika.archive.results import ResultArchive
-from lipika.canary.opinions import OpinionOptions, SecondOpinions, open_opinions, wants_opinion
+from lipika.canary.opinions import OpinionOptions, SecondOpinions, open_opinions
 from lipika.config import load_settings
 from lipika.db import Database
 from lipika.db.voters import Voters
@@ -24,6 +24,7 @@ from lipika.jobs.vote import VoteOrder, vote_on_stored
 from lipika.llm.capabilities import load_capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.models import Consensus, Tier, VoterKind
+from lipika.pipeline.opinions import wants_opinion
 from lipika.storage import StoreSettings
 from lipika.validation import add_findings
 from lipika.validation.bands import DEFAULT_BANDS

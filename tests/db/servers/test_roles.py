@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import LiteralString
@@ -25,6 +25,7 @@ from lipika.db.clip_samples import ClipSamples
 from lipika.db.migrate import check, migrations
 from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
+from lipika.db.voters import Voters
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import DatabaseError, DatabaseUnavailable, LeaseLost, SettingsError, WorkerStop
 from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
@@ -145,6 +146,35 @@ async def test_a_worker_finishes_a_queue_with_its_own_rights(
     assert report.online == 0
 
 
+async def test_a_worker_keeps_second_opinions_with_its_own_rights(
+    url: str, worker_url: str, tmp_path: Path
+) -> None:
+    """Those that it has asked for, under its own name; voters and tiers of the videos that it holds."""
+    tables = ("transcription_answers", "transcription_voters", "video_queue")
+    _empty(url, tables)
+    async with a_stage(tmp_path, url) as stage:
+        await stage.queue(1, 6)
+        stage.database_url = worker_url
+        model = {"second_opinion_model": "gemini-3.6-flash", "second_opinion": 1.0}
+        worker = await stage.work(align_romaniser="builtin", **model)
+    assert worker.tools.opinions is not None
+    answered = worker.tools.opinions.counts.answered
+    try:
+        assert answered == len(rows(url, "select from transcription_answers")) > 0
+        assert answered == len(rows(url, "select from transcription_voters where tier is not null"))
+        async with Database(worker_url) as another:
+            with pytest.raises(DatabaseError, match="are of worker"):
+                await Voters(another).keep_opinions(f"{worker.worker_id}/second-opinions", [])
+    finally:
+        _empty(url, tables)
+
+
+def _empty(url: str, tables: Sequence[str]) -> None:
+    with psycopg.connect(url, autocommit=True) as owner:
+        for table in tables:
+            owner.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
+
+
 NOTHING = "00000000-0000-0000-0000-000000000000"
 HOSTILE: tuple[LiteralString, ...] = (
     # to void the cap
@@ -173,6 +203,7 @@ HOSTILE: tuple[LiteralString, ...] = (
     "truncate transcription_results",
     "delete from transcription_answers",
     "update transcription_answers set answer = '{}'",
+    "insert into transcription_answers (audio_digest, way_digest) values ('x', 'x')",
     "insert into transcription_voters (video_id, segment_file, audio_digest) values ('x', 'x', 'x')",
     "update transcription_voters set tier = 'gold'",
     "insert into transcription_flags (video_id, segment_file, flag_type, severity) values ('x', 'x', 'x', 'fail')",

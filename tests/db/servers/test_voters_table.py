@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from lipika.db import Database, Queue, Results
-from lipika.db.voters import Voters
+from lipika.db.voters import SecondAnswer, Voters
+from lipika.errors import LeaseLost
 from lipika.models import (
     Agreement,
     Alignment,
@@ -34,6 +35,7 @@ KEPT = {"agreement": "agree", "score": 0.98, "version": "2+bundle+builtin"}
 VOTER = Voter("whisper", VoterKind.HYPOTHESES, "नमस्ते दुनिया जी", "0123")
 CONSENSUS = Consensus(Tier.SILVER, 0.12, ("gemini-3-flash-preview", "whisper"), 2, "1+builtin")
 ASIDE = "select * from transcription_voters order by segment_file"
+WAY = ("model_id", "temperature", "thinking_level", "prompt_version", "schema_version")
 ANSWERS = "select * from transcription_answers order by audio_digest, way_digest"
 
 
@@ -259,3 +261,62 @@ async def test_a_second_look_at_the_verdict_keeps_no_answer(
     with psycopg.connect(database_url) as connection:
         connection.execute("update transcription_results set quality_score = 0.1, findings = '[]'")
     assert table(database_url, ANSWERS) == []
+
+
+# ----------------------------------------------------------------------------- second opinions beside the work
+
+
+OPINION = SecondAnswer(
+    *("digest-0", "openrouter", "other", "other-1", 0.0, "low", "1", "1", "hi"), ANSWER, USAGE, 0.002
+)
+
+
+async def test_opinions_are_kept_once_and_no_other_worker_replaces_them(
+    database: Database, database_url: str
+) -> None:
+    """Through a function that asks for the worker's key: what another has brought stays, unless it was made up."""
+    voters = Voters(database)
+    better = replace(OPINION, answer=replace(ANSWER, transcription="दूसरा"))
+    await voters.keep_opinions("w1/second-opinions", [OPINION])
+    await voters.keep_opinions("w1/second-opinions", [better])
+    said = (
+        "select language_hint, answer ->> 'transcription' as text, worker_id from transcription_answers"
+        " order by 1"
+    )
+    (kept,) = table(database_url, said)
+    assert (kept["text"], kept["worker_id"]) == ("दूसरा", "w1/second-opinions")
+    await voters.keep_opinions("w2/second-opinions", [OPINION, replace(OPINION, language_hint="ta")])
+    texts = {row["language_hint"]: row["text"] for row in table(database_url, said)}
+    assert texts == {"hi": "दूसरा", "ta": ANSWER.transcription}
+
+    made_up = replace(OPINION, audio_digest="digest-1", model_version="simulated")
+    await voters.keep_opinions("w1/second-opinions", [made_up])
+    way = {name: getattr(OPINION, name) for name in WAY}
+    real = replace(result(1), language_hint="hi", clip=replace(result(1).clip, audio_digest="digest-1"))
+    rehearsed = replace(real, provenance=replace(real.provenance, model_version="simulated"))
+    assert await voters.find_answers([real], way) == {}  # made-up words are no opinion of a real answer
+    assert list(await voters.find_answers([rehearsed], way)) == [real.segment_file]
+    await voters.keep_opinions("w2/second-opinions", [replace(made_up, model_version="other-1")])
+    assert list(await voters.find_answers([real], way)) == [real.segment_file]
+
+
+async def test_voters_are_written_with_the_claim_and_beside_what_others_said_before(
+    database: Database, results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    said = Voter("other", VoterKind.MODEL, "नमस्ते", "9876")
+    bare = answered(0, "नमस्ते दुनिया")
+    await results.write(claim, [replace(bare, voters=(VOTER,), consensus=CONSENSUS)])
+    gold = replace(CONSENSUS, tier=Tier.GOLD, distance=0.0)
+    await results.write(claim, [replace(bare, voters=(said,), consensus=gold)])
+    (row,) = table(
+        database_url,
+        "select voters #>> '{0,name}' as first, voters #>> '{1,name}' as second, tier from transcription_voters",
+    )
+    assert row == {"first": "other", "second": "whisper", "tier": "gold"}
+    before = table(database_url, "select xmin::text from transcription_voters")
+    await results.write(claim, [replace(bare, voters=(said,), consensus=gold)])
+    assert table(database_url, "select xmin::text from transcription_voters") == before
+    lost = replace(claim, claim_token="00000000-0000-0000-0000-000000000000")
+    with pytest.raises(LeaseLost):
+        await results.write(lost, [replace(bare, voters=(VOTER,), consensus=CONSENSUS)])
+    assert table(database_url, "select xmin::text from transcription_voters") == before

@@ -18,12 +18,13 @@ order by md5(video_id)
 limit %(limit)s
 
 -- name: batches
--- Windows of the fleet's workers with one of these providers, newest first. Ended clips are told by accepted answers.
+-- Windows of the fleet's workers with one of these providers, newest first. Ended clips are told by accepted answers;
+-- second opinions end none.
 select segments_returned::bigint as clips, segments_sent::bigint as requests, prompt_tokens, output_tokens, cost_usd,
   avg_latency_ms, started_at
 from transcription_batches
 where started_at > now() - make_interval(secs => %(window_s)s) and segments_sent > 0
-  and provider_used = any(%(providers)s)
+  and provider_used = any(%(providers)s) and worker_id !~ '/second-opinions$'
 order by started_at desc
 limit %(limit)s
 
@@ -32,7 +33,7 @@ limit %(limit)s
 select coalesce(sum(segments_returned), 0)::bigint as clips,
   coalesce(extract(epoch from now() - min(started_at)), 0)::float8 as seconds
 from transcription_batches
-where started_at > now() - interval '10 minutes'
+where started_at > now() - interval '10 minutes' and worker_id !~ '/second-opinions$'
 
 -- name: workers
 select count(*) as workers from workers

@@ -27,3 +27,13 @@ select s.provider, s.project, sum(s.usd) as usd_total,
 from provider_spend s
 group by 1, 2
 order by 1, 2
+
+-- name: opinions
+-- What second opinions have cost all workers but one, made-up dollars apart from real ones.
+select coalesce(sum(usd), 0)::float8 as usd,
+  coalesce(sum(reserved_usd) filter (
+    where asked_at > extract(epoch from now()) - %(lease_s)s::float8
+  ), 0)::float8 as usd_reserved
+from provider_spend
+where right(worker_id, length(%(suffix)s::text)) = %(suffix)s::text and worker_id <> %(without)s
+  and (provider = 'simulator') = (%(provider)s = 'simulator')

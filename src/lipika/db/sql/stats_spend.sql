@@ -21,19 +21,21 @@ order by 1
 -- name: summary
 -- Dollars are those that workers say of themselves, the same that caps are held against; clips come from the counters.
 -- A canary's dollars bought no clip of the queue, and answers that their model calls made up cost nothing: what a clip
--- costs is told without them.
+-- costs is told without them, and with second opinions, which more clips call for.
 with dollars as (
   select s.usd, s.day, s.worker_id ~ '^canary-[0-9]{8}-[0-9]{6}-[0-9a-f]{4}-[0-9]+$' as canary,
+    s.worker_id ~ '^second-opinion-[0-9a-f]{15,17}$|/second-opinions$' as opinion,
     s.provider = 'simulator' or coalesce(s.provider = any(string_to_array(w.config_json ->> 'made_up_by', ' ')), false)
       or coalesce((r.report ->> 'simulated')::boolean, false) as made_up
   from provider_spend s
-  left join workers w on w.worker_id = s.worker_id
+  left join workers w on w.worker_id = regexp_replace(s.worker_id, '/second-opinions$', '')
   left join canary_runs r on r.run_id = substring(s.worker_id from '^canary-([0-9]{8}-[0-9]{6}-[0-9a-f]{4})-[0-9]+$')
 ), sums as (
   select coalesce(sum(usd), 0)::double precision as usd_total,
     coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0)::double precision as usd_today,
     coalesce(sum(usd) filter (where made_up), 0)::double precision as usd_simulated,
     coalesce(sum(usd) filter (where canary), 0)::double precision as usd_canary,
+    coalesce(sum(usd) filter (where opinion), 0)::double precision as usd_opinions,
     coalesce(sum(usd) filter (where not canary and not made_up), 0)::double precision as usd_charged,
     coalesce(sum(usd) filter (where not canary and made_up), 0)::double precision as usd_rehearsed
   from dollars

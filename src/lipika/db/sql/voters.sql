@@ -53,10 +53,16 @@ on conflict (audio_digest, way_digest) do update set
   answer = excluded.answer, usage = excluded.usage, cost_usd = excluded.cost_usd, created_at = excluded.created_at
 
 -- name: find_answers
--- Texts of answers that this way of asking has brought for these clips: by key.
+-- Texts of answers that this way of asking has brought for these clips: by key. What a simulator has made up is no opinion
+-- of a real answer.
 select w.segment_file, a.answer ->> 'transcription' as text
-from jsonb_to_recordset(%(clips)s::jsonb) as w (segment_file text, audio_digest text, language_hint text)
+from jsonb_to_recordset(%(clips)s::jsonb) as w (segment_file text, audio_digest text, language_hint text, made_up boolean)
 join transcription_answers a on a.audio_digest = w.audio_digest and a.way_digest = lipika_way(
   %(model_id)s::text, %(temperature)s::real, %(thinking_level)s::text, %(prompt_version)s::text, %(schema_version)s::text,
   w.language_hint
 )
+where w.made_up or not starts_with(a.model_version, %(simulated)s)
+
+-- name: keep_opinions
+-- A function that asks for the worker's key: a worker's role writes no table by itself.
+select lipika_keep_opinions(%(worker_id)s::text, %(key)s::text, %(rows)s::jsonb)
