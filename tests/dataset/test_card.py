@@ -112,7 +112,7 @@ def test_a_small_card_reads_like_this() -> None:
         assert line in card
     assert "SIMULATED" not in card
     assert "hold\n  mistakes" in card
-    assert 'load_dataset(".", "hi", split="train", streaming=True)' in card
+    assert 'load_dataset(folder, "hi", split="train", streaming=True)' in card
 
 
 def test_every_picture_and_page_that_a_card_names_is_there() -> None:

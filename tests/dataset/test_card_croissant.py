@@ -16,13 +16,17 @@ import pytest
 
 from dataset_kit import write_shard
 from lipika.dataset.card import card_files
-from lipika.dataset.formats.base import Lines, TarFile
+from lipika.dataset.formats.base import Format
+from lipika.dataset.formats.nemo import Nemo
 from lipika.dataset.formats.parquet import Parquet
+from lipika.dataset.formats.shar import Shar
+from lipika.dataset.formats.webdataset import WebDataset
 from lipika.dataset.model import FileFact, Shard, Utterance
 from places import ROOT
-from summary_kit import a_summary, an_utterance
+from summary_kit import TEXTS, a_summary, an_utterance
 
-KINDS = ("parquet", "nemo", "shar", "webdataset", "files")
+FORMATS: dict[str, Format] = {one.name: one for one in (Parquet(), Nemo(), Shar(), WebDataset())}
+KINDS = (*FORMATS, "files")
 CLIPS = 3  # of each language
 
 READER = os.environ.get("LIPIKA_CROISSANT_PYTHON") or (
@@ -31,44 +35,22 @@ READER = os.environ.get("LIPIKA_CROISSANT_PYTHON") or (
 """A Python that has mlcroissant, which is heavy, and none where there is none."""
 
 
-def write_tar(folder: Path, kind: str, language: str, clips: list[Utterance]) -> None:
-    """A tar as formats have it, and the lines beside it."""
-    names = {
-        "nemo": ("audio_0.tar", "manifest_0.json"),
-        "shar": ("recording.000000.tar", "cuts.000000.jsonl"),
-        "webdataset": (f"{language}-train-000000.tar", ""),
-    }
-    tar_name, lines_name = names[kind]
-    tar = TarFile(folder / language / "train" / tar_name)
+def write_files(folder: Path, clips: list[Utterance]) -> None:
+    """A file for each clip, and a list."""
+    (folder / "wavs").mkdir(parents=True)
+    (folder / "metadata.csv").write_text("a|b|c\n")
     for one in clips:
-        tar.add(one.file, one.audio)
-        if kind != "nemo":
-            tar.add(f"{one.row.id}.json", b"{}")
-    tar.close()
-    if lines_name:
-        lines = Lines(folder / language / "train" / lines_name)
-        for one in clips:
-            row: dict[str, Any] = {"id": one.row.id, "audio_filepath": one.file, "text": one.row.text}
-            row |= {"supervisions": [{"text": one.row.text, "language": language}]} if kind == "shar" else {}
-            row |= {"verbatim": one.row.verbatim, "speaker": one.row.speaker, "quality_score": 0.5}
-            lines.json({**row, "lang": language, "duration": one.duration_s, "shard_id": 0})
-        lines.close()
+        (folder / "wavs" / one.file).write_bytes(one.audio)
 
 
 def an_export(folder: Path, kind: str) -> Path:
     """Three clips in each of two languages, with their card."""
     for language in ("hi", "ur"):
         clips = [an_utterance(number, language) for number in range(CLIPS)]
-        if kind == "parquet":
-            shard = Shard(language, "train", 0, 1)
-            write_shard(Parquet(), clips, folder, shard)
-        elif kind == "files":
-            (folder / language / "train" / "wavs").mkdir(parents=True)
-            (folder / language / "train" / "metadata.csv").write_text("a|b|c\n")
-            for one in clips:
-                (folder / language / "train" / "wavs" / one.file).write_bytes(one.audio)
+        if kind in FORMATS:
+            write_shard(FORMATS[kind], clips, folder, Shard(language, "train", 0, 1))
         else:
-            write_tar(folder, kind, language, clips)
+            write_files(folder / language / "train", clips)
     facts = [
         FileFact(
             path.relative_to(folder).as_posix(),
@@ -78,7 +60,7 @@ def an_export(folder: Path, kind: str) -> Path:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
-    for path, content in card_files(a_summary(("hi", "ur")), [], facts):
+    for path, content in card_files(a_summary(("hi", "ur"), tests=False, format=kind), [], facts):
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(content)
     return folder
@@ -105,6 +87,18 @@ def test_every_reference_leads_somewhere(tmp_path: Path, kind: str) -> None:
             if "containedIn" not in one:
                 paths = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
                 assert all(any(fnmatch(path, pattern) for path in paths) for pattern in one["includes"])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_the_lines_that_load_an_export_do_so(tmp_path: Path, kind: str) -> None:
+    card = (an_export(tmp_path, kind) / "README.md").read_text("utf-8")
+    lines = card.split("```python\n")[1].split("```")[0]
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=tmp_path, env=os.environ | offline, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert TEXTS["hi"] in done.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,7 +23,7 @@ def card_files(
     `files` are those of the shards and over all of them.
     """
     shown = within_reason(samples)
-    form = shown[0].ending if shown else "flac"
+    form = shown[0].ending if shown else summary.options.get("form", "flac")
     yield "README.md", readme(summary, hub_configs(summary.format, summary.tarsets), form).encode()
     yield "dataset.json", summary.encode()
     yield "croissant.json", croissant(summary, files)

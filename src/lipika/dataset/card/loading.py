@@ -5,16 +5,19 @@ from __future__ import annotations
 _HUB = """Install `pip install "datasets[audio]"`; decoding needs FFmpeg's libraries, too.
 
 ```python
+from pathlib import Path
+
 from datasets import Audio, load_dataset
 
-clips = load_dataset("{folder}", "{language}", split="{split}", streaming=True)
-clips = clips.cast_column("{audio}", Audio(decode=False))  # leave it out to get samples
+folder = str(Path.cwd())  # of this file; or "OWNER/NAME" on the hub
+clips = load_dataset(folder, "{language}", split="{split}", streaming=True)
+clips = clips.cast_column("audio", Audio(decode=False))  # leave it out to get samples
 print(next(iter(clips)))
 ```
 """
 
 _LINES = {
-    "parquet": _HUB.replace("{audio}", "audio"),
+    "parquet": _HUB,
     "webdataset": """```python
 import json
 from pathlib import Path
@@ -28,7 +31,7 @@ for clip in wds.WebDataset(shards, shardshuffle=False):
     break
 ```
 
-On the hub, `load_dataset("{folder}", "{language}", split="{split}", streaming=True)` does it with
+On the hub, `load_dataset("OWNER/NAME", "{language}", split="{split}", streaming=True)` does it, too, with
 `pip install "datasets[audio]"` and FFmpeg's libraries.
 """,
     "nemo": """NeMo reads tars and manifests together, as Lhotse datasets; `{input_cfg}` lists those of one split:
@@ -64,7 +67,7 @@ _OTHER = "Point {reader} at this folder, or at the folder of one language and sp
 
 
 def lines_to_load(format_name: str, reader: str, places: dict[str, str]) -> str:
-    """Markdown that loads one language and split. `places`: folder, language, split, tarset, form, input_cfg."""
+    """Markdown that loads one language and split. `places`: language, split, tarset, form, input_cfg."""
     text = _LINES.get(format_name, _OTHER)
     for name, value in ({"reader": reader} | places).items():
         text = text.replace(f"{{{name}}}", value)

@@ -182,7 +182,6 @@ def _places(summary: ExportSummary, form: str) -> dict[str, str]:
     )
     language, split = (first.language, first.split) if first else ("hi", "train")
     return {
-        "folder": ".",
         "language": language,
         "split": split,
         "tarset": f"{language}/{split}",
