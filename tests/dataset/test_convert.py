@@ -31,7 +31,7 @@ def flac(values: np.ndarray, rate: int, depth: int = 16) -> bytes:
 
 def samples(wav: Wav) -> np.ndarray:
     """As libsndfile reads them, once the file has been found to be what it is said to be."""
-    with soundfile.SoundFile(io.BytesIO(wav.audio)) as file:
+    with soundfile.SoundFile(io.BytesIO(wav.data)) as file:
         assert (file.format, file.subtype, file.channels) == ("WAV", "PCM_16", 1)
         assert (file.samplerate, file.frames) == (wav.sample_rate_hz, wav.num_samples)
         found: np.ndarray = file.read(dtype="int16")

@@ -26,7 +26,7 @@ class Wav:
     """A WAV file: mono, 16 bits. `gain` is what its samples were multiplied by: 1.0, or a little less where they
     would have been clipped otherwise."""
 
-    audio: bytes
+    data: bytes
     sample_rate_hz: int
     num_samples: int
     gain: float

@@ -24,7 +24,11 @@ class ShardWriter(Protocol):
 
 
 class Index(Protocol):
-    """Exported clips in the order of their ids, for what is written over all shards; read again and again."""
+    """Exported clips, for what is written over all shards; read again and again.
+
+    They come by speaker, and those of a speaker by id, both in the order of bytes (`LC_ALL=C sort`): Kaldi's lists
+    are sorted so, and none of the others cares.
+    """
 
     def rows(self, language: str, split: str) -> Iterator[IndexRow]: ...
 
@@ -48,6 +52,7 @@ class Format(ABC):
     reader: ClassVar[str]  # what reads it, in words: "NeMo (tarred)"
     forms: ClassVar[Sequence[AudioForm]]  # what it can hold; the first is the usual one
     clips_per_shard: ClassVar[int]
+    seconds: ClassVar[tuple[float, float]] = (0.0, 3600.0)  # of a clip that its readers take
     rows_in_shards: ClassVar[bool] = True  # False: they are in files over all shards, which `whole` writes
 
     @abstractmethod
