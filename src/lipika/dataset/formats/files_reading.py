@@ -17,7 +17,8 @@ from lipika.dataset.model import Defect, ReadBack
 from lipika.errors import ObjectMissing, SegmentError
 from lipika.languages import LANGUAGES
 
-AUDIO_ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".w64", ".sph")
+_LOSSLESS = (".wav", ".flac", ".aiff", ".w64", ".sph")
+AUDIO_ENDINGS = (*_LOSSLESS, ".mp3", ".ogg", ".opus")
 
 _PIECE_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 26  # bytes: the utterances of one speaker are one line
@@ -122,7 +123,7 @@ class AudioFiles:
     named: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, portion: Portion) -> AudioFiles:
+    def gather(cls, portion: Portion) -> AudioFiles:
         folder = str(PurePosixPath(portion.paths[0]).parent)
         return cls(folder, frozenset(filter(is_audio, portion.paths)))
 
@@ -203,4 +204,5 @@ def read_clip(tree: Tree, claim: Claim, defects: list[Defect], *, listen: bool) 
         digest=hashlib.sha256(content).hexdigest(),
         audio_rate_hz=sound.sample_rate_hz,
         audio_samples=sound.num_samples,
+        exact=claim.path.lower().endswith(_LOSSLESS),
     )

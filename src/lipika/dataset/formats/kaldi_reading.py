@@ -69,7 +69,7 @@ def portions(paths: Collection[str], defects: list[Defect]) -> Iterator[Portion]
 
 def read(tree: Tree, portion: Portion, defects: list[Defect], *, listen: bool) -> Iterator[ReadBack]:
     """Every clip that has a text and whose audio can be read, in the order of `text`."""
-    files = AudioFiles.of(portion)
+    files = AudioFiles.gather(portion)
     tables = {
         name: _Table.read(tree, f"{files.folder}/{name}".removeprefix("./"), defects)
         for name in _LISTS

@@ -42,7 +42,7 @@ def portions(paths: Collection[str], defects: list[Defect]) -> Iterator[Portion]
 
 def read(tree: Tree, portion: Portion, defects: list[Defect], *, listen: bool) -> Iterator[ReadBack]:
     """Every clip with a row, in the order of the list."""
-    files = AudioFiles.of(portion)
+    files = AudioFiles.gather(portion)
     rows = _Rows(portion, files, defects)
     for line in read_lines(tree, portion.paths[0], defects):
         claim = rows.claim(line)
