@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
-from lipika.languages import LANGUAGES
 
 _QUERIES = load("calibrations")
 
@@ -90,13 +89,15 @@ class Calibrations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ask(self, worker_id: str, *, simulated: bool, least: int, lease_s: float) -> Told:
-        """Ask what is in force, and for a turn: a language with `least` clips that no limits were learned for."""
+    async def ask(
+        self, worker_id: str, languages: Collection[str], *, simulated: bool, least: int, lease_s: float
+    ) -> Told:
+        """Ask what is in force, and for a turn: one of the languages, with `least` clips that no limits come from."""
         params = {
             "worker_id": worker_id,
             "key": self._database.key,
             "simulated": simulated,
-            "languages": list(LANGUAGES),
+            "languages": list(languages),
             "least": least,
             "lease_seconds": lease_s,
         }

@@ -10,6 +10,7 @@ from lipika.db.calibrations import Calibrations, LearningTurn
 from lipika.db.clip_samples import ClipSamples
 from lipika.engine.outcome import Alert
 from lipika.errors import LipikaError, Unavailable
+from lipika.languages import LANGUAGES
 from lipika.log import get_logger
 from lipika.pipeline.tools import RateLimits
 from lipika.rework.limits import InForce, as_new, learn_language, read_in_force
@@ -75,6 +76,7 @@ class Calibrating:
         try:
             told = await self._calibrations.ask(
                 self._worker_id,
+                LANGUAGES,
                 simulated=options.simulated,
                 least=options.least_clips,
                 lease_s=options.lease_s,

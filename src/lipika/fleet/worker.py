@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lipika.alignment.stage import AlignmentStage
@@ -32,6 +32,7 @@ from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Counts, Tools
 from lipika.storage.store import Place
+from lipika.validation import validator_version
 from lipika.wording import duration
 
 __all__ = ["Tally", "Worker", "WorkerOptions"]
@@ -169,10 +170,12 @@ class Worker:
             WorkerStop: going on would only burn money or quota, or no heartbeat reached the database for too long.
             DatabaseError: Postgres refuses what a worker needs; recorded where it could be.
         """
-        await repeat_in_outages(lambda: self._workers.register(self._info))
-        await repeat_in_outages(lambda: self._compare(whole_queue=only is None))
         if self._calibrating is not None:
             await repeat_in_outages(self._calibrating.take_over)
+            version = validator_version(self._tools.limits.bands)
+            self._info = replace(self._info, config={**self._info.config, "validator_version": version})
+        await repeat_in_outages(lambda: self._workers.register(self._info))
+        await repeat_in_outages(lambda: self._compare(whole_queue=only is None))
         self._lease.note_renewal(self._lease.now())  # nothing is held yet
         background = self._start_background()
         try:

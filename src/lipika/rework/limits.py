@@ -34,7 +34,7 @@ SAMPLE = 5_000
 """Clips of a language that its limits are learned from, at most."""
 
 _VIDEOS, _EACH = 1_000, 20  # looked at, at most; clips of each, where there are enough videos
-_VIDEOS_AT_A_TIME = 25
+_CLIPS_A_READ = 500  # or those of one video: what the driver unpacks in one go, while nothing else runs
 _CLIPS_AT_A_TIME = 20  # about 13 ms of CPU, which hold up whoever shares the interpreter
 _REST = 3.0  # times as long as the work took: a quarter of a core at most
 
@@ -101,7 +101,7 @@ async def learn_language(stored: ClipSamples, language: str, least: int, *, simu
     videos = await stored.videos(language, _VIDEOS)
     each = max(_EACH, -(-SAMPLE // max(len(videos), 1)))
     samples: Samples = {}
-    for group in _split(videos, _VIDEOS_AT_A_TIME):
+    for group in _split(videos, max(_CLIPS_A_READ // each, 1)):
         clips = await stored.clips(group, language, each, simulated=simulated)
         for few in _split(clips, _CLIPS_AT_A_TIME):
             started = time.monotonic()

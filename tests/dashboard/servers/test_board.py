@@ -20,6 +20,8 @@ from lipika.dashboard.cursor import pack, unpack
 from lipika.dashboard.quality import confusion, count_by_code, histogram
 from lipika.dashboard.review import mark_findings
 from lipika.dashboard.spend import TokenKinds, fill_hours
+from lipika.db import Database
+from lipika.db.calibrations import Calibrations, NewCalibration
 from lipika.db.stats_quality import FindingCount, HeardLanguage, ScoreBucket
 from lipika.db.stats_spend import SpendDay, SpendHour
 from lipika.wording import duration, money, number, percent, short
@@ -99,6 +101,17 @@ async def test_an_empty_database_shows_what_to_do(database_url: str) -> None:
             "/errors": "No errors",
         }.items():
             assert said in (await visitor.get(path)).plain
+
+
+async def test_the_quality_page_says_which_rate_limits_are_in_force(database_url: str) -> None:
+    async with a_visitor(database_url) as visitor:
+        assert "the registry&#39;s own" in (await visitor.get("/quality")).text
+        async with Database(database_url) as database:
+            new = NewCalibration("cal-12345678", {"hi": 1234}, "{}")
+            await Calibrations(database).put(new, "<somebody>", simulated=False)
+        page = (await visitor.get("/quality")).text
+        assert "cal-12345678" in page
+        assert "by &lt;somebody&gt; from clips: hi 1,234" in page
 
 
 async def test_a_worker_s_row_tells_how_its_alignment_goes(database_url: str) -> None:

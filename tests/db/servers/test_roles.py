@@ -302,12 +302,12 @@ async def test_a_worker_learns_limits_when_it_is_its_turn_and_at_no_other_time(
     new = NewCalibration("cal-12345678", {"hi": 1000}, "{}")
     async with Database(worker_url) as one, Database(worker_url) as other:
         mine, theirs = Calibrations(one), Calibrations(other)
-        told = await mine.ask("c-one", simulated=False, least=1000, lease_s=60)
+        told = await mine.ask("c-one", ["hi"], simulated=False, least=1000, lease_s=60)
         assert told.turn is not None
         with pytest.raises(DatabaseError):
-            await theirs.ask("c-two", simulated=False, least=0, lease_s=60)
-        assert (await theirs.ask("c-one", simulated=False, least=1000, lease_s=60)).turn is None
-        assert (await theirs.ask("c-two", simulated=False, least=1000, lease_s=60)).turn is None
+            await theirs.ask("c-two", ["hi"], simulated=False, least=0, lease_s=60)
+        assert (await theirs.ask("c-one", ["hi"], simulated=False, least=1000, lease_s=60)).turn is None
+        assert (await theirs.ask("c-two", ["hi"], simulated=False, least=1000, lease_s=60)).turn is None
         guess = LearningTurn("hi", NOTHING)
         assert not await theirs.end(guess, new, simulated=False, after=None)
         with pytest.raises(DatabaseError):

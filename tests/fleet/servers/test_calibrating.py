@@ -130,7 +130,7 @@ async def test_a_worker_that_is_killed_in_the_middle_leaves_it_to_another(stage:
             await killed.wait()
     async with Database(stage.database_url) as database:
         asking = Calibrations(database)
-        told = await asking.ask("somebody", **MADE_UP, least=FEW, lease_s=60)
+        told = await asking.ask("somebody", ["hi"], **MADE_UP, least=FEW, lease_s=60)
         assert (told.newest, told.turn) == (None, None), "the lease of the dead one has not run out"
     assert stored(stage) == []
     change(stage.database_url, "update calibration_turns set expires_at = now()")  # time passes
@@ -164,7 +164,14 @@ async def test_nothing_is_learned_where_it_is_switched_off_or_a_file_says_the_li
         async with stage.worker(**changes) as found:
             await found.worker.run(until_empty=True)
             assert found.tools.limits.bands.version == version
-        assert versions(stage, videos) == {f"{VALIDATOR_VERSION}+{version}" if version else VALIDATOR_VERSION}
+        expected = f"{VALIDATOR_VERSION}+{version}" if version else VALIDATOR_VERSION
+        assert versions(stage, videos) == {expected}
+        (registered,) = rows(
+            stage.database_url,
+            "select config_json ->> 'validator_version' as version from workers where worker_id = %s",
+            found.worker_id,
+        )
+        assert registered.version == expected
     assert len(stored(stage)) == 1
 
 
@@ -175,7 +182,7 @@ async def test_too_few_clips_change_nothing(stage: Stage) -> None:
     assert versions(stage, videos) == {VALIDATOR_VERSION}
     async with Database(stage.database_url) as database:
         for least, turn in ((LEAST_CLIPS, None), (25, None), (24, "hi")):
-            told = await Calibrations(database).ask("w", **MADE_UP, least=least, lease_s=0)
+            told = await Calibrations(database).ask("w", ["hi"], **MADE_UP, least=least, lease_s=0)
             assert (told.turn and told.turn.language) == turn
     assert Settings.model_fields["calibrate_clips"].default == LEAST_CLIPS
 
@@ -222,10 +229,10 @@ async def test_limits_are_learned_again_with_ten_times_the_clips(stage: Stage) -
         calibrations = Calibrations(database)
 
         async def due() -> bool:
-            return (await calibrations.ask("w", **MADE_UP, least=FEW, lease_s=0)).turn is not None
+            return (await calibrations.ask("w", ["hi"], **MADE_UP, least=FEW, lease_s=0)).turn is not None
 
         async def look(new: NewCalibration | None) -> bool:
-            told = await calibrations.ask("w", **MADE_UP, least=FEW, lease_s=60)
+            told = await calibrations.ask("w", ["hi"], **MADE_UP, least=FEW, lease_s=60)
             assert told.turn is not None
             return await calibrations.end(told.turn, new, **MADE_UP, after=told.newest)
 
@@ -262,13 +269,15 @@ async def test_a_calibration_goes_on_from_the_newest_or_not_at_all(stage: Stage)
     await transcribed(stage)
     async with Database(stage.database_url) as database:
         calibrations = Calibrations(database)
-        told = await calibrations.ask("w", **MADE_UP, least=FEW, lease_s=60)
+        told = await calibrations.ask("w", ["hi"], **MADE_UP, least=FEW, lease_s=60)
         assert told.turn is not None
         await calibrations.put(as_new(a_calibration()), "a person", **MADE_UP)
         assert not await calibrations.end(told.turn, as_new(a_calibration()), **MADE_UP, after=told.newest)
         assert [row.made_by for row in stored(stage)] == ["a person"]
         assert turns(stage) == []
-        assert (await calibrations.ask("w", **MADE_UP, least=FEW, lease_s=60)).turn is None, "it is learned"
+        assert (await calibrations.ask("w", ["hi"], **MADE_UP, least=FEW, lease_s=60)).turn is None, (
+            "it is learned"
+        )
 
 
 async def test_made_up_answers_teach_nothing_about_real_ones(stage: Stage) -> None:
