@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -20,14 +21,14 @@ from lipika.alignment.compare import (
     version_of,
 )
 from lipika.alignment.indicconformer import Heard
-from lipika.alignment.numerals import spell_out_numbers
+from lipika.alignment.numerals import cardinal, spell_out_numbers
 from lipika.alignment.romanise import Romaniser, open_romaniser
-from lipika.languages import FIRST_CLASS
+from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.models import Agreement, Alignment, Lane
 from lipika.validation import RULES, add_alignment, alignment_findings, validate
 from lipika.validation.again import JudgedAnswer, judge_again
 from lipika.validation.compare import ComparedVerdict
-from lipika.validation.text import normalise
+from lipika.validation.text import SCRIPT_OF, normalise
 
 
 def one(
@@ -100,6 +101,32 @@ def test_numbers_have_several_ways_of_being_said() -> None:
     assert "तीन पाँच" in " ".join(spell_out_numbers("3.5", "hi")[0].split())
     assert spell_out_numbers("घर", "hi") == ["घर"]
     assert len(spell_out_numbers("9" * 30, "hi")) == 1  # no quantity: digit by digit
+
+
+@pytest.mark.parametrize("code", FIRST_CLASS)
+def test_every_number_has_words_of_its_own(code: str) -> None:
+    numbers = [*range(2000), *range(2000, 10**6, 997), *(10**size for size in range(6, 14)), 9_876_543_210]
+    words = {number: cardinal(number, code) for number in numbers}
+    assert len(set(words.values())) == len(set(numbers))
+    said = "".join(words.values())
+    assert {SCRIPT_OF[one] for one in said if not one.isspace()} == {LANGUAGES[code].script}
+    assert said.isprintable()
+    assert all(one == " ".join(unicodedata.normalize("NFC", one).split()) for one in words.values())
+
+
+@pytest.mark.parametrize("code", FIRST_CLASS)
+def test_a_telephone_number_is_compared_like_any_other(code: str) -> None:
+    readings = spell_out_numbers("9876543210", code)
+    assert len(readings) > 1
+    assert " ".join(cardinal(int(digit), code) for digit in "9876543210") in [one.strip() for one in readings]
+
+
+def test_words_of_numbers_are_spelt_as_the_language_spells_them() -> None:
+    assert cardinal(120, "kn") == "ನೂರ ಇಪ್ಪತ್ತು"
+    assert cardinal(83, "kn") != cardinal(82, "kn")
+    assert cardinal(2_50_000, "kn") == "ಎರಡು ಲಕ್ಷದ ಐವತ್ತು ಸಾವಿರ"
+    assert cardinal(5, "ur") == "پانچ"
+    assert cardinal(1000, "mr") == "एक हजार"
 
 
 def test_languages_are_compared_together_and_come_back_in_order() -> None:

@@ -20,7 +20,7 @@ from lipika.languages import LANGUAGES, find_language
 from lipika.models import Agreement, Alignment, Answer, Clip
 from lipika.validation.text import normalise, without_tags
 
-ALIGNER_VERSION = "2"
+ALIGNER_VERSION = "3"
 """Bump when any clip could get another score, class or finding from the same words."""
 
 LONGEST_MS = 20_000  # beyond, what is missing may be the recogniser's fault

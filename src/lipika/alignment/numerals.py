@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Any
 
@@ -62,11 +63,63 @@ def _year_forms(whole: str, code: str) -> list[str]:
     ]
 
 
+def cardinal(number: int, code: str) -> str:
+    """A whole number in words of a language of the registry, in NFC with single spaces.
+
+    Raises:
+        UsageError: indic-numtowords is not installed.
+    """
+    return _words(number, code)
+
+
+@lru_cache(16_384)
 def _words(number: int, code: str) -> str:
-    return str(_library()(number, lang=code))
+    if code == "kn":
+        return _in_kannada(number)
+    if number >= _LIBRARY_ENDS:
+        crores, rest = divmod(number, _CRORE)
+        unit = _words(2 * _CRORE, code).split()[-1]
+        return " ".join(filter(None, (_words(crores, code), unit, _words(rest, code) if rest else "")))
+    return _mended(str(_library()(number, lang=code)), code)
+
+
+_CRORE = 10_000_000
+_LIBRARY_ENDS = 100 * _CRORE  # ten digits and more are a TypeError there
+_SLIPS: dict[str, tuple[tuple[str, str], ...]] = {
+    "mr": (("हज़ार", "हजार"), ("र्\u200dय", "ऱ्य")),
+    "ta": (("ஓன்பது", "ஒன்பது"), ("\u200c", "")),
+    "ur": (("ں(?=\\w)", "ن"),),
+}
+"""Slips of indic-numtowords 1.1.0: pattern, and what it should be."""
+
+
+def _mended(words: str, code: str) -> str:
+    for slip, right in _SLIPS.get(code, ()):
+        words = re.sub(slip, right, words)
+    return unicodedata.normalize("NFC", " ".join(words.split()))
+
+
+_KANNADA_HUNDREDS = "ನೂರು ಇನ್ನೂರು ಮುನ್ನೂರು ನಾನೂರು ಐನೂರು ಆರುನೂರು ಏಳುನೂರು ಎಂಟುನೂರು ಒಂಬೈನೂರು".split()
+_KANNADA_UNITS = ((_CRORE, "ಕೋಟಿ", "ಕೋಟಿಯ"), (100_000, "ಲಕ್ಷ", "ಲಕ್ಷದ"), (1000, "ಸಾವಿರ", "ಸಾವಿರದ"))
+
+
+def _in_kannada(number: int) -> str:
+    """Composed of numbers below 100: the library says `ನೂ` for 120, 130, 150 and many more, and 82 for 83."""
+    for size, unit, before_more in _KANNADA_UNITS:
+        if number >= size:
+            count, rest = divmod(number, size)
+            said = f"{_in_kannada(count)} {before_more if rest else unit}"
+            return f"{said} {_in_kannada(rest)}" if rest else said
+    hundreds, rest = divmod(number, 100)
+    if hundreds:
+        said = _KANNADA_HUNDREDS[hundreds - 1]
+        return f"{said[:-1]} {_in_kannada(rest)}" if rest else said
+    return "ಎಂಬತ್ತಮೂರು" if rest == 83 else _mended(str(_library()(rest, lang="kn")), "kn")
 
 
 def _variations(number: int, code: str) -> list[str]:
+    if number >= _LIBRARY_ENDS:
+        return []
     return [str(way) for way in _library()(number, lang=code, variations=True)]
 
 
@@ -75,6 +128,6 @@ def _library() -> Any:
         from indic_numtowords import num2words
     except ImportError:
         raise UsageError(
-            "comparing numbers takes indic-numtowords: pip install 'lipika-speech[align]'"
+            "numbers in words take indic-numtowords: pip install 'lipika-speech[align]' (or [export])"
         ) from None
     return num2words
