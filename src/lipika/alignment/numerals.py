@@ -99,7 +99,7 @@ def _mended(words: str, code: str) -> str:
     return unicodedata.normalize("NFC", " ".join(words.split()))
 
 
-_KANNADA_HUNDREDS = "ನೂರು ಇನ್ನೂರು ಮುನ್ನೂರು ನಾನೂರು ಐನೂರು ಆರುನೂರು ಏಳುನೂರು ಎಂಟುನೂರು ಒಂಬೈನೂರು".split()
+_KANNADA_HUNDREDS = ("ನೂರು", "ಇನ್ನೂರು", "ಮುನ್ನೂರು", "ನಾನೂರು", "ಐನೂರು", "ಆರುನೂರು", "ಏಳುನೂರು", "ಎಂಟುನೂರು", "ಒಂಬೈನೂರು")
 _KANNADA_UNITS = ((_CRORE, "ಕೋಟಿ", "ಕೋಟಿಯ"), (100_000, "ಲಕ್ಷ", "ಲಕ್ಷದ"), (1000, "ಸಾವಿರ", "ಸಾವಿರದ"))
 
 

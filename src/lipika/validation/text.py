@@ -96,10 +96,16 @@ def normalise(text: str) -> str:
     Atomic chillus, no zero-width characters, nuktas or Arabic vowel points, ASCII digits, lower case, Urdu
     letters for their Arabic look-alikes, no punctuation, single spaces, NFC.
     """
-    for sequence, atomic in _CHILLU:
-        text = text.replace(sequence, atomic)
-    folded = _fold_letters(unicodedata.normalize("NFD", text))
+    folded = _fold_letters(unicodedata.normalize("NFD", compose_chillus(text)))
     return unicodedata.normalize("NFC", " ".join(folded.split()))
+
+
+def compose_chillus(text: str) -> str:
+    """Malayalam chillus as the atomic letters that NFC does not make of their old sequences."""
+    if "\u200d" in text:
+        for sequence, atomic in _CHILLU:
+            text = text.replace(sequence, atomic)
+    return text
 
 
 def _fold_letters(decomposed: str) -> str:
