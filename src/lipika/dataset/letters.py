@@ -1,4 +1,4 @@
-"""What of a text is words: letters, marks of Indic and Arabic scripts, digits, and what stands inside words. Pure."""
+"""Words in a text: letters, marks of Indic and Arabic scripts, digits, and what stands inside words. Pure."""
 
 from __future__ import annotations
 
