@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from lipika.dataset.letters import SIGNS, compose, words_alone
 from lipika.dataset.pronounce import pronounce, pronounce_by_rules
 from lipika.dataset.scripts import write_sounds
-from lipika.dataset.views import Change, LatinPolicy, View, Viewed, ViewKind
+from lipika.dataset.views import LatinPolicy, View, ViewChange, Viewed, ViewKind
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.simulator.sentences import sentences
 from lipika.validation.text import SCRIPT_OF
@@ -39,11 +39,11 @@ SPOKEN = st.lists(
 
 
 def plain(text: str, language: str = "hi") -> str:
-    return PLAIN.of(text, text, language).text
+    return PLAIN.apply(text, text, language).text
 
 
 def native(text: str, language: str = "hi") -> str:
-    viewed = NATIVE.of(text, text, language)
+    viewed = NATIVE.apply(text, text, language)
     assert not viewed.dropped, viewed
     return viewed.text
 
@@ -75,22 +75,22 @@ def test_plain_is_idempotent_in_nfc_and_holds_words_alone(text: str) -> None:
 
 @given(TEXTS | SPOKEN)
 def test_the_plain_view_is_idempotent(text: str) -> None:
-    viewed = PLAIN.of(text, text, "hi")
+    viewed = PLAIN.apply(text, text, "hi")
     if viewed.text:
-        assert PLAIN.of(viewed.text, viewed.text, "hi") == Viewed(viewed.text)
+        assert PLAIN.apply(viewed.text, viewed.text, "hi") == Viewed(viewed.text)
     else:
         assert viewed.dropped
 
 
 @given(TEXTS | SPOKEN, st.sampled_from([*FIRST_CLASS, "en"]), st.sampled_from(LatinPolicy))
 def test_native_is_the_languages_own_letters_or_dropped(text: str, code: str, policy: LatinPolicy) -> None:
-    viewed = View(ViewKind.NATIVE, policy).of(text, text, code)
+    viewed = View(ViewKind.NATIVE, policy).apply(text, text, code)
     assert (viewed.text == "") is (viewed.dropped != "")
     allowed = {LANGUAGES[code].script} | ({"Latin"} if policy is LatinPolicy.KEEP else set())
     assert {SCRIPT_OF[one] for one in set(viewed.text) - INSIDE_WORDS} <= allowed
     assert viewed.text == unicodedata.normalize("NFC", " ".join(viewed.text.split()))
     assert (
-        NATIVE.of(viewed.text, viewed.text, code).text == viewed.text
+        NATIVE.apply(viewed.text, viewed.text, code).text == viewed.text
         or policy is LatinPolicy.KEEP
         or not viewed.text
     )
@@ -119,10 +119,10 @@ def test_every_number_is_said_whatever_its_digits_look_like(number: int, code: s
 
 def test_verbatim_and_tagged_are_as_they_were_but_for_nfc() -> None:
     said, tagged = "ऩ1, हाँ! [UNK]".replace("ऩ", "न\u093c"), "ऩ1, हाँ! [laugh] [UNK]"
-    assert View(ViewKind.VERBATIM).of(said, tagged, "hi") == Viewed("ऩ1, हाँ! [UNK]")
-    assert View(ViewKind.TAGGED).of(said, tagged, "hi") == Viewed(tagged)
-    assert View(ViewKind.VERBATIM).of("NO_SPEECH", "[noise]", "hi").dropped == "empty_text"
-    assert View(ViewKind.VERBATIM).of(" ", "", "hi").dropped == "empty_text"
+    assert View(ViewKind.VERBATIM).apply(said, tagged, "hi") == Viewed("ऩ1, हाँ! [UNK]")
+    assert View(ViewKind.TAGGED).apply(said, tagged, "hi") == Viewed(tagged)
+    assert View(ViewKind.VERBATIM).apply("NO_SPEECH", "[noise]", "hi").dropped == "empty_text"
+    assert View(ViewKind.VERBATIM).apply(" ", "", "hi").dropped == "empty_text"
 
 
 @pytest.mark.parametrize(
@@ -193,27 +193,31 @@ def test_native_says_digits_signs_and_english(code: str, said: str, wanted: str)
     ],
 )
 def test_what_cannot_be_written_is_dropped_with_its_reason(said: str, code: str, reason: str) -> None:
-    assert NATIVE.of(said, said, code) == Viewed("", reason)
+    assert NATIVE.apply(said, said, code) == Viewed("", reason)
 
 
 def test_markers_drop_a_clip_from_plain_and_stay_in_verbatim() -> None:
-    assert PLAIN.of("हाँ [INAUDIBLE]", "", "hi") == Viewed("", "marker")
-    assert View(ViewKind.VERBATIM).of("हाँ [INAUDIBLE]", "", "hi").text == "हाँ [INAUDIBLE]"
+    assert PLAIN.apply("हाँ [INAUDIBLE]", "", "hi") == Viewed("", "marker")
+    assert View(ViewKind.VERBATIM).apply("हाँ [INAUDIBLE]", "", "hi").text == "हाँ [INAUDIBLE]"
 
 
 def test_latin_words_are_kept_written_or_dropped_by_policy() -> None:
     said = "कल meeting है, 4G पर"
-    assert KEEPING.of(said, said, "hi").text == "कल meeting है four G पर"
-    assert NATIVE.of(said, said, "hi").text == "कल मीटिंग है फ़ोर जी पर"
-    assert DROPPING.of(said, said, "hi") == Viewed("", "latin")
-    assert DROPPING.of("कल 5 बजे", "", "hi").text == "कल पाँच बजे"
-    assert DROPPING.of("call me", "", "en").text == "call me"
+    assert KEEPING.apply(said, said, "hi").text == "कल meeting है four G पर"
+    assert NATIVE.apply(said, said, "hi").text == "कल मीटिंग है फ़ोर जी पर"
+    assert DROPPING.apply(said, said, "hi") == Viewed("", "latin")
+    assert DROPPING.apply("कल 5 बजे", "", "hi").text == "कल पाँच बजे"
+    assert DROPPING.apply("call me", "", "en").text == "call me"
 
 
 def test_what_a_view_changed_is_told() -> None:
-    assert PLAIN.of("हाँ ठीक", "", "hi").changes == ()
-    assert PLAIN.of("हाँ, [laugh] ५", "", "hi").changes == (Change.MARKERS, Change.DIGITS, Change.PUNCTUATION)
-    assert NATIVE.of("TV 5", "", "hi").changes == (Change.DIGITS, Change.LATIN)
+    assert PLAIN.apply("हाँ ठीक", "", "hi").changes == ()
+    assert PLAIN.apply("हाँ, [laugh] ५", "", "hi").changes == (
+        ViewChange.MARKERS,
+        ViewChange.DIGITS,
+        ViewChange.PUNCTUATION,
+    )
+    assert NATIVE.apply("TV 5", "", "hi").changes == (ViewChange.DIGITS, ViewChange.LATIN)
 
 
 # ----------------------------------------------------------------------------- English in other scripts

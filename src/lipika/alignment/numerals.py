@@ -75,12 +75,12 @@ def cardinal(number: int, code: str) -> str:
 @lru_cache(16_384)
 def _words(number: int, code: str) -> str:
     if code == "kn":
-        return _in_kannada(number)
+        return _say_in_kannada(number)
     if number >= _LIBRARY_ENDS:
         crores, rest = divmod(number, _CRORE)
         unit = _words(2 * _CRORE, code).split()[-1]
         return " ".join(filter(None, (_words(crores, code), unit, _words(rest, code) if rest else "")))
-    return _mended(str(_library()(number, lang=code)), code)
+    return _mend(str(_library()(number, lang=code)), code)
 
 
 _CRORE = 10_000_000
@@ -93,7 +93,7 @@ _SLIPS: dict[str, tuple[tuple[str, str], ...]] = {
 """Slips of indic-numtowords 1.1.0: pattern, and what it should be."""
 
 
-def _mended(words: str, code: str) -> str:
+def _mend(words: str, code: str) -> str:
     for slip, right in _SLIPS.get(code, ()):
         words = re.sub(slip, right, words)
     return unicodedata.normalize("NFC", " ".join(words.split()))
@@ -103,18 +103,18 @@ _KANNADA_HUNDREDS = ("ನೂರು", "ಇನ್ನೂರು", "ಮುನ್ನ�
 _KANNADA_UNITS = ((_CRORE, "ಕೋಟಿ", "ಕೋಟಿಯ"), (100_000, "ಲಕ್ಷ", "ಲಕ್ಷದ"), (1000, "ಸಾವಿರ", "ಸಾವಿರದ"))
 
 
-def _in_kannada(number: int) -> str:
+def _say_in_kannada(number: int) -> str:
     """Composed of numbers below 100: the library says `ನೂ` for 120, 130, 150 and many more, and 82 for 83."""
     for size, unit, before_more in _KANNADA_UNITS:
         if number >= size:
             count, rest = divmod(number, size)
-            said = f"{_in_kannada(count)} {before_more if rest else unit}"
-            return f"{said} {_in_kannada(rest)}" if rest else said
+            said = f"{_say_in_kannada(count)} {before_more if rest else unit}"
+            return f"{said} {_say_in_kannada(rest)}" if rest else said
     hundreds, rest = divmod(number, 100)
     if hundreds:
         said = _KANNADA_HUNDREDS[hundreds - 1]
-        return f"{said[:-1]} {_in_kannada(rest)}" if rest else said
-    return "ಎಂಬತ್ತಮೂರು" if rest == 83 else _mended(str(_library()(rest, lang="kn")), "kn")
+        return f"{said[:-1]} {_say_in_kannada(rest)}" if rest else said
+    return "ಎಂಬತ್ತಮೂರು" if rest == 83 else _mend(str(_library()(rest, lang="kn")), "kn")
 
 
 def _variations(number: int, code: str) -> list[str]:

@@ -41,11 +41,11 @@ _APOSTROPHES = str.maketrans("’‘ʼ", "'''")
 
 def compose(text: str) -> str:
     """A text in NFC: unchanged, at a third of the time, where two looks at its characters can tell that it is."""
-    return text if text.isascii() or not _uncomposed().search(text) else compose_unicode(text)
+    return text if text.isascii() or not _pattern_of_uncomposed().search(text) else compose_unicode(text)
 
 
 @cache
-def _uncomposed() -> re.Pattern[str]:
+def _pattern_of_uncomposed() -> re.Pattern[str]:
     """Finds something in every text that is not in NFC, and in few that are.
 
     What may not be: characters that NFC replaces, two that it makes one of, and marks side by side, which have an
@@ -80,19 +80,19 @@ def words_alone(text: str) -> str:
     """
     text = compose(text).replace("_", " ")
     if _NEEDS_CARE.search(text):
-        return " ".join(" ".join(_with_care(one) for one in text.split()).split())
+        return " ".join(" ".join(_clean(one) for one in text.split()).split())
     return " ".join(_OTHER.sub(" ", text).split())
 
 
 @lru_cache(16_384)
-def _with_care(piece: str) -> str:
+def _clean(piece: str) -> str:
     """A piece without spaces, which may hold what belongs to a word or number, or is read out."""
     if not _NEEDS_CARE.search(piece):
         return _OTHER.sub(" ", piece)
     piece = compose_chillus(compose_unicode(_UNSEEN.sub("", piece))).translate(_APOSTROPHES)
     piece = _INITIALS.sub(lambda match: match[0].replace(".", ""), _GROUPING.sub("", piece))
-    return compose_unicode(_KEPT_OR_OTHER.sub(_kept, piece))
+    return compose_unicode(_KEPT_OR_OTHER.sub(_keep, piece))
 
 
-def _kept(match: re.Match[str]) -> str:
+def _keep(match: re.Match[str]) -> str:
     return match["kept"] or ("" if match["nothing"] else " ")

@@ -40,7 +40,7 @@ _ENGLISH_UNITS = ("hundred", "thousand", "lakh", "lakhs", "crore", "crores", "mi
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """How a language says signs, and which pieces behind digits belong to the number's word."""
+    """A language's words for signs, and the pieces behind digits that belong to the number's word."""
 
     code: str
     signs: dict[str, str]
@@ -112,7 +112,7 @@ def _say_in(piece: str, code: str) -> str:
     piece = _ORDINAL.sub(lambda match: f" {_english_ordinal(int(match[1]))} ", piece)
     piece = _IN_ENGLISH.sub(lambda match: f" {_say(match[1] or match[2], 'en')} ", piece)
     piece = _ZERO_OF_DATE.sub("", _FULL_HOUR.sub(r"\1", piece))
-    piece = _SAID.sub(lambda match: _with_piece(match[1], match[2] or "", code), piece)
+    piece = _SAID.sub(lambda match: _say_with_piece(match[1], match[2] or "", code), piece)
     return _SIGN.sub(lambda match: f" {spoken(code).signs[match[0]]} ", piece).strip()
 
 
@@ -121,7 +121,7 @@ def _money_behind(match: re.Match[str]) -> str:
     return f"{match[2]} {sign} "
 
 
-def _with_piece(number: str, piece: str, code: str) -> str:
+def _say_with_piece(number: str, piece: str, code: str) -> str:
     """A number in words, and what is written behind its digits: as its ending, or as a word of its own."""
     words, said = spoken(code), _say(number, code)
     if not piece:
@@ -140,7 +140,7 @@ def _say(number: str, code: str) -> str:
     whole, *fractions = number.split(".")
     parts = [_say_whole(whole, code)]
     for fraction in fractions:
-        parts += [spoken(code).point, _by_digits(fraction, code)]
+        parts += [spoken(code).point, _say_digits(fraction, code)]
     return " ".join(parts)
 
 
@@ -148,16 +148,16 @@ def _say_whole(whole: str, code: str) -> str:
     digits = whole.replace(",", "")
     is_row = whole == digits and (len(digits) > LONGEST_QUANTITY or (digits[0] == "0" and len(digits) > 1))
     if is_row or len(digits) > _LONGEST_GROUPED:
-        return _by_digits(digits, code)
+        return _say_digits(digits, code)
     if whole == digits and len(digits) == 4 and digits[0] == "1" and digits[1] != "0":
-        return _as_year(digits, code) or cardinal(int(digits), code)
+        return _say_year(digits, code) or cardinal(int(digits), code)
     return cardinal(int(digits), code)
 
 
 _LONGEST_GROUPED = 14
 
 
-def _as_year(digits: str, code: str) -> str:
+def _say_year(digits: str, code: str) -> str:
     """Nineteen hundred eighty-four, where a hundred is a word of its own; else nothing."""
     hundred = cardinal(900, code).split()
     if len(hundred) != 2 or hundred[0] != cardinal(9, code):
@@ -172,7 +172,7 @@ def _as_year(digits: str, code: str) -> str:
 _TELUGU_HUNDREDS = "వందల"  # before more
 
 
-def _by_digits(digits: str, code: str) -> str:
+def _say_digits(digits: str, code: str) -> str:
     return " ".join(cardinal(int(digit), code) for digit in digits)
 
 

@@ -156,7 +156,7 @@ def pronounce(word: str) -> str:
     `NASA`), and a word without a vowel (`sms`). Parts that capitals mark are read apart (`YouTube`, `iPhone`).
     """
     word = word.replace("'", "")
-    known = _known().get(word.lower())
+    known = _known_words().get(word.lower())
     if known and len(word) > 1 and not _is_two_capitals(word):
         return known
     return "-".join(_pronounce_part(part) for part in _PARTS.findall(word))
@@ -169,15 +169,15 @@ def _is_two_capitals(word: str) -> bool:
 def _pronounce_part(part: str) -> str:
     small = part.lower()
     is_spelt = part.isupper() and len(part) <= _SPELT_AT_MOST and part != "OK"
-    if not is_spelt and small in _known():
-        return _known()[small]
+    if not is_spelt and small in _known_words():
+        return _known_words()[small]
     if is_spelt or not re.search("[aeiouy]", small):
         return "-".join(_LETTERS[letter] for letter in small)
     return pronounce_by_rules(small)
 
 
 @cache
-def _known() -> dict[str, str]:
+def _known_words() -> dict[str, str]:
     """Words that break the rules, or are frequent, with their sounds."""
     file = resources.files("lipika.dataset") / "english.txt"
     pairs = (line.split(" ", 1) for line in file.read_text(encoding="utf-8").splitlines())

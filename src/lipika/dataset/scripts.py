@@ -173,12 +173,12 @@ def write_sounds(sounds: str, code: str) -> str:
         KeyError: another language.
     """
     if code == "ur":
-        return unicodedata.normalize("NFC", " ".join(_in_urdu(part) for part in sounds.split("-")))
-    return unicodedata.normalize("NFC", "".join(_in_indic(part, code) for part in sounds.split("-")))
+        return unicodedata.normalize("NFC", " ".join(_write_urdu(part) for part in sounds.split("-")))
+    return unicodedata.normalize("NFC", "".join(_write_indic(part, code) for part in sounds.split("-")))
 
 
-def _in_indic(sounds: str, code: str) -> str:
-    script, sounds = _SCRIPTS[code], _as_said_there(sounds, code)
+def _write_indic(sounds: str, code: str) -> str:
+    script, sounds = _SCRIPTS[code], _localise(sounds, code)
     parts: list[str] = []
     for at, sound in enumerate(sounds):
         before, after = sounds[at - 1 : at], sounds[at + 1 : at + 2]
@@ -189,7 +189,7 @@ def _in_indic(sounds: str, code: str) -> str:
     return "".join(parts)
 
 
-def _as_said_there(sounds: str, code: str) -> str:
+def _localise(sounds: str, code: str) -> str:
     """Sounds as far as the language's spelling of loan words differs in them."""
     for pattern, there in _FOLDS.get(code, ()):
         sounds = re.sub(pattern, there, sounds)
@@ -269,7 +269,7 @@ _URDU_AFTER_VOWEL = {"I": "ئی", "i": "ئ", "U": "ؤ", "u": "ؤ", "e": "ئے", 
 _URDU_AT_END = {"a": "ا", "e": "ے", "E": "ے", "i": "ی", "u": "و"}
 
 
-def _in_urdu(sounds: str) -> str:
+def _write_urdu(sounds: str) -> str:
     """Short vowels are not written inside words; a word does not begin with s and another consonant."""
     parts = ["ا"] if re.match(rf"s[^{VOWELS}]", sounds) else []
     for at, sound in enumerate(sounds):

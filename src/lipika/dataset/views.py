@@ -32,15 +32,15 @@ class ViewKind(StrEnum):
 
 
 class LatinPolicy(StrEnum):
-    """What the `native` view makes of words in Latin letters."""
+    """A way with words in Latin letters, for the `native` view."""
 
     KEEP = "keep"
     TRANSLITERATE = "transliterate"
     DROP = "drop"  # the clip is dropped
 
 
-class Dropped(StrEnum):
-    """Why a view has no text for a clip."""
+class DropReason(StrEnum):
+    """A reason for which a view has no text for a clip."""
 
     EMPTY_TEXT = "empty_text"  # nothing is left, or nobody speaks
     MARKER = "marker"  # words are heard that the text lacks: [UNK], [INAUDIBLE], [OVERLAP]
@@ -50,8 +50,8 @@ class Dropped(StrEnum):
     LANGUAGE = "language"  # not one that the view can write
 
 
-class Change(StrEnum):
-    """What a view changed in a text."""
+class ViewChange(StrEnum):
+    """Something that a view changed in a text."""
 
     MARKERS = "markers"  # event tags were taken out
     DIGITS = "digits"  # other digits made 0-9, or said in words
@@ -65,7 +65,7 @@ class Viewed:
 
     text: str
     dropped: str = ""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ViewChange, ...] = ()
 
 
 _ARABIC_SIGNS = {"٪": "%", "٫": ".", "٬": ","}
@@ -85,7 +85,7 @@ class View:
     kind: ViewKind
     latin: LatinPolicy = LatinPolicy.TRANSLITERATE
 
-    def of(self, transcription: str, tagged: str, language: str) -> Viewed:
+    def apply(self, transcription: str, tagged: str, language: str) -> Viewed:
         """The text of a clip, in NFC.
 
         Raises:
@@ -106,42 +106,42 @@ def _tagged(view: View, transcription: str, tagged: str, language: str) -> Viewe
 
 def _as_it_is(text: str) -> Viewed:
     text = compose(text).strip()
-    return Viewed(text) if text and text != NO_SPEECH else Viewed("", Dropped.EMPTY_TEXT)
+    return Viewed(text) if text and text != NO_SPEECH else Viewed("", DropReason.EMPTY_TEXT)
 
 
 def _plain(view: View, transcription: str, tagged: str, language: str) -> Viewed:
     del view, tagged, language
     heard, changes, dropped = _words_heard(transcription)
-    return Viewed("", dropped) if dropped else _finish(_without_punctuation(heard, changes), changes)
+    return Viewed("", dropped) if dropped else _finish(_drop_punctuation(heard, changes), changes)
 
 
 def _native(view: View, transcription: str, tagged: str, language: str) -> Viewed:
     del tagged
     if language not in LANGUAGES:
-        return Viewed("", Dropped.LANGUAGE)
+        return Viewed("", DropReason.LANGUAGE)
     text, changes, dropped = _words_heard(transcription)
     if dropped:
         return Viewed("", dropped)
     if has_numbers(text):
         text = " ".join(say_numbers(text, language).split())
-        changes = [*(one for one in changes if one is not Change.DIGITS), Change.DIGITS]
-    text = _without_punctuation(text, changes)
+        changes = [*(one for one in changes if one is not ViewChange.DIGITS), ViewChange.DIGITS]
+    text = _drop_punctuation(text, changes)
     keeps_latin = view.latin is LatinPolicy.KEEP or LANGUAGES[language].script == "Latin"
     if not keeps_latin and _LATIN_WORD.search(text):
         if view.latin is LatinPolicy.DROP:
-            return Viewed("", Dropped.LATIN)
+            return Viewed("", DropReason.LATIN)
         text = _LATIN_WORD.sub(lambda match: _transliterate(match[0], language), text)
-        changes.append(Change.LATIN)
+        changes.append(ViewChange.LATIN)
     left = _foreign(LANGUAGES[language].script, keeps_latin).search(text)
     if left:
-        return Viewed("", Dropped.NUMBER if left[0].isnumeric() else Dropped.SCRIPT)
+        return Viewed("", DropReason.NUMBER if left[0].isnumeric() else DropReason.SCRIPT)
     return _finish(text, changes)
 
 
-def _without_punctuation(text: str, changes: list[Change]) -> str:
+def _drop_punctuation(text: str, changes: list[ViewChange]) -> str:
     bare = words_alone(text)
     if bare != text:
-        changes.append(Change.PUNCTUATION)
+        changes.append(ViewChange.PUNCTUATION)
     return bare
 
 
@@ -160,29 +160,29 @@ def _foreign(script: str, keeps_latin: bool) -> re.Pattern[str]:
     return re.compile(f"[^ '\u200c\u200d{re.escape(own)}]")
 
 
-def _finish(text: str, changes: list[Change]) -> Viewed:
-    return Viewed(text, "", tuple(changes)) if text else Viewed("", Dropped.EMPTY_TEXT)
+def _finish(text: str, changes: list[ViewChange]) -> Viewed:
+    return Viewed(text, "", tuple(changes)) if text else Viewed("", DropReason.EMPTY_TEXT)
 
 
-def _words_heard(transcription: str) -> tuple[str, list[Change], str]:
+def _words_heard(transcription: str) -> tuple[str, list[ViewChange], str]:
     """The text in NFC without tags and with digits 0-9, what that changed, and the reason where it will not do."""
     text, changes = compose(transcription), []
     if text.strip() == NO_SPEECH:
-        return "", [], Dropped.EMPTY_TEXT
+        return "", [], DropReason.EMPTY_TEXT
     if "[" in text:
         if read_tags(text).markers:
-            return "", [], Dropped.MARKER
+            return "", [], DropReason.MARKER
         bare = without_tags(text)
         if bare != text:
-            text, changes = bare, [Change.MARKERS]
+            text, changes = bare, [ViewChange.MARKERS]
     if not text.isascii() and _OTHER_DIGIT.search(text):
         text = _OTHER_DIGIT.sub(lambda match: _OTHER_DIGITS[match[0]], text)
-        changes.append(Change.DIGITS)
+        changes.append(ViewChange.DIGITS)
     return text, changes, ""
 
 
-_Of = Callable[[View, str, str, str], Viewed]
-_VIEWS: dict[ViewKind, _Of] = {
+_Writer = Callable[[View, str, str, str], Viewed]
+_VIEWS: dict[ViewKind, _Writer] = {
     ViewKind.VERBATIM: _verbatim,
     ViewKind.PLAIN: _plain,
     ViewKind.NATIVE: _native,
