@@ -94,12 +94,12 @@ class View:
         return _VIEWS[self.kind](self, transcription, tagged, language)
 
 
-def _verbatim(view: View, transcription: str, tagged: str, language: str) -> Viewed:
+def _write_verbatim(view: View, transcription: str, tagged: str, language: str) -> Viewed:
     del view, tagged, language
     return _as_it_is(transcription)
 
 
-def _tagged(view: View, transcription: str, tagged: str, language: str) -> Viewed:
+def _write_tagged(view: View, transcription: str, tagged: str, language: str) -> Viewed:
     del view, language
     return _as_it_is(tagged or transcription)
 
@@ -109,13 +109,13 @@ def _as_it_is(text: str) -> Viewed:
     return Viewed(text) if text and text != NO_SPEECH else Viewed("", DropReason.EMPTY_TEXT)
 
 
-def _plain(view: View, transcription: str, tagged: str, language: str) -> Viewed:
+def _write_plain(view: View, transcription: str, tagged: str, language: str) -> Viewed:
     del view, tagged, language
     heard, changes, dropped = _words_heard(transcription)
     return Viewed("", dropped) if dropped else _finish(_drop_punctuation(heard, changes), changes)
 
 
-def _native(view: View, transcription: str, tagged: str, language: str) -> Viewed:
+def _write_native(view: View, transcription: str, tagged: str, language: str) -> Viewed:
     del tagged
     if language not in LANGUAGES:
         return Viewed("", DropReason.LANGUAGE)
@@ -183,8 +183,8 @@ def _words_heard(transcription: str) -> tuple[str, list[ViewChange], str]:
 
 _Writer = Callable[[View, str, str, str], Viewed]
 _VIEWS: dict[ViewKind, _Writer] = {
-    ViewKind.VERBATIM: _verbatim,
-    ViewKind.PLAIN: _plain,
-    ViewKind.NATIVE: _native,
-    ViewKind.TAGGED: _tagged,
+    ViewKind.VERBATIM: _write_verbatim,
+    ViewKind.PLAIN: _write_plain,
+    ViewKind.NATIVE: _write_native,
+    ViewKind.TAGGED: _write_tagged,
 }
