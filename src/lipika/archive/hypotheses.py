@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import orjson
@@ -22,41 +22,48 @@ _LARGEST_BYTES = 1 << 20  # of one clip's text
 
 @dataclass(frozen=True, slots=True)
 class Hypotheses:
-    """A folder of texts. `texts` are those of its manifests, by video and file name without ending."""
+    """Texts of clips by one voter. `texts` are those of manifests and tables, by video and file name without ending;
+    `by_audio` those that name a clip by the digest of its audio. A `folder` may hold more, a file for each clip.
+    """
 
-    folder: Path
+    folder: Path | None
     name: str
     texts: Mapping[tuple[str, str], str]
+    by_audio: Mapping[str, str] = field(default_factory=dict)
+    kind: VoterKind = VoterKind.HYPOTHESES
 
-    def voter(self, video_id: str, stem: str) -> Voter | None:
-        """The folder's word on a clip; None where it has none.
+    def voter(self, video_id: str, stem: str, audio_digest: str = "") -> Voter | None:
+        """The voter's word on a clip; None where it has none.
 
         Raises:
             UsageError: the clip's file is no text.
         """
-        text = self.texts.get((video_id, stem))
+        text = self.by_audio.get(audio_digest)
         if text is None:
+            text = self.texts.get((video_id, stem))
+        if text is None and self.folder is not None:
             text = _read_text(self.folder, video_id, stem)
-        return None if text is None else Voter(self.name, VoterKind.HYPOTHESES, text, self.digest)
+        return None if text is None else Voter(self.name, self.kind, text, self.digest)
 
     @property
     def digest(self) -> str:
-        """That of the name: whatever the folder of that name says is one voice."""
-        return hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        """That of the name: whatever the folder of that name says is one voice, and a person is none of them."""
+        kind = "" if self.kind is VoterKind.HYPOTHESES else f"{self.kind} "
+        return hashlib.sha256(f"{kind}{self.name}".encode()).hexdigest()[:16]
 
 
-def open_hypotheses(folder: Path) -> Hypotheses:
-    """The folder with its manifests read. Its name is the voter's.
+def open_hypotheses(folder: Path, option: str = "--hypotheses") -> Hypotheses:
+    """The folder with its manifests read. Its name is the voter's; `option` names it in errors.
 
     Raises:
         UsageError: there is no such folder, nothing in it has one of the two forms, or a manifest cannot be read.
     """
     if not folder.is_dir():
-        raise UsageError(f"--hypotheses {folder}: there is no such folder")
+        raise UsageError(f"{option} {folder}: there is no such folder")
     manifests = sorted([*folder.glob("*.jsonl"), *folder.glob("*.json")])
     if not manifests and not any(folder.glob("*/*.txt")):
         raise UsageError(
-            f"--hypotheses {folder}: it holds neither VIDEO/CLIP.txt nor a manifest (*.jsonl, *.json)"
+            f"{option} {folder}: it holds neither VIDEO/CLIP.txt nor a manifest (*.jsonl, *.json)"
         )
     texts = {key: text for manifest in manifests for key, text in _read_manifest(manifest)}
     return Hypotheses(folder, folder.resolve().name, texts)
@@ -83,7 +90,7 @@ def _read_manifest(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
             try:
                 row = orjson.loads(line)
                 text = row.get("pred_text", row.get("text"))
-                video, clip = _clip_of(row)
+                video, clip = clip_of(row)
             except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError, ValueError) as error:
                 raise UsageError(
                     f"{path}, line {number}: it is no JSON object with a text and a clip ({error!r}): a line has"
@@ -93,7 +100,7 @@ def _read_manifest(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
                 yield (video, clip), text.strip()
 
 
-def _clip_of(row: Mapping[str, str]) -> tuple[str, str]:
+def clip_of(row: Mapping[str, str]) -> tuple[str, str]:
     """The video and the clip's file name without its ending."""
     if "segment_file" in row:
         return str(row["video_id"]), PurePosixPath(row["segment_file"]).stem

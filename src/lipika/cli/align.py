@@ -64,6 +64,12 @@ def add_to(app: typer.Typer, run: Run) -> None:
                 help="A folder of texts from elsewhere, VIDEO/CLIP.txt or NeMo manifests; may be repeated."
             ),
         ] = None,
+        person: Annotated[
+            list[Path] | None,
+            typer.Option(
+                help="What a person has read: a table (csv, tsv, jsonl) or such a folder; may be repeated."
+            ),
+        ] = None,
         rows: Annotated[bool, typer.Option("--rows", help="Their rows in the database, too.")] = False,
         ask: Annotated[
             bool,
@@ -80,14 +86,14 @@ def add_to(app: typer.Typer, run: Run) -> None:
         """Weigh finished results against what others say: gold, silver or bronze.
 
         Voters are the clip's own text, what IndicConformer heard (`lipika align`), folders of texts, each by its
-        folder's name, and with --ask another model, which is all that costs anything. Documents get voters and tiers,
-        in NeMo Curator's words, too.
+        folder's name, people, whose text is the measure, and with --ask another model, which is all that costs
+        anything. Documents get voters and tiers, in NeMo Curator's words, too.
 
-        Example: lipika vote out/ --hypotheses whisper/ --rows
+        Example: lipika vote out/ --hypotheses whisper/ --person asha.csv --rows
         """
         from lipika.jobs.vote import VoteOrder, print_votes, vote_on_stored
 
-        order = VoteOrder(sources, hypotheses or (), rows, data_dir)
+        order = VoteOrder(sources, hypotheses or (), rows, data_dir, person or ())
         if ask:
             from lipika.canary.opinions import vote_with_opinions
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import TypeAdapter
+
 from lipika.db.connection import Database
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
@@ -86,6 +88,15 @@ class _Found:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    audio_digest: str
+    voters: Sequence[Mapping[str, str]]
+
+
+_VOTERS = TypeAdapter(tuple[Voter, ...])
+
+
 class Voters:
     """`transcription_voters` and `transcription_answers`."""
 
@@ -130,6 +141,11 @@ class Voters:
         params = {"clips": to_json(clips), "simulated": SIMULATED, **way}
         found = await self._database.rows(_QUERIES["find_answers"], params, _Found)
         return {row.segment_file: row.text for row in found}
+
+    async def find_people(self, video_id: str) -> dict[str, tuple[Voter, ...]]:
+        """The readings of a video's clips by people, by the digest of the audio that they heard."""
+        found = await self._database.rows(_QUERIES["people"], {"video_id": video_id}, _Readers)
+        return {row.audio_digest: _VOTERS.validate_python(row.voters) for row in found}
 
     async def replaced_answers(self, audio_digest: str) -> list[ReplacedAnswer]:
         """Answers to this audio that were replaced, the latest first."""

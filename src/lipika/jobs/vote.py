@@ -13,13 +13,14 @@ from rich.console import Console
 
 from lipika.alignment.romanise import open_romaniser
 from lipika.alignment.voters import voting_version
-from lipika.archive.hypotheses import open_hypotheses
+from lipika.archive.hypotheses import Hypotheses, open_hypotheses
+from lipika.archive.readings import open_readings
 from lipika.archive.results import ResultArchive, archive_on_record, find_results, peek
 from lipika.config import load_settings
 from lipika.db.stored import Record, Stored
 from lipika.db.voters import Voters
 from lipika.errors import ArchiveError, SegmentError, StorageError
-from lipika.models import Tier
+from lipika.models import Tier, VoterKind
 from lipika.rework.weigh_again import Ask, Weighed, WeighPlan, weigh_archive
 from lipika.services import open_database, store_settings
 from lipika.storage import ObjectInfo, Store, split_url
@@ -34,6 +35,7 @@ class VoteOrder:
     folders: Sequence[Path]
     rows: bool
     data_dir: Path | None
+    people: Sequence[Path] = ()  # tables and folders of what a person read
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,18 @@ class VoteCounts:
     busy: int = 0  # videos that a worker holds
     tiers: Counter[str] = field(default_factory=Counter)  # of those that could be weighed
     pairs: Counter[str] = field(default_factory=Counter)  # who disagrees most, below gold
+    people: Counter[str] = field(default_factory=Counter)  # clips by who has read them
     problems: list[tuple[str, str]] = field(default_factory=list)
     opinions: OpinionCounts | None = None  # where another model was asked
 
     def document(self) -> dict[str, object]:
         """For `--json`."""
         names = ("version", "archives", "written", "clips", "rows", "busy", "problems")
-        counts: dict[str, object] = {"tiers": dict(self.tiers), "pairs": dict(self.pairs.most_common())}
+        counts: dict[str, object] = {
+            "tiers": dict(self.tiers),
+            "pairs": dict(self.pairs.most_common()),
+            "people": dict(self.people),
+        }
         if self.opinions is not None:
             counts["opinions"] = asdict(self.opinions)
         return {name: getattr(self, name) for name in names} | counts
@@ -81,6 +88,7 @@ class VoteCounts:
         self.written += weighed.stored is not None
         self.clips += len(weighed.results)
         for result in weighed.results:
+            self.people.update(voter.name for voter in result.voters if voter.kind is VoterKind.PERSON)
             if result.consensus is not None:
                 self.tiers[result.consensus.tier.value] += 1
                 if result.consensus.tier is not Tier.GOLD:
@@ -90,10 +98,11 @@ class VoteCounts:
 async def vote_on_stored(order: VoteOrder, ask: Ask | None = None) -> VoteCounts:
     """Weigh the clips of all archives; whoever is to be asked is asked first."""
     settings = load_settings(lipika_data_dir=order.data_dir)
-    folders = await asyncio.to_thread(lambda: [open_hypotheses(folder) for folder in order.folders])
+    folders = await asyncio.to_thread(_open_texts, order)
     romaniser = open_romaniser(settings.align_romaniser)
     plan = WeighPlan(store_settings(settings), romaniser, folders, settings.spool_dir)
     done = VoteCounts(voting_version(romaniser))
+    done.people.update(dict.fromkeys((one.name for one in folders if one.kind is VoterKind.PERSON), 0))
     async with AsyncExitStack() as stack:
         rows = None
         if order.rows:
@@ -108,19 +117,24 @@ async def vote_on_stored(order: VoteOrder, ask: Ask | None = None) -> VoteCounts
     return done
 
 
+def _open_texts(order: VoteOrder) -> list[Hypotheses]:
+    return [*map(open_hypotheses, order.folders), *map(open_readings, order.people)]
+
+
 async def _vote(
     archive: ResultArchive, plan: WeighPlan, rows: _Rows | None, done: VoteCounts, ask: Ask | None
 ) -> None:
     """Archive, record and rows of one video, unless a worker holds it: it may write all three."""
     before = await Store.open(archive.root, plan.settings).head(archive.key)
-    record = None
+    record, people = None, None
     if rows is not None:
         block = await asyncio.to_thread(peek, archive, plan.settings)
         record = await rows.stored.record(block.video_id)
         if record is not None and record.busy:
             done.busy += 1
             return
-    weighed = await weigh_archive(archive, before, plan, ask)
+        people = await rows.voters.find_people(block.video_id)  # an archive that was made anew has none
+    weighed = await weigh_archive(archive, before, plan, ask, people)
     done.add(weighed)
     if rows is not None:
         await _write_rows(archive, before, record, weighed, rows, done)
@@ -158,6 +172,9 @@ def print_votes(done: VoteCounts, out: Console) -> None:
         out.print("  " + ", ".join(f"{tier.value} {done.tiers[tier.value]:,}" for tier in Tier))
     for pair, clips in done.pairs.most_common(5):
         out.print(f"  below gold {pair} disagree most: {clips:,} clips", markup=False, soft_wrap=True)
+    for person, clips in done.people.items():
+        told = f"{clips:,} clips" if clips else "no clip of these archives: see how its rows name them"
+        out.print(f"  read by {person}: {told}", markup=False, soft_wrap=True)
     if done.opinions is not None:
         asked = done.opinions
         out.print(

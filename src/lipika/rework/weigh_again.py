@@ -54,15 +54,25 @@ def weigh_results(
     video_id: str,
     plan: WeighPlan,
     asked: Mapping[str, Voter] | None = None,
+    people: Mapping[str, Sequence[Voter]] | None = None,
 ) -> list[ClipResult]:
-    """The results with voters and tier; those in which nothing changes are the very same objects. Those `asked` join.
+    """The results with voters and tier; those in which nothing changes are the very same objects. Those `asked` join,
+    by segment file, and `people` who have read the clip before, by the digest of its audio.
 
     Raises:
         UsageError: a clip's file in one of the folders is no text.
     """
-    others = asked or {}
+    others, readers = asked or {}, people or {}
     heard = [
-        replace(result, voters=_voters(result, video_id, plan, others.get(result.segment_file)))
+        replace(
+            result,
+            voters=_voters(
+                _join(result, readers.get(result.clip.audio_digest, ())),
+                video_id,
+                plan,
+                others.get(result.segment_file),
+            ),
+        )
         for result in results
     ]
     weighed = [
@@ -72,12 +82,20 @@ def weigh_results(
     return [old if new == old else new for old, new in zip(results, weighed, strict=True)]
 
 
+def _join(result: ClipResult, people: Sequence[Voter]) -> ClipResult:
+    """The result with those who are not among its voters."""
+    known = {voter.digest for voter in result.voters}
+    missing = tuple(voter for voter in people if voter.digest not in known)
+    return replace(result, voters=(*result.voters, *missing)) if missing else result
+
+
 def _voters(result: ClipResult, video_id: str, plan: WeighPlan, asked: Voter | None) -> tuple[Voter, ...]:
     """Those of before, whose places the folders' and the one who was asked take, and the new ones."""
     if result.answer is None:
         return result.voters
     stem = result.clip.name.stem
-    fresh = {folder.digest: folder.voter(video_id, stem) for folder in plan.folders}
+    digest = result.clip.audio_digest
+    fresh = {folder.digest: folder.voter(video_id, stem, digest) for folder in plan.folders}
     if asked is not None:
         fresh[asked.digest] = asked
     kept = [voter for voter in result.voters if voter.digest not in fresh]
@@ -85,11 +103,15 @@ def _voters(result: ClipResult, video_id: str, plan: WeighPlan, asked: Voter | N
 
 
 async def weigh_archive(
-    archive: ResultArchive, before: ObjectInfo, plan: WeighPlan, ask: Ask | None = None
+    archive: ResultArchive,
+    before: ObjectInfo,
+    plan: WeighPlan,
+    ask: Ask | None = None,
+    people: Mapping[str, Sequence[Voter]] | None = None,
 ) -> Weighed:
     """Weigh an archive's clips; where something changes, a new archive takes its place in a single step.
 
-    Whoever is to be asked is asked first.
+    Whoever is to be asked is asked first; `people` are those who have read its clips before, by audio digest.
 
     Raises:
         ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
@@ -101,7 +123,7 @@ async def weigh_archive(
         video_id = block_of(old.metadata).video_id
         former = [document.result for document in old.documents]
         asked = await ask(archive, former) if ask else {}
-        results = weigh_results(former, video_id, plan, asked)
+        results = weigh_results(former, video_id, plan, asked, people)
         stored = None
         if any(new is not was for new, was in zip(results, former, strict=True)):
             tar = compose_again(old, results, spool, _CHANGES)

@@ -133,6 +133,47 @@ async def test_rows_get_tiers_and_a_video_at_work_is_left_alone(
     assert table(database_url, ASIDE) == rows
 
 
+def test_what_a_person_has_read_is_the_measure(tmp_path: Path) -> None:
+    """Gold is what agrees with it, whatever others say; what does not is bronze, though all others agree."""
+    results = [replace(one, alignment=HEARD) for one in three((HINDI, HINDI, OTHER))]
+    tar = write_archive(tmp_path / "v_transcribed.tar", results)
+    assert vote(str(tar))["tiers"] == {"gold": 2, "bronze": 1}
+    stems = [one.clip.name.stem for one in results]
+    rows = [f"v,{stem}.flac,{text}" for stem, text in zip(stems, (HINDI, OTHER, OTHER), strict=True)]
+    table = tmp_path / "asha.csv"
+    table.write_text("\n".join(["video_id,segment_file,text", *rows]))
+    done = vote(str(tar), "--person", str(table))
+    assert done["people"] == {"asha": 3}
+    assert [one["agreement"]["tier"] for one in documents(tar)] == ["gold", "bronze", "gold"]
+    assert {voter["kind"] for one in documents(tar) for voter in one["voters"]} == {"person"}
+    assert vote(str(tar))["written"] == 0  # it stays, where no table is named
+    elsewhere = tmp_path / "ravi.csv"
+    elsewhere.write_text("video_id,segment_file,text\nw,a,x")
+    assert vote(str(tar), "--person", str(elsewhere))["people"] == {"ravi": 0, "asha": 3}
+
+
+async def test_what_a_person_has_read_outlives_the_archive(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive that was made anew knows nothing of it; the rows do, and it joins again: for the same audio."""
+    from lipika.jobs.vote import VoteOrder, vote_on_stored
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    results = three()
+    tar = write_archive(tmp_path / "v_transcribed.tar", results)
+    fresh = tar.read_bytes()
+    claim = await stored(database, results)
+    await Queue(database).release(claim)
+    folder = a_folder(tmp_path / "asha", results, [HINDI, OTHER])
+    await vote_on_stored(VoteOrder([str(tar)], [], True, tmp_path, [folder]))
+    rows = table(database_url, ASIDE)
+    assert [row["tier"] for row in rows] == ["gold", "bronze"]
+    tar.write_bytes(fresh)
+    again = await vote_on_stored(VoteOrder([str(tar)], [], rows=True, data_dir=tmp_path))
+    assert (dict(again.tiers), dict(again.people)) == ({"gold": 1, "bronze": 1}, {"asha": 2})
+    assert table(database_url, ASIDE) == rows
+
+
 def test_a_damaged_archive_and_a_folder_that_is_none_are_told(tmp_path: Path) -> None:
     tar = write_archive(tmp_path / "v_transcribed.tar", three())
     tar.write_bytes(tar.read_bytes()[:2000])

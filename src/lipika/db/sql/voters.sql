@@ -66,3 +66,9 @@ where w.made_up or not starts_with(a.model_version, %(simulated)s)
 -- name: keep_opinions
 -- A function that asks for the worker's key: a worker's role writes no table by itself.
 select lipika_keep_opinions(%(worker_id)s::text, %(key)s::text, %(rows)s::jsonb)
+
+-- name: people
+-- By the index on (video_id, segment_file).
+select audio_digest, jsonb_path_query_array(voters, '$[*] ? (@.kind == "person")') as voters
+from transcription_voters
+where video_id = %(video_id)s and voters @> '[{"kind": "person"}]'
