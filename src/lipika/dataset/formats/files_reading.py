@@ -28,10 +28,16 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a list, without its end."""
+    """A line of a list, without its end. There are as many of them as clips: `place` is made when it is asked for."""
 
-    place: str  # file:line
+    path: str
+    number: int
     text: str
+
+    @property
+    def place(self) -> str:
+        """The file and the line."""
+        return f"{self.path}:{self.number}"
 
 
 def read_lines(tree: Tree, path: str, defects: list[Defect]) -> Iterator[Line]:
@@ -52,7 +58,7 @@ def read_lines(tree: Tree, path: str, defects: list[Defect]) -> Iterator[Line]:
                     defects.append(Defect(place, "encoding", message))
                     text = text.removeprefix(_BOM)
                 if text and text.strip():
-                    yield Line(place, text)
+                    yield Line(path, number, text)
                 elif text is not None:
                     defects.append(Defect(place, "bad_row", "the line is blank"))
     except (OSError, ObjectMissing) as error:

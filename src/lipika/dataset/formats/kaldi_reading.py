@@ -7,8 +7,8 @@ import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import PurePosixPath
+from sys import intern
 
 from lipika.dataset.formats.base import Portion, Tree
 from lipika.dataset.formats.files_reading import (
@@ -97,11 +97,12 @@ class _Table:
     @classmethod
     def read(cls, tree: Tree, path: str, defects: list[Defect]) -> _Table:
         lines = dict[str, Line]()
-        keys = list[tuple[bytes, str]]()
+        order = _Order("ids are not in the order of bytes (LC_ALL=C sort)")
         name = PurePosixPath(path).name
         for line in read_lines(tree, path, defects):
             key, value = _split(line, defects)
-            keys.append((key.encode(), line.place))
+            key = intern(key)  # once for all lists
+            order.note(key, line)
             if key in lines:
                 message = f"{key} stands in {lines[key].place} already"
                 defects.append(Defect(line.place, "duplicate_id", message))
@@ -110,8 +111,8 @@ class _Table:
             elif name not in (TEXT, AUDIO, UTTERANCES, SEGMENTS) and _BLANK.search(value):
                 defects.append(Defect(line.place, "bad_row", f"{key} has more than one value: {value}"))
             else:
-                lines[key] = Line(line.place, value)
-        _check_order(keys, "ids are not in the order of bytes (LC_ALL=C sort)", defects)
+                lines[key] = replace(line, text=intern(value) if name in _BY_UTTERANCE else value)
+        order.finish(defects)
         return cls(path, lines)
 
 
@@ -129,12 +130,26 @@ def _cut(text: str, blank: re.Match[str]) -> tuple[str, str]:
     return text[: blank.start()], text[blank.end() :]
 
 
-def _check_order(keys: list[tuple[bytes, str]], message: str, defects: list[Defect]) -> None:
-    """Say once where the order breaks first."""
-    breaks = [place for (one, _), (other, place) in pairwise(keys) if other < one]
-    if breaks:
-        more = f", and {len(breaks) - 1:,} times more" if len(breaks) > 1 else ""
-        defects.append(Defect(breaks[0], "unsorted", f"{message}: here{more}"))
+@dataclass(slots=True)
+class _Order:
+    """Where the lines of a list leave the order of bytes; said once."""
+
+    message: str
+    last: bytes = b""
+    breaks: int = 0
+    first: Line | None = None
+
+    def note(self, key: str, line: Line) -> None:
+        here = key.encode()
+        if here < self.last:
+            self.breaks += 1
+            self.first = self.first or line
+        self.last = here
+
+    def finish(self, defects: list[Defect]) -> None:
+        if self.first is not None:
+            more = f", and {self.breaks - 1:,} times more" if self.breaks > 1 else ""
+            defects.append(Defect(self.first.place, "unsorted", f"{self.message}: here{more}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +200,10 @@ class _Folder:
 
     def _compare_speakers(self) -> None:
         speakers = self._lines(SPEAKERS)
-        order = [(line.text.encode(), line.place) for line in speakers.values()]
-        _check_order(order, "speakers are not in the order of bytes when utterances are", self.defects)
+        order = _Order("speakers are not in the order of bytes when utterances are")
+        for line in speakers.values():
+            order.note(line.text, line)
+        order.finish(self.defects)
         if UTTERANCES not in self.tables:
             return
         seen = set[str]()
