@@ -136,6 +136,7 @@ class ReadBack:
     audio_samples: int
     video_id: str = ""
     exact: bool = True
+    skip: bool = False  # its row says that trainers should pass it over
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ class ObjectReader:
             wanted -= len(piece)
         return b"".join(pieces)
 
+    @property
+    def closed(self) -> bool:
+        return self._closing.is_set()
+
     def seekable(self) -> bool:
         return True
 
@@ -72,7 +76,7 @@ class ObjectReader:
 
     def _window(self) -> memoryview:
         """The bytes held from the current position on, fetched if there are none."""
-        if self._closing.is_set():
+        if self.closed:
             self._held = memoryview(b"")
             raise ValueError("read of a closed object")
         offset = self._position - self._held_at

@@ -234,6 +234,7 @@ def _words_of(row: Row, name: str, place: str, language: str) -> Said:
         sample_rate_hz=int(number_in(row, "sampling_rate", "sample_rate")),
         num_samples=int(number_in(row, "num_samples")),
         md5=text_in(row, "audio_md5"),
+        skip=bool(row.get("_skipme") or row.get("_skip_me")),
     )
 
 

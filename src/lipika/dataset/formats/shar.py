@@ -214,6 +214,7 @@ def _words_of(cut: Row, place: str, language: str) -> Said:
         sample_rate_hz=int(number_in(recording, "sampling_rate")),
         num_samples=int(number_in(recording, "num_samples")),
         md5=text_in(custom, "audio_md5"),
+        skip=bool(custom.get("_skipme")),
     )
 
 

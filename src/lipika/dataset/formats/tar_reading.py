@@ -156,6 +156,7 @@ class Said:
     sample_rate_hz: int = 0
     num_samples: int = 0
     md5: str = ""  # of the samples
+    skip: bool = False
 
     def join(self, heard: HeardAudio, defects: list[Defect]) -> ReadBack:
         """The clip as row and audio have it."""
@@ -178,6 +179,7 @@ class Said:
             audio_samples=heard.num_samples,
             video_id=self.video_id,
             exact=heard.exact,
+            skip=self.skip,
         )
 
 

@@ -177,6 +177,7 @@ class _Sample:
             sample_rate_hz=int(number_in(row, "sampling_rate", "sample_rate")),
             num_samples=int(number_in(row, "num_samples")),
             md5=text_in(row, "audio_md5"),
+            skip=bool(row.get("skip") or row.get("_skipme")),
         )
 
 

@@ -1,0 +1,51 @@
+"""The kinds of defects that a dataset may have. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CODES: Mapping[str, str] = {
+    "truncated": "A file breaks off, or ends without the mark that ends a tar.",
+    "unreadable": "A file or member cannot be read as what its name says.",
+    "after_the_end": "Something follows the end of a tar; readers pass it over.",
+    "checksum": "A file has other bytes than `SHA256SUMS` says.",
+    "missing_file": "A file that `SHA256SUMS` lists is not there.",
+    "missing_shard": "A number is left out among the shards of a tarset.",
+    "shard_number": "A shard's number is there twice, or beyond their count.",
+    "shard_count": "A shard's name says another number of shards than the others.",
+    "missing_audio": "A row has no audio.",
+    "missing_row": "Audio has no row.",
+    "ghost_row": "A list has a row for a clip that no other list knows.",
+    "missing_list": "A list that the format cannot do without is not there.",
+    "header": "The first line of a list is not the header that its readers demand.",
+    "encoding": "A line is not UTF-8, or a byte order mark begins a file.",
+    "line_end": "Lines end in CR LF: the CR becomes part of the text.",
+    "odd_spaces": "Anything but single spaces between words or fields.",
+    "open_quote": "A quote is not closed, and takes in the lines below.",
+    "relative_path": "A path is relative where readers demand a whole one.",
+    "archive": "Audio lies in a Kaldi archive, which is not read.",
+    "segments": "Utterances are parts of recordings (`segments`), which is not read.",
+    "speaker": "Lists of speakers contradict each other.",
+    "duplicate_audio": "Two rows have one file.",
+    "bad_row": "A row is not what its format demands, or lacks something of it.",
+    "bad_audio": "Audio does not decode to its end.",
+    "no_audio_column": "A table has no column that holds audio.",
+    "swapped_audio": "A row has the audio of another: its MD5 or path says so.",
+    "duration": "Seconds are off by more than half a sample (0.1 s for audio coded with loss).",
+    "num_samples": "The number of samples is another than the row says.",
+    "sample_rate": "The sample rate is another than the row says.",
+    "uneven_members": "Samples of a tar have other files than their neighbours, or in another order.",
+    "dotted_name": "A dot in a name, at which readers of WebDataset cut it.",
+    "unsorted": "Rows are in another order than their format demands.",
+    "duplicate_id": "An id is there twice.",
+    "empty_text": "A row without text, and not marked to be passed over.",
+    "not_nfc": "A text is not in Unicode's form NFC.",
+    "control_character": "A text holds a control character, a byte order mark or a replacement character.",
+    "language": "A row is of another language than its folder.",
+    "leak_text": "A sentence is in two splits; case, punctuation and spaces do not count.",
+    "leak_audio": "The same audio is in two splits.",
+    "leak_video": "A video is in two splits.",
+    "leak_speaker": "A speaker is in two splits of an export that is split by speakers.",
+    "no_clips": "There is no clip that can be read.",
+}
+"""Every kind of defect, in a sentence."""
