@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataset_kit import Folder, utterance, write_shard
@@ -375,8 +377,16 @@ def _sha256(path: Path) -> str:
 
 async def test_a_table_is_verified_too(tmp_path: Path) -> None:
     write(FORMATS["parquet"], tmp_path)
+    for name in ("plan", "dropped"):  # no data
+        pq.write_table(pa.table({"id": ["a"]}), tmp_path / f"{name}.parquet")
     found = await verified(tmp_path)
     assert (found.format, found.defects, found.clips) == ("parquet", [], 12)
+    dev = [replace(clip, row=replace(clip.row, video_id="v1")) for clip in CLIPS[SHARDS[3]]]
+    write_shard(FORMATS["parquet"], dev, tmp_path, SHARDS[3])
+    assert (await verified(tmp_path)).counts == {"leak_video": 3}
+    skipped = [replace(clip, row=replace(clip.row, text="", skip="lane")) for clip in dev]
+    write_shard(FORMATS["parquet"], skipped, tmp_path, SHARDS[3])
+    assert (await verified(tmp_path)).is_sound
 
 
 LISTS = {"f5": "audio_file|text\n{root}/wavs/a.wav|नमस्ते\n", "ljspeech": "a|नमस्ते|नमस्ते\n"}

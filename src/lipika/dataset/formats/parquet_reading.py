@@ -25,9 +25,11 @@ _ROWS = 16  # at a time, with their audio
 _READ_BYTES = 1 << 20  # a page at a time, not a column of a row group
 _SHARD = re.compile(r"(?P<split>.+?)-(?P<number>\d{4,})-of-(?P<of>\d{4,})(-[0-9a-f]+)?\.parquet")
 _OURS = re.compile(r"data/(?P<language>[^/]+)/(part-\d{4}/)?[^/]+")
+_LOSSLESS = (b"fLaC", b"RIFF", b"RF64", b"FORM", b"riff")  # how files begin whose coding loses nothing
+_NO_SKIP = ("", "False", "0")
 _PART = re.compile(r"part-\d{4}")
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-_NO_DATA = {"plan.parquet"}  # what an export keeps of its own
+_NO_DATA = {"plan.parquet", "dropped.parquet"}  # what an export keeps of its own
 
 _NAMES: Mapping[str, Sequence[str]] = {
     "text": ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_text"),
@@ -37,6 +39,8 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "duration": ("duration", "duration_s"),
     "rate": ("sampling_rate", "sample_rate"),
     "samples": ("num_samples", "samples"),
+    "video": ("video_id",),
+    "skip": ("skip",),
 }
 """What columns are called, the first that is there being taken."""
 
@@ -246,6 +250,9 @@ class _Table:
             digest=hashlib.sha256(content).hexdigest(),
             audio_rate_hz=sound.sample_rate_hz,
             audio_samples=sound.num_samples,
+            video_id=self._text(row, "video"),
+            exact=content.startswith(_LOSSLESS),
+            skip=self._text(row, "skip") not in _NO_SKIP,
         )
 
     def _text(self, row: Mapping[str, Any], what: str) -> str:
