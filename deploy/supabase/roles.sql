@@ -83,6 +83,7 @@ begin
       ('calibration_turns', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
+      ('tier_counts', 'lipika_reader', 'select'),
       ('flag_counts', 'lipika_reader', 'select'),
       ('batch_hours', 'lipika_reader', 'select'),
       ('batch_minutes', 'lipika_reader', 'select'),

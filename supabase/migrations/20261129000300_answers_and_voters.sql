@@ -130,6 +130,13 @@ begin
 end
 $$;
 
+-- Only where this file has not been run before: a later one has put another in its place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261129000300') then
+    return;
+  end if;
+
 create or replace function lipika_put_alignment_aside() returns trigger
 language plpgsql set search_path = pg_catalog, public, pg_temp as $$
 -- The row keeps what it is searched by. A tier comes along where the recogniser is the only other voter.
@@ -150,6 +157,8 @@ begin
   return new;
 end
 $$;
+end
+$once$;
 
 create or replace function lipika_remove_voters() returns trigger
 language plpgsql set search_path = pg_catalog, public, pg_temp as $$

@@ -19,8 +19,9 @@ from lipika.db.stats_quality import (
     HeardLanguage,
     LaneYield,
     ScoreBucket,
+    TierCount,
 )
-from lipika.models import LANES
+from lipika.models import LANES, Tier
 
 _BUCKETS = round(1 / SCORE_STEP)
 _FINDINGS = 40
@@ -40,6 +41,17 @@ class LanguageYield:
 
     def share(self, lane: str) -> float:
         return self.lanes[lane] / self.hours if self.hours else 0.0
+
+
+@dataclass(slots=True)
+class LanguageTiers:
+    """One language's clips that were weighed against other voters, by tier."""
+
+    language: str
+    clips: Counter[str] = field(default_factory=Counter)
+
+    def share(self, tier: str) -> float:
+        return self.clips[tier] / self.clips.total() if self.clips.total() else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +76,8 @@ async def page(request: Request) -> Response:
     """All languages, or one."""
     quality = board_of(request).stats.quality
     language = text_of(request, "language")
-    scores, lanes, found, confused = await asyncio.gather(
-        quality.scores(), quality.lanes(), quality.findings(), quality.confusion()
+    scores, lanes, found, confused, weighed = await asyncio.gather(
+        quality.scores(), quality.lanes(), quality.findings(), quality.confusion(), quality.tiers()
     )
     # After the lanes: a clip that is written meanwhile makes no lane hold more hours than there are.
     statuses, failed = await asyncio.gather(quality.statuses(), quality.failures())
@@ -86,6 +98,8 @@ async def page(request: Request) -> Response:
         "yields": shown,
         "total": sum_yields(shown),
         "lanes": LANES,
+        "tiers": tuple(Tier),
+        "weighed": tiers_of(weighed, language),
         "histogram": histogram(scores, language),
         "findings": findings[:_FINDINGS],
         "more": max(len(findings) - _FINDINGS, 0),
@@ -131,6 +145,15 @@ def sum_yields(rows: Sequence[LanguageYield]) -> LanguageYield:
         for lane in LANES:
             total.lanes[lane] += row.lanes[lane]
     return total
+
+
+def tiers_of(rows: Iterable[TierCount], language: str | None) -> list[LanguageTiers]:
+    """By language, the most clips first."""
+    found: dict[str, LanguageTiers] = {}
+    for row in rows:
+        if language in (None, row.language):
+            found.setdefault(row.language, LanguageTiers(row.language)).clips[row.tier] += row.clips
+    return sorted(found.values(), key=lambda one: (-one.clips.total(), one.language))
 
 
 def count_by_code(rows: Iterable[FindingCount], language: str | None) -> list[FoundCode]:

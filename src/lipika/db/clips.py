@@ -57,6 +57,10 @@ class ClipDetail(ClipColumns, CutColumns, AnswerColumns, JudgementColumns, Failu
     video_status: str | None  # None: the video is in the queue no more
     source_key: str | None
     output_key: str | None
+    tier: str | None  # None: not weighed against anybody
+    consensus: Mapping[str, object] | None  # distance, and between whom, of the two who disagree most
+    voters: Sequence[Mapping[str, str]]  # others who have said what they hear: name, kind, text
+    heard: str | None  # by a second recogniser
 
 
 class ClipQueries:

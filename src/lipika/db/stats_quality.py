@@ -72,6 +72,15 @@ class ClipStatusCount:
 
 
 @dataclass(frozen=True, slots=True)
+class TierCount:
+    """Clips of one language and tier: gold, silver, bronze."""
+
+    language: str
+    tier: str
+    clips: int
+
+
+@dataclass(frozen=True, slots=True)
 class LanguageQuality:
     """One language's clips so far. Percentages and the mean score are None where nothing was scored."""
 
@@ -95,7 +104,7 @@ class _Trait:
 
 
 class QualityStats:
-    """Reads `clip_counts` and `quality_rollup`, never the result rows."""
+    """Reads `clip_counts`, `tier_counts` and `quality_rollup`, never the result rows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -139,6 +148,10 @@ class QualityStats:
             ClipStatusCount(row.language, row.key, row.clips, row.duration_ms / _HOUR_MS)
             for row in await self._traits("status")
         ]
+
+    async def tiers(self) -> list[TierCount]:
+        """Clips that were weighed against other voters, by language and tier."""
+        return await self._database.rows(_QUERIES["tiers"], {}, TierCount)
 
     async def languages(self) -> list[LanguageQuality]:
         """Mean score, share for ASR, hours and dollars by language."""

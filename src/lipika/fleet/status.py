@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -17,10 +18,11 @@ from lipika.db.errors import ErrorQueries, ErrorRow
 from lipika.db.flags import FlagQueries, count_left_out
 from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
+from lipika.db.stats_quality import QualityStats, TierCount
 from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
 from lipika.db.stats_spend import SpendStats
 from lipika.forecast.limits import LIMITS, Limit
-from lipika.models import Agreement
+from lipika.models import Agreement, Tier
 from lipika.wording import duration, latency, money, percent
 
 _LAST_ERRORS = 10
@@ -45,6 +47,7 @@ class StatusReport:
     usd_opinions: float  # of the total: of second opinions
     usd_per_clip: float | None
     usd_projected: float | None
+    tiers: Sequence[TierCount]  # clips that were weighed against other voters
     open_flags: int
     videos_empty: int  # done, and nothing is left of them
     left_out: Mapping[str, int]  # audio that went no further, by reason
@@ -55,8 +58,12 @@ class StatusReport:
 async def read_status(database: Database) -> StatusReport:
     """Ask everything at once."""
     of_queue, of_fleet = QueueStats(database), FleetStats(database)
-    queue, languages, fleet, workers = await asyncio.gather(
-        of_queue.counts(), of_queue.languages(), of_fleet.now(), of_fleet.workers()
+    queue, languages, fleet, workers, tiers = await asyncio.gather(
+        of_queue.counts(),
+        of_queue.languages(),
+        of_fleet.now(),
+        of_fleet.workers(),
+        QualityStats(database).tiers(),
     )
     outlook, spend, flags, empty, errors, calibration = await asyncio.gather(
         of_queue.outlook(),
@@ -82,6 +89,7 @@ async def read_status(database: Database) -> StatusReport:
         usd_opinions=spend.usd_opinions,
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
+        tiers=tiers,
         open_flags=sum(count.open for count in flags),
         videos_empty=empty,
         left_out=count_left_out(flags),
@@ -141,6 +149,8 @@ def _lines(report: StatusReport) -> list[str]:
     if refused := [failure for failure in fleet.failures if failure.is_429]:
         told = ", ".join(f"{failure.kind} {failure.last_minute:,} ({failure.total:,})" for failure in refused)
         lines.append(f"429s in the last minute (in all): {told}")
+    if report.tiers:
+        lines.append(f"Tiers: {_list_tiers(report.tiers)}")
     if report.left_out:
         told = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
         lines.append(f"Left out: {told} (lipika flags --type discard:REASON)")
@@ -150,6 +160,17 @@ def _lines(report: StatusReport) -> list[str]:
     if report.open_flags:
         lines.append(f"Flags: {report.open_flags:,} open (lipika flags)")
     return lines
+
+
+def _list_tiers(counts: Sequence[TierCount]) -> str:
+    """All languages together, then each, the one with the most clips first."""
+    by_language: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in counts:
+        by_language[row.language][row.tier] += row.clips
+    whole = sum(by_language.values(), Counter[str]())
+    each = sorted(by_language.items(), key=lambda item: (-item[1].total(), item[0]))
+    told = "; ".join(f"{language} {'/'.join(f'{of[tier]:,}' for tier in Tier)}" for language, of in each)
+    return f"{', '.join(f'{whole[tier]:,} {tier}' for tier in Tier)} ({told})"
 
 
 def budgets_table(providers: Sequence[ProviderNow]) -> Table:

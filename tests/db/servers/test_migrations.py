@@ -36,7 +36,15 @@ TABLES = {
         "canary_runs",
         "canary_clips",
     ),
-    *("queue_counts", "clip_counts", "flag_counts", "batch_hours", "batch_minutes", "worker_minutes"),
+    *(
+        "queue_counts",
+        "clip_counts",
+        "tier_counts",
+        "flag_counts",
+        "batch_hours",
+        "batch_minutes",
+        "worker_minutes",
+    ),
     *("worker_keys", "transcription_answers", "transcription_voters"),
     *("calibrations", "calibration_turns"),
 }

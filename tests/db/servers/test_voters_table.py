@@ -7,8 +7,11 @@ from dataclasses import asdict, replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from lipika.db import Database, Queue, Results
+from lipika.db.migrate import migrations
+from lipika.db.stats import Stats
 from lipika.db.voters import SecondAnswer, Voters
 from lipika.errors import LeaseLost
 from lipika.models import (
@@ -320,3 +323,69 @@ async def test_voters_are_written_with_the_claim_and_beside_what_others_said_bef
     with pytest.raises(LeaseLost):
         await results.write(lost, [replace(bare, voters=(VOTER,), consensus=CONSENSUS)])
     assert table(database_url, "select xmin::text from transcription_voters") == before
+
+
+# ----------------------------------------------------------------------------- tiers, counted
+
+TRUTH = """
+    select coalesce(nullif(r.expected_language_hint, ''), r.detected_language, 'unknown') as language, v.tier,
+      count(*) as clips
+    from transcription_voters v join transcription_results r using (video_id, segment_file)
+    where v.tier is not null
+    group by 1, 2 order by 1, 2
+"""
+COUNTED = """
+    select language, tier, sum(clips)::bigint as clips from tier_counts
+    group by 1, 2 having sum(clips) <> 0 order by 1, 2
+"""
+
+
+async def test_tiers_are_counted_by_language_through_rewrites(
+    database: Database, results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    """By whomever they are written: with what was heard, with what others say, by a vote afterwards."""
+
+    def counts_hold() -> dict[tuple[str, str], int]:
+        counted = table(database_url, COUNTED)
+        assert counted == table(database_url, TRUTH)
+        return {(str(row["language"]), str(row["tier"])): int(str(row["clips"])) for row in counted}
+
+    gold, bronze = replace(CONSENSUS, tier=Tier.GOLD), replace(CONSENSUS, tier=Tier.BRONZE)
+    heard = replace(result(0), alignment=ALIGNMENT, consensus=gold)
+    said = [replace(answered(number, "एक"), voters=(VOTER,), consensus=bronze) for number in (1, 2)]
+    tamil = replace(answered(3, "ஒன்று"), language_hint="ta", voters=(VOTER,), consensus=gold)
+    await results.write(claim, [heard, *said, tamil])
+    hint = heard.language_hint or ANSWER.detected_language
+    assert counts_hold() == {(hint, "gold"): 1, (hint, "bronze"): 2, ("ta", "gold"): 1}
+    await results.write(claim, [heard, *said])  # again: nothing moves
+    assert counts_hold()[hint, "bronze"] == 2
+    await results.write(claim, [answered(1, "दो")])  # its tier was of the text that is gone
+    assert counts_hold()[hint, "bronze"] == 1
+    await let_go(database, claim)
+    assert (await Voters(database).write("v", [replace(said[1], consensus=gold)])).written == 1
+    assert counts_hold()[hint, "gold"] == 2
+    tiers = await Stats(database).quality.tiers()
+    assert {(row.language, row.tier): row.clips for row in tiers} == counts_hold()
+    (claim,) = await Queue(database).claim("w1", 60, 1)
+    await results.remove(claim, [heard.segment_file, tamil.segment_file])
+    assert counts_hold() == {(hint, "gold"): 1}
+
+
+async def test_tiers_from_before_are_counted_once(
+    database: Database, results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    """A database with voters, in which the counting begins."""
+    await results.write(claim, [replace(answered(0, "एक"), voters=(VOTER,), consensus=CONSENSUS)])
+    counted = table(database_url, COUNTED)
+    (made,) = [file.sql for file in migrations() if file.name == "tiers"]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name in ("count_insert", "count_update", "count_delete", "count_truncate", "find_language"):
+            connection.execute(
+                sql.SQL("drop trigger {} on transcription_voters").format(sql.Identifier(name))
+            )
+        connection.execute("update transcription_voters set language = null")
+        connection.execute("update tier_counts set clips = 77")
+        connection.execute(made)
+        assert table(database_url, COUNTED) == counted == table(database_url, TRUTH)
+        connection.execute(made)
+    assert table(database_url, COUNTED) == counted

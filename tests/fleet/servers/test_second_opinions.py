@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import tarfile
@@ -12,22 +13,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
 import pytest
+from rich.console import Console
 
 from benchmarks import standin
 from benchmarks.speech_corpus import CorpusPlan, make_corpus
+from board_kit import a_visitor
 from command_kit import lipika
 from fleet_kit import Stage, a_stage, change, results_of, rows, until
 from lipika.canary.opinions import open_opinions
 from lipika.db import Database
 from lipika.db.stats import Stats
+from lipika.fleet.status import read_status, render_status
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.vote import OpinionCounts, VoteOrder, vote_on_stored
 from lipika.jobs.wiring import Running
-from lipika.models import ClipResult, VoterKind
+from lipika.models import ClipResult, Tier, VoterKind
 from lipika.pipeline.opinion_desk import OpinionTally
 from lipika.pipeline.opinions import OpinionPlan, wants_opinion
 from lipika.simulator import Latency, SimulatorConfig, running
@@ -137,6 +142,7 @@ async def test_another_model_is_asked_beside_the_work_and_paid_once(two: Two) ->
         (one.video_id, one.segment_file): (one.voters[0].text, one.consensus.tier if one.consensus else None)
         for one in with_voters
     }
+    await tiers_are_shown(url, with_voters[0])
     told = await two.asked()
     assert told["digests"]["answered"] == two.stored() == counts.answered
     assert worker.tools.opinions is not None
@@ -167,6 +173,31 @@ async def test_another_model_is_asked_beside_the_work_and_paid_once(two: Two) ->
     voted = await two.vote()
     assert (voted.asked, voted.stored_before) == (0, 0)  # they are voters already
     assert (await two.asked())["requests"] == before
+
+
+async def tiers_are_shown(url: str, clip: ClipResult) -> None:
+    """In `lipika status`, on the board's Quality page, and on the page of a clip with what others say."""
+    async with Database(url) as database:
+        report = await read_status(database)
+    counted = rows(url, "select tier, count(*) as clips from transcription_voters group by 1")
+    found = {row.tier: row.clips for row in counted}
+    told = Console(width=200)
+    with told.capture() as shown:
+        told.print(render_status(report))
+    whole = ", ".join(f"{found.get(tier, 0)} {tier}" for tier in Tier)
+    assert f"Tiers: {whole} (" in shown.get()
+    async with a_visitor(url) as visitor:
+        page = await visitor.get("/quality")
+        one = await visitor.get(
+            f"/review/clip?{urlencode({'video': clip.video_id, 'clip': clip.segment_file})}"
+        )
+    assert "How far others agree" in page.plain
+    assert re.findall(
+        r'<tr data-language="(\w+)"', page.text.partition('id="tiers"')[2].partition("</table>")[0]
+    )
+    assert clip.consensus is not None
+    assert f"{clip.consensus.tier}: {' and '.join(clip.consensus.between)} disagree most" in one.plain
+    assert clip.voters[0].text in one.plain
 
 
 async def test_without_a_second_model_nothing_changes(two: Two) -> None:

@@ -3,9 +3,11 @@
 select {{r.clip.*}}, {{r.cut.*}}, {{r.answer.*}}, {{r.judgement.*}}, {{r.failure.*}}, {{r.provenance.*}}, r.video_id, r.speaker_id,
   r.lang_mismatch_flag, r.num_unk, r.num_inaudible, r.num_event_tags, r.text_length_per_sec, r.overlap_suspected,
   r.score_parts, r.alignment_score, r.lane_reasons, r.cache_hit, r.created_at, q.status as video_status, q.source_key,
-  q.output_key
+  q.output_key, v.tier, v.consensus, coalesce(v.voters, '[]') as voters, v.alignment ->> 'heard' as heard
 from transcription_results r
 left join video_queue q using (video_id)
+left join transcription_voters v
+  on v.video_id = r.video_id and v.segment_file = r.segment_file and v.audio_digest = r.audio_digest
 where r.video_id = %(video_id)s and r.segment_file = %(segment_file)s
 
 -- name: clips

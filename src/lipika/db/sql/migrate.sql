@@ -43,7 +43,7 @@ where c.oid in (
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
-    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns'
+    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -58,7 +58,7 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f')
   and n.nspname not in ('pg_catalog', 'information_schema')
   and n.nspname not like 'pg\_%'
   and not exists (
-    select from unnest(array['video_queue', 'transcription_flags', 'canary_clips']) as ours (name)
+    select from unnest(array['video_queue', 'transcription_flags', 'canary_clips', 'transcription_voters']) as ours (name)
     where c.oid = to_regclass(ours.name)
   )
   and 2 = (
@@ -107,6 +107,7 @@ from (
       ('queue_counts', 'language, state, shard'),
       ('clip_counts', 'language, kind, shard'),
       ('flag_counts', 'flag_type, resolved, shard'),
+      ('tier_counts', 'language, tier, shard'),
       ('batch_hours', 'hour, provider, shard'),
       ('batch_minutes', 'minute, provider, latency_counts'),
       ('worker_minutes', 'minute, worker_id, rate_limited'),

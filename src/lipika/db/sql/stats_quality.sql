@@ -16,6 +16,14 @@ group by language, kind, key
 having sum(clips) > 0
 order by clips desc, code, language
 
+-- name: tiers
+-- Some dozen rows.
+select language, tier, sum(clips)::bigint as clips
+from tier_counts
+group by language, tier
+having sum(clips) > 0
+order by language, tier
+
 -- name: languages
 select language, clips::bigint, transcribed::bigint, no_speech::bigint, failed::bigint,
   mean_quality::double precision, percent_asr::double precision, hours::double precision, cost_usd
