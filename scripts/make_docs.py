@@ -15,6 +15,8 @@ from typer.core import TyperGroup
 
 from lipika.cli.main import app
 from lipika.config import HttpUrl, PostgresUrl, Settings
+from lipika.dataset.candidates import COLUMNS as CANDIDATE_COLUMNS
+from lipika.dataset.selection import REASONS
 from lipika.models import FAILURE_RULES
 from lipika.simulator.__main__ import _parser as simulator_parser
 
@@ -251,11 +253,26 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+# ----------------------------------------------------------------------------- columns of an export
+
+_COLUMNS = re.compile(r"(<!-- begin columns: .* -->\n).*?(<!-- end columns -->)", re.DOTALL)
+
+
+def datasets_page() -> str:
+    """The page as it is, with the columns of candidates and the reasons to drop one as the code has them."""
+    page = (ROOT / "docs" / "datasets.md").read_text("utf-8")
+    columns = [(f"`{column.name}`", column.meaning) for column in CANDIDATE_COLUMNS]
+    reasons = [(f"`{reason}`", meaning) for reason, meaning in REASONS.items()]
+    told = f"{_table(('column', 'meaning'), columns)}\n{_table(('dropped as', 'because'), reasons)}"
+    return _COLUMNS.sub(lambda found: f"{found[1]}{told}{found[2]}", page)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": settings_page,
     "docs/cli.md": cli_page,
     "docs/architecture.md": architecture_page,
     "docs/runbook.md": runbook_page,
+    "docs/datasets.md": datasets_page,
 }
 
 

@@ -1,6 +1,6 @@
 """Processes: what one that will run for long tells its interpreter and its allocator, and work spread over several.
 
-Units go in as they are found, outcomes come out as they are ready.
+Units go in as they are found, outcomes come out as they are ready; on this machine, or on a cluster of Ray's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lipika.errors import UsageError
 
@@ -59,6 +59,64 @@ async def spread(
         for future in pending:
             future.cancel()
         await asyncio.shield(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
+
+
+async def spread_on_ray(
+    work: Callable[[Unit], Outcome], units: AsyncIterator[Unit], actors: int, address: str = ""
+) -> AsyncGenerator[Outcome, None]:
+    """The same as tasks of Ray's, so many at a time. `address` is a running cluster's; "" starts Ray here.
+
+    Raises:
+        UsageError: ray is not installed.
+        What `work` raises; tasks of machines that are lost are done again.
+    """
+    ray = await asyncio.to_thread(open_ray, address, actors, "--engine ray")
+    remote = ray.remote(num_cpus=1, max_retries=3)(work)
+    pending: list[Any] = []
+
+    async def next_done() -> Outcome:
+        done, pending[:] = await asyncio.to_thread(ray.wait, pending, num_returns=1)
+        try:
+            outcome: Outcome = await asyncio.to_thread(ray.get, done[0])
+        except ray.exceptions.RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        return outcome
+
+    try:
+        async for unit in units:
+            pending.append(remote.remote(unit))
+            while len(pending) >= _WAITING_PER_JOB * actors:
+                yield await next_done()
+        while pending:
+            yield await next_done()
+    finally:
+        await asyncio.to_thread(ray.shutdown)
+
+
+def open_ray(address: str, cpus: int, what: str) -> Any:
+    """Ray, connected to a cluster; with "" as its address Ray is started here, on loopback only.
+
+    Raises:
+        UsageError: ray is not installed; `what` takes it.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise UsageError(f"{what} takes Ray: pip install 'lipika-speech[ray]'") from None
+    if address:
+        ray.init(address=address, log_to_driver=False)
+        return ray
+    ray.init(
+        address="local",
+        num_cpus=max(os.cpu_count() or 1, cpus),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        _node_ip_address="127.0.0.1",
+    )
+    return ray
 
 
 async def group_items(items: AsyncIterator[Unit], size: int) -> AsyncIterator[list[Unit]]:

@@ -19,7 +19,11 @@ def lipika(
     through: tuple[str, ...] = (),
 ) -> Any:
     """Run the command line in a process of its own, with nothing of our environment but what it needs."""
-    clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key in {"PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH"}
+    }
     return subprocess.run(
         [*through, sys.executable, "-m", "lipika", *arguments],
         env=clean | (env or {}),
@@ -31,7 +35,11 @@ def lipika(
 
 
 async def lipika_beside(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key in {"PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH"}
+    }
     return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "lipika", *arguments],

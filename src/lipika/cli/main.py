@@ -60,6 +60,7 @@ COMMANDS = {
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
+    "export": ("export", "Datasets that trainers read, of finished results: plan, write, verify."),
     "db": ("database", "The database: what is there, and migrations."),
     "budget": ("budget", "What the whole fleet may use of a provider; workers follow within five seconds."),
     "queue": ("queue", "The queue of videos."),

@@ -114,6 +114,12 @@ class Misfits:
             self.texts[character] += 1
             self.examples.setdefault(character, fitted.text)
 
+    def join(self, other: Misfits) -> None:
+        """Count the texts of another part, too."""
+        self.texts.update(other.texts)
+        for character, example in other.examples.items():
+            self.examples.setdefault(character, example)
+
     def lines(self, most: int = 10) -> list[str]:
         """The most frequent ones in words: `"5" (U+0035 DIGIT FIVE) in 12 texts, such as: ...`."""
         return [

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -154,10 +156,24 @@ def _next_step(summary: RunSummary) -> str:
     if summary.done < summary.videos:
         return "the same command again goes on where this one ended; what was answered is kept"
     if summary.simulated:
-        return "GEMINI_API_KEY=... lipika run my_tars/ --out out/ (real transcripts, of your own archives)"
+        return (
+            f"{_export(summary.outputs)} (what trainers read), or"
+            " GEMINI_API_KEY=... lipika run my_tars/ --out out/ (real transcripts, of your own archives)"
+        )
     if summary.transcribed:
-        return "lipika flags (what needs a look), lipika dashboard (listen and judge)"
+        return (
+            "lipika flags (what needs a look), lipika dashboard (listen and judge),"
+            f" {_export(summary.outputs)} (what trainers read)"
+        )
     return "lipika flags (why nothing is left); docs/your-data.md says what archives should hold"
+
+
+def _export(outputs: Sequence[str]) -> str:
+    """The command that makes a dataset of these results."""
+    folder = outputs[0].rpartition("/")[0] if outputs else "."
+    with suppress(ValueError):
+        folder = str(Path(folder).relative_to(Path.cwd()))
+    return f"lipika export nemo my-dataset --from {shlex.quote(folder)}"
 
 
 async def _run_to_the_end(worker: Worker, todo: Sequence[str]) -> LipikaError | None:

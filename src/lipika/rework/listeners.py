@@ -6,7 +6,6 @@ keeps a bounded number of them under way, and gives them to actors that hold a m
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Any
 
 from lipika.alignment.listener import Listener, ListenerOptions
 from lipika.archive.results import ResultArchive
-from lipika.errors import ArchiveError, SegmentError, StorageError, UsageError
+from lipika.errors import ArchiveError, SegmentError, StorageError
+from lipika.processes import open_ray
 from lipika.rework.realign import ArchivePart, PartAlignments, RealignPlan, read_parts
 
 
@@ -90,25 +90,8 @@ def _align_part(listener: Listener, part: ArchivePart) -> PartAlignments:
 
 
 def _open_ray(actors: Actors) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UsageError(
-            "listening with several actors takes Ray: pip install 'lipika-speech[ray]'"
-        ) from None
-    if actors.address:
-        ray.init(address=actors.address, log_to_driver=False)
-        return ray
-    ray.init(
-        address="local",
-        num_cpus=max(os.cpu_count() or 1, int(actors.count * actors.cpus_each) + 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _node_ip_address="127.0.0.1",
-    )
+    cpus = int(actors.count * actors.cpus_each) + 1
+    ray = open_ray(actors.address, cpus, "listening with several actors")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -57,7 +57,7 @@ class Format(ABC):
 
     @abstractmethod
     def audio_path(self, shard: Shard, file: str) -> str:
-        """Where a clip's audio lies in the export: its own file, or the tar or table that holds it."""
+        """The place of a clip's audio in the export: its own file, or the tar or table that holds it."""
 
     @abstractmethod
     def open(self, shard: Shard, folder: Path) -> ShardWriter:

@@ -1,0 +1,227 @@
+"""The end of an export: jobs summed up, files over all shards, the card, and last of all `SHA256SUMS`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+
+from lipika import __version__
+from lipika.dataset.card import Sample, card_files
+from lipika.dataset.formats import FORMATS
+from lipika.dataset.formats.base import IndexRow
+from lipika.dataset.model import FileFact, Layout, PlanRow, Tarset
+from lipika.dataset.place import WORK, ExportPlace
+from lipika.dataset.plan import DROPPED, PLAN, PlanReport, sql_path
+from lipika.dataset.shards import JobDone, index_path, read_record, record_path, sample_path
+from lipika.dataset.summary import SCORE_RANGES, Amount, ExportSummary, Speakers
+from lipika.errors import StorageError
+from lipika.models import LANES
+
+SUMS = "SHA256SUMS"
+_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """All that only a person can say of a dataset."""
+
+    title: str
+    licence: str
+    source: str
+
+
+def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, threads: int) -> ExportSummary:
+    """Write what belongs to the whole, once every job has its record. Blocks.
+
+    Raises:
+        StorageError: a job has no record, or its figures are not those of the plan.
+    """
+    records = [_record(place, number) for number in range(report.jobs)]
+    for number in range(report.jobs):
+        place.copy_to(index_path(number), folder / f"{number:06d}.parquet")
+    place.copy_to(PLAN, folder / PLAN)
+    chosen = FORMATS[str(report.options["format"])]
+    limits: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "memory_limit": "2GB"}
+    with duckdb.connect(str(folder / "finish.duckdb"), config=limits) as connection:
+        index = _Index(connection, folder)
+        index.check(report)
+        tarsets = index.tarsets(report)
+        layout = Layout(tarsets, _audio_root(place, report), words.title)
+        files = [fact for record in records for fact in record.files]
+        files += [place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index)]
+        summary = index.summary(report, tarsets, words, chosen.reader)
+        samples = list(index.samples(place, str(report.options["form"])))
+    files.sort(key=lambda fact: fact.path)
+    files += [place.put(path, content) for path, content in card_files(summary, samples, files)]
+    files += [_fact_of(place, name) for name in (PLAN, DROPPED)]
+    lines = sorted(f"{fact.sha256}  {fact.path}\n" for fact in files)
+    lines.sort(key=lambda line: line[66:])
+    place.put(SUMS, "".join(lines).encode())
+    place.remove(WORK)
+    return summary
+
+
+def _record(place: ExportPlace, number: int) -> JobDone:
+    record = place.get(record_path(number))
+    if record is None:
+        raise StorageError(f"{place.url}: job {number} has left no record; run the same command again")
+    return read_record(record)
+
+
+def _fact_of(place: ExportPlace, path: str) -> FileFact:
+    content = place.get(path) or b""
+    return FileFact(path, len(content), hashlib.sha256(content).hexdigest())
+
+
+def _audio_root(place: ExportPlace, report: PlanReport) -> str:
+    """The beginning of paths: as asked for, else the export itself where they are read from anywhere."""
+    asked = str(report.options["audio_root"])
+    if asked or FORMATS[str(report.options["format"])].rows_in_shards:
+        return asked
+    return f"{place.url.rstrip('/')}/"
+
+
+class _Index:
+    """Exported clips by their indexes and the plan, on disk."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        self._connection = connection
+        parts = sql_path(folder / "[0-9]*.parquet")
+        connection.execute(f"create view written as select * from read_parquet({parts})")
+        connection.execute(f"create view plan as select * from read_parquet({sql_path(folder / PLAN)})")
+
+    def rows(self, language: str, split: str) -> Iterator[IndexRow]:
+        """By speaker, then id, as bytes."""
+        cursor = self._connection.cursor()
+        found = cursor.execute(
+            "select id, path, text, speaker, sample_rate_hz, num_samples from written"
+            " where language = ? and split = ? order by speaker, id",
+            [language, split],
+        )
+        while page := found.fetchmany(_ROWS):
+            for row in page:
+                yield IndexRow(*row)
+
+    def check(self, report: PlanReport) -> None:
+        """Every planned clip must be there, once."""
+        clips, distinct = self._one("select count(*), count(distinct id) from written")
+        missing = self._one("select count(*) from plan where id not in (select id from written)")[0]
+        if (clips, distinct, missing) != (report.clips, report.clips, 0):
+            raise StorageError(
+                f"{report.clips:,} clips were planned and {clips:,} written, {missing:,} are missing:"
+                " export into an empty folder"
+            )
+
+    def tarsets(self, report: PlanReport) -> tuple[Tarset, ...]:
+        rows = self._connection.execute(
+            "select language, split, count(*), sum(num_samples / sample_rate_hz::double order by id)"
+            " from written group by all order by language, split"
+        ).fetchall()
+        shards = {(one.language, one.split): one.shards for one in report.tarsets}
+        return tuple(
+            Tarset(language, split, shards[language, split], clips, seconds)
+            for language, split, clips, seconds in rows
+        )
+
+    def summary(
+        self, report: PlanReport, tarsets: Sequence[Tarset], words: Words, reader: str
+    ) -> ExportSummary:
+        return ExportSummary(
+            title=words.title,
+            format=str(report.options["format"]),
+            reader=reader,
+            code_version=__version__,
+            options={name: _option_words(value) for name, value in report.options.items()},
+            source=words.source,
+            data_up_to=report.newest,
+            licence=words.licence,
+            candidates=report.candidates,
+            exported=report.clips,
+            dropped={reason: clips for reason, (clips, _) in report.dropped.items()},
+            tarsets=tarsets,
+            lanes=self._lanes(),
+            scores=self._scores(),
+            durations=self._durations(),
+            speakers=self._speakers(),
+            models=self._counts("model"),
+            providers=self._counts("provider"),
+            prompts=self._counts("prompt_version"),
+            validators=self._counts("validator_version"),
+            text_sources=self._counts("text_source"),
+            tiers=self._counts("tier"),
+            text_changes=dict(report.changes),
+            notes=report.notes,
+        )
+
+    def _one(self, query: str) -> tuple[Any, ...]:
+        return cast("tuple[Any, ...]", self._connection.execute(query).fetchone())
+
+    def _counts(self, column: str) -> dict[str, int]:
+        found = self._connection.execute(
+            f"select {column}, count(*) from plan group by all order by count(*) desc, {column}"
+        )
+        return dict(found.fetchall())
+
+    def _lanes(self) -> dict[str, dict[str, Amount]]:
+        amounts: dict[str, dict[str, Amount]] = {}
+        for lane in LANES:
+            rows = self._connection.execute(
+                "select language, count(*), sum(duration_ms) / 1000.0 from plan"
+                f" where list_contains(string_split(lanes, ' '), '{lane}') group by language order by language"
+            ).fetchall()
+            for language, clips, seconds in rows:
+                amounts.setdefault(language, {})[lane] = Amount(clips, float(seconds))
+        return amounts
+
+    def _scores(self) -> dict[str, list[int]]:
+        rows = self._connection.execute(
+            f"select language, least(floor(quality_score * {SCORE_RANGES})::int, {SCORE_RANGES - 1}), count(*)"
+            " from plan group by all order by 1, 2"
+        ).fetchall()
+        scores: dict[str, list[int]] = {}
+        for language, place, clips in rows:
+            scores.setdefault(language, [0] * SCORE_RANGES)[place] = clips
+        return scores
+
+    def _durations(self) -> list[int]:
+        rows = dict(
+            self._connection.execute("select duration_ms // 1000, count(*) from plan group by all").fetchall()
+        )
+        return [rows.get(second, 0) for second in range(max(rows, default=-1) + 1)]
+
+    def _speakers(self) -> dict[str, Speakers]:
+        rows = self._connection.execute(
+            "select language, count(*), quantile_cont(s, [0, 0.25, 0.5, 0.75, 1]) from"
+            " (select language, speaker, sum(duration_ms) / 1000.0::double as s from plan group by all)"
+            " group by language order by language"
+        ).fetchall()
+        return {
+            language: Speakers(count, tuple(float(one) for one in seconds))
+            for language, count, seconds in rows
+        }
+
+    def samples(self, place: ExportPlace, form: str) -> Iterator[Sample]:
+        """The clips to listen to, by language."""
+        names = [item.name for item in fields(PlanRow)]
+        rows = self._connection.execute(
+            f"select {', '.join(names)} from plan where sample order by language, md5(id), id"
+        ).fetchall()
+        for values in rows:
+            row = PlanRow(**dict(zip(names, values, strict=True)))
+            audio = place.get(sample_path(f"{row.id}.{form}"))
+            if audio is not None:
+                yield Sample(row, audio)
+
+
+def _option_words(value: object) -> str:
+    """An option as people read it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_option_words(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(_option_words, value))
+    return str(value)

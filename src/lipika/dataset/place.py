@@ -1,0 +1,156 @@
+"""The folder or prefix that an export is written to. Blocking: jobs run in threads or processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lipika.dataset.formats.base import Reader
+from lipika.dataset.model import FileFact
+from lipika.errors import ObjectMissing
+from lipika.storage import ObjectInfo, Store, StoreSettings
+
+WORK = ".lipika"
+"""The folder of an export that is not whole yet: records of jobs, their indexes, shards that are being written."""
+
+_PIECE = 1 << 20
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlace:
+    """The destination of an export. It travels to other processes; `scratch` is where files are made for a bucket."""
+
+    url: str
+    settings: StoreSettings
+    scratch: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder; None for a bucket."""
+        return None if "://" in self.url else Path(self.url)
+
+    def store(self) -> Store:
+        return Store.open(self.url, self.settings, create=True)
+
+    def open(self, path: str) -> Reader:
+        return self.store().open_read(path)
+
+    @contextmanager
+    def work_folder(self, name: str) -> Iterator[Path]:
+        """An empty folder of one's own, from which files can be moved to the export at once."""
+        if self.folder is None:
+            with tempfile.TemporaryDirectory(prefix="lipika-export-", dir=self.scratch) as made:
+                yield Path(made)
+            return
+        folder = self.folder / WORK / "work" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put_file(self, file: Path, fact: FileFact) -> None:
+        """Move a finished file to its place; readers see it whole or not at all."""
+        if self.folder is not None:
+            target = self.folder / fact.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+            return
+        _wait(lambda: self.store().put_stream(fact.path, _pieces(file), fact.size, fact.sha256))
+
+    def put(self, path: str, content: bytes) -> FileFact:
+        """A small file."""
+        fact = FileFact(path, len(content), hashlib.sha256(content).hexdigest())
+        with self.work_folder(f"put-{os.getpid()}-{fact.sha256[:16]}") as folder:
+            file = folder / "file"
+            file.write_bytes(content)
+            self.put_file(file, fact)
+        return fact
+
+    def put_stream(self, path: str, pieces: Iterator[bytes]) -> FileFact:
+        """A file of any size, as it comes."""
+        digest, size = hashlib.sha256(), 0
+        with self.work_folder(
+            f"stream-{os.getpid()}-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+        ) as folder:
+            file = folder / "file"
+            with file.open("wb") as out:
+                for piece in pieces:
+                    out.write(piece)
+                    digest.update(piece)
+                    size += len(piece)
+            fact = FileFact(path, size, digest.hexdigest())
+            self.put_file(file, fact)
+        return fact
+
+    def get(self, path: str) -> bytes | None:
+        """A file as a whole; None where there is none."""
+        try:
+            return _wait(lambda: self.store().get_bytes(path, limit=1 << 32))
+        except ObjectMissing:
+            return None
+
+    def copy_to(self, path: str, file: Path) -> None:
+        """Fetch a file."""
+        reader = self.open(path)
+        try:
+            with file.open("wb") as out:
+                while piece := reader.read(_PIECE):
+                    out.write(piece)
+        finally:
+            reader.close()
+
+    def files(self, below: str = "") -> list[ObjectInfo]:
+        """All that is there, by path."""
+
+        async def list_all() -> list[ObjectInfo]:
+            return [info async for info in self.store().list(below)]
+
+        return sorted(_wait(list_all), key=lambda info: info.key)
+
+    def remove_file(self, path: str) -> None:
+        """One file."""
+        if self.folder is not None:
+            (self.folder / path).unlink(missing_ok=True)
+        else:
+            _wait(lambda: self.store().delete(path))
+
+    def remove(self, below: str) -> None:
+        """Remove a folder of ours."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / below, ignore_errors=True)
+            return
+
+        async def remove_all() -> None:
+            store = self.store()
+            async for info in store.list(below):
+                await store.delete(info.key)
+
+        _wait(remove_all)
+
+
+def sha256_of_file(file: Path) -> str:
+    """Hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while piece := opened.read(_PIECE):
+            yield piece
+
+
+def _wait(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """In a thread that has no event loop of its own."""
+    return asyncio.run(work())

@@ -1,0 +1,134 @@
+"""From what was given on the command line to the order of an export: every option read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lipika.dataset.formats import FORMATS
+from lipika.dataset.model import AudioForm
+from lipika.dataset.plan import PLAN, PlanOptions, UserFiles
+from lipika.dataset.selection import Selection
+from lipika.dataset.splits import parse_splits
+from lipika.dataset.views import LatinPolicy, View, ViewKind
+from lipika.dataset.vocabulary import Vocabulary
+from lipika.dataset.wanted import TextRules
+from lipika.errors import UsageError
+from lipika.jobs.export import ExportOrder
+from lipika.models import Tier
+
+
+def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
+    """The order for one format; `given` are the command's options by name.
+
+    Raises:
+        UsageError: an option cannot be used.
+    """
+    chosen = FORMATS[name]
+    view = View(ViewKind(given["view"].value), LatinPolicy(given["latin"].value))
+    vocabulary = _vocabulary(given["vocabulary"])
+    form = _form(name, wav=given["wav"])
+    least_s, most_s = chosen.seconds
+    selection = Selection(
+        lane=lane,
+        languages=given["language"],
+        min_score=given["min_score"],
+        seconds=(max(given["min_seconds"], least_s), min(given["max_seconds"], most_s)),
+        min_snr_db=given["min_snr"],
+        with_findings=_several(given["with_finding"]),
+        without_findings=_several(given["without_finding"]),
+        tiers=_tiers(given["tier"]),
+        speakers=_several(given["speaker"]),
+        models=_several(given["model"]),
+        prompts=_several(given["prompt"]),
+        providers=_several(given["provider"]),
+        text_sources=_several(given["text_source"]),
+        only_videos=given["videos"] is not None,
+        where=given["where"],
+        skipme=given["skipme"],
+    )
+    options = PlanOptions(
+        selection=selection,
+        format=name,
+        view=_view_words(view, given),
+        form=form.value,
+        sample_rate_hz=given["sample_rate"],
+        splits=parse_splits(given["split"]),
+        seed=given["seed"],
+        group_by=given["group_by"],
+        max_same_text=given["max_same_text"],
+        keep_duplicates=given["keep_duplicates"],
+        clips_per_shard=given["clips_per_shard"] or chosen.clips_per_shard,
+        audio_root=given["audio_root"],
+    )
+    return ExportOrder(
+        sources=tuple(given["sources"] or ()),
+        options=options,
+        rules=TextRules(
+            view, vocabulary, given["language"], by_hint=given["by_hint"], any_language=given["skipme"]
+        ),
+        user=UserFiles(
+            videos=_file(given["videos"], "--videos"),
+            columns=_file(given["columns"], "--columns"),
+            splits_of=_earlier(given["splits_of"]),
+        ),
+        title=given["title"],
+        licence=given["licence"],
+        again=given["again"],
+        actors=given["actors"] if given["engine"].value == "ray" else 0,
+        address=given["address"],
+        jobs=given["jobs"],
+        memory=given["memory"],
+        data_dir=given["data_dir"],
+    )
+
+
+def _form(name: str, *, wav: bool) -> AudioForm:
+    forms = FORMATS[name].forms
+    if not wav:
+        return forms[0]
+    if AudioForm.WAV not in forms:
+        raise UsageError(f"{name} takes no WAV here: leave --wav out, or choose another format")
+    return AudioForm.WAV
+
+
+def _several(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part for value in values or () for part in value.split(",") if part))
+
+
+def _tiers(values: list[str] | None) -> tuple[str, ...]:
+    tiers = _several(values)
+    for tier in tiers:
+        if tier not in {one.value for one in Tier}:
+            raise UsageError(f"--tier {tier}: not one of {', '.join(one.value for one in Tier)}")
+    return tiers
+
+
+def _vocabulary(path: Path | None) -> Vocabulary | None:
+    return None if path is None else Vocabulary.read(path)
+
+
+def _view_words(view: View, given: Mapping[str, Any]) -> dict[str, str]:
+    words = {"view": view.kind.value}
+    if view.kind is ViewKind.NATIVE:
+        words["latin"] = given["latin"].value
+    for name in ("vocabulary", "videos", "columns", "splits_of"):
+        if given[name] is not None:
+            words[name] = str(given[name])
+    if given["by_hint"]:
+        words["by_hint"] = "yes"
+    return words
+
+
+def _file(path: Path | None, option: str) -> Path | None:
+    if path is not None and not path.is_file():
+        raise UsageError(f"{option} {path}: there is no such file")
+    return path
+
+
+def _earlier(path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    plan = path / PLAN if path.is_dir() else path
+    return _file(plan, "--splits-of")

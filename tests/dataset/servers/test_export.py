@@ -1,0 +1,190 @@
+"""`lipika export` of result archives, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from command_kit import lipika
+from export_kit import corpus, result, write_results
+from lipika.dataset.formats import FORMATS
+from lipika.dataset.place import sha256_of_file
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return corpus(tmp_path_factory.mktemp("results"))
+
+
+def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> str:
+    done = lipika("export", *map(str, arguments), cwd=cwd)
+    assert done.returncode == code, done.stdout + done.stderr
+    return str(done.stdout if code == 0 else done.stderr)
+
+
+def told(*arguments: object) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(run(*arguments, "--json"))
+    return document
+
+
+def sums(folder: Path) -> Mapping[str, str]:
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+
+
+def test_a_plan_says_what_there_would_be_and_writes_nothing(results: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    plan = told("plan", "--from", results, "--lane", "any", "--split", "train=.6,dev=.4")["plan"]
+    assert plan["candidates"] == 26
+    assert plan["clips"] + sum(clips for clips, _ in plan["dropped"].values()) == 26
+    assert set(plan["dropped"]) == {"no_speech"}
+    assert {tarset["language"] for tarset in plan["tarsets"]} == {"hi", "ta", "ur"}
+    words = run("plan", "--from", results, "--lane", "any")
+    assert "no_speech" in words
+    assert "nothing was written" in words
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_each_format_is_written_and_summed_up(name: str, results: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "a data set"
+    done = told(name, dest, "--from", results, "--lane", "any", "--split", "train=.6,dev=.4", "--seed", "2")
+    assert done["clips"] == done["plan"]["clips"] == 21
+    written = sums(dest)
+    there = {str(path.relative_to(dest)) for path in dest.rglob("*") if path.is_file()}
+    assert there == {*written, "SHA256SUMS"}
+    assert all(sha256_of_file(dest / path) == digest for path, digest in written.items())
+    summary = orjson.loads((dest / "dataset.json").read_bytes())
+    assert summary["exported"] == 21
+    assert summary["candidates"] == 26
+    again = told(name, dest, "--from", results, "--lane", "any", "--split", "train=.6,dev=.4", "--seed", "2")
+    assert again["was_complete"]
+    assert sums(dest) == written
+
+
+def test_other_options_into_the_same_folder_are_refused_and_again_plans_anew(
+    results: Path, tmp_path: Path
+) -> None:
+    dest = tmp_path / "out"
+    run("parquet", dest, "--from", results, "--lane", "any")
+    words = run("parquet", dest, "--from", results, "--lane", "any", "--min-score", ".5", code=2)
+    assert "holds an export with other options" in words
+    assert "--again" in words
+    (dest / "notes.txt").write_text("mine")
+    done = told("parquet", dest, "--from", results, "--lane", "any", "--language", "hi", "--again")
+    assert {tarset["language"] for tarset in done["plan"]["tarsets"]} == {"hi"}
+    assert not list(dest.glob("data/ta/*.parquet"))
+    assert (dest / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_with_anything_else_is_left_alone(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    for option in ((), ("--again",)):
+        words = run("parquet", tmp_path / "out", "--from", results, *option, code=2)
+        assert "is not empty, and no export" in words or "this is none" in words
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_two_languages_after_one_option(results: Path) -> None:
+    done = told("plan", "--from", results, "--language", "hi", "ur", "--lane", "any")
+    assert {tarset["language"] for tarset in done["plan"]["tarsets"]} == {"hi", "ur"}
+
+
+def test_nothing_left_and_nothing_there_are_told_apart(results: Path, tmp_path: Path) -> None:
+    words = run(
+        "parquet", tmp_path / "out", "--from", results, "--min-score", "1", "--max-seconds", "1", code=2
+    )
+    assert "nothing is left to export of 26 clips" in words
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+    assert "no result archives" in run("plan", "--from", tmp_path, code=2)
+
+
+def test_a_damaged_archive_is_named_and_the_rest_exported(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "results", videos=3)
+    broken = folder / "video.0_transcribed.tar"
+    broken.write_bytes(broken.read_bytes()[:4_000])
+    done = lipika(
+        "export", "parquet", str(tmp_path / "out"), "--from", str(folder), "--lane", "any", "--json"
+    )
+    assert done.returncode == 1
+    document = orjson.loads(done.stdout)
+    assert [name for name, _ in document["problems"]] == [str(broken)]
+    assert document["clips"] == 5
+
+
+def test_an_archive_that_changes_after_the_plan_stops_with_a_word(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "results", videos=2)
+    dest = tmp_path / "out"
+    run("parquet", dest, "--from", folder, "--lane", "any")
+    for path in dest.rglob("*"):
+        if path.is_file() and path.name not in ("plan.parquet", "dropped.parquet"):
+            path.unlink()
+    write_results(folder / "video.0_transcribed.tar", [result("video.0", 77, "hi", 16_000)])
+    words = run("parquet", dest, "--from", folder, "--lane", "any", code=2)
+    assert "it has changed since the export was planned" in words
+    assert "--again" in words
+
+
+def test_killed_at_any_moment_and_run_again_it_gives_the_same_bytes(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "results", videos=9, clips=9)
+    options = (
+        "--from",
+        folder,
+        "--lane",
+        "any",
+        "--split",
+        "train=.7,dev=.3",
+        "--clips-per-shard",
+        "3",
+        "--jobs",
+        "1",
+    )
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    run("parquet", whole, *options, "--title", "one")
+    took = time.monotonic() - began
+    lot = random.Random(7)
+    for kill in range(8):
+        dest = tmp_path / f"killed-{kill}"
+        command = [
+            sys.executable,
+            "-m",
+            "lipika",
+            "export",
+            "parquet",
+            str(dest),
+            *map(str, options),
+            "--title",
+            "one",
+        ]
+        child = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            child.wait(took * lot.uniform(0.3, 1.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        kept = (
+            {path: path.stat().st_ino for path in dest.rglob("*.parquet") if "data" in path.parts}
+            if dest.exists()
+            else {}
+        )
+        done = told("parquet", dest, *options, "--title", "one")
+        assert sums(dest) == sums(whole)
+        assert not (dest / ".lipika").exists()
+        if done["was_complete"]:
+            assert all(path.stat().st_ino == inode for path, inode in kept.items())
+    assert pq.read_metadata(whole / "plan.parquet").num_row_groups > 3
