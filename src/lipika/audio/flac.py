@@ -100,9 +100,9 @@ class Stream:
 
     data: bytes
     info: StreamInfo
-    bounds: tuple[int, ...]  # one more than frames: the last is the end
+    bounds: NDArray[np.intp]  # one more than frames: the last is the end
     samples: tuple[int, ...]  # likewise
-    bodies: tuple[int, ...]
+    bodies: NDArray[np.intp]
     crcs: NDArray[np.uint16]
 
     @classmethod
@@ -121,7 +121,7 @@ class Stream:
             return None  # a decoder that has lost its place might take it for a frame
         starts = starts[alike]
         samples = (0, *np.cumsum(_block_sizes(data, values, starts)).tolist())
-        bounds = (*starts.tolist(), len(data))
+        bounds = np.append(starts, len(data))
         numbers = range(len(starts)) if sync == _FIXED else samples
         if samples[-1] != info.frames or not all(
             map(data.startswith, map(_number, numbers), (starts + 4).tolist())
@@ -132,9 +132,9 @@ class Stream:
             return None
         if _rates(data, values[starts + 2] & 15, bodies) - {0, info.sample_rate_hz}:
             return None
-        ends = np.append(starts[1:], len(data))
+        ends = bounds[1:]
         crcs = values[ends - 2].astype(np.uint16) << 8 | values[ends - 1]
-        return cls(data, info, bounds, samples, tuple(bodies.tolist()), crcs)
+        return cls(data, info, bounds, samples, bodies, crcs)
 
     def __len__(self) -> int:
         return len(self.bodies)
@@ -164,11 +164,10 @@ class Run:
         return self.stream.samples[self.first], self.stream.samples[self.last]
 
     @property
-    def places(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    def places(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """The positions of each frame, of its body and of its CRC-16 in the stream's bytes."""
         stream, frames = self.stream, slice(self.first, self.last)
-        ends = [end - 2 for end in stream.bounds[self.first + 1 : self.last + 1]]
-        return stream.bounds[frames], stream.bodies[frames], ends
+        return stream.bounds[frames], stream.bodies[frames], stream.bounds[self.first + 1 : self.last + 1] - 2
 
     @property
     def head(self) -> bytes:
@@ -201,7 +200,7 @@ def join_runs(runs: Sequence[Run], md5: Callable[[], bytes]) -> bytes | None:
     heads, bodies, changes = list[bytes](), list[bytes](), list[int]()
     sample = 0
     for run in runs:
-        starts, inner, ends = run.places
+        starts, inner, ends = (places.tolist() for places in run.places)
         data, (first, last) = run.stream.data, run.samples
         numbers = [before + sample - first for before in run.stream.samples[run.first : run.last]]
         renumbered = list(map(_renumber_head, map(data.__getitem__, map(slice, starts, inner)), numbers))
@@ -230,7 +229,7 @@ def proof(run: Run) -> tuple[bytes, list[bytes]] | None:
     """
     stream, code = run.stream, _DEPTH_CODES.get(run.stream.info.bit_depth)
     first, end = stream.bounds[run.first], stream.bounds[run.last]
-    starts, bodies, ends = (np.array(places) - first for places in run.places)
+    starts, bodies, ends = (places - first for places in run.places)
     if code is None or (ends < bodies).any():
         return None
     made = np.frombuffer(stream.data, np.uint8)[first:end].copy()

@@ -176,7 +176,8 @@ def _bits_per_sample(data: bytes, info: FlacHeader) -> list[float]:
         return [8 * len(data) / info.samples]
     blocks = Run.whole(stream).blocks
     return [
-        8 * (end - start) / size for (start, end), size in zip(pairwise(stream.bounds), blocks, strict=True)
+        8 * (end - start) / size
+        for (start, end), size in zip(pairwise(stream.bounds.tolist()), blocks, strict=True)
     ]
 
 
