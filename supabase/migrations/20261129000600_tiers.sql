@@ -2,18 +2,25 @@
 
 -- A table of somebody else under this name is left alone, and so is everything else.
 do $$
+declare
+  foreign_table record;
 begin
-  if to_regclass('tier_counts') is not null and exists (
-    select from unnest(string_to_array('language, tier, shard', ', ')) as wanted
-    where not exists (
-      select from pg_attribute a
-      where a.attrelid = to_regclass('tier_counts') and a.attname = wanted and not a.attisdropped and a.attnum > 0
+  for foreign_table in
+    select name, columns from (values
+      ('tier_counts', 'language, tier, shard')
+    ) as ours (name, columns)
+    where to_regclass(name) is not null and exists (
+      select from unnest(string_to_array(columns, ', ')) as wanted
+      where not exists (
+        select from pg_attribute a
+        where a.attrelid = to_regclass(name) and a.attname = wanted and not a.attisdropped and a.attnum > 0
+      )
     )
-  ) then
+  loop
     raise duplicate_table using
-      message = 'tier_counts is not a table of lipika: it lacks some of language, tier, shard',
+      message = format('%s is not a table of lipika: it lacks some of %s', foreign_table.name, foreign_table.columns),
       hint = 'Give lipika a database of its own, or rename that table.';
-  end if;
+  end loop;
 end
 $$;
 

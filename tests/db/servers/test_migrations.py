@@ -53,6 +53,7 @@ OF_LATER_FILES = {
     "transcription_voters",
     "calibrations",
     "calibration_turns",
+    "tier_counts",
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}
