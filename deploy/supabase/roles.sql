@@ -56,6 +56,7 @@ begin
       ('lipika_migrations', 'lipika_worker', 'select'),
       ('calibrations', 'lipika_worker', 'select'),
       ('calibration_turns', 'lipika_worker', ''),
+      ('datasets', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -81,6 +82,7 @@ begin
       ('lipika_migrations', 'lipika_reader', 'select'),
       ('calibrations', 'lipika_reader', 'select'),
       ('calibration_turns', 'lipika_reader', 'select'),
+      ('datasets', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -130,7 +132,7 @@ begin
     where pronamespace = 'public'::regnamespace and proname = any(array[
       'lipika_claim', 'lipika_renew', 'lipika_start', 'lipika_progress', 'lipika_finish', 'lipika_fail',
       'lipika_release', 'lipika_put_aside', 'lipika_found_language',
-      'lipika_write_results', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
+      'lipika_write_results', 'lipika_write_clips', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
       'lipika_keep_opinions', 'lipika_write_voters', 'lipika_way',
       'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve',
       'lipika_calibration_turn', 'lipika_end_calibration'

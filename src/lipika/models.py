@@ -589,6 +589,14 @@ class ClipStatus(StrEnum):
     FAILED = "failed"
 
 
+class TextSource(StrEnum):
+    """Whoever wrote a clip's text."""
+
+    MODEL = "model"
+    PERSON = "person"  # edited or approved
+    REFERENCE = "reference"  # a transcript from elsewhere
+
+
 SIMULATED = "simulated"
 """Model version of the simulator; a later one of it begins like this."""
 
@@ -630,6 +638,7 @@ class ClipResult:
     cost_usd: float
     provenance: Provenance
     reused: bool = False  # taken from an earlier, paid answer
+    text_source: TextSource = TextSource.MODEL
     alignment: Alignment | None = None  # where a second recogniser has listened
     voters: tuple[Voter, ...] = ()  # beside the answer and that recogniser
     consensus: Consensus | None = None  # of all of them, where there are two and they were weighed

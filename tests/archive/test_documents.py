@@ -20,6 +20,7 @@ from lipika.archive.documents import (
     Summary,
     clip_result_from_json,
     clip_result_to_json,
+    failed_result,
     language_of,
     read_results,
     result_metadata,
@@ -46,6 +47,7 @@ from lipika.models import (
     Provenance,
     SegmentName,
     Severity,
+    TextSource,
     Tier,
     Usage,
     Verdict,
@@ -145,6 +147,7 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     Severity: st.sampled_from(Severity),
     FailureKind: st.sampled_from(FailureKind),
     ClipStatus: st.sampled_from(ClipStatus),
+    TextSource: st.sampled_from(TextSource),
     Agreement: st.sampled_from(Agreement),
     Tier: st.sampled_from(Tier),
     VoterKind: st.sampled_from(VoterKind),
@@ -295,6 +298,16 @@ def test_a_document_of_an_earlier_release_has_no_voters() -> None:
     older = json.loads(clip_result_to_json(answered(0)))
     del older["voters"], older["agreement"]
     assert clip_result_from_json(json.dumps(older).encode()) == answered(0)
+
+
+def test_a_document_says_whose_text_it_is_and_one_of_an_earlier_release_is_the_models() -> None:
+    edited = replace(answered(0), text_source=TextSource.PERSON)
+    document = json.loads(clip_result_to_json(edited))
+    assert document.pop("text_source") == "person"
+    assert clip_result_from_json(json.dumps(document).encode()) == answered(0)
+    assert failed_result(edited, "X", "broken").text_source is TextSource.MODEL
+    with pytest.raises(ValueError, match="text_source"):
+        clip_result_from_json(json.dumps(document | {"text_source": "machine"}).encode())
 
 
 def test_a_failed_clip_carries_its_failure_instead_of_a_transcript() -> None:

@@ -36,6 +36,7 @@ from lipika.models import (
     JsonObject,
     Lane,
     SegmentName,
+    TextSource,
     Usage,
     Verdict,
 )
@@ -72,6 +73,7 @@ def clip_result_to_json(result: ClipResult) -> bytes:
         "status": result.status,
         "transcription": answer.transcription if answer else None,
         "tagged": answer.tagged if answer else None,
+        "text_source": result.text_source,
         "detected_language": answer.detected_language if answer else None,
         "language_hint": result.language_hint,
         "speaker": {
@@ -134,6 +136,7 @@ def failed_result(result: ClipResult, code: str, reason: str) -> ClipResult:
         alignment=None,
         voters=(),
         consensus=None,
+        text_source=TextSource.MODEL,
         failure=Failure(FailureKind.DEFECT, _unicode(reason)[:1000], code=code),
         usage=Usage(*(_whole(getattr(result.usage, item.name)) for item in fields(Usage))),
         cost_usd=_finite(result.cost_usd),
@@ -262,6 +265,7 @@ def _nest_fields(document: Mapping[str, Any]) -> dict[str, object]:
         "alignment": document.get("alignment"),  # earlier documents have none
         "voters": document.get("voters") or (),
         "consensus": document.get("agreement"),
+        "text_source": document.get("text_source") or TextSource.MODEL,
     }
 
 

@@ -67,6 +67,7 @@ class AnswerColumns:
     speaker_style: str | None
     speaker_pace: str | None
     speaker_accent: str | None
+    text_source: str
 
     @property
     def answer(self) -> Answer | None:

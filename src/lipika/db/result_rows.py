@@ -22,6 +22,7 @@ from lipika.models import (
     Finding,
     Provenance,
     Severity,
+    TextSource,
     Usage,
     Verdict,
     words_from_json,
@@ -51,6 +52,7 @@ class StoredAnswer:
     cost_usd: float
     provenance: Provenance
     alignment: Alignment | None = None
+    text_source: TextSource = TextSource.MODEL
 
     def add_words(self, saved: StoredAnswer) -> StoredAnswer:
         """The same with the words of another's alignment, where it differs in them alone: rows have none."""
@@ -128,6 +130,7 @@ class ResultRow(JudgedRow):
     detected_language: str | None = None
     transcription: str | None = None
     tagged: str | None = None
+    text_source: str = TextSource.MODEL
     speaker_emotion: str | None = None
     speaker_style: str | None = None
     speaker_pace: str | None = None
@@ -187,6 +190,7 @@ def result_row(result: ClipResult) -> ResultRow:
         cache_hit=result.usage.cached > 0,
         token_usage_json=result.usage,
         cost_usd=result.cost_usd,
+        text_source=result.text_source,
     )
     if result.answer:
         _put_answer(row, result.answer)
@@ -276,6 +280,7 @@ class StoredRow(ClipColumns, AnswerColumns, FailureColumns, ProvenanceColumns):
             cost_usd=self.cost_usd,
             provenance=self.provenance,
             alignment=None if self.alignment is None else _alignment(self.alignment),
+            text_source=TextSource(self.text_source),
         )
 
 

@@ -185,4 +185,5 @@ def _as_stored_answer(result: ClipResult) -> StoredAnswer:
         cost_usd=result.cost_usd,
         provenance=result.provenance,
         alignment=result.alignment,
+        text_source=result.text_source,
     )

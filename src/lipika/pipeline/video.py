@@ -326,6 +326,7 @@ class _Job:
             cost_usd=former.cost_usd,
             provenance=former.provenance,
             reused=True,
+            text_source=former.text_source,
         )
         return apply_alignment(result, former.alignment)
 

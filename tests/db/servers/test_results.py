@@ -27,6 +27,7 @@ from lipika.models import (
     Finding,
     NewVideo,
     Severity,
+    TextSource,
 )
 from postgres_kit import body_of
 from result_kit import (
@@ -142,7 +143,7 @@ def between(text: str, start: str, end: str) -> str:
 
 def test_a_write_names_every_column_of_the_table(database_url: str) -> None:
     """A new column that one of the lists lacks would be lost, or would keep an old answer's value."""
-    statement = body_of(database_url, "lipika_write_results")
+    statement = body_of(database_url, "lipika_write_clips")
     table_columns = columns(database_url)
     listed = between(statement, "jsonb_to_recordset(%(rows)s::jsonb) as r (", "\n    )")
     incoming = typed_columns(database_url, listed)
@@ -316,6 +317,21 @@ async def test_stored_answers_come_back_as_they_were_paid_for(results: Results, 
     assert (stored[1].answer, stored[1].failure) == (None, FAILURE)
     assert [answer.status for answer in stored] == ["transcribed", "failed", "no_speech"]
     assert [answer async for answer in results.stored_answers("other")] == []
+
+
+async def test_whose_text_it_is_is_kept_until_another_answer_takes_its_place(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    edited = dataclasses.replace(result(0), text_source=TextSource.PERSON)
+    await results.write(claim, [edited, result(1)])
+    query = "select xmin::text, text_source from transcription_results order by segment_file"
+    before = table(database_url, query)
+    assert [row["text_source"] for row in before] == ["person", "model"]
+    assert [answer.text_source async for answer in results.stored_answers("v")] == ["person", "model"]
+    await results.write(claim, [edited, result(1)])
+    assert table(database_url, query) == before
+    await results.write(claim, [result(0)])
+    assert [row["text_source"] for row in table(database_url, query)] == ["model", "model"]
 
 
 async def test_stored_answers_of_many_clips_come_in_pages(results: Results, claim: ClaimedVideo) -> None:

@@ -391,7 +391,7 @@ async def test_a_worker_writes_for_the_videos_it_holds_and_for_no_other(
                 await hostile
         (written,) = rows(
             worker_url,
-            "select lipika_write_results('theirs', %s::uuid, '[]', '[]') as owned",
+            "select lipika_write_clips('theirs', %s::uuid, '[]', '[]') as owned",
             NOTHING,
         )
         assert not written.owned

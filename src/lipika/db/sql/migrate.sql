@@ -43,7 +43,7 @@ where c.oid in (
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
-    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts'
+    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -118,6 +118,7 @@ from (
       ('transcription_voters', 'video_id, segment_file, voters'),
       ('calibrations', 'id, simulated, version, content'),
       ('calibration_turns', 'simulated, token, looks'),
+      ('datasets', 'id, dest, plan_digest, verification'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),

@@ -1,7 +1,7 @@
 -- name: write
 -- These are functions of the database (migration worker_functions), which ask for the claim's token: a worker's role may
 -- write no result by itself, and delete none.
-select lipika_write_results(%(video_id)s::text, %(claim_token)s::uuid, %(rows)s::jsonb, %(flags)s::jsonb) as owned
+select lipika_write_clips(%(video_id)s::text, %(claim_token)s::uuid, %(rows)s::jsonb, %(flags)s::jsonb) as owned
 
 -- name: write_voters
 select lipika_write_voters(%(video_id)s::text, %(claim_token)s::uuid, %(rows)s::jsonb) as owned
