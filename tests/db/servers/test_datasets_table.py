@@ -115,7 +115,9 @@ async def test_of_many_defects_the_first_are_kept_and_all_are_counted(datasets: 
     defects = [
         DefectRecord(f"hi/train/audio_{n}.tar", "truncated", "ends early") for n in range(KEPT_DEFECTS + 7)
     ]
-    assert await datasets.put_verification(PLAN.dest, VerificationRecord("bad", 3, len(defects), defects))
+    assert await datasets.put_verification(
+        PLAN.dest, VerificationRecord("bad", 3, len(defects), tuple(defects))
+    )
     found = await datasets.one(export.id)
     assert found is not None
     assert found.verification is not None
