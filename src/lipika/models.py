@@ -590,7 +590,7 @@ class ClipStatus(StrEnum):
 
 
 class TextSource(StrEnum):
-    """Whoever wrote a clip's text."""
+    """The writer of a clip's text."""
 
     MODEL = "model"
     PERSON = "person"  # edited or approved

@@ -34,7 +34,7 @@ class ExportCounts:
 
 @dataclass(frozen=True, slots=True)
 class TarsetRecord:
-    """What is exported of one language and split. Seconds are of audio."""
+    """All that is exported of one language and split. Seconds are of audio."""
 
     language: str
     split: str
