@@ -199,7 +199,7 @@ class Settings(BaseSettings):
         description="Share of the clips that another model is asked for, besides those in doubt.",
     )
     second_opinion_model: str = Field(
-        "", description="That model; workers ask it, too, and `lipika vote --ask`. Empty: nobody is asked."
+        "", description="That model; workers ask it, too, and `vote` with `--ask`. Empty: nobody is asked."
     )
     second_opinion_provider: Literal["", "aistudio", "openrouter"] = Field(
         "", description="Who is asked for it; empty: PROVIDER."
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
         5.0,
         gt=0,
         le=1_000_000,
-        description="Dollars for it that all workers together may spend, and each `lipika vote --ask`, within the"
+        description="Dollars for it that all workers together may spend, and each `vote` with `--ask`, within the"
         " fleet's budgets.",
     )
     second_opinion_seconds: float = Field(

@@ -44,7 +44,7 @@ class OpinionTally:
     stored_before: int = 0  # paid for before, by whomever
     answered: int = 0
     failed: int = 0  # asked, without an answer that can be used
-    left: int = 0  # to a later `lipika vote --ask`: nothing could be asked, or its video went on without
+    left: int = 0  # to a later `lipika vote out/ --ask`: nothing could be asked, or its video went on without
     late: int = 0  # of those left: the answer came yet, and is stored
 
 
@@ -263,7 +263,9 @@ class OpinionDesk:
         if not self.off_because:
             self.off_because = redact(reason)
             log.warning("second_opinions_off", reason=self.off_because)
-            self._on_off(f"{self.off_because}; the run goes on without them, `lipika vote --ask` asks later")
+            self._on_off(
+                f"{self.off_because}; the run goes on without them, `lipika vote out/ --ask` asks later"
+            )
 
     @property
     def unstored(self) -> int:

@@ -1,5 +1,5 @@
 """Second opinions: which clips another model is asked for, and what is kept of its answers. The same beside the work
-of a worker and afterwards, by `lipika vote --ask`.
+of a worker and afterwards, by `lipika vote out/ --ask`.
 """
 
 from __future__ import annotations
