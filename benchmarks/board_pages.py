@@ -26,6 +26,7 @@ PAGES = (
     "/review",
     "/review?severity=fail&language=hi",
     "/review?state=resolved",
+    "/datasets",
     "/errors",
     "/metrics",
 )

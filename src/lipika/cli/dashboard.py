@@ -36,7 +36,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
             ),
         ] = None,
     ) -> None:
-        """The board in a browser: fleet, queue, quality, spend, review, errors; /metrics for Prometheus.
+        """The board in a browser: fleet, queue, quality, spend, review, datasets, errors; /metrics for Prometheus.
 
         Example: lipika dashboard --read-only
         """

@@ -48,7 +48,7 @@ COMMANDS = {
     "errors": ("fleet", "List what went wrong, newest first: exceptions and alerts of all workers."),
     "dashboard": (
         "dashboard",
-        "The board in a browser: fleet, queue, quality, spend, review, errors; /metrics for Prometheus.",
+        "The board in a browser: fleet, queue, quality, spend, review, datasets, errors; /metrics for Prometheus.",
     ),
     "canary": (
         "canary",

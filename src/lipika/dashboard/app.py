@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from lipika.dashboard import entry, errors, fleet, quality, queue, review, spend
+from lipika.dashboard import datasets, entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.dashboard.metrics import fleet_exposition
@@ -44,6 +44,7 @@ def create_app(board: Board) -> Starlette:
             Route("/review/wave", review.wave),
             Route("/review/audio", review.audio),
             Route("/review/resolve", review.resolve, methods=["POST"]),
+            Route("/datasets", datasets.page),
             Route("/errors", errors.page),
             Route("/login", entry.login, methods=["GET", "POST"]),
             Route("/logout", entry.logout, methods=["POST"]),

@@ -30,6 +30,7 @@ PAGES = (
     ("/quality", "Quality"),
     ("/spend", "Spend"),
     ("/review", "Review"),
+    ("/datasets", "Datasets"),
     ("/errors", "Errors"),
 )
 STATIC = Path(str(files("lipika.dashboard") / "static"))

@@ -24,6 +24,8 @@ _STATES: Mapping[str, tuple[str, str]] = {
     "claimed": ("starting", "info"),
     "processing": ("at work", "info"),
     "done": ("done", "good"),
+    "planned": ("planned", ""),
+    "writing": ("being written", "info"),
     "failed": ("failed", "bad"),
     "transcribed": ("transcribed", "good"),
     "no_speech": ("no speech", ""),
@@ -70,6 +72,25 @@ def state(code: str) -> str:
 def look(code: str) -> str:
     """The look of a state: good, warn, bad, info or nothing."""
     return _STATES.get(code, ("", ""))[1]
+
+
+_EXPORT_STATES = {"done": "written", "failed": "stopped"}
+
+
+def export_state(code: str) -> str:
+    return _EXPORT_STATES.get(code) or state(code)
+
+
+def size(count: int | None) -> str:
+    """Bytes: 4.2 GB."""
+    if count is None:
+        return NONE
+    value, unit = float(count), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
 def finding(code: str) -> str:
@@ -150,6 +171,8 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "language": language,
     "native": native,
     "state": state,
+    "export_state": export_state,
+    "size": size,
     "look": look,
     "finding": finding,
     "meaning": meaning,

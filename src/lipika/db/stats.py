@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lipika.db.calibrations import Calibrations
 from lipika.db.clips import ClipQueries
 from lipika.db.connection import Database
+from lipika.db.datasets import Datasets
 from lipika.db.errors import ErrorQueries
 from lipika.db.flags import FlagQueries
 from lipika.db.queries import load
@@ -85,7 +86,8 @@ class Found:
 
 
 class Stats:
-    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `errors`, `calibrations`."""
+    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `errors`, `calibrations` and
+    `datasets`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,6 +99,7 @@ class Stats:
         self.clips = ClipQueries(database)
         self.errors = ErrorQueries(database)
         self.calibrations = Calibrations(database)
+        self.datasets = Datasets(database)
 
     async def ping(self) -> None:
         """Ask Postgres for a sign of life. Raises DatabaseUnavailable if there is none."""

@@ -98,6 +98,7 @@ async def test_an_empty_database_shows_what_to_do(database_url: str) -> None:
             "/quality": "lipika demo",
             "/spend": "lipika budget set",
             "/review": "Nothing to look into",
+            "/datasets": "lipika export nemo",
             "/errors": "No errors",
         }.items():
             assert said in (await visitor.get(path)).plain
@@ -164,6 +165,12 @@ async def test_a_worker_s_row_tells_how_its_alignment_goes(database_url: str) ->
         ("0:07.50", words.clock(7_500)),
         ("Hindi", words.language("hi")),
         ("left out: too short", words.finding("discard:too_short")),
+        ("999 B", words.size(999)),
+        ("1.0 KB", words.size(1_000)),
+        ("3.2 GB", words.size(3_210_000_000)),
+        ("800 MB", words.size(800_000_000)),
+        ("16,500 TB", words.size(16_500 * 10**12)),
+        ("–", words.size(None)),
         ("–", money(None)),
     ],
 )

@@ -406,18 +406,31 @@ def hostile_url(database_url: str) -> str:
         " '1', '1', '1', %s, %s, %s, 'low', %s, 'b', 1, 1, false, '{}', 0)",
         *(HOSTILE,) * 14,
     )
+    change(
+        database_url,
+        "insert into datasets (dest, format, options, plan_digest, state, counts, tarsets, jobs_total, error,"
+        " verified_at, verification)"
+        " values (%s, %s, jsonb_build_object(%s::text, %s::text), %s, 'failed',"
+        " jsonb_build_object('candidates', 3, 'exported', 1, 'dropped', jsonb_build_object(%s::text, 1)),"
+        " jsonb_build_array(jsonb_build_object('language', %s::text, 'split', %s::text, 'shards', 1, 'clips', 1,"
+        " 'seconds', 1)), 1, %s, now(), jsonb_build_object('state', 'bad', 'clips', 0, 'defects_total', 1, 'defects',"
+        " jsonb_build_array(jsonb_build_object('place', %s::text, 'code', %s::text, 'message', %s::text))))",
+        *(HOSTILE,) * 12,
+    )
     return database_url
 
 
 async def test_hostile_text_is_shown_as_text(hostile_url: str) -> None:
     clip = urlencode({"video": HOSTILE, "clip": HOSTILE})
     (error,) = rows(hostile_url, "select id from worker_errors")
+    (export,) = rows(hostile_url, "select id from datasets")
     pages = [
         *EVERY_PAGE,
         "/queue?show=failed",
         f"/queue/video?{clip}",
         f"/review/clip?{clip}",
         f"/errors?id={error.id}",
+        f"/datasets?id={export.id}",
         f"/review?{urlencode({'type': HOSTILE, 'language': HOSTILE, 'video': HOSTILE})}",
         f"/errors?{urlencode({'worker': HOSTILE, 'type': HOSTILE})}",
         f"/queue?{urlencode({'show': HOSTILE, 'reason': HOSTILE, 'after': HOSTILE, 'did': HOSTILE})}",
@@ -431,7 +444,7 @@ async def test_hostile_text_is_shown_as_text(hostile_url: str) -> None:
             assert "49" not in re.findall(r"table video_queue; --(..)", answer.plain), path
             shown += "&lt;script&gt;alert(1)" in answer.text
             assert re.findall(r"=[\"'][^\"'>]*<script", answer.text) == []
-    assert shown >= 9
+    assert shown >= 11
     assert len(rows(hostile_url, "select * from video_queue")) == 1
 
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -19,6 +19,14 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from board_kit import a_board
 from fleet_kit import Stage, a_stage, change, rows, until
 from lipika.db import Database, Queue
+from lipika.db.datasets import (
+    Datasets,
+    DefectRecord,
+    ExportCounts,
+    PlannedExport,
+    TarsetRecord,
+    VerificationRecord,
+)
 from lipika.models import NewVideo
 from places import KITS
 
@@ -33,7 +41,17 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("/", "/queue", "/queue?show=failed", "/queue?show=done", "/quality", "/spend", "/review", "/errors")
+PAGES = (
+    "/",
+    "/queue",
+    "/queue?show=failed",
+    "/queue?show=done",
+    "/quality",
+    "/spend",
+    "/review",
+    "/datasets",
+    "/errors",
+)
 LIVE_S = 1.0
 expect.set_options(timeout=15_000)  # a busy machine draws slowly
 
@@ -95,6 +113,7 @@ async def run(database_url_of_module: str, tmp_path_factory: pytest.TempPathFact
         worker = await _worker(stage)
         try:
             await until(lambda: _ended(url) == 6 and _counted(url), seconds=60)
+            await _export(url)
             async with (
                 a_board(url, output_url=str(stage.out), live_s=LIVE_S) as board_url,
                 async_playwright() as playwright,
@@ -106,6 +125,33 @@ async def run(database_url_of_module: str, tmp_path_factory: pytest.TempPathFact
             if worker.returncode is None:
                 worker.kill()
             await worker.wait()
+
+
+async def _export(url: str) -> None:
+    """Two exports on record: one that was found damaged, one on its way."""
+    tarsets = (
+        TarsetRecord("hi", "train", 3, 900, 7_200.0),
+        TarsetRecord("hi", "dev", 1, 100, 900.0),
+        TarsetRecord("ta", "train", 1, 50, 450.0),
+    )
+    counts = ExportCounts(1_100, 1_050, {"lane": 40, "marker": 10})
+    plan = PlannedExport(
+        dest="/data/corpus",
+        format="nemo",
+        options={"view": "native", "languages": ["hi", "ta"], "seed": 7},
+        plan_digest="a" * 64,
+        counts=counts,
+        tarsets=tarsets,
+        jobs_total=4,
+    )
+    async with Database(url) as database:
+        datasets = Datasets(database)
+        done = await datasets.start(plan)
+        await datasets.finish(done.id, counts, tarsets, size=3_210_000_000, seconds=75.0)
+        defects = (DefectRecord("hi/train/audio_1.tar", "truncated", "ends in the middle of a member"),)
+        await datasets.put_verification(plan.dest, VerificationRecord("bad", 1_049, 1, defects))
+        begun = await datasets.start(replace(plan, dest="s3://bucket/corpus", format="parquet"))
+        await datasets.progress(begun.id, jobs_done=1, size=800_000_000, seconds=20.0)
 
 
 async def _worker(stage: Stage) -> asyncio.subprocess.Process:
@@ -185,6 +231,28 @@ async def test_figures_on_the_pages_are_those_of_the_database(run: Run) -> None:
     assert _number(await page.locator("#usd-total").inner_text()) == pytest.approx(spent, abs=1e-4)
     requests = page.locator("tr[data-day] td[data-label=Requests]").first
     assert await requests.inner_text() == str(run.one("select sum(segments_sent) from transcription_batches"))
+
+    await page.goto(f"{run.url}/datasets")
+    assert await page.locator("#datasets tbody tr").count() == run.one("select count(*) from datasets")
+    begun, done = await page.locator("#datasets tbody tr").all_inner_texts()
+    assert all(
+        said in begun for said in ("s3://bucket/corpus", "parquet", "being written", "800 MB", "not yet")
+    )
+    assert all(
+        said in done for said in ("/data/corpus", "nemo", "written", "3.2 GB", "1,050", "2.4 h", "1 defect")
+    )
+    await page.get_by_role("link", name="/data/corpus").click()
+    hindi = page.locator("tr[data-language=hi]")
+    assert [
+        await hindi.locator(f"td[data-label={name}]").inner_text() for name in ("train", "dev", "All")
+    ] == [
+        "2.0 h",
+        "15.0 min",
+        "2.2 h",
+    ]
+    assert await page.locator("#dropped tbody tr").all_inner_texts() == ["lane\t40\t", "marker\t10\t"]
+    assert "hi/train/audio_1.tar" in await page.locator("#defects").inner_text()
+    assert '["hi", "ta"]' in await page.locator("#options").inner_text()
 
     await page.goto(f"{run.url}/review")
     flags = run.one("select count(*) from transcription_flags where not resolved")
@@ -302,7 +370,9 @@ async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_the_screen(
         "select video_id, segment_file from transcription_results order by 1, 2 limit 1",
     )
     clip_page = f"/review/clip?video={video}&clip={clip}"
-    for path in (*PAGES, f"/queue/video?video={video}", clip_page, "/fleet/budget?provider=aistudio"):
+    first = run.one("select min(id) from datasets")
+    export = f"/datasets?id={first}"
+    for path in (*PAGES, export, f"/queue/video?video={video}", clip_page, "/fleet/budget?provider=aistudio"):
         await page.goto(run.url + path)
         if path == clip_page:
             await page.locator("#player").wait_for()
