@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from lipika.cli.console import open_console
-from lipika.cli.options import Run, note_json, print_json
+from lipika.cli.options import AsJson, DataDir, Run, note_json, print_json
 from lipika.errors import UsageError
 from lipika.languages import LANGUAGES, find_language
 
@@ -110,6 +110,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
     _add_plan(group, run)
     for name, told in FORMATS.items():
         _add_format(group, run, name, told)
+    _add_verify(group, run)
 
 
 _FROM = "Result tars, or folders and prefixes of them. Default: the rows of the database."
@@ -165,6 +166,41 @@ def _add_format(group: typer.Typer, run: Run, name: str, told: str) -> None:
     )
     _give_options(write, {"dest": dest})
     group.command(name, cls=SeveralLanguages)(write)
+
+
+def _add_verify(group: typer.Typer, run: Run) -> None:
+    @group.command()
+    def verify(
+        dest: Annotated[str, typer.Argument(metavar="DEST", help="A folder, or s3://bucket/prefix.")],
+        format_: Annotated[
+            FormatChoice | None, typer.Option("--format", help="Default: what it looks like.")
+        ] = None,
+        jobs: Annotated[
+            int | None, typer.Option(min=1, help="Processes. Default: one for each core.")
+        ] = None,
+        listen: Annotated[
+            bool, typer.Option("--listen/--no-listen", help="Decode all audio, or read its headers only.")
+        ] = True,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Read an export again, anybody's, and name what is wrong with it, by file and line.
+
+        Exit code 1 if there is anything.
+
+        Example: lipika export verify my-dataset
+        """
+        from lipika.jobs.export_check import print_verified, verify_export
+
+        report = run(
+            lambda: verify_export(dest, format_.value if format_ else None, jobs, data_dir, listen=listen)
+        )
+        if as_json:
+            print_json(report.document())
+        else:
+            print_verified(report, open_console())
+        if not report.is_sound:
+            raise typer.Exit(1)
 
 
 _OPTIONS: dict[str, tuple[Any, Any, Any]] = {

@@ -43,7 +43,7 @@ class Speakers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSummary:
-    """What was exported, from what, and what was not.
+    """All that was exported, from what, and what was not.
 
     Counts are of clips. A name of "" is what is not known.
 

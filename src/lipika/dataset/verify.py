@@ -177,7 +177,7 @@ async def _read_sums(store: Store, paths: Collection[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What an export of ours says of itself."""
+    """All that an export of ours says of itself."""
 
     format: str = ""
     by_speaker: bool = False  # that is how it was split

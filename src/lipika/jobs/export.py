@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,18 @@ from lipika.dataset.plan import (
 )
 from lipika.dataset.shards import JobDone, JobOrder, record_path, write_job
 from lipika.dataset.sources import CandidateBatch, candidates_of_archives, candidates_of_rows
-from lipika.dataset.vocabulary import Misfits
 from lipika.dataset.wanted import TextRules
+from lipika.db.connection import Database
 from lipika.errors import UsageError
+from lipika.jobs.export_record import ExportDone, ExportOnRecord, Noticed, on_record
 from lipika.log import get_logger
 from lipika.processes import spread, spread_on_ray
 from lipika.services import open_database, store_settings
 
 log = get_logger(__name__)
+
+FROM_ROWS = "the database and its results"
+"""The source, in the words of a card."""
 
 _CLIPS_A_PROCESS = 2_000  # to start one costs as much as these
 
@@ -65,54 +70,14 @@ class ExportOrder:
         return self.jobs or os.cpu_count() or 1
 
 
-@dataclass(slots=True)
-class Noticed:
-    """Things noticed while results were read: archives that cannot be, characters that a model does not know."""
-
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    misfits: Misfits = field(default_factory=Misfits)
-
-
-@dataclass(slots=True)
-class ExportDone:
-    """How an export ended."""
-
-    dest: str
-    report: PlanReport
-    jobs_done: int = 0
-    clips: int = 0
-    bytes: int = 0
-    files: int = 0
-    hours: float = 0.0
-    seconds: float = 0.0  # that it took
-    resumed: int = 0  # jobs that were done before
-    was_complete: bool = False
-    noticed: Noticed = field(default_factory=Noticed)
-
-    def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "dest": self.dest,
-            "clips": self.clips,
-            "hours": round(self.hours, 6),
-            "bytes": self.bytes,
-            "files": self.files,
-            "jobs": self.jobs_done,
-            "resumed_jobs": self.resumed,
-            "was_complete": self.was_complete,
-            "took_s": round(self.seconds, 3),
-            "plan": self.report.document(),
-            "problems": self.noticed.problems,
-            "misfits": self.noticed.misfits.lines(),
-        }
-
-
 async def plan_export(order: ExportOrder) -> ExportDone:
     """Only the plan: nothing is written."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="lipika-plan-") as folder:
-        noticed = Noticed()
-        report = await _plan(order, load_settings(lipika_data_dir=order.data_dir), Path(folder), noticed)
+    settings = load_settings(lipika_data_dir=order.data_dir)
+    noticed = Noticed()
+    with tempfile.TemporaryDirectory(prefix="lipika-plan-", dir=settings.spool_dir) as folder:
+        async with _database(order, settings) as database:
+            report = await _plan(order, settings, database, Path(folder), noticed)
     return ExportDone("", report, seconds=time.monotonic() - started, noticed=noticed)
 
 
@@ -122,49 +87,65 @@ async def export(order: ExportOrder, dest: str) -> ExportDone:
     Raises:
         UsageError: `dest` holds something else, nothing is left to export, or an archive has changed meanwhile.
     """
-    started = time.monotonic()
     settings = load_settings(lipika_data_dir=order.data_dir)
-    place = _place(dest, settings)
-    noticed = Noticed()
+    place = open_place(dest, settings)
     with tempfile.TemporaryDirectory(prefix="lipika-export-", dir=settings.spool_dir) as name:
-        folder = Path(name)
-        report = await asyncio.to_thread(_earlier, place, order)
-        if report is not None and await asyncio.to_thread(place.get, SUMS) is not None:
-            return await asyncio.to_thread(_complete, place, report)
-        if report is None:
-            report = await _plan(order, settings, folder, noticed)
-            if not report.clips:
-                why = ", ".join(f"{reason} {clips:,}" for reason, (clips, _) in report.dropped.items())
-                raise UsageError(f"nothing is left to export of {report.candidates:,} clips: {why}")
-            await asyncio.to_thread(_keep_plan, place, folder)
-        done = ExportDone(place.url, report, noticed=noticed)
-        await _write(order, settings, place, done)
-        words = Words(order.title or _title(dest), order.licence, _source_words(order))
+        async with _database(order, settings) as database:
+            return await _export(order, settings, database, place, Path(name))
+
+
+async def _export(
+    order: ExportOrder, settings: Settings, database: Database | None, place: ExportPlace, folder: Path
+) -> ExportDone:
+    started, noticed = time.monotonic(), Noticed()
+    report = await asyncio.to_thread(_earlier, place, order)
+    if report is not None and await asyncio.to_thread(place.get, SUMS) is not None:
+        return await asyncio.to_thread(_complete, place, report)
+    if report is None:
+        report = await _plan(order, settings, database, folder, noticed)
+        if not report.clips:
+            why = ", ".join(f"{reason} {clips:,}" for reason, (clips, _) in report.dropped.items())
+            raise UsageError(f"nothing is left to export of {report.candidates:,} clips: {why}")
+        await asyncio.to_thread(_keep_plan, place, folder)
+    done = ExportDone(place.url, report, noticed=noticed)
+    plan = await asyncio.to_thread(place.get, PLAN)
+    digest = hashlib.sha256(plan if plan is not None else b"").hexdigest()
+    async with on_record(database, done, digest) as record:
+        await _write(order, settings, place, done, record)
+        words = Words(order.title or _title(place.url), order.licence, _source_words(order))
         summary = await asyncio.to_thread(finish, place, report, words, folder, order.processes)
         done.hours = summary.hours
         done.seconds = time.monotonic() - started
+        await record.finish(done, summary.tarsets)
     return done
 
 
-def _place(dest: str, settings: Settings) -> ExportPlace:
-    url = (
-        dest
-        if "://" in dest and not dest.startswith("file://")
-        else str(Path(dest.removeprefix("file://")).resolve())
-    )
-    place = ExportPlace(url, store_settings(settings), settings.spool_dir)
-    place.store()
-    return place
+@asynccontextmanager
+async def _database(order: ExportOrder, settings: Settings) -> AsyncIterator[Database | None]:
+    """The database that rows come from, or that the settings name; of archives alone none is needed."""
+    if order.sources and settings.database_url is None:
+        yield None
+        return
+    async with open_database(settings) as database:
+        yield database
+
+
+def open_place(dest: str, settings: Settings) -> ExportPlace:
+    """The place of an export."""
+    remote = "://" in dest and not dest.startswith("file://")
+    url = dest if remote else str(Path(dest.removeprefix("file://")).resolve())
+    return ExportPlace(url.rstrip("/"), store_settings(settings), settings.spool_dir)
 
 
 # ----------------------------------------------------------------------------- plan
 
 
-async def _plan(order: ExportOrder, settings: Settings, folder: Path, noticed: Noticed) -> PlanReport:
+async def _plan(
+    order: ExportOrder, settings: Settings, database: Database | None, folder: Path, noticed: Noticed
+) -> PlanReport:
     held = CandidateFile(folder / "candidates.parquet")
-    with _bar("Reading results") as advance:
-        async with AsyncExitStack() as stack:
-            batches = await _candidates(order, settings, stack)
+    with progress_bar("Reading results") as advance:
+        async with aclosing(_candidates(order, settings, database)) as batches:
             async for batch in batches:
                 await asyncio.to_thread(held.add, batch.table)
                 noticed.problems += batch.problems
@@ -181,17 +162,12 @@ async def _plan(order: ExportOrder, settings: Settings, folder: Path, noticed: N
     )
 
 
-async def _candidates(
-    order: ExportOrder, settings: Settings, stack: AsyncExitStack
+def _candidates(
+    order: ExportOrder, settings: Settings, database: Database | None
 ) -> AsyncGenerator[CandidateBatch, None]:
-    if order.sources:
-        batches = candidates_of_archives(
-            order.sources, store_settings(settings), order.rules, order.processes
-        )
-    else:
-        database = await stack.enter_async_context(open_database(settings))
-        batches = candidates_of_rows(database, settings.output_url, order.rules, order.processes)
-    return await stack.enter_async_context(aclosing(batches))
+    if database is None or order.sources:
+        return candidates_of_archives(order.sources, store_settings(settings), order.rules, order.processes)
+    return candidates_of_rows(database, settings.output_url, order.rules, order.processes)
 
 
 def _earlier(place: ExportPlace, order: ExportOrder) -> PlanReport | None:
@@ -253,7 +229,9 @@ def _keep_plan(place: ExportPlace, folder: Path) -> None:
 # ----------------------------------------------------------------------------- jobs
 
 
-async def _write(order: ExportOrder, settings: Settings, place: ExportPlace, done: ExportDone) -> None:
+async def _write(
+    order: ExportOrder, settings: Settings, place: ExportPlace, done: ExportDone, record: ExportOnRecord
+) -> None:
     options = order.options
     sizes = {(one.language, one.split): one.shards for one in done.report.tarsets}
     orders = (
@@ -266,7 +244,7 @@ async def _write(order: ExportOrder, settings: Settings, place: ExportPlace, don
     there = {info.key for info in await asyncio.to_thread(place.files, f"{WORK}/jobs")}
     done.resumed = sum(record_path(number) in there for number in range(done.report.jobs))
     seconds = done.report.duration_ms / 1000
-    with _bar("Writing", total=seconds) as advance:
+    with progress_bar("Writing", total=seconds) as advance:
         async with aclosing(_spread(order, orders, done.report.clips)) as parts:
             async for part in parts:
                 done.jobs_done += 1
@@ -275,6 +253,7 @@ async def _write(order: ExportOrder, settings: Settings, place: ExportPlace, don
                 done.files += len(part.files)
                 told = f"{done.clips:,} clips, {done.bytes / 1e9:.2f} GB"
                 advance(part.seconds, told)
+                await record.progress(done)
 
 
 def _spread(order: ExportOrder, orders: Iterator[JobOrder], clips: int) -> AsyncGenerator[JobDone, None]:
@@ -301,7 +280,7 @@ def _complete(place: ExportPlace, report: PlanReport) -> ExportDone:
 
 
 @contextmanager
-def _bar(what: str, total: float | None = None) -> Iterator[Any]:
+def progress_bar(what: str, total: float | None = None) -> Iterator[Any]:
     """A bar on stderr, where that is a terminal. Yields (advance, words) -> None."""
     console = Console(stderr=True)
     columns = (TextColumn(f"{what}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
@@ -317,8 +296,4 @@ def _title(dest: str) -> str:
 
 
 def _source_words(order: ExportOrder) -> str:
-    return (
-        f"{len(order.sources)} folders or archives of results"
-        if order.sources
-        else "the database and its results"
-    )
+    return f"{len(order.sources)} folders or archives of results" if order.sources else FROM_ROWS

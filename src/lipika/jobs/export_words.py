@@ -7,7 +7,7 @@ from rich.table import Table
 
 from lipika.dataset.plan import PlanReport
 from lipika.dataset.selection import REASONS
-from lipika.jobs.export import ExportDone
+from lipika.jobs.export_record import ExportDone
 from lipika.wording import duration, percent
 
 _SHOWN = 5

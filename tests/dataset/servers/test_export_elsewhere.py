@@ -11,7 +11,10 @@ import pytest
 
 from command_kit import lipika
 from export_kit import corpus
+from fleet_kit import change
+from lipika.jobs.demo import sample_folder
 from lipika.storage import Store, StoreSettings
+from result_kit import table
 from s3_kit import call, s3_server
 
 OPTIONS = ("--lane", "any", "--split", "train=.6,dev=.4", "--clips-per-shard", "4", "--title", "one")
@@ -68,6 +71,45 @@ async def test_a_bucket_gets_the_same_bytes_as_a_folder(bucket: str, results: Pa
     done = told("nemo", "s3://corpus/train", "--from", "s3://corpus/results", *OPTIONS, *fewer, env=keys)
     left = {info.key async for info in store.list("train")}
     assert not [key for key in left if "/ta/" in key or "/.lipika/" in key]
+
+
+def test_rows_and_their_archives_give_the_same_shards_and_are_on_record(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What was mended in the rows since, as a text by a person, goes first; the archive still has the audio."""
+    env = {"PROVIDER": "simulator", "DATABASE_URL": database_url, "BATCH_INTERVAL_SECONDS": "2"}
+    archives = [str(sample_folder() / f"{language}_sample.tar") for language in ("hi", "ta")]
+    done = lipika("run", *archives, "--out", str(tmp_path / "out"), env=env)
+    assert done.returncode == 0, done.stderr
+    told("nemo", tmp_path / "rows", *OPTIONS, env=env)
+    told("nemo", tmp_path / "archives", "--from", tmp_path / "out", *OPTIONS)
+    ours, theirs = files(tmp_path / "rows"), files(tmp_path / "archives")
+    shards = [name for name in ours if name.partition("/")[0] in ("hi", "ta")]
+    assert shards
+    assert all(ours[name] == theirs[name] for name in shards)
+    ask = "select state, jobs_done = jobs_total as whole, verification from datasets where dest like '%/rows'"
+    (row,) = table(database_url, ask)
+    assert row["state"] == "done"
+    assert row["whole"]
+    sound = lipika("export", "verify", str(tmp_path / "rows"), env=env)
+    assert sound.returncode == 0, sound.stdout
+    (row,) = table(database_url, ask)
+    assert row["verification"]["state"] == "good"  # type: ignore[index]
+    name = next(name for name in shards if name.endswith(".tar"))
+    (tmp_path / "rows" / name).write_bytes(ours[name][:2_000])
+    broken = lipika("export", "verify", str(tmp_path / "rows"), env=env)
+    assert broken.returncode == 1
+    assert name in broken.stdout
+    change(
+        database_url,
+        "update transcription_results set transcription = 'और कुछ', text_source = 'person' where id ="
+        " (select min(id::text)::uuid from transcription_results"
+        " where detected_language = 'hi' and status = 'transcribed')",
+    )
+    only = ("--text-source", "person", "--lane", "any")
+    told("nemo", tmp_path / "edited", *only, env=env)
+    manifest = orjson.loads((tmp_path / "edited" / "hi" / "train" / "manifest_0.json").read_bytes())
+    assert manifest["text"] == "और कुछ"
 
 
 def test_two_actors_on_ray_give_the_bytes_of_one_process(results: Path, whole: Path, tmp_path: Path) -> None:

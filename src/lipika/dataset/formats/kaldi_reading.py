@@ -132,7 +132,7 @@ def _cut(text: str, blank: re.Match[str]) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class _Order:
-    """Where the lines of a list leave the order of bytes; said once."""
+    """The places where the lines of a list leave the order of bytes; said once."""
 
     message: str
     last: bytes = b""

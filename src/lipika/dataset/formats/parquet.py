@@ -118,7 +118,7 @@ class Parquet(Format):
 
 
 def path_of(shard: Shard) -> str:
-    """Where a shard lies in the export."""
+    """The place of a shard in the export."""
     part = f"part-{shard.number // FILES_PER_FOLDER:04d}/" if shard.of > FILES_PER_FOLDER else ""
     return f"data/{shard.language}/{part}{shard.split}-{shard.number:05d}-of-{shard.of:05d}.parquet"
 

@@ -87,7 +87,7 @@ def portions(paths: Collection[str], defects: list[Defect]) -> Iterator[Portion]
 
 
 def _gaps(shards: Sequence[_Name]) -> Iterator[Defect]:
-    """What the numbers of a split's files do not say alike, or leave out, or say twice."""
+    """All that the numbers of a split's files do not say alike, or leave out, or say twice."""
     stated = Counter(shard.of for shard in shards)
     of = stated.most_common(1)[0][0]
     for shard in shards:

@@ -117,7 +117,7 @@ class _Writer:
 
 
 def _write_index(path: Path, offsets: list[int]) -> None:
-    """Where each sample begins, and at last where the file ends."""
+    """The places where each sample begins, and at last where the file ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(np.array(offsets, "<u8").tobytes())
 
