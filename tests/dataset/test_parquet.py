@@ -137,7 +137,7 @@ def test_datasets_reads_every_byte(export: Path, clips: list[Utterance], streami
     assert [row["bandwidth_hz"] for row in rows[:2]] == [None, 7_800]
     row, planned = rows[3], clips[3].row
     same = {name for name in COLUMNS if hasattr(planned, name)}
-    assert len(same) == 25
+    assert len(same) == 26
     assert {name: row[name] for name in same} == {name: getattr(planned, name) for name in same}
     assert (row["lang"], row["speaker_id"]) == (planned.language, planned.speaker)
     about_speaker = [row[f"speaker_{name}"] for name in ("emotion", "style", "pace", "accent")]

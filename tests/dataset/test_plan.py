@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -326,8 +327,7 @@ def test_ids_are_safe_file_names_and_never_one_for_two_clips(tmp_path: Path) -> 
     assert len(set(ids.values())) == len(rows)
     assert ids["v_1"] == "v_1_speaker0_00000_00500"
     assert ids["v.1"].startswith("v_1_speaker0_00000_00500-")
-    assert ids["वीडियो"] == "वीडियो_speaker0_00000_00500"
-    assert all(len(name.encode()) < 220 and not set(name) & set(". /|") for name in ids.values())
+    assert all(len(name) < 220 and re.fullmatch("[A-Za-z0-9_-]+", name) for name in ids.values())
 
 
 def test_splits_are_read_with_care() -> None:

@@ -180,16 +180,18 @@ def test_webdataset_byte_for_byte(tmp_path: Path) -> None:
     always = always.replace('"findings":"short_pause",', '"findings":"short_pause","flags":"",')
     head = '{"id":"%s","text":"%s","language":"hi","speaker":"video_1-speaker0","duration":%r,"sampling_rate":%d,'
     first = head % ("video_1-0001", "नमस्ते दुनिया", 0.7715625, 16_000) + '"num_samples":12345,'
-    first += always.replace("{accent}", '"speaker_accent":"Awadhi",') + f',{MD5_FIELD},"skip":""}}'
+    first += (
+        always.replace("{accent}", '"speaker_accent":"Awadhi",') + f',"words":"[]",{MD5_FIELD},"skip":""}}'
+    )
     second = head % ("clip_2", "दो: 3.5", 3.3333333333333335, 3) + '"num_samples":10,'
-    second += always.replace("{accent}", '"speaker_accent":"",') + ',"skip":"lane"}'
+    second += always.replace("{accent}", '"speaker_accent":"",') + ',"words":"[]","skip":"lane"}'
     assert members(tmp_path / path) == [
         ("video_1-0001.flac", MADE),
         ("video_1-0001.json", first.encode()),
         ("clip_2.wav", b"RIFF"),
         ("clip_2.json", second.encode()),
     ]
-    assert sha256(tmp_path / path) == "add93fd864a21608317fbd6b4f9803d7283fe2c3a03946a37ad3ab1f54b3a078"
+    assert sha256(tmp_path / path) == "9087d6253d2d4fd401780cf8a1abea3f1463367b7d99db010c60cc9fb93e9de7"
 
 
 @pytest.mark.parametrize("name", ["a.b", "a/b", "", "a b", "video-sub1"])
@@ -345,3 +347,16 @@ def test_webdataset_itself_reads_every_sample(tmp_path: Path) -> None:
     assert json.loads(ran.stdout) == [
         [clip.row.id, hashlib.sha256(clip.audio).hexdigest(), clip.row.text] for clip in CLIPS
     ]
+
+
+def test_word_times_are_in_every_tar_format_as_its_readers_have_them(tmp_path: Path) -> None:
+    words = '[["नमस्ते",150,620,0.9],["दुनिया",700,1180,null]]'
+    clip = utterance(1)
+    clip = replace(clip, row=replace(clip.row, words=words))
+    write_shard(Nemo(), [clip], tmp_path / "nemo")
+    manifest = json.loads((tmp_path / "nemo/hi/train/manifest_0.json").read_bytes())
+    assert manifest["words"] == [["नमस्ते", 0.15, 0.62, 0.9], ["दुनिया", 0.7, 1.18, None]]
+    write_shard(Shar(), [clip], tmp_path / "shar")
+    cut = json.loads((tmp_path / "shar/hi/train/cuts.000000.jsonl").read_bytes())
+    items = cut["supervisions"][0]["alignment"]["word"]
+    assert items == [["नमस्ते", 0.15, 0.47, 0.9], ["दुनिया", 0.7, 0.48]]

@@ -471,7 +471,7 @@ def test_the_page_lists_every_code() -> None:
     rows = dict(
         line.strip("| ").split(" | ", 1)
         for line in page.splitlines()
-        if line.startswith("| `") and " | " in line
+        if line.startswith("| `") and " | " in line.strip("| ")
     )
     assert {f"`{code}`": sentence for code, sentence in CODES.items()}.items() <= rows.items()
 

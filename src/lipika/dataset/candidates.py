@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 
@@ -44,6 +45,7 @@ COLUMNS = (
     Column("flags", _TEXT, "Of the cut: forced_cut, abrupt_start, ..."),
     Column("tier", _TEXT, "gold, silver or bronze, where others were heard", "agreement.tier"),
     Column("alignment_score", _REAL, "0 to 1, where a second recogniser listened", "alignment_score"),
+    Column("words", _TEXT, "JSON: word, start_ms, end_ms, confidence, of each word that was aligned"),
     Column("num_unk", _INT, "Markers [UNK]", "checks.num_unk"),
     Column("num_inaudible", _INT, "Markers [INAUDIBLE]", "checks.num_inaudible"),
     Column("start_ms", _INT, "Start of what was kept, on the video's clock", "trim.trimmed_start_ms"),
@@ -75,8 +77,17 @@ def candidate_of(document: Mapping[str, Any], stem: str, archive: str, size: int
     row |= {"clip": stem, "archive": archive, "bytes": size, "written_at": None}
     row["findings"] = " ".join(sorted({found["code"] for found in document.get("findings") or ()}))
     row["flags"] = " ".join((document.get("trim") or {}).get("flags") or ())
+    row["words"] = _words((document.get("alignment") or {}).get("words"))
     row["text_source"] = row["text_source"] or "model"
     return row
+
+
+def _words(words: Any) -> str | None:
+    """Word times in little space."""
+    if not words:
+        return None
+    times = [[word["text"], word["start_ms"], word["end_ms"], word["confidence"]] for word in words]
+    return orjson.dumps(times).decode()
 
 
 def _value(document: Any, path: list[str]) -> object:

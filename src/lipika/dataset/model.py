@@ -58,6 +58,7 @@ class PlanRow:
     text_source: str  # model, person, reference
     audio_digest: str  # SHA-256 of the audio that was sent
     skip: str  # with `--all --skipme`: why trainers should pass it over; "" where they should not
+    words: str = ""  # JSON: [word, start_ms, end_ms, confidence or null], ... of `verbatim`; "" is unknown
 
 
 @dataclass(frozen=True, slots=True)

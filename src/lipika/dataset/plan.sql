@@ -112,7 +112,7 @@ select case when t.id is null then n.id else concat(n.id, '-', substr(md5(concat
   coalesce(k.style, '') as style, coalesce(k.pace, '') as pace, coalesce(k.accent, '') as accent,
   coalesce(nullif(k.model_version, ''), k.model_id, '') as model, coalesce(k.provider, '') as provider,
   coalesce(k.prompt_version, '') as prompt_version, coalesce(k.validator_version, '') as validator_version,
-  coalesce(k.text_source, 'model') as text_source, k.audio_digest, c.skip, k.archive, c.bytes,
+  coalesce(k.text_source, 'model') as text_source, k.audio_digest, c.skip, coalesce(k.words, '') as words, k.archive, c.bytes,
   h.row is not null as sample
 from shards s join clips c using (row) join known k on k.file_row_number = s.row,
   lateral (select safe(concat(k.video_id, '_', k.clip)) as id) n left join twins t on t.id = n.id left join heard h on h.row = s.row
@@ -143,9 +143,9 @@ create table twins as
 select id from (select safe(concat(video_id, '_', clip)) as id from shards) group by id having count(*) > 1
 
 -- name: settings
--- A name that is safe in files, tars and lists: letters, marks, digits, `_` and `-`. What had to be changed or is too long
+-- A name that is safe in files, tars and lists: A to Z, digits, `_` and `-`. What had to be changed or is too long
 -- gets a mark made of the whole, so that no two names become one.
-create or replace macro cleaned(x) as regexp_replace(x, '[^\p{L}\p{M}\p{N}_-]', '_', 'g');
+create or replace macro cleaned(x) as regexp_replace(x, '[^A-Za-z0-9_-]', '_', 'g');
 create or replace macro safe(x) as case
   when cleaned(x) = x and strlen(x) <= 180 then x
   when strlen(x) <= 180 then concat(cleaned(x), '-', substr(md5(x), 1, 8))

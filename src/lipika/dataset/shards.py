@@ -181,17 +181,15 @@ class _Job:
         for opened in self._open.values():
             defects: list[Defect] = []
             expected = dict(opened.written)
-            differing = [
-                Defect(found.place, "differs", f"{found.id} is not as it was written")
+            wrong = [
+                f"{found.place}: {found.id} is not as it was written"
                 for found in self._read_back(opened, defects)
                 if expected.pop(found.id, None) != _as_written(found)
             ]
-            defects += differing
-            defects += [Defect(str(opened.shard), "lost", f"{name} is not there") for name in expected]
-            if defects:
-                raise ExportBroken(
-                    f"{defects[0].place}: {defects[0].message}; {len(defects)} such in this shard"
-                )
+            wrong += [f"{defect.place}: {defect.message}" for defect in defects]
+            wrong += [f"{name} is not there" for name in expected]
+            if wrong:
+                raise ExportBroken(f"{opened.shard}: {wrong[0]}; {len(wrong)} such in this shard")
 
     def _read_back(self, opened: _Open, defects: list[Defect]) -> Iterator[ReadBack]:
         paths = [_below(file, opened.folder) for file in _files(opened.folder)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from operator import attrgetter
 
+import orjson
+
 from lipika.audio.flac import StreamInfo
 from lipika.dataset.model import AudioForm, PlanRow, Utterance
 
@@ -54,6 +56,21 @@ def known_fields(row: PlanRow) -> dict[str, object]:
     """Those of which something is known: no nulls, no empty texts."""
     fields = stable_fields(row) | dict(zip(_MEASURES, _measures(row), strict=True))
     return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def word_times(row: PlanRow) -> list[tuple[str, float, float, float | None]]:
+    """Each word of `verbatim` that was aligned: the word, its start and end in seconds, its confidence (0 to 1)."""
+    if not row.words:
+        return []
+    return [
+        (word, start_ms / 1000, end_ms / 1000, confidence)
+        for word, start_ms, end_ms, confidence in orjson.loads(row.words)
+    ]
+
+
+def known_words(row: PlanRow) -> dict[str, object]:
+    """The same as a field; nothing where nothing is known."""
+    return {"words": word_times(row)} if row.words else {}
 
 
 def audio_md5(utterance: Utterance) -> dict[str, str]:

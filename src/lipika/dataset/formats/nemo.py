@@ -16,7 +16,13 @@ from pathlib import Path
 import orjson
 
 from lipika.dataset.formats.base import Format, Index, Lines, Portion, ShardWriter, TarFile, Tree
-from lipika.dataset.formats.fields import audio_md5, has_punctuation, known_fields, member_name
+from lipika.dataset.formats.fields import (
+    audio_md5,
+    has_punctuation,
+    known_fields,
+    known_words,
+    member_name,
+)
 from lipika.dataset.formats.tar_reading import (
     HeardAudio,
     Numbered,
@@ -135,6 +141,7 @@ def _row(utterance: Utterance, name: str, shard: int) -> dict[str, object]:
         "id": row.id,
         "speaker": row.speaker,
         **known_fields(row),
+        **known_words(row),
         **audio_md5(utterance),
     }
     if row.skip:

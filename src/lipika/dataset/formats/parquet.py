@@ -66,6 +66,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "validator_version": _STRING,
     "audio_digest": _STRING,
     "skip": _STRING,
+    "words": _STRING,  # JSON: word, start_ms, end_ms, confidence; lists of `datasets` before 4 differ from later ones
 }
 """Every column and its type."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from lipika.dataset.formats.base import Format, Index, Lines, Portion, ShardWriter, TarFile, Tree
-from lipika.dataset.formats.fields import audio_md5, known_fields, member_name
+from lipika.dataset.formats.fields import audio_md5, known_fields, member_name, word_times
 from lipika.dataset.formats.nemo import canary_fields
 from lipika.dataset.formats.tar_reading import (
     HeardAudio,
@@ -138,7 +138,7 @@ def _cut(utterance: Utterance, recording: dict[str, object]) -> dict[str, object
     custom = known_fields(row) | canary_fields(row.language, row.text) | audio_md5(utterance)
     if row.skip:
         custom["_skipme"] = row.skip
-    supervision = {
+    supervision: dict[str, object] = {
         "id": row.id,
         "recording_id": row.id,
         "start": 0.0,
@@ -148,6 +148,8 @@ def _cut(utterance: Utterance, recording: dict[str, object]) -> dict[str, object
         "language": row.language,
         "speaker": row.speaker,
     }
+    if row.words:
+        supervision["alignment"] = {"word": [_alignment_item(*word) for word in word_times(row)]}
     return {
         "id": row.id,
         "start": 0,
@@ -158,6 +160,12 @@ def _cut(utterance: Utterance, recording: dict[str, object]) -> dict[str, object
         "custom": custom,
         "type": "MonoCut",
     }
+
+
+def _alignment_item(word: str, start_s: float, end_s: float, confidence: float | None) -> list[object]:
+    """As lhotse's `AlignmentItem` is written: symbol, start, duration, and a score where there is one."""
+    item: list[object] = [word, start_s, round(end_s - start_s, 3)]
+    return item if confidence is None else [*item, confidence]
 
 
 # ----------------------------------------------------------------------------- reading

@@ -16,7 +16,7 @@ import orjson
 
 from lipika.archive.tar import printable
 from lipika.dataset.formats.base import Format, Index, Portion, ShardWriter, TarFile, Tree
-from lipika.dataset.formats.fields import audio_md5, member_name, stable_fields
+from lipika.dataset.formats.fields import audio_md5, member_name, stable_fields, word_times
 from lipika.dataset.formats.nemo import Nemo
 from lipika.dataset.formats.shar import Shar
 from lipika.dataset.formats.tar_reading import (
@@ -118,6 +118,7 @@ def _document(utterance: Utterance) -> dict[str, object]:
         "sampling_rate": utterance.sample_rate_hz,
         "num_samples": utterance.num_samples,
         **stable_fields(row),
+        "words": orjson.dumps(word_times(row)).decode(),  # a text: a list that may be empty has no type
         **audio_md5(utterance),
         "skip": row.skip,
     }

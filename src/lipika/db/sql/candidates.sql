@@ -23,7 +23,12 @@ copy (
     case when r.findings <> '[]' then (
       select string_agg(distinct f ->> 'code', ' ' order by f ->> 'code') from jsonb_array_elements(r.findings) f
     ) else '' end as findings,
-    array_to_string(r.flags, ' ') as flags, v.tier, r.alignment_score::numeric, r.num_unk, r.num_inaudible,
+    array_to_string(r.flags, ' ') as flags, v.tier, r.alignment_score::numeric,
+    -- They are of the model's text: what a person wrote since has none.
+    case when r.text_source = 'model' and v.alignment -> 'words' <> '[]' then (
+      select jsonb_agg(w - 1 order by n) from jsonb_array_elements(v.alignment -> 'words') with ordinality as words (w, n)
+    ) end as words,
+    r.num_unk, r.num_inaudible,
     r.trimmed_start_ms as start_ms, r.trimmed_end_ms as end_ms, r.duration_ms, r.boundary_score::numeric,
     r.audio_facts -> 'speech_ms' as speech_ms, r.audio_facts -> 'snr_db' as snr_db, r.audio_facts -> 'rms_dbfs' as rms_dbfs,
     r.audio_facts -> 'clipped_share' as clipped_share, r.audio_facts -> 'bandwidth_hz' as bandwidth_hz,
