@@ -6,8 +6,9 @@ a batch of videos whose archives are read once, and all shards that their clips 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -120,8 +121,8 @@ class FileFact:
 class ReadBack:
     """A clip as it was read back from an export: what its row says, and what its audio is.
 
-    `place` names the file and line (or member) for messages. `digest` is the SHA-256 of the audio's bytes. `exact` is
-    False where the audio is coded with loss: how many samples it has is then up to the decoder.
+    `place` names the file and line (or member) for messages. `exact` is False where the audio is coded
+    with loss: how many samples it has is then up to the decoder.
     """
 
     id: str
@@ -132,12 +133,17 @@ class ReadBack:
     sample_rate_hz: int  # 0 where the row does not say
     num_samples: int  # 0 where the row does not say
     speaker: str
-    digest: str
+    audio: bytes = field(repr=False)
     audio_rate_hz: int
     audio_samples: int
     video_id: str = ""
     exact: bool = True
     skip: bool = False  # its row says that trainers should pass it over
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the audio's bytes."""
+        return hashlib.sha256(self.audio).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

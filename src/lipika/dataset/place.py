@@ -71,11 +71,18 @@ class ExportPlace:
     def put(self, path: str, content: bytes) -> FileFact:
         """A small file."""
         fact = FileFact(path, len(content), hashlib.sha256(content).hexdigest())
-        with self.work_folder(f"put-{os.getpid()}-{fact.sha256[:16]}") as folder:
-            file = folder / "file"
-            file.write_bytes(content)
-            self.put_file(file, fact)
+        if self.folder is None:
+            with self.work_folder("") as folder:
+                self._put_content(folder / "file", content, fact)
+        else:
+            work = self.folder / WORK / "work"
+            work.mkdir(parents=True, exist_ok=True)
+            self._put_content(work / f"put-{os.getpid()}-{fact.sha256[:16]}", content, fact)
         return fact
+
+    def _put_content(self, file: Path, content: bytes, fact: FileFact) -> None:
+        file.write_bytes(content)
+        self.put_file(file, fact)
 
     def put_stream(self, path: str, pieces: Iterator[bytes]) -> FileFact:
         """A file of any size, as it comes."""

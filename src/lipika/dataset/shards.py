@@ -6,7 +6,6 @@ a record is done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
@@ -23,9 +22,11 @@ from lipika.archive.tar import Source
 from lipika.audio.flac import StreamInfo
 from lipika.dataset.convert import to_wav
 from lipika.dataset.formats import FORMATS
-from lipika.dataset.formats.base import Reader, ShardWriter
+from lipika.dataset.formats.base import Reader, ShardWriter, WrittenFile
+from lipika.dataset.formats.fields import audio_mark
+from lipika.dataset.hashing import HashingTree
 from lipika.dataset.model import AudioForm, Defect, FileFact, PlanRow, ReadBack, Shard, Utterance
-from lipika.dataset.place import WORK, ExportPlace, sha256_of_file
+from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import PLAN
 from lipika.errors import ObjectMissing, StorageError, UsageError, VideoError
 from lipika.storage import Store, StoreSettings, split_url
@@ -111,7 +112,7 @@ def write_job(order: JobOrder) -> JobDone:
 
 
 Written = tuple[str, str, int, int]
-"""SHA-256 of the audio, text, sample rate, samples."""
+"""Mark of the audio, text, sample rate, samples."""
 
 
 class ExportBroken(StorageError):
@@ -127,6 +128,7 @@ class _Open:
     writer: ShardWriter
     written: dict[str, Written]
     rows: dict[str, PlanRow]
+    files: dict[str, WrittenFile]  # by their paths in the export, when it is closed
 
 
 class _Job:
@@ -148,13 +150,13 @@ class _Job:
                 if planned.sample:
                     self._order.place.put(sample_path(utterance.file), utterance.audio)
         for shard in self._open.values():
-            shard.writer.finish()
+            shard.files = {_below(file.path, shard.folder): file for file in shard.writer.finish()}
 
     def _add(self, utterance: Utterance) -> None:
         row = utterance.row
         shard = self._open.get((row.language, row.split, row.shard)) or self._begin(row)
-        digest = hashlib.sha256(utterance.audio).hexdigest()
-        shard.written[row.id] = (digest, row.text, utterance.sample_rate_hz, utterance.num_samples)
+        mark = audio_mark(utterance.audio) if self._format.rows_in_shards else ""
+        shard.written[row.id] = (mark, row.text, utterance.sample_rate_hz, utterance.num_samples)
         shard.rows[row.id] = row
         shard.writer.add(utterance)
         self._seconds += utterance.duration_s
@@ -162,7 +164,7 @@ class _Job:
     def _begin(self, row: PlanRow) -> _Open:
         shard = Shard(row.language, row.split, row.shard, self._order.sizes[row.language, row.split])
         folder = self._folder / f"{len(self._open):04d}"
-        opened = _Open(shard, folder, self._format.open(shard, folder), {}, {})
+        opened = _Open(shard, folder, self._format.open(shard, folder), {}, {}, {})
         self._open[row.language, row.split, row.shard] = opened
         return opened
 
@@ -177,7 +179,7 @@ class _Job:
         return Utterance(row, wav.data, AudioForm.WAV, wav.sample_rate_hz, wav.num_samples)
 
     def verify(self) -> None:
-        """Read every shard again: all that was written must be there, as it was written."""
+        """Read every shard again: its bytes must be those that were written, and its rows those of the plan."""
         for opened in self._open.values():
             defects: list[Defect] = []
             expected = dict(opened.written)
@@ -187,29 +189,27 @@ class _Job:
                 if expected.pop(found.id, None) != _as_written(found)
             ]
             wrong += [f"{defect.place}: {defect.message}" for defect in defects]
-            wrong += [f"{name} is not there" for name in expected]
+            if self._format.rows_in_shards:
+                wrong += [f"{name} is not there" for name in expected]
             if wrong:
                 raise ExportBroken(f"{opened.shard}: {wrong[0]}; {len(wrong)} such in this shard")
 
     def _read_back(self, opened: _Open, defects: list[Defect]) -> Iterator[ReadBack]:
-        paths = [_below(file, opened.folder) for file in _files(opened.folder)]
+        """The clips of a shard. That all bytes are as they were written is found on the way."""
+        sums = {path: file.sha256 for path, file in opened.files.items()}
+        tree = HashingTree(lambda path: (opened.folder / path).open("rb", _READ_BYTES), sums)
         if self._format.rows_in_shards:
-            for portion in self._format.portions(paths, []):  # one shard alone has gaps in its numbering
-                yield from self._format.read(_Folder(opened.folder), portion, defects, listen=False)
-            return
-        for name, (_, text, rate_hz, samples) in opened.written.items():
-            path = self._format.audio_path(opened.shard, f"{name}.{self._order.form}")
-            digest = sha256_of_file(opened.folder / path)
-            yield ReadBack(name, path, text, "", 0.0, rate_hz, samples, "", digest, rate_hz, samples)
+            for portion in self._format.portions(sums, []):  # one shard alone has gaps in its numbering
+                yield from self._format.read(tree, portion, defects, listen=False)
+        defects += tree.check()
 
     def put(self) -> JobDone:
         index: list[dict[str, object]] = []
         facts = []
         for opened in self._open.values():
-            for file in _files(opened.folder):
-                path = _below(file, opened.folder)
-                fact = FileFact(path, file.stat().st_size, sha256_of_file(file))
-                self._order.place.put_file(file, fact)
+            for path, file in opened.files.items():
+                fact = FileFact(path, file.size, file.sha256)
+                self._order.place.put_file(file.path, fact)
                 facts.append(fact)
             index += self._index(opened)
         table = pa.Table.from_pylist(index, INDEX_SCHEMA)
@@ -283,23 +283,9 @@ def _open_archive(archive: str, settings: StoreSettings) -> Reader:
     return (Path(root) / key).open("rb", _READ_BYTES)
 
 
-class _Folder:
-    """A local folder, as formats read it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def open(self, path: str) -> Reader:
-        return (self._folder / path).open("rb")
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
 def _below(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
 def _as_written(found: ReadBack) -> Written:
-    return found.digest, found.text, found.audio_rate_hz, found.audio_samples
+    return audio_mark(found.audio), found.text, found.audio_rate_hz, found.audio_samples

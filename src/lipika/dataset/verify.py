@@ -6,10 +6,9 @@ that is there twice, a sentence in two splits) is found in the `ledger` when the
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,16 @@ import orjson
 
 from lipika.dataset.clip_checks import check_clip, hashes_of
 from lipika.dataset.formats import FORMATS
-from lipika.dataset.formats.base import Format, Portion, Reader
+from lipika.dataset.formats.base import Format, Portion
+from lipika.dataset.hashing import SUMS, HashingTree
 from lipika.dataset.ledger import ClipLedger, Match, PackedPage, Page, Trait
 from lipika.dataset.model import Defect
 from lipika.dataset.summary import Amount
-from lipika.errors import ObjectMissing, UsageError
+from lipika.errors import UsageError
 from lipika.processes import spread
 from lipika.storage import Store, StoreSettings
 
-SUMS, FACTS = "SHA256SUMS", "dataset.json"
+FACTS = "dataset.json"
 FIRST = 20
 """Of each kind, so many defects are told in full."""
 
@@ -251,7 +251,7 @@ class _Outcome:
 
 
 def _read_unit(unit: _Unit) -> _Outcome:
-    tree = _Tree(Store.open(unit.task.url, unit.task.settings), unit.sums)
+    tree = HashingTree(Store.open(unit.task.url, unit.task.settings).open_read, unit.sums)
     notes, page = _Notes(), Page()
     amounts: dict[tuple[str, str], Amount] = {}
     portion = unit.portion or Portion("", "", ())
@@ -289,77 +289,3 @@ class _Notes:
             if self.counts[defect.code] <= FIRST:
                 self.first.append(defect)
         defects.clear()
-
-
-class _Tree:
-    """The files of a portion. What is read of them is hashed on the way."""
-
-    def __init__(self, store: Store, sums: Mapping[str, str]) -> None:
-        self._store, self._sums = store, sums
-        self._found: dict[str, str] = {}
-
-    def open(self, path: str) -> Reader:
-        reader = self._store.open_read(path)
-        return _Hashing(reader, path, self._found) if path in self._sums else reader
-
-    def check(self) -> list[Defect]:
-        """Files with other bytes than they should have; those that were not read to their end are read now."""
-        defects = []
-        for path, sha256 in self._sums.items():
-            try:
-                found = self._found.get(path) or self._hash(path)
-            except ObjectMissing:
-                found = "none"
-            if found != sha256.lower():
-                defects.append(Defect(path, "checksum", f"its SHA-256 is {found}, and {SUMS} says {sha256}"))
-        return defects
-
-    def _hash(self, path: str) -> str:
-        digest = hashlib.sha256()
-        with closing(self._store.open_read(path)) as reader:
-            while piece := reader.read(_PIECE):
-                digest.update(piece)
-        return digest.hexdigest()
-
-
-_PIECE = 1 << 20
-
-
-class _Hashing:
-    """A reader that hashes what passes, as long as nobody jumps."""
-
-    def __init__(self, reader: Reader, path: str, found: dict[str, str]) -> None:
-        self._reader, self._path, self._found = reader, path, found
-        self._digest, self._at = hashlib.sha256(), 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        start = self._reader.tell()
-        data = self._reader.read(size)
-        if start == self._at:
-            self._digest.update(data)
-            self._at += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._reader.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._reader.tell()
-
-    def seekable(self) -> bool:
-        return self._reader.seekable()
-
-    @property
-    def closed(self) -> bool:
-        return self._reader.closed
-
-    def close(self) -> None:
-        """The rest is read, where it is but little."""
-        if self.closed:
-            return
-        if self._reader.tell() == self._at:
-            rest = self._reader.read(_PIECE)
-            self._digest.update(rest)
-            if len(rest) < _PIECE:
-                self._found[self._path] = self._digest.hexdigest()
-        self._reader.close()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dataset_kit import Folder, utterance, write_shard
 from lipika.dataset.formats import FORMATS
+from lipika.dataset.hashing import SUMS
 from lipika.dataset.model import Shard
-from lipika.dataset.verify import SUMS, verify
+from lipika.dataset.verify import verify
 from lipika.storage import Store, StoreSettings
 from s3_kit import call, s3_server
 

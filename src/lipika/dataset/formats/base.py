@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import orjson
 
@@ -19,8 +20,17 @@ class ShardWriter(Protocol):
 
     def add(self, utterance: Utterance) -> None: ...
 
-    def finish(self) -> None:
-        """Write what is left and close the files."""
+    def finish(self) -> Iterable[WrittenFile]:
+        """Write what is left and close the files; they are told as they were meant to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file of a shard, hashed while it was written. `sha256` is in hexadecimal, `size` in bytes."""
+
+    path: Path
+    size: int
+    sha256: str
 
 
 class Index(Protocol):
@@ -117,41 +127,72 @@ class Tree(Protocol):
     def open(self, path: str) -> Reader: ...
 
 
+class HashedFile:
+    """A new file, written front to back and hashed on the way."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._file = path, path.open("wb")
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> WrittenFile:
+        self._file.close()
+        return WrittenFile(self._path, self.size, self._digest.hexdigest())
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+
 class TarFile:
     """A tar written front to back, deterministic: no times, no owners."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = path.open("wb")
-        self.size = 0
+        self._file = HashedFile(path)
+
+    @property
+    def size(self) -> int:
+        return self._file.size
 
     def add(self, name: str, content: bytes) -> int:
         """Write a member; returns the offset of its header."""
         at = self.size
-        header, fill = member_header(name, len(content)), padding(len(content))
-        self._file.writelines((header, content, fill))
-        self.size += len(header) + len(content) + len(fill)
+        for piece in (member_header(name, len(content)), content, padding(len(content))):
+            self._file.write(piece)
         return at
 
-    def close(self) -> None:
+    def close(self) -> WrittenFile:
         self._file.write(END_OF_ARCHIVE)
-        self.size += len(END_OF_ARCHIVE)
-        self._file.close()
+        return self._file.close()
 
 
 class Lines:
     """A text file written line by line, in UTF-8."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = path.open("wb")
-        self.size = 0
+        self._file = HashedFile(path)
+
+    @property
+    def size(self) -> int:
+        return self._file.size
 
     def json(self, row: Mapping[str, object]) -> int:
         """Write a line of JSON, keys in their own order; returns where it begins."""
         at = self.size
-        self.size += self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
         return at
 
-    def close(self) -> None:
-        self._file.close()
+    def close(self) -> WrittenFile:
+        return self._file.close()

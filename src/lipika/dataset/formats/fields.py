@@ -6,6 +6,7 @@ utterance with another one stops the training.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from operator import attrgetter
 
@@ -82,6 +83,11 @@ def flac_md5(audio: bytes) -> str:
     """As hex digits; "" where it is not stated, or this is no FLAC."""
     stated = audio[_MD5] if StreamInfo.read(audio) else b""
     return stated.hex() if any(stated) else ""
+
+
+def audio_mark(audio: bytes) -> str:
+    """A text that no other audio has: the MD5 of its samples where it states that, else the SHA-256 of its bytes."""
+    return flac_md5(audio) or hashlib.sha256(audio).hexdigest()
 
 
 def has_punctuation(text: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from posixpath import join
 
-from lipika.dataset.formats.base import Format, IndexRow
+from lipika.dataset.formats.base import Format, IndexRow, WrittenFile
 from lipika.dataset.model import Layout, Shard, Utterance
 from lipika.errors import UsageError
 
@@ -36,13 +37,18 @@ class FileWriter:
     def __init__(self, written_by: Format, shard: Shard, folder: Path) -> None:
         self._folder = (folder / written_by.audio_path(shard, "_")).parent
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._written = list[WrittenFile]()
 
     def add(self, utterance: Utterance) -> None:
-        with (self._folder / utterance.file).open("xb") as file:
+        path = self._folder / utterance.file
+        with path.open("xb") as file:
             file.write(utterance.audio)
+        sha256 = hashlib.sha256(utterance.audio).hexdigest()
+        self._written.append(WrittenFile(path, len(utterance.audio), sha256))
 
-    def finish(self) -> None:
+    def finish(self) -> Iterable[WrittenFile]:
         """Every file is closed already."""
+        return self._written
 
 
 def place_of(layout: Layout, row: IndexRow) -> str:

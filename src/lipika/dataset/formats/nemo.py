@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import orjson
 
-from lipika.dataset.formats.base import Format, Index, Lines, Portion, ShardWriter, TarFile, Tree
+from lipika.dataset.formats.base import (
+    Format,
+    Index,
+    Lines,
+    Portion,
+    ShardWriter,
+    TarFile,
+    Tree,
+    WrittenFile,
+)
 from lipika.dataset.formats.fields import (
     audio_md5,
     has_punctuation,
@@ -122,9 +131,8 @@ class _Writer:
         self._tar.add(name, utterance.audio)
         self._rows.json(_row(utterance, name, self._number))
 
-    def finish(self) -> None:
-        self._tar.close()
-        self._rows.close()
+    def finish(self) -> Iterable[WrittenFile]:
+        return self._tar.close(), self._rows.close()
 
 
 def _row(utterance: Utterance, name: str, shard: int) -> dict[str, object]:
@@ -203,7 +211,7 @@ class _Claim:
             return heard
         there = heard.num_samples - round(self.offset_s * heard.sample_rate_hz)
         wanted = round(self.said.duration_s * heard.sample_rate_hz)
-        return HeardAudio(heard.sample_rate_hz, min(there, wanted), heard.digest, "", heard.exact)
+        return HeardAudio(heard.sample_rate_hz, min(there, wanted), heard.audio, "", heard.exact)
 
 
 class _Rows:

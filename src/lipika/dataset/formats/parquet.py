@@ -9,7 +9,7 @@ a copy costs what copying costs.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lipika.dataset.formats import parquet_reading
-from lipika.dataset.formats.base import Format, Index, Portion, ShardWriter, Tree
+from lipika.dataset.formats.base import Format, HashedFile, Index, Portion, ShardWriter, Tree, WrittenFile
 from lipika.dataset.model import AudioForm, Defect, Layout, ReadBack, Shard, Tarset, Utterance
 
 ROW_GROUP_ROWS = 100
@@ -139,11 +139,11 @@ class _Writer:
     """One file, a row group at a time."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._out = HashedFile(path)
         texts = [name for name in COLUMNS if name != AUDIO]
         leaves = {f"{AUDIO}.bytes": "none", f"{AUDIO}.path": "none"}
         self._file = pq.ParquetWriter(
-            path,
+            pa.PythonFile(self._out, mode="w"),
             SCHEMA,
             compression={**dict.fromkeys(texts, "zstd"), **leaves},
             use_dictionary=texts,
@@ -160,9 +160,10 @@ class _Writer:
         if len(self._rows) == ROW_GROUP_ROWS:
             self._flush()
 
-    def finish(self) -> None:
+    def finish(self) -> Iterable[WrittenFile]:
         self._flush()
         self._file.close()
+        return (self._out.close(),)
 
     def _flush(self) -> None:
         if self._rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections import Counter
@@ -247,7 +246,7 @@ class _Table:
             sample_rate_hz=int(self._number(row, "rate")),
             num_samples=int(self._number(row, "samples")),
             speaker=self._text(row, "speaker"),
-            digest=hashlib.sha256(content).hexdigest(),
+            audio=content,
             audio_rate_hz=sound.sample_rate_hz,
             audio_samples=sound.num_samples,
             video_id=self._text(row, "video"),

@@ -7,13 +7,23 @@ those before it, lie apart in `index/<language>/<split>`: lhotse 1 takes what is
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import orjson
 
-from lipika.dataset.formats.base import Format, Index, Lines, Portion, ShardWriter, TarFile, Tree
+from lipika.dataset.formats.base import (
+    Format,
+    HashedFile,
+    Index,
+    Lines,
+    Portion,
+    ShardWriter,
+    TarFile,
+    Tree,
+    WrittenFile,
+)
 from lipika.dataset.formats.fields import audio_md5, known_fields, member_name, word_times
 from lipika.dataset.formats.nemo import canary_fields
 from lipika.dataset.formats.tar_reading import (
@@ -109,17 +119,21 @@ class _Writer:
         self._tar.add(f"{utterance.row.id}.json", orjson.dumps(recording))
         self._cuts_at.append(self._cuts.json(_cut(utterance, recording)))
 
-    def finish(self) -> None:
-        self._cuts.close()
-        self._tar.close()
-        _write_index(self._cuts_index, [*self._cuts_at, self._cuts.size])
-        _write_index(self._tar_index, [*self._recordings_at, self._tar.size])
+    def finish(self) -> Iterable[WrittenFile]:
+        cuts, tar = self._cuts.close(), self._tar.close()
+        return (
+            cuts,
+            tar,
+            _write_index(self._cuts_index, [*self._cuts_at, cuts.size]),
+            _write_index(self._tar_index, [*self._recordings_at, tar.size]),
+        )
 
 
-def _write_index(path: Path, offsets: list[int]) -> None:
+def _write_index(path: Path, offsets: list[int]) -> WrittenFile:
     """The places where each sample begins, and at last where the file ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(np.array(offsets, "<u8").tobytes())
+    file = HashedFile(path)
+    file.write(np.array(offsets, "<u8").tobytes())
+    return file.close()
 
 
 def _recording(utterance: Utterance) -> dict[str, object]:

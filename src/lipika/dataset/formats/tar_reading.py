@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
 
@@ -174,7 +173,7 @@ class Said:
             sample_rate_hz=self.sample_rate_hz,
             num_samples=self.num_samples,
             speaker=self.speaker,
-            digest=heard.digest,
+            audio=heard.audio,
             audio_rate_hz=heard.sample_rate_hz,
             audio_samples=heard.num_samples,
             video_id=self.video_id,
@@ -189,7 +188,7 @@ class HeardAudio:
 
     sample_rate_hz: int
     num_samples: int
-    digest: str  # SHA-256 of its bytes
+    audio: bytes = field(repr=False)
     md5: str
     exact: bool  # coded without loss
 
@@ -204,7 +203,7 @@ def hear(member: TarMember, defects: list[Defect], *, listen: bool) -> HeardAudi
     return HeardAudio(
         sound.sample_rate_hz,
         sound.num_samples,
-        hashlib.sha256(member.content).hexdigest(),
+        member.content,
         flac_md5(member.content),
         member.name.lower().endswith(_EXACT),
     )

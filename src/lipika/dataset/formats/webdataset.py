@@ -8,14 +8,14 @@ five samples, so every document has the same keys, and none that may be null.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from lipika.archive.tar import printable
-from lipika.dataset.formats.base import Format, Index, Portion, ShardWriter, TarFile, Tree
+from lipika.dataset.formats.base import Format, Index, Portion, ShardWriter, TarFile, Tree, WrittenFile
 from lipika.dataset.formats.fields import audio_md5, member_name, stable_fields, word_times
 from lipika.dataset.formats.nemo import Nemo
 from lipika.dataset.formats.shar import Shar
@@ -103,8 +103,8 @@ class _Writer:
         self._tar.add(member_name(utterance), utterance.audio)
         self._tar.add(f"{utterance.row.id}.json", orjson.dumps(_document(utterance)))
 
-    def finish(self) -> None:
-        self._tar.close()
+    def finish(self) -> Iterable[WrittenFile]:
+        return (self._tar.close(),)
 
 
 def _document(utterance: Utterance) -> dict[str, object]:
