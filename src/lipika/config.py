@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         0.0, ge=0, le=2, description="Sampling temperature; `default` leaves it to the model."
     )
     thinking_level: ThinkingLevel = Field("low", description="How much the model may think.")
+    answer: Literal["full", "lean"] = Field(
+        "full",
+        description="How the model writes its answer: `lean` says the same in half the tokens (docs/cost.md).",
+    )
     request_timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Deadline of one request.")
 
     # ---- when an answer does not come

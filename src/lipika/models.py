@@ -111,6 +111,13 @@ class SendFormat(StrEnum):
     WAV = "wav"  # for servers that take nothing else
 
 
+class AnswerForm(StrEnum):
+    """The form in which a model writes its answer; what is read from either is the same."""
+
+    FULL = "full"
+    LEAN = "lean"  # short keys and codes, the words once
+
+
 @dataclass(frozen=True, slots=True)
 class PolishedClip:
     """A clip with its two encodings; the same object where FLAC is sent and the source is 16 kHz, 16-bit already."""

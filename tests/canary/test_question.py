@@ -22,9 +22,10 @@ from lipika.engine.pacing import Probing
 from lipika.engine.route import Route, reserve_unlimited
 from lipika.jobs.demo import sample_folder
 from lipika.llm.capabilities import load_capabilities
+from lipika.llm.prompt import system_prompt
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse
 from lipika.llm.transcript import NO_SPEECH
-from lipika.models import Accounting, ClaimedVideo, ClipResult, SendFormat
+from lipika.models import Accounting, AnswerForm, ClaimedVideo, ClipResult, SendFormat
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
@@ -85,7 +86,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def by_pipeline(
-    archive: Path, out: Path, threads: ThreadPoolExecutor, send_format: SendFormat
+    archive: Path, out: Path, threads: ThreadPoolExecutor, send_format: SendFormat, form: AnswerForm
 ) -> tuple[Service, dict[str, ClipResult]]:
     service, kept = Service(), Kept()
     route = Route(service, load_capabilities(MODEL), max_in_flight=100)
@@ -101,7 +102,7 @@ async def by_pipeline(
             threads=threads,
             polishers=polishers,
             spool_dir=out,
-            asked_as=AskedAs(MODEL, None, "low"),
+            asked_as=AskedAs(MODEL, None, "low", answer=form),
             counts=Counts(),
         )
         video = ClaimedVideo("v", "token", archive.name, "v.tar", archive.stem[:2], 1)
@@ -111,13 +112,13 @@ async def by_pipeline(
 
 
 async def by_canary(
-    archive: Path, out: Path, threads: ThreadPoolExecutor, send_format: SendFormat
+    archive: Path, out: Path, threads: ThreadPoolExecutor, send_format: SendFormat, form: AnswerForm
 ) -> tuple[Service, dict[str, Asked]]:
     service, model = Service(), load_capabilities(MODEL)
     candidate = SampleArchive("v", archive.name, archive.stem[:2])
     desk = Desk(lambda _key: place_of(archive), threads, out, send_format)
     sample = await take_sample([candidate], 10 * SEGMENTS, 1, desk)
-    arm = Arm("baseline", ArmKind.BASELINE, "aistudio", None, "low")
+    arm = Arm("baseline", ArmKind.BASELINE, "aistudio", None, "low", form)
     options = AskOptions(
         max_usd=100.0,
         max_seconds=60.0,
@@ -144,15 +145,19 @@ def as_compared(requests: Iterable[TranscriptionRequest]) -> set[TranscriptionRe
     }
 
 
-@pytest.mark.parametrize("send_format", list(SendFormat))
+@pytest.mark.parametrize(
+    ("send_format", "form"),
+    [*((one, AnswerForm.FULL) for one in SendFormat), (SendFormat.FLAC, AnswerForm.LEAN)],
+)
 async def test_a_canary_asks_what_the_pipeline_asks_and_judges_as_it_does(
-    archive: Path, tmp_path: Path, threads: ThreadPoolExecutor, send_format: SendFormat
+    archive: Path, tmp_path: Path, threads: ThreadPoolExecutor, send_format: SendFormat, form: AnswerForm
 ) -> None:
-    asked, results = await by_pipeline(archive, tmp_path, threads, send_format)
-    asked_too, rows = await by_canary(archive, tmp_path, threads, send_format)
+    asked, results = await by_pipeline(archive, tmp_path, threads, send_format, form)
+    asked_too, rows = await by_canary(archive, tmp_path, threads, send_format, form)
 
     assert as_compared(asked.requests) == as_compared(asked_too.requests)
     assert len(asked.requests) == len(asked_too.requests) > len(results)
+    assert {request.system_prompt for request in asked.requests} == {system_prompt(archive.stem[:2], form)}
     assert {request.varied for request in asked.requests} == {False, True}
     assert results.keys() == rows.keys()
     for file, result in results.items():

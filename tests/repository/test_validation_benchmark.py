@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -19,7 +20,10 @@ from benchmarks.validation.__main__ import (
 from benchmarks.validation.cases import CORRECT, CORRUPTIONS, MIXED, cases
 from benchmarks.validation.corpus import sentences
 from lipika.languages import FIRST_CLASS, LANGUAGES
-from lipika.validation import VALIDATOR_VERSION
+from lipika.llm.lean import shrink
+from lipika.llm.transcript import read_answer
+from lipika.models import Answer
+from lipika.validation import VALIDATOR_VERSION, validate
 from lipika.validation.text import SCRIPT_OF
 
 
@@ -32,6 +36,17 @@ def test_there_are_enough_different_sentences_in_the_right_script(language: str)
     assert not any("{" in text for text in texts)
     scripts = {SCRIPT_OF[character] for text in correct for character in text}
     assert scripts == {LANGUAGES[language].script, "neutral"}
+
+
+@pytest.mark.parametrize("language", FIRST_CLASS)
+def test_verdicts_do_not_depend_on_the_form_of_the_answer(language: str) -> None:
+    """Of every correct case and of every fault."""
+    for case in cases(language):
+        full = read_answer(json.dumps(asdict(case.answer)))
+        lean = read_answer(json.dumps(shrink(case.answer)))
+        assert isinstance(full, Answer)
+        assert lean == full
+        assert validate(lean, case.clip, language) == validate(full, case.clip, language)
 
 
 def test_sentences_are_parallel() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipika.languages import DETECTABLE, LANGUAGES
-from lipika.models import Clip, Verdict
+from lipika.llm.prompt import system_prompt
+from lipika.models import AnswerForm, Clip, Verdict
 from lipika.validation import DEFAULT_BANDS, RULES, VALIDATOR_VERSION, Bands, validate
 from lipika.validation.catalogue import ScorePart
 from verdict_kit import HINDI, answer, clip, codes
@@ -37,6 +38,14 @@ def test_a_good_answer_has_no_findings_and_every_lane() -> None:
     assert verdict.tts_expressive.eligible
     assert verdict.text_length_per_sec == pytest.approx(len(HINDI) / 5)
     assert verdict.validator_version == VALIDATOR_VERSION
+
+
+LINES = [line for line in system_prompt("hi", AnswerForm.LEAN).splitlines() if len(line.split()) > 3]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_lean_prompt_is_an_echo_too(line: str) -> None:
+    assert "prompt_echo" in codes(judge(f"{HINDI} {line}"))
 
 
 CASES = [

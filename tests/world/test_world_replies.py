@@ -45,6 +45,9 @@ WEATHERS = {
     "a storm of zeros": (Weather(storm_s=3), 100),
     "OpenRouter's words": (Weather(inner=0.3), 300),
     "all of it through OpenRouter": (Weather(0.1, 0.1, 0.03, 0.03, 0.003, poisoned=0.01), 300),
+    "what models write of lean answers": (Weather(inner=0.5), 800),
+    "all of it in lean answers": (Weather(0.2, 0.1, 0.03, 0.03, 0.003, poisoned=0.01), 300),
+    "lean answers through OpenRouter": (Weather(inner=0.3, outer=0.1), 300),
     "all of it": (Weather(inner=0.1, outer=0.1, status=0.03, wire=0.03, slow=0.003, poisoned=0.01), 500),
 }
 """Weathers and how many clips they meet; with what is asked again that is over 5,000 replies."""
@@ -87,6 +90,7 @@ def test_replies_of_the_world(name: str, corpus: Path, tmp_path: Path, database_
         if "OpenRouter" in name
         else {"PROVIDER": "aistudio", "GEMINI_API_KEY": "key-of-the-world"}
     )
+    answer = "lean" if "lean answers" in name else "full"
     for seed in rounds(1 / len(WEATHERS)):
         folder = tmp_path / f"in {seed}"
         folder.mkdir()
@@ -94,8 +98,17 @@ def test_replies_of_the_world(name: str, corpus: Path, tmp_path: Path, database_
         for archive in archives:
             (folder / f"s{seed}_{archive.name}").symlink_to(archive)
         with a_world(seed, weather) as world:
-            ended = run(folder, tmp_path / f"out {seed}", database_url, **world.urls, **provider, **QUICK)
+            ended = run(
+                folder,
+                tmp_path / f"out {seed}",
+                database_url,
+                ANSWER=answer,
+                **world.urls,
+                **provider,
+                **QUICK,
+            )
         assert ended.summary["done"] == len(archives), ended.said
+        assert world.ledger.lean == (world.ledger.requests if answer == "lean" else 0)
         problems = list(_problems(world.ledger, database_url, f"s{seed}_%", weather))
         assert not problems, "\n".join([*problems, str(world.ledger.kinds)])
 

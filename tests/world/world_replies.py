@@ -54,6 +54,7 @@ class Ledger:
     """What the server has seen."""
 
     asked: Counter[str] = field(default_factory=Counter)  # by clip
+    lean: int = 0  # requests for a lean answer
     stormed: int = 0  # requests that came while everything was refused
     paid: Counter[str] = field(default_factory=Counter)
     whole: int = 0  # replies whose usage can be read
@@ -82,15 +83,30 @@ class Weather:
     storm_s: float = 0.0  # from the first request on everything is refused, "for 0 s"
 
 
-Maker = Callable[[random.Random], Reply]
+Maker = Callable[[random.Random, bool], Reply]
+"""Takes chance, and whether a lean answer was asked for."""
 
 
 # ----------------------------------------------------------------------------- a good answer
 
 
-def the_answer(chance: random.Random) -> dict[str, Any]:
+LEAN_KEYS = {
+    "transcription": "t",
+    "tagged": "g",
+    "detected_language": "l",
+    "speaker_emotion": "e",
+    "speaker_style": "s",
+    "speaker_pace": "p",
+    "speaker_accent": "a",
+}
+_LEAN_ASKED = re.compile(rb'"required":\s*\["t",\s*"g"')
+
+
+def the_answer(chance: random.Random, lean: bool = False) -> dict[str, Any]:
     words = ["पहले", "सोच", "लो", "फिर", "फ़ैसला", "करना", "दादी", "हर", "रात", "हमें", "कहानी", "सुनाती", "थीं"]
     text = " ".join(chance.sample(words, 4))
+    if lean:
+        return {"t": text, "g": "", "l": "hi", "e": "neu", "s": "conv", "p": "mod", "a": ""}
     return {
         "transcription": text,
         "tagged": text,
@@ -128,20 +144,21 @@ def dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def good(chance: random.Random) -> Reply:
-    return Reply(
-        "good", body=dumped(around(dumped(the_answer(chance)))).encode(), paid=True, whole=True, complete=True
-    )
+def good(chance: random.Random, lean: bool) -> Reply:
+    body = dumped(around(dumped(the_answer(chance, lean)))).encode()
+    return Reply("good", body=body, paid=True, whole=True, complete=True)
 
 
 # ----------------------------------------------------------------------------- the answer's own text
 
 
-def inner(chance: random.Random) -> Reply:
+def inner(chance: random.Random, lean: bool) -> Reply:
     """A model that does not write quite what it was asked to."""
-    answer = the_answer(chance)
+    answer = the_answer(chance, lean)
     text = dumped(answer)
-    said = answer["transcription"]
+    name = LEAN_KEYS if lean else {key: key for key in LEAN_KEYS}
+    words, tagged = name["transcription"], name["tagged"]
+    said = answer[words]
     kinds: dict[str, str] = {
         "a fence": f"```json\n{text}\n```",
         "a fence without line breaks": f"```JSON{text}```",
@@ -150,26 +167,24 @@ def inner(chance: random.Random) -> Reply:
         "words before it": f"Here is the transcription:\n{text}",
         "words after it": f"{text}\nI hope this helps!",
         "a list of one": f"[{text}]",
-        "a list of two": f"[{text}, {dumped(answer | {'transcription': 'और'})}]",
+        "a list of two": f"[{text}, {dumped(answer | {words: 'और'})}]",
         "a JSON string": dumped(text),
         "white space to the limit": text + " \n" * 5_000,
         "the same again": f"{text}\n{text}",
-        "another one after it": f"{text}\n{dumped(answer | {'transcription': 'कुछ और'})}",
+        "another one after it": f"{text}\n{dumped(answer | {words: 'कुछ और'})}",
         "a lone surrogate, escaped": text.replace(said[0], "\\ud83d", 1),
-        "a number that is none": text.replace('"neutral"', "NaN"),
-        "a field missing": dumped({key: value for key, value in answer.items() if key != "tagged"}),
-        "an unknown emotion": dumped(answer | {"speaker_emotion": "wistful"}),
+        "a number that is none": text.replace('"neu"' if lean else '"neutral"', "NaN"),
+        "a field missing": dumped({key: value for key, value in answer.items() if key != tagged}),
+        "an unknown emotion": dumped(answer | {name["speaker_emotion"]: "wistful"}),
         "a field too many": dumped(answer | {"confidence": 0.9}),
-        "null for a text": dumped(answer | {"transcription": None}),
-        "a number for a text": dumped(answer | {"transcription": 7}),
-        "bytes as tokens": dumped(answer | {"transcription": said + "<0xE0><0xA4>"}),
-        "control tokens": dumped(answer | {"transcription": said + "<ctrl46>"}),
-        "invisible characters": dumped(
-            answer | {"transcription": "\ufeff" + said.replace(" ", "\u00a0\u00ad")}
-        ),
-        "a NUL": dumped(answer | {"transcription": said + "\0"}),
+        "null for a text": dumped(answer | {words: None}),
+        "a number for a text": dumped(answer | {words: 7}),
+        "bytes as tokens": dumped(answer | {words: said + "<0xE0><0xA4>"}),
+        "control tokens": dumped(answer | {words: said + "<ctrl46>"}),
+        "invisible characters": dumped(answer | {words: "\ufeff" + said.replace(" ", "\u00a0\u00ad")}),
+        "a NUL": dumped(answer | {words: said + "\0"}),
         "a raw line break in a string": text.replace(" ", "\n", 1).replace(said[:3], said[:3] + "\n", 1),
-        "a loop": dumped(answer | {"transcription": "हाँ " * 2_000}),
+        "a loop": dumped(answer | {words: "हाँ " * 2_000}),
         "cut short": text[: chance.randrange(1, len(text))],
         "single quotes": str(answer),
         "a comma too many": text[:-1] + ",}",
@@ -179,13 +194,35 @@ def inner(chance: random.Random) -> Reply:
         "plain words": said,
         "a mark at its start": "\ufeff" + text,
         "keys in capitals": dumped({key.upper(): value for key, value in answer.items()}),
+        **(_lean_only(answer, text) if lean else {}),
     }
     what, changed = chance.choice(list(kinds.items()))
     body = json.dumps(around(changed)).encode()
     return Reply(f"inner: {what}", body=body, paid=True, whole=True, complete=what in _COMPLETE)
 
 
+def _lean_only(answer: dict[str, Any], text: str) -> dict[str, str]:
+    """Mistakes in the keys and codes of a lean answer."""
+    full = {name: answer[key] for name, key in LEAN_KEYS.items()}
+    return {
+        "the keys of the other form": dumped(full),
+        "words in place of codes": text.replace('"neu"', '"neutral"').replace('"mod"', '"moderate"'),
+        "codes in capitals": text.replace('"neu"', '"NEU"'),
+        "a code of no pace": text.replace('"mod"', '"brisk"'),
+        "no code at all": text.replace('"conv"', '""'),
+        "the words twice": dumped(answer | {"g": answer["t"]}),
+        "a blank for the second text": dumped(answer | {"g": " "}),
+        "null for the second text": dumped(answer | {"g": None}),
+        "a list of tags": dumped(answer | {"g": ["[laugh]"]}),
+        "keys of both forms": dumped(answer | {"tagged": answer["t"]}),
+        "a key twice": text[:-1] + ', "t": "और"}',
+    }
+
+
 _COMPLETE = {
+    "words in place of codes",
+    "codes in capitals",
+    "the words twice",
     "a fence",
     "a fence without line breaks",
     "a fence that stays open",
@@ -211,9 +248,9 @@ _COMPLETE_AROUND = {
 # ----------------------------------------------------------------------------- the body around it
 
 
-def outer(chance: random.Random) -> Reply:
+def outer(chance: random.Random, lean: bool) -> Reply:
     """A complete answer in a body that is not quite what the reference says."""
-    answer = dumped(the_answer(chance))
+    answer = dumped(the_answer(chance, lean))
     half = len(answer) // 2
     plain = around(answer)
     usage: dict[str, Any] = plain["usageMetadata"]
@@ -309,7 +346,7 @@ def _scratched(chance: random.Random, body: bytes) -> bytes:
 # ----------------------------------------------------------------------------- HTTP errors
 
 
-def status(chance: random.Random) -> Reply:
+def status(chance: random.Random, _lean: bool) -> Reply:
     """An error about this one request."""
     code = chance.choice((400, 400, 409, 413, 422, 499, 500, 500, 500, 502, 504, 418, 204, 206))
     bodies = (
@@ -323,7 +360,7 @@ def status(chance: random.Random) -> Reply:
     return Reply(f"status {code}", code, chance.choice(bodies) if code != 204 else b"")
 
 
-def slow(chance: random.Random) -> Reply:
+def slow(chance: random.Random, _lean: bool) -> Reply:
     """Refused for now, with all the ways there are of saying how long."""
     code = chance.choice((429, 429, 503, 529))
     details: list[dict[str, Any]] = []
@@ -365,9 +402,9 @@ def stormy(chance: random.Random) -> Reply:
 # ----------------------------------------------------------------------------- the wire
 
 
-def wire(chance: random.Random) -> Reply:
+def wire(chance: random.Random, lean: bool) -> Reply:
     """A good answer that does not arrive as it was sent."""
-    reply = good(chance)
+    reply = good(chance, lean)
     body = reply.body
     match chance.randrange(9):
         case 0:
@@ -426,7 +463,7 @@ def as_chat(reply: Reply) -> Reply:
     candidate = body["candidates"][0]
     parts = (candidate.get("content") or {}).get("parts") if isinstance(candidate, dict) else None
     finish = candidate.get("finishReason") if isinstance(candidate, dict) else None
-    content = "".join(part["text"] for part in parts or [] if not part.get("thought"))
+    content = "".join(str(part.get("text", "")) for part in parts or [] if not part.get("thought"))
     chat = {
         "id": "r",
         "model": f"google/{body.get('modelVersion')}",
@@ -451,12 +488,12 @@ def as_chat(reply: Reply) -> Reply:
 # ----------------------------------------------------------------------------- the server
 
 
-def the_reply(seed: int, weather: Weather, clip: str, nth: int) -> Reply:
+def the_reply(seed: int, weather: Weather, clip: str, nth: int, lean: bool = False) -> Reply:
     """What the `nth` request for a clip is answered."""
     if random.Random(f"{seed} {clip}").random() < weather.poisoned:
         poisons: tuple[Maker, ...] = (status, wire, outer, inner)
         maker = random.Random(f"{seed} {clip} poison").choice(poisons)
-        return maker(random.Random(f"{seed} {clip} always"))
+        return maker(random.Random(f"{seed} {clip} always"), lean)
     chance = random.Random(f"{seed} {clip} {nth}")
     makers: tuple[Maker, ...] = (inner, outer, status, wire, slow)
     at = chance.random()
@@ -464,9 +501,9 @@ def the_reply(seed: int, weather: Weather, clip: str, nth: int) -> Reply:
         makers, (weather.inner, weather.outer, weather.status, weather.wire, weather.slow), strict=True
     ):
         if at < share:
-            return maker(chance)
+            return maker(chance, lean)
         at -= share
-    return good(chance)
+    return good(chance, lean)
 
 
 class World:
@@ -511,7 +548,9 @@ class World:
             return await _send(stormy(random.Random(f"{self._seed} {self.ledger.stormed}")), reader, writer)
         clip = hashlib.sha256(base64.b64decode(audio[1])).hexdigest()
         self.ledger.asked[clip] += 1
-        reply = the_reply(self._seed, self._weather, clip, self.ledger.asked[clip])
+        lean = _LEAN_ASKED.search(body) is not None
+        self.ledger.lean += lean
+        reply = the_reply(self._seed, self._weather, clip, self.ledger.asked[clip], lean)
         if b"/chat/completions" in head[:200]:
             reply = as_chat(reply)
         if clip in self.ledger.answered:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from lipika.llm.capabilities import Capabilities
+from lipika.models import AnswerForm
 
 
 class ArmKind(StrEnum):
@@ -16,6 +18,7 @@ class ArmKind(StrEnum):
     PROVIDER = "provider"
     TEMPERATURE = "temperature"
     THINKING = "thinking"
+    ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Arm:
     provider: str
     temperature: float | None
     thinking_level: str
+    answer: AnswerForm = AnswerForm.FULL
 
     @property
     def words(self) -> str:
@@ -34,7 +38,7 @@ class Arm:
         warmth = (
             "the model's own temperature" if self.temperature is None else f"temperature {self.temperature:g}"
         )
-        return f"{self.provider}, {warmth}, thinking {self.thinking_level}"
+        return f"{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +60,42 @@ def plan_arms(
     temperature: float | None,
     thinking_level: str,
     model: Capabilities,
+    answer: AnswerForm = AnswerForm.FULL,
     kinds: Collection[ArmKind] = tuple(ArmKind),
     levels: Sequence[str] | None = None,
 ) -> tuple[list[Arm], list[Skipped]]:
     """The baseline first, then one arm for each thing that can differ; and what is left out."""
-    arms = [Arm("baseline", ArmKind.BASELINE, provider, temperature, thinking_level)]
-    skipped: list[Skipped] = []
+    baseline = Arm("baseline", ArmKind.BASELINE, provider, temperature, thinking_level, answer)
+    arms, skipped = [baseline], list[Skipped]()
     if ArmKind.PROVIDER in kinds:
         if other_provider is None:
             skipped.append(Skipped(ArmKind.PROVIDER, "there is no key of a second provider"))
         else:
-            arms.append(Arm(other_provider, ArmKind.PROVIDER, other_provider, temperature, thinking_level))
+            arms.append(_other(baseline, ArmKind.PROVIDER, other_provider, provider=other_provider))
     if ArmKind.TEMPERATURE in kinds:
         if not model.temperature:
             skipped.append(Skipped(ArmKind.TEMPERATURE, f"{model.model_id} takes no temperature"))
         else:
             other = 0.0 if temperature is None else None
             name = "temperature 0" if other == 0.0 else "own temperature"
-            arms.append(Arm(name, ArmKind.TEMPERATURE, provider, other, thinking_level))
+            arms.append(_other(baseline, ArmKind.TEMPERATURE, name, temperature=other))
     if ArmKind.THINKING in kinds:
         wanted = levels if levels is not None else _OTHER_LEVELS
         for level in wanted:
             if level == thinking_level:
                 continue
             if level in model.thinking_levels:
-                arms.append(Arm(f"thinking {level}", ArmKind.THINKING, provider, temperature, level))
+                arms.append(_other(baseline, ArmKind.THINKING, f"thinking {level}", thinking_level=level))
             else:
                 skipped.append(Skipped(ArmKind.THINKING, f"{model.model_id} takes no thinking level {level}"))
+    if ArmKind.ANSWER in kinds:
+        arms += [
+            _other(baseline, ArmKind.ANSWER, f"{form} answers", answer=form)
+            for form in AnswerForm
+            if form is not answer
+        ]
     return arms, skipped
+
+
+def _other(baseline: Arm, kind: ArmKind, name: str, **differs: Any) -> Arm:
+    return replace(baseline, kind=kind, name=name, **differs)

@@ -135,7 +135,12 @@ class _Desk:
         if self.stopped:
             return
         request = question.request_for(
-            sampled.video_id, sampled.clip, sampled.language, audio, sampled.sent_format
+            sampled.video_id,
+            sampled.clip,
+            sampled.language,
+            audio,
+            sampled.sent_format,
+            form=self.way.arm.answer,
         )
         view = _View(sampled, self.bands)
         try:

@@ -35,7 +35,7 @@ from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, ma
 from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.llm.provider import text_tokens
-from lipika.models import HintFrom, SendFormat, is_made_up
+from lipika.models import AnswerForm, HintFrom, SendFormat, is_made_up
 from lipika.processes import stop_signals
 from lipika.rework.limits import find_bands
 from lipika.services import Stores, store_settings
@@ -126,6 +126,7 @@ def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[
         temperature=settings.temperature,
         thinking_level=settings.thinking_level,
         model=model,
+        answer=AnswerForm(settings.answer),
         kinds=order.kinds,
         levels=order.levels,
     )
@@ -140,7 +141,7 @@ def _config(settings: Settings, order: CanaryOrder, arms: Sequence[Arm]) -> dict
         "max_usd": order.max_usd,
         "sources": list(order.sources),
         "lipika_version": __version__,
-        "prompt_version": prompt.PROMPT_VERSION,
+        "prompt_version": prompt.prompt_version(AnswerForm(settings.answer)),
     }
 
 
@@ -244,7 +245,8 @@ async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
 
 
 def _settings_of_arm(settings: Settings, arm: Arm) -> Settings:
-    return settings.model_copy(update={"temperature": arm.temperature, "thinking_level": arm.thinking_level})
+    asked = {"temperature": arm.temperature, "thinking_level": arm.thinking_level, "answer": str(arm.answer)}
+    return settings.model_copy(update=asked)
 
 
 def _ledger(settings: Settings, database: Database, name: str) -> Reserve:
@@ -273,11 +275,11 @@ async def _report(
     measures = measure(run, arms)
     sample = _sample(run, arms[0])
     ahead, because = await _look_ahead(settings, database, order, sample)
-    note = cache_note(model, text_tokens(prompt.system_prompt("hi")))
+    note = cache_note(model, text_tokens(prompt.system_prompt("hi", arms[0].answer)))
     return CanaryReport(
         run_id=run.run_id,
         lipika_version=__version__,
-        prompt_version=prompt.PROMPT_VERSION,
+        prompt_version=prompt.prompt_version(arms[0].answer),
         started_at=run.started_at,
         seconds=run.seconds,
         model_id=run.model_id,

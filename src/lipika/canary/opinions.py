@@ -28,7 +28,7 @@ from lipika.jobs.vote import OpinionCounts, VoteCounts, VoteOrder, vote_on_store
 from lipika.jobs.wiring import engine_options, fleet_ledger, make_provider, probing
 from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.llm.provider import BaseProvider
-from lipika.models import ClipResult, SendFormat, Voter
+from lipika.models import AnswerForm, ClipResult, SendFormat, Voter
 from lipika.pipeline import question
 from lipika.pipeline.opinions import (
     OpinionPlan,
@@ -129,7 +129,9 @@ class SecondOpinions:
 
     async def _ask_one(self, result: ClipResult, audio: bytes, texts: dict[str, str]) -> None:
         hint = result.language_hint or None
-        request = question.request_for(result.video_id, result.clip, hint, audio, SendFormat.FLAC)
+        request = question.request_for(
+            result.video_id, result.clip, hint, audio, SendFormat.FLAC, form=self._options.answer
+        )
         self.counts.asked += 1
         try:
             outcome = await self._engine.transcribe(request, reviewer_of(result, self._options.bands))
@@ -182,6 +184,7 @@ async def open_opinions(
         model_id=chosen.model_id,
         temperature=chosen.temperature,
         thinking_level=chosen.thinking_level,
+        answer=AnswerForm(chosen.answer),
         share=settings.second_opinion,
         max_usd=max_usd or settings.second_opinion_usd,
         stores=store_settings(settings),

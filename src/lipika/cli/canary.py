@@ -33,6 +33,7 @@ class Kind(StrEnum):
     PROVIDER = "provider"
     TEMPERATURE = "temperature"
     THINKING = "thinking"
+    ANSWER = "answer"
 
 
 Workers = Annotated[
@@ -72,7 +73,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
         arm: Annotated[
             list[Kind] | None,
             typer.Option(
-                help="What else to compare; may be repeated. Default: all three.", show_default=False
+                help="What else to compare; may be repeated. Default: all four.", show_default=False
             ),
         ] = None,
         no_arms: Annotated[bool, typer.Option("--baseline-only", help="Compare nothing.")] = False,
@@ -110,9 +111,9 @@ def _canary(app: typer.Typer, run: Run) -> None:
     ) -> None:
         """A measured run before the large one: the same clips of every language, asked in several ways.
 
-        Measures tokens, cost, cache, latency, failures, quality and looping, compares providers, temperatures and
-        thinking levels, forecasts the whole queue, and says go or no-go in a report. Obeys the fleet's budgets.
-        The exit code is 1 for a no-go, and 3 if the report could not be kept where it should be.
+        Measures tokens, cost, cache, latency, failures, quality and looping, compares providers, temperatures,
+        thinking levels and forms of answers, forecasts the whole queue, and says go or no-go in a report. Obeys the
+        fleet's budgets. The exit code is 1 for a no-go, and 3 if the report could not be kept where it should be.
 
         Example: lipika canary --clips 1000 --max-usd 8
         """

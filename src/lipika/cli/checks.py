@@ -80,6 +80,7 @@ def say_version() -> None:
     from lipika.llm import prompt, transcript
 
     open_console().print(
-        f"lipika {__version__} (prompt {prompt.PROMPT_VERSION}, schema {transcript.SCHEMA_VERSION},"
-        f" trimmer {polish.TRIMMER_VERSION}, validator {validation.VALIDATOR_VERSION})"
+        f"lipika {__version__} (prompt {prompt.PROMPT_VERSION}, schema {transcript.SCHEMA_VERSION}"
+        f" ({transcript.LEAN_SCHEMA_VERSION} for lean answers), trimmer {polish.TRIMMER_VERSION},"
+        f" validator {validation.VALIDATOR_VERSION})"
     )

@@ -26,6 +26,7 @@ from lipika.llm.capabilities import cache_note, load_capabilities
 from lipika.llm.probes import Served, probe
 from lipika.llm.provider import text_tokens
 from lipika.machine import gpu_type
+from lipika.models import AnswerForm
 from lipika.services import connect_database, store_settings
 from lipika.storage import Store
 from lipika.wording import duration, latency, money
@@ -203,7 +204,7 @@ async def _model(visit: _Visit) -> _Found:
         )
     if settings.temperature is not None and not model.temperature:
         notes.append("it takes no temperature, none is sent")
-    note = cache_note(model, text_tokens(prompt.system_prompt("hi")))
+    note = cache_note(model, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
     return _Found("; ".join([*notes, note] if note else notes))
 
 

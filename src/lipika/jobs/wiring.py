@@ -43,7 +43,7 @@ from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import BaseProvider, ModelOptions, text_tokens
 from lipika.log import get_logger
 from lipika.machine import gpu_type, instance_name
-from lipika.models import SendFormat
+from lipika.models import AnswerForm, SendFormat
 from lipika.network import Network
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.opinion_cap import OpinionsCap
@@ -91,7 +91,7 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
             require_key(settings)
             providers = _make_configured(settings)
         capabilities = load_capabilities(settings.model_id, settings.models_file)
-        note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi")))
+        note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
         if note is not None:
             log.info("no_cache_hits_expected", reason=note)
         yield [
@@ -139,8 +139,8 @@ def make_provider(settings: Settings, name: str, *, routed: bool | None = None) 
         api_key=key,
         options=model_options(settings),
         capabilities=load_capabilities(settings.model_id, settings.models_file),
-        response_schema=transcript.response_schema(),
-        prompt_version=prompt.PROMPT_VERSION,
+        response_schema=transcript.response_schema(AnswerForm(settings.answer)),
+        prompt_version=prompt.prompt_version(AnswerForm(settings.answer)),
         routed=routed,
         network=Network.from_settings(settings),
     )
@@ -152,7 +152,7 @@ def _aistudio(settings: Settings, base_url: str, key: str, name: str) -> AIStudi
         api_key=key,
         options=model_options(settings),
         capabilities=load_capabilities(settings.model_id, settings.models_file),
-        response_schema=transcript.response_schema(),
+        response_schema=transcript.response_schema(AnswerForm(settings.answer)),
         api_version=settings.gemini_api_version,
         models_path=settings.gemini_models_path,
         name=name,
@@ -209,7 +209,13 @@ def fleet_ledger(database: Database, worker_id: str, may_send: Callable[[], bool
 
 def reuse_conditions(settings: Settings, simulated: bool | None) -> AskedAs:
     """The facts that an earlier answer must share to be used again; `simulated` is the model's own word."""
-    return AskedAs(settings.model_id, settings.temperature, settings.thinking_level, simulated)
+    return AskedAs(
+        settings.model_id,
+        settings.temperature,
+        settings.thinking_level,
+        simulated,
+        AnswerForm(settings.answer),
+    )
 
 
 def model_options(settings: Settings) -> ModelOptions:
@@ -231,8 +237,8 @@ def worker_info(
         gpu_type=gpu_type(),
         config={
             "lipika_version": __version__,
-            "prompt_version": prompt.PROMPT_VERSION,
-            "schema_version": transcript.SCHEMA_VERSION,
+            "prompt_version": prompt.prompt_version(AnswerForm(settings.answer)),
+            "schema_version": transcript.schema_version(AnswerForm(settings.answer)),
             "trimmer_version": polish.TRIMMER_VERSION,
             "validator_version": validation.validator_version(bands),
             "model_id": settings.model_id,
@@ -433,7 +439,13 @@ async def _opinions(
         yield None
         return
     chosen = settings_of_opinions(settings)
-    plan = OpinionPlan(chosen.model_id, chosen.temperature, chosen.thinking_level, settings.second_opinion)
+    plan = OpinionPlan(
+        chosen.model_id,
+        chosen.temperature,
+        chosen.thinking_level,
+        settings.second_opinion,
+        answer=AnswerForm(chosen.answer),
+    )
     name, alerts = f"{beside.worker_id}{OPINIONS}", beside.alerts
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(_provider_of_opinions(chosen, settings))

@@ -11,6 +11,7 @@ from importlib import resources
 from string import Template
 
 from lipika.languages import LANGUAGES, Language, find_language
+from lipika.models import AnswerForm
 
 PROMPT_VERSION = "1"
 """Bump with any change to the prose (in a new folder); a test pins the pair."""
@@ -31,9 +32,10 @@ _SCRIPT_NAMES = {
 }
 
 
-def system_prompt(language: str | None) -> str:
-    """The system prompt for a language hint (code or name); any hint not in the registry reads `unknown`."""
-    return _system_prompt(find_language(language))
+def system_prompt(language: str | None, form: AnswerForm = AnswerForm.FULL) -> str:
+    """The system prompt for a language hint (code or name) and a form of answer; any hint not in the registry reads
+    `unknown`."""
+    return _system_prompt(find_language(language), form)
 
 
 def clip_prompt(duration_ms: int, *, varied: bool = False, readings: tuple[str, str] | None = None) -> str:
@@ -48,9 +50,11 @@ def clip_prompt(duration_ms: int, *, varied: bool = False, readings: tuple[str, 
     return f"{text} {_template('vary').substitute()}" if varied else text
 
 
-def prompt_version(*, readings: bool = False) -> str:
-    """The version that answers to a prompt carry: with readings to choose from it is another way of asking."""
-    return f"{PROMPT_VERSION}+readings" if readings else PROMPT_VERSION
+def prompt_version(form: AnswerForm = AnswerForm.FULL, *, readings: bool = False) -> str:
+    """The version that answers to a prompt carry: another form of answer, or readings to choose from, are other ways
+    of asking."""
+    parts = ["+lean" if form is AnswerForm.LEAN else "", "+readings" if readings else ""]
+    return PROMPT_VERSION + "".join(parts)
 
 
 def _reading(text: str) -> str:
@@ -70,9 +74,12 @@ def max_output_tokens(duration_ms: int, language: str | None) -> int:
     return int(text_tokens) + _FIXED_FIELDS_TOKENS + THINKING_HEADROOM_TOKENS
 
 
+_PROSE = {AnswerForm.FULL: "system", AnswerForm.LEAN: "lean"}
+
+
 @cache
-def _system_prompt(hint: Language | None) -> str:
-    return _template("system").substitute(
+def _system_prompt(hint: Language | None, form: AnswerForm) -> str:
+    return _template(_PROSE[form]).substitute(
         hint=f"{hint.name} ({hint.code})" if hint else "unknown",
         script=f" ({hint.name}: {_script_name(hint)})" if hint else "",
     )

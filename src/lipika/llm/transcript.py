@@ -26,10 +26,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from lipika.languages import DETECTABLE, find_language
-from lipika.models import Answer, Failure, FailureKind
+from lipika.llm import lean
+from lipika.models import Answer, AnswerForm, Failure, FailureKind
 
 SCHEMA_VERSION = "1"
-"""Bump with any change to `response_schema()`; a test pins the pair."""
+LEAN_SCHEMA_VERSION = "2"
+"""Of the full and of the lean answer. A changed `response_schema()` takes the next free number; a test pins them."""
 
 NO_SPEECH = "NO_SPEECH"
 
@@ -121,11 +123,23 @@ _VOCABULARIES = tuple(
 )
 
 
-def response_schema() -> dict[str, Any]:
+def schema_version(form: AnswerForm) -> str:
+    """The version that goes with every answer of this form."""
+    return LEAN_SCHEMA_VERSION if form is AnswerForm.LEAN else SCHEMA_VERSION
+
+
+def form_of(version: str) -> AnswerForm | None:
+    """The form of answers with this schema version; None for a version of another time."""
+    return next((form for form in AnswerForm if schema_version(form) == version), None)
+
+
+def response_schema(form: AnswerForm = AnswerForm.FULL) -> dict[str, Any]:
     """The answer as a JSON schema in the subset Gemini understands: flat, closed, no `$ref`.
 
     Gemini emits fields in the order of `required`; it does not know `maxLength` or `pattern`.
     """
+    if form is AnswerForm.LEAN:
+        return lean.lean_schema()
     schema = _AnswerModel.model_json_schema()
     properties = {
         name: {key: value for key, value in field.items() if key != "title"}
@@ -155,7 +169,7 @@ def read_answer(text: str) -> Answer | Failure:
 
 
 def parse_answer(text: str) -> Answer | Failure:
-    """Read a model's answer.
+    """Read a model's answer, in either form: their keys tell them apart.
 
     Gives a `Failure` of kind `empty` when there is no text or no transcription in it, `malformed` when it is
     not the object asked for. Unknown values of a vocabulary with `other` in it become `other`; spellings of
@@ -166,7 +180,9 @@ def parse_answer(text: str) -> Answer | Failure:
         return Failure(FailureKind.EMPTY, "the model answered with no text")
     try:
         held = _value(body)
-        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(_unwrap(held))))
+        if not _is_exact(held):
+            held = lean.expand(_unwrap(held))
+        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(held)))
     except ValidationError as error:
         return _malformed_failure(_first_problem(error))
     except (ValueError, RecursionError) as error:
@@ -240,7 +256,9 @@ def _must_end(text: str, end: int, answer: object) -> None:
 
 _OPENED = re.compile(r"[{\[\"]")
 _MOST_TRIES = 64
-_HOLDS_A_FIELD = re.compile(rf'"(?:{"|".join(FIELDS)})\\*"')  # inside a JSON string its quotes are escaped
+_HOLDS_A_FIELD = re.compile(  # inside a JSON string its quotes are escaped
+    rf'"(?:(?:{"|".join(FIELDS)})\\*"|[{"".join(lean.KEYS)}]\\*"\s*:)'
+)
 
 
 def _is_beginning(fragment: str, *, of: str) -> bool:

@@ -166,7 +166,12 @@ class OpinionDesk:
 
     async def _ask(self, result: ClipResult, polished: PolishedClip) -> str | None:
         request = question.request_for(
-            result.video_id, result.clip, result.language_hint or None, polished.sent, polished.sent_format
+            result.video_id,
+            result.clip,
+            result.language_hint or None,
+            polished.sent,
+            polished.sent_format,
+            form=self._plan.answer,
         )
         mine = asyncio.current_task()
 

@@ -5,7 +5,7 @@ of a worker and afterwards, by `lipika vote out/ --ask`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lipika.alignment.voters import model_voter
 from lipika.config import Settings, require_key
@@ -14,7 +14,7 @@ from lipika.engine.outcome import Circumstances, Outcome, Review
 from lipika.errors import UsageError
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.llm import prompt, transcript
-from lipika.models import ClipResult, Failure, Judged, Tier, Voter
+from lipika.models import AnswerForm, ClipResult, Failure, Judged, Tier, Voter
 from lipika.pipeline import question
 from lipika.validation import RULES, Bands
 from lipika.validation.catalogue import ScorePart
@@ -30,6 +30,7 @@ class OpinionPlan:
     temperature: float | None
     thinking_level: str
     share: float
+    answer: AnswerForm = field(default=AnswerForm.FULL, kw_only=True)
 
     @property
     def way(self) -> dict[str, object]:
@@ -38,13 +39,13 @@ class OpinionPlan:
             "model_id": self.model_id,
             "temperature": self.temperature,
             "thinking_level": self.thinking_level,
-            "prompt_version": prompt.PROMPT_VERSION,
-            "schema_version": transcript.SCHEMA_VERSION,
+            "prompt_version": prompt.prompt_version(self.answer),
+            "schema_version": transcript.schema_version(self.answer),
         }
 
     def voter(self, text: str) -> Voter:
-        way = (self.model_id, self.temperature, self.thinking_level)
-        return model_voter(text, *way, prompt.PROMPT_VERSION, transcript.SCHEMA_VERSION)
+        versions = (prompt.prompt_version(self.answer), transcript.schema_version(self.answer))
+        return model_voter(text, self.model_id, self.temperature, self.thinking_level, *versions)
 
 
 def wants_opinion(result: ClipResult, plan: OpinionPlan) -> bool:
@@ -86,8 +87,8 @@ def second_answer(result: ClipResult, plan: OpinionPlan, outcome: Outcome, judge
         model_version=outcome.model_version,
         temperature=plan.temperature,
         thinking_level=plan.thinking_level,
-        prompt_version=prompt.PROMPT_VERSION,
-        schema_version=transcript.SCHEMA_VERSION,
+        prompt_version=prompt.prompt_version(plan.answer),
+        schema_version=transcript.schema_version(plan.answer),
         language_hint=result.language_hint,
         answer=judged.answer,
         usage=outcome.usage,

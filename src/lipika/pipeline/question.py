@@ -6,7 +6,7 @@ from lipika import validation
 from lipika.engine.outcome import Circumstances, Review
 from lipika.llm import prompt, transcript
 from lipika.llm.provider import TranscriptionRequest
-from lipika.models import Clip, ClipStatus, Failure, Judged, SendFormat
+from lipika.models import AnswerForm, Clip, ClipStatus, Failure, Judged, SendFormat
 
 
 def request_for(
@@ -16,9 +16,11 @@ def request_for(
     audio: bytes,
     audio_format: SendFormat,
     *,
+    form: AnswerForm = AnswerForm.FULL,
     readings: tuple[str, str] | None = None,
 ) -> TranscriptionRequest:
-    """The request for a clip; `language` is the hint, and `audio` its bytes as sent.
+    """The request for a clip; `language` is the hint, `audio` its bytes as sent, and `form` that of the answer, which
+    must be the provider's, too.
 
     With `readings` of two voters who disagree it is asked for what is right; nothing does that yet.
     """
@@ -26,7 +28,7 @@ def request_for(
         clip_id=f"{video_id}/{clip.name.stem}",
         video_id=video_id,
         language=language,
-        system_prompt=prompt.system_prompt(language),
+        system_prompt=prompt.system_prompt(language, form),
         clip_prompt=prompt.clip_prompt(clip.duration_ms, readings=readings),
         audio=audio,
         audio_format=audio_format,

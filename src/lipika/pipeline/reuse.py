@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lipika.audio import polish
 from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
-from lipika.models import Was
+from lipika.models import AnswerForm, Was
 from lipika.wording import money
 
 
@@ -21,6 +21,7 @@ class AskedAs:
     temperature: float | None
     thinking_level: str
     simulated: bool | None = None  # whether answers are made up; None: nobody knows, and all count as alike
+    answer: AnswerForm = AnswerForm.FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | N
     right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
     language to mishear; an answer of that kind to lively audio has been doubted and asked for twice already.
     """
-    return chosen_difference(was, asked, language) or _version_difference(was)
+    return chosen_difference(was, asked, language) or _version_difference(was, asked)
 
 
 def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
@@ -55,6 +56,9 @@ def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Differe
         return Difference("temperature", _degrees(was.temperature), _degrees(asked.temperature))
     if was.thinking_level != asked.thinking_level:
         return Difference("thinking level", was.thinking_level, asked.thinking_level)
+    form = transcript.form_of(was.schema_version)
+    if form not in (None, asked.answer):
+        return Difference("answer", str(form), asked.answer)
     hint = language or ""
     heard_right = was.no_speech or was.detected_language == (hint or was.language_hint)
     if was.language_hint != hint and not heard_right:
@@ -62,12 +66,12 @@ def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Differe
     return None
 
 
-def _version_difference(was: Was) -> Difference | None:
-    if was.prompt_version != prompt.PROMPT_VERSION:
-        return Difference("prompt version", was.prompt_version, prompt.PROMPT_VERSION)
-    if was.schema_version != transcript.SCHEMA_VERSION:
-        return Difference("schema version", was.schema_version, transcript.SCHEMA_VERSION)
-    return None
+def _version_difference(was: Was, asked: AskedAs) -> Difference | None:
+    now = prompt.prompt_version(asked.answer)
+    if was.prompt_version != now:
+        return Difference("prompt version", was.prompt_version, now)
+    now = transcript.schema_version(asked.answer)
+    return Difference("schema version", was.schema_version, now) if was.schema_version != now else None
 
 
 def other_cut(was: Was) -> Difference | None:

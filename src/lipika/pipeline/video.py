@@ -280,7 +280,12 @@ class _Job:
 
     async def _answer(self, polished: PolishedClip) -> Outcome:
         request = question.request_for(
-            self.video.video_id, polished.clip, self.language, polished.sent, polished.sent_format
+            self.video.video_id,
+            polished.clip,
+            self.language,
+            polished.sent,
+            polished.sent_format,
+            form=self.tools.asked_as.answer,
         )
         return await self.tools.engine.transcribe(
             request, partial(self._review, polished), partial(self._keep_meanwhile, polished)
@@ -358,8 +363,8 @@ class _Job:
                 provider=outcome.provider,
                 model_id=asked.model_id,
                 model_version=outcome.model_version,
-                prompt_version=prompt.PROMPT_VERSION,
-                schema_version=transcript.SCHEMA_VERSION,
+                prompt_version=prompt.prompt_version(asked.answer),
+                schema_version=transcript.schema_version(asked.answer),
                 temperature=asked.temperature,
                 thinking_level=asked.thinking_level,
                 worker_id=self.tools.worker_id,

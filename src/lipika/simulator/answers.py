@@ -8,6 +8,7 @@ from dataclasses import fields
 from functools import lru_cache
 
 from lipika.languages import FIRST_CLASS, LANGUAGES
+from lipika.llm.lean import KEYS, shrink
 from lipika.llm.transcript import EVENT_TAGS, NO_SPEECH
 from lipika.models import Answer
 from lipika.simulator.audio import SimulatedHearing
@@ -74,8 +75,11 @@ def usual_answer(text: str, language: str, rng: random.Random, *, event_tag_rate
 
 
 def known_fields(answer: Answer) -> dict[str, Json]:
-    """The answer's fields for `schema.instance`; what is left empty is drawn from the schema's own enum."""
-    return {name: value for name in _FIELDS if (value := getattr(answer, name))}
+    """The answer's fields for `schema.instance`, under the names of either form; what is left empty is drawn from the
+    schema's own enum."""
+    full = {name: value for name in _FIELDS if (value := getattr(answer, name))}
+    lean = {key: value for key, value in shrink(answer).items() if KEYS[key] in full}
+    return {**full, **lean}
 
 
 def _usual(value: str, rng: random.Random) -> str:

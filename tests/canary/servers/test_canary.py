@@ -34,7 +34,7 @@ from lipika.jobs.outlook import ForecastQuestion, look_ahead
 from lipika.languages import FIRST_CLASS
 from lipika.llm.capabilities import load_capabilities
 from lipika.llm.transcript import NO_SPEECH
-from lipika.models import NewVideo
+from lipika.models import AnswerForm, NewVideo
 from lipika.simulator import (
     Caching,
     FaultKind,
@@ -206,10 +206,16 @@ async def test_without_plants_it_is_a_go_and_the_reason_for_no_cache_hits_is_tol
         "own temperature",
         "thinking minimal",
         "thinking medium",
+        "lean answers",
     }
     by_name = {one.arm.name: one for one in done.report.measures.arms}
     assert by_name["thinking minimal"].tokens.thoughts < 20 < by_name["baseline"].tokens.thoughts
     assert by_name["thinking medium"].cost_each.low > by_name["baseline"].cost_each.high
+    lean, full = by_name["lean answers"], by_name["baseline"]
+    assert lean.tokens.answer < 0.6 * full.tokens.answer
+    assert lean.cost_each.high < full.cost_each.low
+    same = next(one for one in done.report.measures.against if one.arm == "lean answers")
+    assert (same.cer.value, same.identical.value) == (0, 1)
     assert "too short for the cache" in criterion(done, "cache").reason
     against = next(one for one in done.report.measures.against if one.arm == "openrouter")
     assert (against.cer.value, against.identical.value) == (0, 1)
@@ -496,7 +502,7 @@ def test_arms_are_those_that_the_model_takes() -> None:
     arms, skipped = plan_arms(
         provider="aistudio", other_provider=None, temperature=0.0, thinking_level="low", model=model
     )
-    assert [arm.name for arm in arms] == ["baseline", "thinking medium"]
+    assert [arm.name for arm in arms] == ["baseline", "thinking medium", "lean answers"]
     assert [one.kind for one in skipped] == [ArmKind.PROVIDER, ArmKind.TEMPERATURE, ArmKind.THINKING]
     model = load_capabilities("gemini-3-flash-preview")
     arms, _ = plan_arms(
@@ -505,6 +511,19 @@ def test_arms_are_those_that_the_model_takes() -> None:
     assert arms[1:3] == [
         Arm("aistudio", ArmKind.PROVIDER, "aistudio", None, "low"),
         Arm("temperature 0", ArmKind.TEMPERATURE, "openrouter", 0.0, "low"),
+    ]
+    lean, _ = plan_arms(
+        provider="aistudio",
+        other_provider=None,
+        temperature=None,
+        thinking_level="low",
+        model=model,
+        answer=AnswerForm.LEAN,
+        kinds=[ArmKind.ANSWER],
+    )
+    assert [(arm.name, arm.answer) for arm in lean] == [
+        ("baseline", AnswerForm.LEAN),
+        ("full answers", AnswerForm.FULL),
     ]
 
 

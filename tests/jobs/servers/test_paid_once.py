@@ -15,8 +15,8 @@ from fleet_kit import Stage, a_stage, change, results_of, rows
 from gateway_kit import Gateway, a_gateway
 from lipika.audio import polish
 from lipika.jobs.demo import sample_folder
-from lipika.models import Was
-from lipika.pipeline.reuse import AskedAs, count_lost, difference
+from lipika.models import AnswerForm, Was
+from lipika.pipeline.reuse import AskedAs, chosen_difference, count_lost, difference
 
 ASKED = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=False)
 
@@ -50,6 +50,7 @@ def was(**changes: Any) -> Was:
         ({"thinking_level": "high"}, "hi", "thinking level"),
         ({"prompt_version": "0"}, "hi", "prompt version"),
         ({"schema_version": "0"}, "hi", "schema version"),
+        ({"schema_version": "2", "prompt_version": "1+lean"}, "hi", "answer"),
         ({"model_version": "simulated"}, "hi", "simulated"),
         ({}, "ta", "language hint"),
         ({"detected_language": "ta"}, "ta", ""),  # heard right in spite of the hint
@@ -66,6 +67,18 @@ def test_what_forbids_to_use_an_answer_again(
 ) -> None:
     found = difference(was(**changes), ASKED, language)
     assert (found.what if found else "") == what
+
+
+def test_the_form_of_an_answer_is_part_of_the_way_it_was_asked() -> None:
+    lean = AskedAs("gemini-3-flash-preview", 0.7, "low", simulated=False, answer=AnswerForm.LEAN)
+    now = {"schema_version": "2", "prompt_version": "1+lean"}
+    assert difference(was(**now), lean, "hi") is None
+    assert str(difference(was(), lean, "hi")) == "answer full then, lean now"
+    assert str(chosen_difference(was(**now), ASKED, "hi")) == "answer lean then, full now"
+    for changes in ({"prompt_version": "1"}, {"schema_version": "0"}):
+        found = difference(was(**(now | changes)), lean, "hi")
+        assert found is not None
+        assert found.what.endswith("version")
 
 
 def test_made_up_answers_cost_nothing_where_real_ones_are_asked_for() -> None:
@@ -109,7 +122,12 @@ async def test_a_run_says_what_would_be_paid_again_and_refuses_until_told(
     assert first.returncode == 0, first.stderr
     paid = gateway.requests
     for out in ("a", "b"):  # in place, and elsewhere
-        for env in ({"TEMPERATURE": "0.7"}, {"MODEL_ID": "gemini-2.5-flash"}, {"THINKING_LEVEL": "high"}):
+        for env in (
+            {"TEMPERATURE": "0.7"},
+            {"MODEL_ID": "gemini-2.5-flash"},
+            {"THINKING_LEVEL": "high"},
+            {"ANSWER": "lean"},
+        ):
             refused = await run(out, **env)
             assert refused.returncode == 2, refused.stderr
             assert "this run would pay again for 4 answers that cost $0.0" in refused.stderr
@@ -128,6 +146,31 @@ async def test_a_run_says_what_would_be_paid_again_and_refuses_until_told(
     assert "temperature 0.7 then, 0 now" in third.stderr
     assert (await run("b", TEMPERATURE="0.7")).returncode == 0
     assert gateway.requests == paid
+
+
+async def test_lean_answers_become_the_same_rows_and_documents(
+    gateway: Gateway, archive: Path, tmp_path: Path, database_url: str
+) -> None:
+    kept: list[dict[str, tuple[Any, Any]]] = []
+    for answer, more in (("full", ()), ("lean", ("--again",))):
+        env = gateway.settings(tmp_path, database_url, ANSWER=answer)
+        command = ("run", str(archive), "--out", str(tmp_path / answer), "--json", *more)
+        done = await lipika_beside(*command, env=env)
+        assert done.returncode == 0, done.stderr
+        (tar,) = (tmp_path / answer).glob("*.tar")
+        results = results_of(tar)
+        kept.append({one.segment_file: (one.answer, one.verdict) for one in results})
+        versions = {(one.provenance.prompt_version, one.provenance.schema_version) for one in results}
+        assert versions == {("1", "1") if answer == "full" else ("1+lean", "2")}
+        stored = rows(
+            database_url, "select distinct prompt_version, schema_version from transcription_results"
+        )
+        assert {(row.prompt_version, row.schema_version) for row in stored} == versions
+        paid = gateway.requests
+        again = await lipika_beside("run", str(archive), "--out", str(tmp_path / "b"), "--json", env=env)
+        assert json.loads(again.stdout)["reused"] == len(results)
+        assert gateway.requests == paid
+    assert kept[0] == kept[1]
 
 
 async def test_a_refused_run_leaves_the_queue_as_it_was(

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
-from lipika.llm.transcript import parse_answer
-from lipika.models import Answer
+from lipika.llm.lean import KEYS
+from lipika.llm.transcript import parse_answer, response_schema
+from lipika.models import Answer, AnswerForm
 from lipika.simulator import Caching, Listening, Quotas, SimulatorConfig, running
+from lipika.simulator.tokens import text_tokens
 from simulator_kit import (
     INSTANT,
     MODEL,
@@ -48,6 +51,24 @@ async def test_both_wires_give_the_same_answer_and_the_same_usage(sim: Listening
     expected_usd = (text * 0.5 + 128 * 1.0 + usage["completion_tokens"] * 3.0) / 1e6
     assert usage["cost"] == pytest.approx(expected_usd)
     assert reply["model"] == "simulated"
+
+
+async def test_a_lean_answer_says_the_same_on_both_wires_in_half_the_tokens(sim: Listening) -> None:
+    lean = response_schema(AnswerForm.LEAN)
+    _, full = await ask_gemini(sim.url, gemini_body(CLIP))
+    _, gemini = await ask_gemini(sim.url, gemini_body(CLIP, responseJsonSchema=lean))
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": lean}}
+    _, chat, _ = await ask_openrouter(sim.url, chat_body(CLIP, response_format=form))
+    text = chat["choices"][0]["message"]["content"]
+    assert text == text_of(gemini)
+    assert list(orjson.loads(text)) == list(KEYS)
+    assert isinstance(parse_answer(text), Answer)
+    assert parse_answer(text) == parse_answer(text_of(full))
+    told, lean_told = full["usageMetadata"], gemini["usageMetadata"]
+    assert lean_told["candidatesTokenCount"] == text_tokens(text)
+    assert lean_told["candidatesTokenCount"] <= 0.55 * told["candidatesTokenCount"]
+    assert lean_told["thoughtsTokenCount"] == told["thoughtsTokenCount"]
+    assert chat["usage"]["total_tokens"] == lean_told["totalTokenCount"]
 
 
 async def test_bare_text_content_and_no_schema(sim: Listening) -> None:
