@@ -13,16 +13,17 @@ import duckdb
 from lipika import __version__
 from lipika.dataset.card import Sample, card_files
 from lipika.dataset.formats import FORMATS
-from lipika.dataset.formats.base import IndexRow
+from lipika.dataset.formats.base import Format, IndexRow
 from lipika.dataset.hashing import SUMS
-from lipika.dataset.model import FileFact, Layout, PlanRow, Tarset
+from lipika.dataset.model import Defect, FileFact, Layout, PlanRow, Tarset
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import DROPPED, PLAN, PlanReport, sql_path
-from lipika.dataset.shards import JobDone, index_path, read_record, record_path, sample_path
+from lipika.dataset.shards import ExportBroken, JobDone, index_path, read_record, record_path, sample_path
 from lipika.dataset.summary import SCORE_RANGES, Amount, ExportSummary, Speakers
 from lipika.errors import StorageError
 from lipika.models import LANES
 
+SPEAKERS = "speakers.csv"
 _ROWS = 10_000
 
 
@@ -54,6 +55,9 @@ def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, t
         layout = Layout(tarsets, _audio_root(place, report), words.title)
         files = [fact for record in records for fact in record.files]
         files += [place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index)]
+        files.append(place.put_stream(SPEAKERS, index.speakers_list()))
+        if not chosen.rows_in_shards:
+            _read_lists(place, chosen, files, report.clips)
         summary = index.summary(report, tarsets, words, chosen.reader)
         samples = list(index.samples(place, str(report.options["form"])))
     files.sort(key=lambda fact: fact.path)
@@ -64,6 +68,25 @@ def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, t
     place.put(SUMS, "".join(lines).encode())
     place.remove(WORK)
     return summary
+
+
+def _read_lists(place: ExportPlace, chosen: Format, files: Sequence[FileFact], clips: int) -> None:
+    """Read the lists over all shards again, each clip with the head of its audio; in a bucket their digests must do.
+
+    Raises:
+        ExportBroken: they do not read back as they were meant.
+    """
+    if place.folder is None:
+        return
+    defects: list[Defect] = []
+    found = sum(
+        1
+        for portion in chosen.portions([fact.path for fact in files], defects)
+        for _ in chosen.read(place, portion, defects, listen=False)
+    )
+    if defects or found != clips:
+        first = f"{defects[0].place}: {defects[0].message}" if defects else f"{found:,} of {clips:,} clips"
+        raise ExportBroken(f"{place.url}: {first}; {len(defects)} such")
 
 
 def _record(place: ExportPlace, number: int) -> JobDone:
@@ -116,6 +139,17 @@ class _Index:
                 f"{report.clips:,} clips were planned and {clips:,} written, {missing:,} are missing:"
                 " export into an empty folder"
             )
+
+    def speakers_list(self) -> Iterator[bytes]:
+        """Clips and seconds of each speaker, by split, as CSV. Names are safe: they need no quotes."""
+        yield b"speaker,language,split,clips,seconds\n"
+        found = self._connection.cursor().execute(
+            "select speaker, language, split, count(*), sum(num_samples / sample_rate_hz::double order by id)"
+            " from written group by all order by speaker, language, split"
+        )
+        while page := found.fetchmany(_ROWS):
+            for speaker, language, split, clips, seconds in page:
+                yield f"{speaker},{language},{split},{clips},{seconds:.3f}\n".encode()
 
     def tarsets(self, report: PlanReport) -> tuple[Tarset, ...]:
         rows = self._connection.execute(

@@ -244,7 +244,7 @@ async def _write(
     )  # fmt: skip
     there = {info.key for info in await asyncio.to_thread(place.files, f"{WORK}/jobs")}
     done.resumed = sum(record_path(number) in there for number in range(done.report.jobs))
-    seconds = done.report.duration_ms / 1000
+    seconds, hours = done.report.duration_ms / 1000, 0.0
     with progress_bar("Writing", total=seconds) as advance:
         async with aclosing(_spread(order, orders, done.report.clips)) as parts:
             async for part in parts:
@@ -252,7 +252,8 @@ async def _write(
                 done.clips += part.clips
                 done.bytes += part.bytes
                 done.files += len(part.files)
-                told = f"{done.clips:,} clips, {done.bytes / 1e9:.2f} GB"
+                hours += part.seconds / 3600
+                told = f"{done.clips:,} clips, {hours:,.1f} h, {done.bytes / 1e9:.2f} GB"
                 advance(part.seconds, told)
                 await record.progress(done)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +27,9 @@ def print_plan(done: ExportDone, out: Console) -> None:
         soft_wrap=True,
     )
     _print_notes(done, out)
-    out.print(f"Planned in {duration(done.seconds)}; nothing was written.")
+    out.print(
+        f"Planned in {duration(done.seconds)}; writing takes about {_estimate(done)}; nothing was written."
+    )
 
 
 def print_export(done: ExportDone, out: Console) -> None:
@@ -46,6 +50,23 @@ def print_export(done: ExportDone, out: Console) -> None:
         soft_wrap=True,
     )
     out.print(f"Card: README.md, samples.html. Check: lipika export verify {done.dest}", soft_wrap=True)
+
+
+_CLIP_MS = {"parquet": 1.0}
+_TAR_MS, _WAV_MS = 0.5, 5.0
+"""Milliseconds of CPU a clip with reading and verifying, rounded up: `python -m benchmarks.export`."""
+
+_BYTES_PER_S = 100e6
+"""From and to a bucket: a gigabit."""
+
+
+def _estimate(done: ExportDone) -> str:
+    """How long writing takes here, if nothing else holds it up."""
+    report = done.report
+    ms = _WAV_MS if report.options["form"] == "wav" else _CLIP_MS.get(report.options["format"], _TAR_MS)
+    working = report.clips * ms / 1000 / (os.cpu_count() or 1)
+    moving = 2 * report.bytes / _BYTES_PER_S
+    return f"{duration(max(working, 1))} here, or {duration(max(moving, 1))} from and to a bucket at 100 MB/s"
 
 
 def _print_tarsets(report: PlanReport, out: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def test_a_plan_says_what_there_would_be_and_writes_nothing(results: Path, tmp_p
     words = run("plan", "--from", results, "--lane", "any")
     assert "no_speech" in words
     assert "nothing was written" in words
+    assert re.search(r"writing takes about \d+ s here, or \d+ s from and to a bucket", words)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -68,6 +70,9 @@ def test_each_format_is_written_and_summed_up(name: str, results: Path, tmp_path
     summary = orjson.loads((dest / "dataset.json").read_bytes())
     assert summary["exported"] == 21
     assert summary["candidates"] == 26
+    speakers = [line.split(",") for line in (dest / "speakers.csv").read_text().splitlines()]
+    assert speakers[0] == ["speaker", "language", "split", "clips", "seconds"]
+    assert sum(int(clips) for _, _, _, clips, _ in speakers[1:]) == 21
     again = told(name, dest, "--from", results, "--lane", "any", "--split", "train=.6,dev=.4", "--seed", "2")
     assert again["was_complete"]
     assert sums(dest) == written
