@@ -10,7 +10,7 @@ import asyncio
 import functools
 import itertools
 import selectors
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -167,16 +167,35 @@ class _Direct(AIStudioProvider):
             response_schema=transcript.response_schema(),
         )
 
-    async def _send(self, method: str, url: str, body: bytes | None = None) -> Reply | Failure:
-        del method, url
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
+    ) -> Reply | Failure:
+        del method, url, deadline_s
         ledger = self._simulation.ledger
-        question = gemini.read(body or b"", model=self._model, project="p", hear=glance)
+        told = (headers or {}).get("X-Server-Timeout")
+        question = gemini.read(
+            body or b"",
+            model=self._model,
+            project="p",
+            hear=glance,
+            server_timeout_s=None if told is None else float(told),
+        )
         ledger.begin(0)
         reply = self._simulation.ask(question)
         page = gemini.page(reply.outcome, MODEL)
         await asyncio.sleep(reply.delivery.delay_s)
         ledger.end(page.status)
-        return Reply(page.status, page.body, page.headers.get("Retry-After"), None, 0.0)
+        return Reply(
+            page.status,
+            page.body,
+            page.headers.get("Retry-After"),
+            service_tier=page.headers.get("x-gemini-service-tier"),
+        )
 
 
 @dataclass(slots=True)

@@ -133,6 +133,7 @@ begin
       'lipika_claim', 'lipika_renew', 'lipika_start', 'lipika_progress', 'lipika_finish', 'lipika_fail',
       'lipika_release', 'lipika_put_aside', 'lipika_found_language',
       'lipika_write_results', 'lipika_write_clips', 'lipika_write_discards', 'lipika_remove_clips', 'lipika_write_batch',
+      'lipika_write_window',
       'lipika_keep_opinions', 'lipika_write_voters', 'lipika_way',
       'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve',
       'lipika_calibration_turn', 'lipika_end_calibration'

@@ -18,6 +18,7 @@ from lipika.errors import SettingsError
 
 ProviderName = Literal["aistudio", "openrouter", "simulator"]
 ThinkingLevel = Literal["minimal", "low", "medium", "high"]
+TierName = Literal["standard", "flex"]
 
 KEY_VARIABLES = {"aistudio": "GEMINI_API_KEY", "openrouter": "OPENROUTER_API_KEY"}
 """Providers that want a key, and the variable of it. Each can stand in for the other."""
@@ -114,6 +115,14 @@ class Settings(BaseSettings):
     )
     request_timeout_seconds: float = Field(120.0, gt=0, le=3600, description="Deadline of one request.")
 
+    # ---- service tier
+    service_tier: TierName = Field(
+        "standard", description="`flex`: half the price, answers in minutes; see providers.md."
+    )
+    flex_timeout_seconds: float = Field(
+        1200.0, ge=1, le=7200, description="Deadline of one request at Flex, which waits for its turn there."
+    )
+
     # ---- when an answer does not come
     max_retries: int = Field(3, ge=0, le=20, description="Retries of a clip after failures that may pass.")
     retry_seconds: float = Field(
@@ -149,7 +158,12 @@ class Settings(BaseSettings):
     batch_launch: Literal["paced", "burst"] = Field(
         "paced", description="Spread launches over the window, or fire all at its start."
     )
-    max_in_flight: int = Field(2000, ge=1, le=20_000, description="Requests in flight at most, per worker.")
+    max_in_flight: int = Field(
+        2000,
+        ge=1,
+        le=20_000,
+        description="Requests in flight at most, per worker; with Flex 15,000 unless set.",
+    )
     max_buffer_mb: int = Field(128, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
     send_format: Literal["flac", "ogg", "wav"] = Field(
         "flac",
@@ -231,8 +245,15 @@ class Settings(BaseSettings):
     live_seconds: float = Field(5.0, gt=0, le=300, description="Between live RPM/TPM updates and flushes.")
     lease_seconds: float = Field(120.0, gt=0, le=86_400, description="A claim not renewed this long is free.")
     max_attempts: int = Field(3, ge=1, le=100, description="Claims of one video before it is failed.")
-    max_videos: int = Field(64, ge=1, le=1000, description="Videos held at a time, per worker.")
-    drain_seconds: float = Field(60.0, ge=0, le=3600, description="To finish answers in flight on SIGTERM.")
+    max_videos: int = Field(
+        64, ge=1, le=1000, description="Videos held at a time, per worker; with Flex 1,000 unless set."
+    )
+    drain_seconds: float = Field(
+        60.0,
+        ge=0,
+        le=7200,
+        description="To finish answers in flight on SIGTERM; with Flex 1,260 unless set.",
+    )
     health_file: Path | None = Field(
         None, description="File that a live worker touches every 5 s, for health checks; empty: none."
     )
@@ -315,8 +336,23 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    settings = _apply_flex_defaults(settings)
     _check_together(settings)
     return settings
+
+
+FLEX_DEFAULTS: dict[str, float] = {"max_in_flight": 15_000, "max_videos": 1000, "drain_seconds": 1260.0}
+"""In the place of the usual ones: 1,000 requests a minute that take a quarter of an hour, and a drain that waits for
+the last of them."""
+
+
+def _apply_flex_defaults(settings: Settings) -> Settings:
+    if settings.service_tier != "flex":
+        return settings
+    given = settings.model_fields_set
+    return settings.model_copy(
+        update={name: value for name, value in FLEX_DEFAULTS.items() if name not in given}
+    )
 
 
 def _explain(problem: Any) -> str:
@@ -327,7 +363,17 @@ def _explain(problem: Any) -> str:
 
 
 def _check_together(settings: Settings) -> None:
-    """Rules over several settings: a lease must outlive three heartbeats, or live work would be reclaimed."""
+    """Rules over several settings: a lease must outlive three heartbeats, or live work would be reclaimed; and Flex
+    sheds what comes in bursts."""
+    if settings.service_tier == "flex" and settings.batch_launch == "burst":
+        raise SettingsError(
+            "BATCH_LAUNCH: 'burst' will not do with SERVICE_TIER=flex, which answers bursts with 503: set it to paced"
+        )
+    if settings.service_tier == "flex" and settings.provider == "openrouter":
+        raise SettingsError(
+            "SERVICE_TIER: 'flex' will not do with PROVIDER=openrouter, which has no tiers: ask aistudio first, or"
+            " leave it at standard"
+        )
     if settings.lease_seconds < 3 * settings.heartbeat_seconds:
         raise SettingsError(
             f"LEASE_SECONDS: {settings.lease_seconds:g} will not do: at least three times HEARTBEAT_SECONDS"

@@ -182,6 +182,18 @@ class Usage:
         )
 
 
+class ServiceTier(StrEnum):
+    """The way in which a service takes a request, and bills it: at once at the full price, or when there is room."""
+
+    STANDARD = "standard"
+    FLEX = "flex"
+
+    @classmethod
+    def read(cls, name: str) -> ServiceTier | None:
+        """The tier of that name in any case; None for one that is not known, such as `priority`."""
+        return next((tier for tier in cls if tier == name.lower()), None)
+
+
 class FailureKind(StrEnum):
     """The reason why an attempt gave no answer. What follows from each kind stands in `FAILURE_RULES`."""
 
@@ -628,6 +640,7 @@ class Provenance:
     batch_id: str
     attempts: int
     latency_ms: int
+    service_tier: ServiceTier = ServiceTier.STANDARD  # that the answer was served and billed at
 
 
 @dataclass(frozen=True, slots=True)
@@ -721,6 +734,22 @@ class Accounting:
         return None
 
 
+@dataclass(slots=True)
+class TierSums:
+    """The attempts that were served and billed at one tier, and their dollars."""
+
+    answers: int = 0
+    usd: float = 0.0
+
+
+def add_to_tier(sums: dict[str, TierSums], tier: ServiceTier, usage: Usage, usd: float) -> None:
+    """Count one attempt that came back; one that costs nothing was served at no tier."""
+    if usage.total:
+        at = sums.setdefault(tier, TierSums())
+        at.answers += 1
+        at.usd += usd
+
+
 @dataclass(frozen=True, slots=True)
 class BatchReport:
     """One closed batch window, complete: every attempt it launched has ended. One `transcription_batches` row.
@@ -747,6 +776,7 @@ class BatchReport:
     failure_kinds: Mapping[str, int]
     validation_scores: Mapping[str, float]  # count, mean, min, max of the scores of its clips
     latency_counts: tuple[int, ...] = ()  # attempts that came back, by place (`meters.place`)
+    tiers: Mapping[str, TierSums] = field(default_factory=dict)  # by the tier that was served
 
 
 # ----------------------------------------------------------------------------- the queue

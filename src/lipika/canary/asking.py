@@ -208,7 +208,7 @@ class Recorder(BaseProvider):
 
     async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
         response = await self._provider.transcribe(request)
-        self.usd += self._capabilities.cost_usd(response.usage)
+        self.usd += self._capabilities.cost_usd(response.usage, response.tier)
         attempt = _Attempt(response.failure, response.usage, response.latency_ms)
         self._attempts.setdefault(request.clip_id, []).append(attempt)
         return response

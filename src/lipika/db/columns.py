@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lipika.models import Answer, Failure, FailureKind, Provenance, Usage
+from lipika.models import Answer, Failure, FailureKind, Provenance, ServiceTier, Usage
 
 _TOKENS = tuple(field.name for field in fields(Usage))
 _PLACE = re.compile(r"\{\{(?:(\w+)\.)?(\w+)\.\*\}\}")
@@ -137,6 +137,7 @@ class ProvenanceColumns:
     latency_ms: int
     token_usage_json: Mapping[str, int]
     cost_usd: float
+    service_tier: str | None  # null: the standard one
 
     @property
     def provenance(self) -> Provenance:
@@ -152,6 +153,7 @@ class ProvenanceColumns:
             batch_id=self.batch_id,
             attempts=self.attempts,
             latency_ms=self.latency_ms,
+            service_tier=ServiceTier.read(self.service_tier or "") or ServiceTier.STANDARD,
         )
 
     @property

@@ -21,8 +21,10 @@ from lipika.models import (
     Failure,
     Finding,
     Provenance,
+    ServiceTier,
     Severity,
     TextSource,
+    TierSums,
     Usage,
     Verdict,
     words_from_json,
@@ -153,6 +155,7 @@ class ResultRow(JudgedRow):
     cache_hit: bool
     token_usage_json: Usage
     cost_usd: float
+    service_tier: str | None  # null: the standard one
 
 
 def result_row(result: ClipResult) -> ResultRow:
@@ -191,6 +194,7 @@ def result_row(result: ClipResult) -> ResultRow:
         token_usage_json=result.usage,
         cost_usd=result.cost_usd,
         text_source=result.text_source,
+        service_tier=None if source.service_tier is ServiceTier.STANDARD else source.service_tier,
     )
     if result.answer:
         _put_answer(row, result.answer)
@@ -294,6 +298,7 @@ def _alignment(column: Mapping[str, object]) -> Alignment:
 
 def batch_params(report: BatchReport) -> Mapping[str, object]:
     """A batch as a row of its table."""
+    flex = report.tiers.get(ServiceTier.FLEX, TierSums())
     return {
         "batch_id": report.batch_id,
         "worker_id": report.worker_id,
@@ -318,4 +323,6 @@ def batch_params(report: BatchReport) -> Mapping[str, object]:
         "failure_kinds": report.failure_kinds,
         "validation_scores_summary": report.validation_scores,
         "latency_counts": list(report.latency_counts),
+        "flex_answers": flex.answers,
+        "flex_usd": flex.usd,
     }

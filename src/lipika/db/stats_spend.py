@@ -29,6 +29,8 @@ class SpendDay:
     output_tokens: int
     thought_tokens: int  # of the output's
     cost_usd: float
+    flex_answers: int = 0  # of the requests: served and billed at Flex
+    flex_usd: float = 0.0  # of the dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class SpendSummary:
     transcribed: int
     clips: int  # ended: transcribed, without speech, failed
     accepted: int  # eligible for ASR
+    usd_flex: float = 0.0  # of the total: billed at Flex
 
     @property
     def usd_per_clip(self) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lipika import meters
 from lipika.engine.pacing import Pacer
-from lipika.models import BatchReport, Failure, Judged, Usage
+from lipika.models import BatchReport, Failure, Judged, ServiceTier, TierSums, Usage, add_to_tier
 
 _FLOOD_SHARE = 0.10
 _FLOOD_LEAST = 10
@@ -41,6 +41,7 @@ class Batch:
     refused_by: Counter[str] = field(default_factory=Counter)
     failure_kinds: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
+    tiers: dict[str, TierSums] = field(default_factory=dict)
 
     def note_launch(self, video_id: str, provider: str, *, first: bool) -> None:
         if first:
@@ -51,21 +52,29 @@ class Batch:
         self.videos.add(video_id)
         self.sent_to[provider] += 1
 
-    def note_end(self, now: float, latency_ms: float, usage: Usage, cost_usd: float) -> None:
-        """An attempt has come back, for good or bad."""
+    def note_end(
+        self,
+        now: float,
+        latency_ms: float,
+        usage: Usage,
+        cost_usd: float,
+        tier: ServiceTier = ServiceTier.STANDARD,
+    ) -> None:
+        """An attempt has come back, for good or bad; `tier` is what was served."""
         self.in_flight -= 1
         self.last_answer = now
         self.latencies_ms.append(latency_ms)
         self.usage += usage
         self.cost_usd += cost_usd
         self.cache_hits += usage.cached > 0
+        add_to_tier(self.tiers, tier, usage, cost_usd)
 
     def note_doubt(self) -> None:
         """An answer came, but one more attempt may bring a better one."""
         self.failure_kinds["doubted"] += 1
 
     def note_cancellation(self, cost_usd: float) -> None:
-        """An attempt was given up under way; `cost_usd` is a guess."""
+        """An attempt was given up under way; `cost_usd` is a guess, and of no tier."""
         self.in_flight -= 1
         self.errors += 1
         self.failure_kinds["cancelled"] += 1
@@ -124,6 +133,7 @@ class Batch:
                 else {"count": 0}
             ),
             latency_counts=tuple(meters.count(latencies)),
+            tiers=self.tiers,
         )
 
 

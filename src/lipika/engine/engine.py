@@ -31,7 +31,7 @@ from lipika.errors import Draining, WorkerStop
 from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.log import get_logger, redact
 from lipika.meters import place
-from lipika.models import Failure, FailureKind, Stops, Usage
+from lipika.models import Failure, FailureKind, Stops, Usage, add_to_tier
 
 log = get_logger(__name__)
 
@@ -253,7 +253,7 @@ class Engine:
         its answer, goes further than its clip."""
         ticket, route = attempt.ticket, attempt.route
         try:
-            response = await route.provider.transcribe(ticket.request)
+            response = await route.provider.transcribe(route.address(ticket.request))
         except asyncio.CancelledError:
             attempt.batch.note_cancellation(route.note_loss(attempt.permit, self._clock()))
             raise
@@ -280,7 +280,8 @@ class Engine:
         cost = attempt.route.note_end(attempt.permit, response, now, time.time())
         ticket.usage += response.usage
         ticket.cost_usd += cost
-        attempt.batch.note_end(now, response.latency_ms, response.usage, cost)
+        attempt.batch.note_end(now, response.latency_ms, response.usage, cost, response.tier)
+        add_to_tier(totals.tiers, response.tier, response.usage, cost)
         totals.usage += response.usage
         totals.cost_usd += cost
         totals.cache_hits += response.usage.cached > 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lipika.engine.retries import RetryPolicy
 from lipika.meters import PLACES
-from lipika.models import Advice, BatchReport, Failure, Judged, Usage
+from lipika.models import Advice, BatchReport, Failure, Judged, ServiceTier, TierSums, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class Outcome:
     model_version: str
     batch_id: str
     latency_ms: float  # of the last attempt
+    tier: ServiceTier = ServiceTier.STANDARD  # that the answer was served at
 
 
 OnDoubt = Callable[[Outcome], object]
@@ -109,3 +110,4 @@ class Totals:
     failure_kinds: Counter[str] = field(default_factory=Counter)
     model_versions: Counter[str] = field(default_factory=Counter)
     providers: Counter[str] = field(default_factory=Counter)  # attempts
+    tiers: dict[str, TierSums] = field(default_factory=dict)  # by the tier that was served

@@ -21,7 +21,7 @@ from lipika.llm.capabilities import Capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
 from lipika.llm.transport import NEVER_SENT
 from lipika.meters import RateMeter
-from lipika.models import Effect, Failure, FailureKind
+from lipika.models import Effect, Failure, FailureKind, ServiceTier
 from lipika.wording import duration
 
 _PACIFIC_STANDARD = timezone(timedelta(hours=-8))
@@ -117,10 +117,12 @@ class Route:
         reserve: Reserve = reserve_unlimited,
         probing: Probing | None = None,
         restraint: Callable[[], str] = _no_restraint,
+        tier: ServiceTier = ServiceTier.STANDARD,
     ):
         self.provider = provider
         self.name = provider.get_provider_name()
         self.capabilities = capabilities
+        self.tier = tier
         self.concurrency = AdaptiveConcurrency(max_in_flight)
         self.gate = Gate(probing)
         self.storming = False  # a flood of 429s sent the rest of a window elsewhere
@@ -179,6 +181,10 @@ class Route:
         self.tpm.add(tokens, now)
         first = now if first_asked_at is None else first_asked_at
         return Permit(now, first, request.clip_id, slot, plain, tokens)
+
+    def address(self, request: TranscriptionRequest) -> TranscriptionRequest:
+        """The request as it is sent here."""
+        return request if request.tier is self.tier else replace(request, tier=self.tier)
 
     def expect(self, request: TranscriptionRequest) -> None:
         """A request will come: no slot is reserved at less than it may cost."""
@@ -266,7 +272,7 @@ class Route:
         """Account for an attempt, whatever came of it; returns its dollars."""
         self.in_flight -= 1
         usage = response.usage
-        cost = self.capabilities.cost_usd(usage)
+        cost = self.capabilities.cost_usd(usage, response.tier)
         self._settled.add(permit.slot, usage.prompt, cost)
         if self.binds in _MONEY:  # this answer may have left enough for another one
             self._ask_again_at = min(self._ask_again_at, now + _ASK_SOON_S)

@@ -101,4 +101,5 @@ class Ticket:
             model_version=response.model_version,
             batch_id=batch.batch_id,
             latency_ms=response.latency_ms,
+            tier=response.tier,
         )

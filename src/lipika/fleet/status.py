@@ -45,6 +45,7 @@ class StatusReport:
     usd_simulated: float  # of the total: of made-up answers, which nobody charges
     usd_canary: float  # of the total: of canaries, which no clip of the queue has cost
     usd_opinions: float  # of the total: of second opinions
+    usd_flex: float  # of the total: billed at Flex
     usd_per_clip: float | None
     usd_projected: float | None
     tiers: Sequence[TierCount]  # clips that were weighed against other voters
@@ -87,6 +88,7 @@ async def read_status(database: Database) -> StatusReport:
         usd_simulated=spend.usd_simulated,
         usd_canary=spend.usd_canary,
         usd_opinions=spend.usd_opinions,
+        usd_flex=spend.usd_flex,
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
         tiers=tiers,
@@ -132,7 +134,8 @@ def _lines(report: StatusReport) -> list[str]:
     made_up = f" ({money(report.usd_simulated)} of it SIMULATED: not charged)" if report.usd_simulated else ""
     canary = f" ({money(report.usd_canary)} of it for canaries)" if report.usd_canary else ""
     opinions = f" ({money(report.usd_opinions)} of it for second opinions)" if report.usd_opinions else ""
-    spent = f"{money(report.usd_total)}{made_up}{canary}{opinions}"
+    flex = f" ({money(report.usd_flex)} of it at Flex)" if report.usd_flex else ""
+    spent = f"{money(report.usd_total)}{made_up}{canary}{opinions}{flex}"
     lines = [
         f"Queue: {counts.pending:,} pending, {counts.held:,} held, {at_work:,} at work, {counts.done:,} done",
         f"Fleet: {totals.live:,} live, {totals.draining:,} draining, {totals.stale:,} stale",

@@ -32,7 +32,7 @@ from lipika.engine.outcome import Alert, EngineOptions, Events
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
 from lipika.engine.route import Need, Reserve, Route, Slots
-from lipika.errors import DatabaseUnavailable
+from lipika.errors import DatabaseUnavailable, SettingsError
 from lipika.fleet.calibrating import Calibrating, CalibratingOptions
 from lipika.fleet.lease import Lease
 from lipika.fleet.worker import Worker, WorkerOptions
@@ -43,7 +43,7 @@ from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import BaseProvider, ModelOptions, text_tokens
 from lipika.log import get_logger
 from lipika.machine import gpu_type, instance_name
-from lipika.models import AnswerForm, SendFormat
+from lipika.models import AnswerForm, SendFormat, ServiceTier
 from lipika.network import Network
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.opinion_cap import OpinionsCap
@@ -91,6 +91,11 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
             require_key(settings)
             providers = _make_configured(settings)
         capabilities = load_capabilities(settings.model_id, settings.models_file)
+        if settings.service_tier == "flex" and capabilities.flex_factor == 1.0:
+            raise SettingsError(
+                f"SERVICE_TIER: 'flex' will not do with MODEL_ID={settings.model_id}, which has no price at that"
+                " tier: name a model that has one, or give it a row with flex_factor (MODELS_FILE)"
+            )
         note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
         if note is not None:
             log.info("no_cache_hits_expected", reason=note)
@@ -102,9 +107,16 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
                 reserve=reserve,
                 probing=probing(settings),
                 restraint=lease.restraint,
+                tier=_tier(settings, provider),
             )
             for provider in providers
         ]
+
+
+def _tier(settings: Settings, provider: BaseProvider) -> ServiceTier:
+    """The tier that this provider is asked at: OpenRouter has no tiers."""
+    has_tiers = isinstance(provider, AIStudioProvider)
+    return ServiceTier(settings.service_tier) if has_tiers else ServiceTier.STANDARD
 
 
 def _make_configured(settings: Settings) -> list[BaseProvider]:
@@ -221,7 +233,11 @@ def reuse_conditions(settings: Settings, simulated: bool | None) -> AskedAs:
 def model_options(settings: Settings) -> ModelOptions:
     """Options for asking the model."""
     return ModelOptions(
-        settings.model_id, settings.temperature, settings.thinking_level, settings.request_timeout_seconds
+        settings.model_id,
+        settings.temperature,
+        settings.thinking_level,
+        settings.request_timeout_seconds,
+        flex_timeout_s=settings.flex_timeout_seconds,
     )
 
 
@@ -244,6 +260,7 @@ def worker_info(
             "model_id": settings.model_id,
             "temperature": settings.temperature,
             "thinking_level": settings.thinking_level,
+            "service_tier": settings.service_tier,
             "batch_size": settings.worker_batch_size,
             "batch_interval_seconds": settings.batch_interval_seconds,
             "batch_launch": settings.batch_launch,

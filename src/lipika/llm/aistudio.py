@@ -40,7 +40,7 @@ from lipika.llm.replies import (
     worded_wait_s,
     zero_quota,
 )
-from lipika.models import Failure, FailureKind, Trouble, Usage, is_made_up
+from lipika.models import Failure, FailureKind, ServiceTier, Trouble, Usage, is_made_up
 from lipika.network import Network
 
 _SAFETY_CATEGORIES = (
@@ -50,6 +50,9 @@ _SAFETY_CATEGORIES = (
     "HARM_CATEGORY_DANGEROUS_CONTENT",
 )
 """Switched off: speech is transcribed as it was said, and a filter would bias the corpus."""
+
+
+_SERVER_ENDS_FIRST_S = 5.0
 
 
 class AIStudioProvider(HttpProvider):
@@ -83,6 +86,7 @@ class AIStudioProvider(HttpProvider):
             network=network,
         )
         self._response_schema = response_schema
+        self._is_vertex = models_path.startswith(("publishers/", "projects/"))
 
     async def says_simulated(self) -> bool | None:
         """By `models.get`: the version that its replies carry as `modelVersion`, too."""
@@ -98,7 +102,22 @@ class AIStudioProvider(HttpProvider):
             "contents": [{"role": "user", "parts": [{"text": request.clip_prompt}, {"inlineData": audio}]}],
             "generationConfig": self._generation_config(request),
             "safetySettings": [{"category": category, "threshold": "OFF"} for category in _SAFETY_CATEGORIES],
+            **self._tier(request),
         }
+
+    def _tier(self, request: TranscriptionRequest) -> dict[str, Any]:
+        """The tier, in lower case: `FLEX` is refused. Vertex AI has it in a header."""
+        if request.tier is ServiceTier.STANDARD or self._is_vertex:
+            return {}
+        return {"service_tier": str(request.tier)}
+
+    def _headers_of(self, request: TranscriptionRequest, deadline_s: float) -> Mapping[str, str]:
+        if request.tier is ServiceTier.STANDARD:
+            return {}
+        # A moment before ours: then the service ends what nobody will wait for.
+        least_s = max(int(deadline_s - _SERVER_ENDS_FIRST_S), 1)
+        tier = {"X-Vertex-AI-LLM-Shared-Request-Type": str(request.tier)} if self._is_vertex else {}
+        return {"X-Server-Timeout": str(least_s), **tier}
 
     def _generation_config(self, request: TranscriptionRequest) -> dict[str, Any]:
         options, model = self._options, self._capabilities
@@ -120,12 +139,13 @@ class AIStudioProvider(HttpProvider):
         if not body:
             message = f"HTTP 200 with {excerpt(reply.body)}"
             return ReadReply(failure=Failure(FailureKind.SERVER, message, None, 200, "not_json"))
-        usage, version = read_usage(body.get("usageMetadata")), one_line(body.get("modelVersion"))
+        meta = body.get("usageMetadata")
+        usage, version, tier = read_usage(meta), one_line(body.get("modelVersion")), read_tier(reply, meta)
         if body.get("error") and not body.get("candidates"):
             failure = classify_error(replace(reply, status=_status_within(body)))
-            return ReadReply(failure=failure, usage=usage, model_version=version)
+            return ReadReply(failure=failure, usage=usage, model_version=version, tier=tier)
         text, refused = read_candidate(body)
-        return ReadReply(text, refused, usage, version)
+        return ReadReply(text, refused, usage, version, tier)
 
 
 # ----------------------------------------------------------------------------- reading a 200
@@ -177,6 +197,16 @@ def read_usage(meta: object) -> Usage | None:
         thoughts=thoughts,
     )
     return usage if usage.total else None
+
+
+def read_tier(reply: Reply, meta: object) -> ServiceTier | None:
+    """The tier that was served: the header's word, then the body's, then Vertex AI's; None where nobody says, or at a
+    tier that has no price here."""
+    counts = as_object(meta)
+    named = reply.service_tier or as_text(counts.get("serviceTier"))
+    if named:
+        return ServiceTier.read(named)
+    return ServiceTier.FLEX if as_text(counts.get("trafficType")).upper().endswith("FLEX") else None
 
 
 # ----------------------------------------------------------------------------- classifying an error

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lipika.errors import SettingsError
-from lipika.models import Usage
+from lipika.models import ServiceTier, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,12 @@ class Capabilities:
     cache_minimum_tokens: int  # least prompt that is cached implicitly; 0: no minimum is known
     audio_tokens_per_second: int
     max_output_tokens: int
+    flex_factor: float = 1.0  # of all prices, where the tier that was served is Flex
     known: bool = True  # False: not in the table; prices are those of the dearest known model
 
-    def cost_usd(self, usage: Usage) -> float:
-        """Dollars for one attempt. Cached tokens are taken from the text first: the common prefix is text."""
+    def cost_usd(self, usage: Usage, tier: ServiceTier = ServiceTier.STANDARD) -> float:
+        """Dollars for one attempt served at that tier. Cached tokens are taken from the text first: the common prefix
+        is text."""
         audio = min(usage.prompt_audio, usage.prompt)
         text = usage.prompt - audio
         cached_text = min(usage.cached, text)
@@ -45,7 +47,7 @@ class Capabilities:
             + cached_audio * self.cached_audio_usd
             + usage.output * self.output_usd
         )
-        return micro_usd / 1_000_000
+        return micro_usd * (self.flex_factor if tier is ServiceTier.FLEX else 1.0) / 1_000_000
 
 
 def cache_note(capabilities: Capabilities, prompt_tokens: int) -> str | None:
@@ -76,7 +78,7 @@ def load_capabilities(model_id: str, override: Path | None = None) -> Capabiliti
     if row is not None:
         return replace(row, model_id=model_id)
     dearest = max(table.values(), key=lambda row: (row.output_usd, row.audio_usd))
-    return replace(dearest, model_id=model_id, known=False)
+    return replace(dearest, model_id=model_id, known=False, flex_factor=1.0)
 
 
 def _text_of(file: Path) -> str:
@@ -106,6 +108,7 @@ class _Row(BaseModel):
     cache_minimum_tokens: Annotated[int, Field(ge=0)]
     audio_tokens_per_second: Annotated[int, Field(ge=1)]
     max_output_tokens: Annotated[int, Field(ge=1)]
+    flex_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class _File(BaseModel):

@@ -30,7 +30,7 @@ from lipika.llm.transport import (
     interception,
     reply_too_long,
 )
-from lipika.models import Failure, FailureKind, Usage
+from lipika.models import Failure, FailureKind, ServiceTier, Usage
 from lipika.network import Network, keep_alive_socket
 from lipika.redaction import hide
 
@@ -50,6 +50,8 @@ class TranscriptionRequest:
     varied: bool = False  # the one varied retry: the model's own temperature instead of ours
     audio_format: str = "flac"
     varied_prompt: str = ""  # takes the place of `clip_prompt` in the varied retry
+    tier: ServiceTier = ServiceTier.STANDARD  # that it is asked for at
+    deadline_s: float | None = None  # of this request; None: the provider's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class TranscriptionResponse:
     usage: Usage
     model_version: str
     latency_ms: float
+    tier: ServiceTier = ServiceTier.STANDARD  # that was served: billing follows it, whatever was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class ModelOptions:
     thinking_level: str | None
     timeout_s: float
     connect_timeout_s: float = 15.0
+    flex_timeout_s: float = 1200.0  # of a request at Flex, which may wait for a quarter of an hour
 
 
 class BaseProvider(ABC):
@@ -144,6 +148,7 @@ class ReadReply:
     failure: Failure | None = None
     usage: Usage | None = None
     model_version: str = ""
+    tier: ServiceTier | None = None  # that was served, where the reply says
 
 
 _KEEPALIVE_S = 60.0
@@ -207,9 +212,7 @@ class HttpProvider(BaseProvider):
                 ssl=self._network.trust(self._url),
                 socket_factory=keep_alive_socket,
             ),
-            timeout=aiohttp.ClientTimeout(
-                total=self._options.timeout_s, sock_connect=self._options.connect_timeout_s
-            ),
+            timeout=self._timeout(self._options.timeout_s),
             # Keys travel in headers only, those of a request: aiohttp tells a session's own to the proxy, too. And
             # nothing but the settings may change a request.
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -235,7 +238,10 @@ class HttpProvider(BaseProvider):
 
     async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
         started = time.perf_counter()
-        reply = await self._send("POST", self._url, self.encode(request))
+        deadline_s = self._deadline_s(request)
+        reply = await self._send(
+            "POST", self._url, self.encode(request), self._headers_of(request, deadline_s), deadline_s
+        )
         latency_ms = (time.perf_counter() - started) * 1000
         failure = reply if isinstance(reply, Failure) else interception(reply, self._address)
         reading = (
@@ -243,8 +249,26 @@ class HttpProvider(BaseProvider):
         )
         usage = billed_usage(request, reading, self._capabilities.audio_tokens_per_second)
         return TranscriptionResponse(
-            request, self._name, reading.text, reading.failure, usage, reading.model_version, latency_ms
+            request,
+            self._name,
+            reading.text,
+            _capacity(reading.failure) if request.tier is ServiceTier.FLEX else reading.failure,
+            usage,
+            reading.model_version,
+            latency_ms,
+            reading.tier or ServiceTier.STANDARD,  # where nobody says so, nothing is cheaper
         )
+
+    def _deadline_s(self, request: TranscriptionRequest) -> float:
+        if request.deadline_s is not None:
+            return request.deadline_s
+        flex = request.tier is ServiceTier.FLEX
+        return self._options.flex_timeout_s if flex else self._options.timeout_s
+
+    def _headers_of(self, request: TranscriptionRequest, deadline_s: float) -> Mapping[str, str]:
+        """What one request has besides the headers of all."""
+        del request, deadline_s
+        return {}
 
     async def _describes(self, url: str) -> Mapping[str, Any] | None:
         """A free call for what the service says of itself; None where that is nothing, or comes too late."""
@@ -257,28 +281,52 @@ class HttpProvider(BaseProvider):
             return None
         return as_object(parse_json(reply.body)) or None
 
-    async def _send(self, method: str, url: str, body: bytes | None = None) -> Reply | Failure:
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
+    ) -> Reply | Failure:
         """One request; whatever goes wrong below HTTP becomes a failure."""
         if self._session is None:
             raise RuntimeError(f"{type(self).__name__} must be entered with `async with` before use")
+        timeout_s = self._options.timeout_s if deadline_s is None else deadline_s
         try:
             async with self._session.request(
-                method, url, data=body, headers=self._headers, allow_redirects=False
+                method,
+                url,
+                data=body,
+                headers={**self._headers, **(headers or {})},
+                allow_redirects=False,
+                timeout=self._timeout(timeout_s),
             ) as response:
                 content, whole = await _content(response)
                 if not whole and response.status == 200:
                     return reply_too_long(self._address, MOST_REPLY_BYTES)
-                headers = response.headers
+                received = response.headers
                 return Reply(
                     response.status,
                     content,
-                    headers.get("Retry-After"),
-                    headers.get("X-RateLimit-Reset"),
+                    received.get("Retry-After"),
+                    received.get("X-RateLimit-Reset"),
                     time.time(),
-                    headers.get("Location"),
+                    received.get("Location"),
+                    received.get("x-gemini-service-tier"),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return failure_of(error, self._address, self._options.timeout_s)
+            return failure_of(error, self._address, timeout_s)
+
+    def _timeout(self, total_s: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=self._options.connect_timeout_s)
+
+
+def _capacity(failure: Failure | None) -> Failure | None:
+    """A failure at Flex: an answer that does not come in time says that there is no room, and nothing of the clip."""
+    if failure is None or failure.kind is not FailureKind.TIMEOUT:
+        return failure
+    return replace(failure, kind=FailureKind.OVERLOADED)
 
 
 _DESCRIBE_S = 10.0
@@ -346,6 +394,7 @@ class FrameCache:
             request.max_output_tokens,
             request.varied,
             request.audio_format,
+            request.tier,
         )
         frame = self._frames.get(key)
         if frame is None:

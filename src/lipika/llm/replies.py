@@ -29,6 +29,7 @@ class Reply:
     rate_reset: str | None = None  # X-RateLimit-Reset, likewise
     received_at: float = 0.0
     location: str | None = None  # of a redirect
+    service_tier: str | None = None  # x-gemini-service-tier: the tier that was served
 
 
 # ----------------------------------------------------------------------------- values

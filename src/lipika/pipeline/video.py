@@ -371,6 +371,7 @@ class _Job:
                 batch_id=outcome.batch_id,
                 attempts=outcome.attempts,
                 latency_ms=round(outcome.latency_ms),
+                service_tier=outcome.tier,
             ),
         )
 

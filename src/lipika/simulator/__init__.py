@@ -4,7 +4,7 @@ It checks requests as strictly as the real services, answers with plausible but 
 and limits like them, and fails on demand. Its model version is `simulated`: it never passes for the real one.
 """
 
-from lipika.simulator.config import Caching, Latency, Quotas, SimulatorConfig
+from lipika.simulator.config import Caching, FlexQueue, Latency, Quotas, SimulatorConfig
 from lipika.simulator.exchange import Details, Wire
 from lipika.simulator.faults import FaultKind, FaultPlan, FaultRule
 from lipika.simulator.process import Handle, spawn
@@ -16,6 +16,7 @@ __all__ = [
     "FaultKind",
     "FaultPlan",
     "FaultRule",
+    "FlexQueue",
     "Handle",
     "Latency",
     "Listening",

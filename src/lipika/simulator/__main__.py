@@ -14,7 +14,7 @@ import uvloop
 
 from lipika.errors import UsageError
 from lipika.processes import stop_signals
-from lipika.simulator.config import Caching, Latency, Quotas, SimulatorConfig, read, read_json
+from lipika.simulator.config import Caching, FlexQueue, Latency, Quotas, SimulatorConfig, read, read_json
 from lipika.simulator.faults import FaultPlan, read_toml
 from lipika.simulator.server import Listening, serve
 
@@ -60,6 +60,15 @@ def _parser(prog: str = "python -m lipika.simulator") -> argparse.ArgumentParser
     parser.add_argument("--spend", type=float, help="USD per 10 minutes")
     parser.add_argument("--credit", type=float, help="USD in all")
     parser.add_argument("--cache-min-tokens", type=int, help="least prefix an implicit cache takes")
+    parser.add_argument(
+        "--flex-scale",
+        type=float,
+        default=config.flex.scale,
+        help="of the minutes that requests at Flex wait",
+    )
+    parser.add_argument(
+        "--flex-shed", type=float, default=config.flex.shed, help="share that is answered 503"
+    )
     parser.add_argument("--faults", type=Path, help="fault plan, TOML")
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
@@ -94,6 +103,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
             credit_usd=options.credit,
         ),
         caching=Caching(min_tokens=options.cache_min_tokens),
+        flex=FlexQueue(scale=options.flex_scale, shed=options.flex_shed),
         faults=plan,
         keys=tuple(options.key),
         models=tuple(options.model),

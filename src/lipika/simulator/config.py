@@ -72,6 +72,23 @@ class Caching:
 
 
 @dataclass(frozen=True, slots=True)
+class FlexQueue:
+    """The queue of requests at Flex: an even wait of 1 to 15 minutes, and 503 at once for those that are shed.
+
+    `scale` makes all waits so many times as long: 0.001 makes a test of it. A request whose `X-Server-Timeout` is
+    shorter than its wait is answered 504 then, and not billed.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    least_s: float = 60.0
+    most_s: float = 900.0
+    scale: float = 1.0
+    shed: float = 0.2  # share of the requests
+    served_standard: float = 0.0  # share that is served, and billed, at the full price
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatorConfig:
     """One simulator. The defaults suit a demo on loopback.
 
@@ -89,6 +106,7 @@ class SimulatorConfig:
     latency: Latency = Latency()
     quotas: Quotas = Quotas()
     caching: Caching = Caching()
+    flex: FlexQueue = FlexQueue()
     faults: FaultPlan = FaultPlan()
     keys: tuple[str, ...] = ()
     models: tuple[str, ...] = ()  # served besides the ones in the capability table

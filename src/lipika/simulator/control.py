@@ -4,6 +4,7 @@
     POST /control/faults    a fault plan as TOML or JSON, in place of the present one
     POST /control/quotas    the fields of Quotas as JSON; `?project=` sets them for that project alone
     POST /control/latency   the fields of Latency as JSON
+    POST /control/flex      the fields of FlexQueue as JSON
     POST /control/reset     counters, quotas, cache and fault plan begin anew
 
 A body that will not do is answered 400 with the reason, and changes nothing.
@@ -18,7 +19,7 @@ import orjson
 from aiohttp import web
 
 from lipika.errors import SettingsError
-from lipika.simulator.config import Latency, Quotas, read, read_json
+from lipika.simulator.config import FlexQueue, Latency, Quotas, read, read_json
 from lipika.simulator.faults import FaultPlan
 from lipika.simulator.ledger import RequestLog
 from lipika.simulator.simulation import Simulation
@@ -32,6 +33,7 @@ def routes(simulation: Simulation, log: RequestLog) -> list[web.RouteDef]:
         web.post("/control/faults", control.set_faults),
         web.post("/control/quotas", control.set_quotas),
         web.post("/control/latency", control.set_latency),
+        web.post("/control/flex", control.set_flex),
         web.post("/control/reset", control.reset),
     ]
 
@@ -65,6 +67,14 @@ class _Control:
 
         def change() -> None:
             self._simulation.latency = read_json(Latency, body, "latency")
+
+        return _answer_change(change)
+
+    async def set_flex(self, request: web.Request) -> web.Response:
+        body = await request.read()
+
+        def change() -> None:
+            self._simulation.flex = read_json(FlexQueue, body, "flex")
 
         return _answer_change(change)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lipika.llm.capabilities import Capabilities
-from lipika.models import JsonObject
+from lipika.models import JsonObject, ServiceTier
 from lipika.simulator.audio import SimulatedHearing
 from lipika.simulator.tokens import Tokens
 
@@ -34,6 +34,8 @@ class Question:
     thinking_level: str
     max_output_tokens: int | None
     temperature: float | None = None  # None: the model's own
+    tier: ServiceTier = ServiceTier.STANDARD  # that is asked for
+    server_timeout_s: float | None = None  # after which the client wants no answer
 
 
 class RefusalKind(StrEnum):
@@ -124,6 +126,7 @@ class Answered:
     cost_usd: float
     model_version: str
     avg_logprob: float
+    tier: ServiceTier = ServiceTier.STANDARD  # that it was served at
 
 
 class Ending(StrEnum):

@@ -13,6 +13,7 @@ A plan is a list of rules, in TOML (`[[faults]]` tables) or JSON:
     max_temperature = 0.5  # only when asked at this temperature or below (the model's own is 1)
     thinking = ["LOW"]     # only at these levels
     wire = "openrouter"    # only through this API
+    tiers = ["flex"]       # only where this service tier is asked for
     digests = ["0a1b"]     # hex prefixes of the audio's SHA-256
 
 The first rule that applies wins; rules about timing (`straggler`, `slow_body`) apply besides one other.
@@ -130,6 +131,7 @@ class FaultRule:
     models: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     wire: Wire | None = None
+    tiers: tuple[str, ...] = ()
     max_temperature: float | None = None
     thinking: tuple[str, ...] = ()
     share: float = 0.05  # other_wording: of the letters
@@ -237,6 +239,7 @@ def _matches(rule: FaultRule, question: Question) -> bool:
         and (not rule.models or question.model.model_id in rule.models)
         and (not rule.projects or question.project in rule.projects)
         and (rule.wire is None or rule.wire == question.wire)
+        and (not rule.tiers or question.tier in rule.tiers)
         and (rule.max_temperature is None or _temperature(question) <= rule.max_temperature)
         and (not rule.thinking or question.thinking_level in rule.thinking)
         and (not rule.digests or question.digest.hex().startswith(rule.digests))

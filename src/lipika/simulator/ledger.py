@@ -36,6 +36,9 @@ class ServerCounts:
     output_tokens: int = 0
     thought_tokens: int = 0
     cost_usd: float = 0.0
+    shed: int = 0  # by Flex, for want of room
+    answers_by_tier: Counter[str] = field(default_factory=Counter)
+    usd_by_tier: dict[str, float] = field(default_factory=dict)
     repaid: int = 0
     untracked: int = 0
     _asked_at_least: Counter[int] = field(default_factory=Counter)  # so often -> clips
@@ -71,6 +74,8 @@ class ServerCounts:
         self.output_tokens += tokens.output
         self.thought_tokens += tokens.thoughts
         self.cost_usd += answered.cost_usd
+        self.answers_by_tier[answered.tier] += 1
+        self.usd_by_tier[answered.tier] = self.usd_by_tier.get(answered.tier, 0.0) + answered.cost_usd
         self.repaid += self._count(self._answered, digest) > 1
 
     def as_json(self, faults: dict[str, int]) -> bytes:
@@ -104,6 +109,11 @@ class ServerCounts:
                     "thoughts": self.thought_tokens,
                 },
                 "cost_usd": round(self.cost_usd, 9),
+                "tiers": {
+                    str(tier): {"answers": count, "usd": round(self.usd_by_tier[tier], 9)}
+                    for tier, count in sorted(self.answers_by_tier.items())
+                },
+                "shed": self.shed,
                 "bytes": {"in": self.bytes_in, "out": self.bytes_out},
                 "faults": faults,
             }

@@ -147,7 +147,13 @@ class _Server:
             model = self._models.get(name)
             if model is None:
                 raise gemini.unknown_model(name)
-            question = gemini.read(body, model=model, project=project, hear=self._hear)
+            question = gemini.read(
+                body,
+                model=model,
+                project=project,
+                hear=self._hear,
+                server_timeout_s=_server_timeout_s(request),
+            )
             reply = self.simulation.ask(question)
             return question, reply, gemini.page(reply.outcome, name)
 
@@ -286,6 +292,12 @@ class _Server:
             return self._response(page())
         except WireError as error:
             return self._response(error.page)
+
+
+def _server_timeout_s(request: web.Request) -> float | None:
+    """What the client says that it will wait, in whole seconds; what is no number is passed over."""
+    told = request.headers.get("X-Server-Timeout", "")
+    return float(told) if told.isdecimal() else None
 
 
 def _json_page(value: object) -> WholeReply:

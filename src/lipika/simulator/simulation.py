@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import orjson
 
-from lipika.models import Answer, Usage
+from lipika.models import Answer, ServiceTier, Usage
 from lipika.simulator import mishaps
 from lipika.simulator.answers import known_fields, transcribe
 from lipika.simulator.config import Caching, Quotas, SimulatorConfig
@@ -32,6 +32,7 @@ from lipika.simulator.faults import FaultKind, FaultPlan, FaultRule, Faults, Pic
 from lipika.simulator.ledger import ServerCounts
 from lipika.simulator.quotas import ProjectQuotas
 from lipika.simulator.schema import instance
+from lipika.simulator.tiers import place
 from lipika.simulator.tokens import THOUGHT_TOKENS, Tokens, audio_tokens, prompt_tokens, text_tokens
 
 Clock = Callable[[], float]
@@ -53,6 +54,7 @@ class Simulation:
         self._default_quotas = config.quotas
         self._plan = config.faults
         self.latency = config.latency
+        self.flex = config.flex
         self.reset()
 
     def reset(self) -> None:
@@ -91,6 +93,10 @@ class Simulation:
         kind = picked.main.kind if picked.main else None
         if picked.main and (refusal := _refusal_of(picked.main)):
             return SimulatedReply(refusal, Delivery(_REFUSAL_DELAY_S), str(kind))
+        placed = place(self.flex, question, attempt, self._config.seed)
+        if placed.shed:
+            self.ledger.shed += 1
+            return SimulatedReply(Refusal(RefusalKind.OVERLOADED), Delivery(_REFUSAL_DELAY_S))
         tokens = self._prompt(question)
         state = self._state(question)
         now = self._clock()
@@ -98,10 +104,12 @@ class Simulation:
         if refusal:
             self.ledger.by_quota.update(violation.quota for violation in refusal.violations)
             return SimulatedReply(refusal, Delivery(_REFUSAL_DELAY_S))
-        answered = self._answer(question, tokens, picked.main)
+        if question.server_timeout_s is not None and placed.wait_s >= question.server_timeout_s:
+            return SimulatedReply(Refusal(RefusalKind.DEADLINE), Delivery(question.server_timeout_s))
+        answered = self._answer(question, tokens, picked.main, placed.tier)
         state.spend(now, answered.cost_usd)
         self.ledger.answer(answered, question.digest)
-        delay_s = self._latency_s(question, attempt, answered.tokens.output)
+        delay_s = placed.wait_s + self._latency_s(question, attempt, answered.tokens.output)
         return SimulatedReply(answered, _delivery(delay_s, picked), str(kind or ""))
 
     def _state(self, question: Question) -> ProjectQuotas:
@@ -118,7 +126,9 @@ class Simulation:
         cached = self._cache.look_up(question, common)
         return Tokens(common + text_tokens(question.own_text), audio, cached, 0, 0)
 
-    def _answer(self, question: Question, prompt: Tokens, rule: FaultRule | None) -> Answered:
+    def _answer(
+        self, question: Question, prompt: Tokens, rule: FaultRule | None, tier: ServiceTier
+    ) -> Answered:
         mark = self._mark(question, b"answer")
         rng = random.Random(mark)
         candidate = self._candidate(question, rng, rule)
@@ -132,7 +142,8 @@ class Simulation:
             answer_id=f"{mark:x}",
             candidate=candidate,
             tokens=tokens,
-            cost_usd=_cost_usd(question, tokens),
+            cost_usd=_cost_usd(question, tokens, tier),
+            tier=tier,
             model_version=mishaps.version_after(rule.kind if rule else None, self._config.model_version),
             avg_logprob=-rng.uniform(0.01, 0.3),
         )
@@ -219,7 +230,7 @@ def _within_limit(candidate: Candidate, thoughts: int, limit: int | None) -> tup
     return Candidate(text, "MAX_TOKENS", shape=candidate.shape), min(text_tokens(text), left), thoughts
 
 
-def _cost_usd(question: Question, tokens: Tokens) -> float:
+def _cost_usd(question: Question, tokens: Tokens, tier: ServiceTier) -> float:
     usage = Usage(
         prompt=tokens.prompt,
         prompt_text=tokens.text,
@@ -228,7 +239,7 @@ def _cost_usd(question: Question, tokens: Tokens) -> float:
         output=tokens.output,
         thoughts=tokens.thoughts,
     )
-    return question.model.cost_usd(usage)
+    return question.model.cost_usd(usage, tier)
 
 
 _ENDINGS = {

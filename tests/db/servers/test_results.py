@@ -26,6 +26,7 @@ from lipika.models import (
     Discard,
     Finding,
     NewVideo,
+    ServiceTier,
     Severity,
     TextSource,
 )
@@ -108,6 +109,22 @@ async def test_writing_again_changes_nothing(
     assert table(database_url, query) == before  # not even rewritten: xmin is the same
     assert table(database_url, FLAGS) == flags
     assert table(database_url, ROLLUP) == sums
+
+
+async def test_a_row_keeps_the_tier_of_the_answer_that_it_holds(
+    results: Results, claim: ClaimedVideo, database_url: str
+) -> None:
+    """Null at the standard tier, also in a row that held an answer of Flex before."""
+    tiers = "select service_tier from transcription_results"
+    plain = result(1)
+    at_flex = dataclasses.replace(
+        plain, provenance=dataclasses.replace(plain.provenance, service_tier=ServiceTier.FLEX)
+    )
+    for written, kept in ((at_flex, "flex"), (plain, None)):
+        await results.write(claim, [written])
+        assert table(database_url, tiers) == [{"service_tier": kept}]
+        (stored,) = [answer async for answer in results.stored_answers("v")]
+        assert stored.provenance.service_tier is written.provenance.service_tier
 
 
 FLAGS = "select * from transcription_flags order by segment_file, flag_type, start_ms"

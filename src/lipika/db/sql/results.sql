@@ -24,7 +24,7 @@ limit %(limit)s
 
 -- name: write_batch
 -- Of one's own windows only: the key says whose.
-select lipika_write_batch(%(key)s::text, %(batch)s::jsonb)
+select lipika_write_window(%(key)s::text, %(batch)s::jsonb)
 
 -- name: ways
 -- How the answers that these videos have were asked for, with clips and dollars. By the index on (video_id, segment_file).

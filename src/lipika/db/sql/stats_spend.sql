@@ -5,7 +5,8 @@ select (hour at time zone 'UTC')::date as day, provider,
   sum(errors)::bigint as errors, sum(retried)::bigint as retried, sum(cache_hits)::bigint as cache_hits,
   sum(prompt_tokens)::bigint as prompt_tokens, sum(audio_tokens)::bigint as audio_tokens,
   sum(cached_tokens)::bigint as cached_tokens, sum(output_tokens)::bigint as output_tokens,
-  sum(thought_tokens)::bigint as thought_tokens, sum(cost_usd)::double precision as cost_usd
+  sum(thought_tokens)::bigint as thought_tokens, sum(cost_usd)::double precision as cost_usd,
+  sum(flex_answers)::bigint as flex_answers, sum(flex_usd)::double precision as flex_usd
 from batch_hours
 where hour >= date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - make_interval(days => %(days)s - 1)
 group by 1, 2
@@ -41,6 +42,7 @@ with dollars as (
   from dollars
 )
 select sums.*,
+  coalesce((select sum(flex_usd) from batch_hours), 0)::double precision as usd_flex,
   coalesce((select sum(clips) from clip_counts where kind = 'status' and key = 'transcribed'), 0)::bigint as transcribed,
   coalesce((select sum(clips) from clip_counts where kind = 'status'), 0)::bigint as clips,
   coalesce((select sum(clips) from clip_counts where kind = 'lane' and key = 'asr'), 0)::bigint as accepted

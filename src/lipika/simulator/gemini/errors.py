@@ -116,6 +116,7 @@ _ENUM_OF_FIELD = {
     "category": "HarmCategory",
     "threshold": "SafetySetting.HarmBlockThreshold",
     "type": "Type",
+    "service_tier": "ServiceTier",
 }
 
 

@@ -64,6 +64,15 @@ class SchemaType(StrEnum):
     NULL = "NULL"
 
 
+class AskedTier(StrEnum):
+    """In lower case alone, unlike all other enumerations here."""
+
+    UNSPECIFIED = "unspecified"
+    STANDARD = "standard"
+    FLEX = "flex"
+    PRIORITY = "priority"
+
+
 class InlineData(_Message):
     mime_type: str | None = None
     data: str | None = None
@@ -183,7 +192,7 @@ class GenerateContentRequest(_Message):
     generation_config: GenerationConfig | None = None
     safety_settings: Repeated[SafetySetting] | None = None
     cached_content: str | None = None
-    service_tier: str | None = None
+    service_tier: AskedTier | None = None
     store: bool | None = None
     tools: Any = None
     tool_config: Any = None

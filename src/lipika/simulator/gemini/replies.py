@@ -17,7 +17,7 @@ def page(outcome: Answered | Refusal, model: str) -> WholeReply:
     if outcome.candidate.shape in (Shape.ERROR_IN_200, Shape.ERROR_IN_CHOICE):
         failure = refusal_page(Refusal(RefusalKind.INTERNAL), model)
         return WholeReply(200, failure.body)
-    return WholeReply(200, orjson.dumps(_answer(outcome)))
+    return WholeReply(200, orjson.dumps(_answer(outcome)), {"x-gemini-service-tier": str(outcome.tier)})
 
 
 def _answer(answered: Answered) -> dict[str, object]:
@@ -28,7 +28,8 @@ def _answer(answered: Answered) -> dict[str, object]:
     else:
         body["candidates"] = [_candidate(candidate, answered)]
     if candidate.shape is not Shape.NO_USAGE:
-        body["usageMetadata"] = _usage(answered.tokens, thoughts=candidate.shape is not Shape.PARTIAL_USAGE)
+        usage = _usage(answered.tokens, thoughts=candidate.shape is not Shape.PARTIAL_USAGE)
+        body["usageMetadata"] = {**usage, "serviceTier": str(answered.tier)}
     return {**body, "modelVersion": answered.model_version, "responseId": answered.answer_id}
 
 

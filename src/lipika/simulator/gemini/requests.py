@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from lipika.llm.capabilities import Capabilities
-from lipika.models import JsonObject
+from lipika.models import JsonObject, ServiceTier
 from lipika.simulator.answers import hinted_language
 from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, together
 from lipika.simulator.exchange import Question, Wire
@@ -19,6 +19,7 @@ from lipika.simulator.gemini.errors import bad_base64, bad_fields, cached_conten
 from lipika.simulator.gemini.messages import (
     CONFIG_PATH,
     AcceptedNumbers,
+    AskedTier,
     GenerateContentRequest,
     GenerationConfig,
     Part,
@@ -33,7 +34,9 @@ AUDIO_TYPES = frozenset(
 )
 
 
-def read(body: bytes, *, model: Capabilities, project: str, hear: Ear) -> Question:
+def read(
+    body: bytes, *, model: Capabilities, project: str, hear: Ear, server_timeout_s: float | None = None
+) -> Question:
     """A request's body as a question.
 
     Raises:
@@ -43,7 +46,13 @@ def read(body: bytes, *, model: Capabilities, project: str, hear: Ear) -> Questi
     outline = _outline if len(lifted.json) < CACHEABLE_BYTES else _outline.__wrapped__
     question, clips = outline(lifted.json, model)
     heard = together([_hear(at, lifted.original(data), hear) for at, data in clips])
-    return replace(question, project=project, heard=heard, digest=heard.digest if heard else question.digest)
+    return replace(
+        question,
+        project=project,
+        heard=heard,
+        digest=heard.digest if heard else question.digest,
+        server_timeout_s=server_timeout_s,
+    )
 
 
 @lru_cache(maxsize=2048)  # apart from the audio, which was lifted out, requests are much alike
@@ -73,8 +82,17 @@ def _outline(json: bytes, model: Capabilities) -> tuple[Question, tuple[tuple[st
         thinking_level=_thinking_level(config.thinking_config),
         max_output_tokens=config.max_output_tokens,
         temperature=config.temperature,
+        tier=_tier(request, model),
     )
     return question, tuple(_clips(request))
+
+
+def _tier(request: GenerateContentRequest, model: Capabilities) -> ServiceTier:
+    if request.service_tier is not AskedTier.FLEX:
+        return ServiceTier.STANDARD  # what is asked for at priority is served here like all else
+    if model.flex_factor == 1.0:
+        raise invalid(f"Flex inference is not supported for {model.model_id}.")
+    return ServiceTier.FLEX
 
 
 def _text(parts: Iterable[Part] | None) -> str:
