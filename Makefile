@@ -11,7 +11,7 @@ WHOLE := $(PIP) check || { echo 'The packages in $(VENV) do not fit together. An
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint check bench bench-peers bench-validation chaos world lock clean
+.PHONY: help setup demo test quick lint check bench bench-peers bench-validation check-loaders chaos world lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,9 @@ bench-peers: $(VENV)/.dev ## other clients on the same requests and the same quo
 
 bench-validation: $(VENV)/.dev ## precision and recall of validation, by kind of fault and language
 	@$(BIN)/python -m benchmarks.validation
+
+check-loaders: $(VENV)/.dev ## do NeMo, Lhotse, Hugging Face ... give every sample of an export? (installs them: 6 GB; LIGHT=1 does without)
+	@$(BIN)/python scripts/check_loaders.py $(if $(LIGHT),--light) $(if $(ANEW),--anew)
 
 chaos: $(VENV)/.dev ## six workers, killed and stopped forty times: is anything lost or paid for twice?
 	@$(BIN)/python -m benchmarks.chaos

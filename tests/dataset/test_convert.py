@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foreign_audio import voice, written
 from lipika.audio.codec import Audio, encode_flac
-from lipika.dataset.convert import Wav, to_wav
+from lipika.dataset.convert import Converted, to_flac, to_wav
 from lipika.errors import SegmentError
 
 RATES = [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
@@ -29,10 +29,10 @@ def flac(values: np.ndarray, rate: int, depth: int = 16) -> bytes:
     return encode_flac(Audio(whole.astype(np.int32 if depth == 24 else np.int16), rate, depth))
 
 
-def samples(wav: Wav) -> np.ndarray:
+def samples(wav: Converted, kind: str = "WAV") -> np.ndarray:
     """As libsndfile reads them, once the file has been found to be what it is said to be."""
     with soundfile.SoundFile(io.BytesIO(wav.data)) as file:
-        assert (file.format, file.subtype, file.channels) == ("WAV", "PCM_16", 1)
+        assert (file.format, file.subtype, file.channels) == (kind, "PCM_16", 1)
         assert (file.samplerate, file.frames) == (wav.sample_rate_hz, wav.num_samples)
         found: np.ndarray = file.read(dtype="int16")
         return found
@@ -50,6 +50,7 @@ def test_24_bits_are_rounded_to_16() -> None:
     low = np.array([0, 127, 129, 255 + 256, -127, -129, 384]) / ((1 << 23) - 1)
     wav = to_wav(flac(low, 16_000, 24))
     assert samples(wav).tolist() == [0, 0, 1, 2, 0, -1, 2]
+    assert samples(to_flac(flac(low, 16_000, 24)), "FLAC").tolist() == [0, 0, 1, 2, 0, -1, 2]
 
 
 def test_the_loudest_24_bits_do_not_wrap_around() -> None:

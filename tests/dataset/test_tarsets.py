@@ -194,7 +194,7 @@ def test_webdataset_byte_for_byte(tmp_path: Path) -> None:
     assert sha256(tmp_path / path) == "9087d6253d2d4fd401780cf8a1abea3f1463367b7d99db010c60cc9fb93e9de7"
 
 
-@pytest.mark.parametrize("name", ["a.b", "a/b", "", "a b", "video-sub1"])
+@pytest.mark.parametrize("name", ["a.b", "a/b", "", "a b", "video-sub1", "उदाहरण_1", "a" * 96, "__a", "-a"])
 @every_format
 def test_a_name_that_readers_would_take_for_another_is_refused(
     kind: Format, name: str, tmp_path: Path

@@ -23,7 +23,7 @@ class AudioForm(StrEnum):
 class PlanRow:
     """One planned clip: the columns of `plan.parquet` that formats write. Texts are NFC; "" is unknown."""
 
-    id: str  # unique in the export, and a safe file name: letters, digits, `_` and `-`
+    id: str  # unique in the export, and a safe file name: up to 95 of ASCII's letters, digits, `_`, `-`
     video_id: str
     clip: str  # stem of its file in the result archive
     job: int

@@ -143,12 +143,14 @@ create table twins as
 select id from (select safe(concat(video_id, '_', clip)) as id from shards) group by id having count(*) > 1
 
 -- name: settings
--- A name that is safe in files, tars and lists: A to Z, digits, `_` and `-`. What had to be changed or is too long
--- gets a mark made of the whole, so that no two names become one.
-create or replace macro cleaned(x) as regexp_replace(x, '[^A-Za-z0-9_-]', '_', 'g');
+-- A name that is safe in files, tars and lists: letters of ASCII, digits, `_` and `-`, a letter or digit first (`datasets`
+-- passes over files that begin with `__`), and with two marks and an ending within the 100 bytes of a tar's plain header.
+-- What had to be changed or is too long gets a mark made of the whole, so that no two names become one.
+create or replace macro cleaned(x) as
+  regexp_replace(regexp_replace(x, '[^A-Za-z0-9_-]', '_', 'g'), '^([_-])', 'v\1');
 create or replace macro safe(x) as case
-  when cleaned(x) = x and strlen(x) <= 180 then x
-  when strlen(x) <= 180 then concat(cleaned(x), '-', substr(md5(x), 1, 8))
+  when cleaned(x) = x and strlen(x) <= 76 then x
+  when strlen(x) <= 76 then concat(cleaned(x), '-', substr(md5(x), 1, 8))
   else concat(left(cleaned(x), 40), '-', substr(md5(x), 1, 16))
 end
 

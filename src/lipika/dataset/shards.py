@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from lipika.archive.results import usable_entries
 from lipika.archive.tar import Source
 from lipika.audio.flac import StreamInfo
-from lipika.dataset.convert import to_wav
+from lipika.dataset.convert import to_flac, to_wav
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.formats.base import Reader, ShardWriter, WrittenFile
 from lipika.dataset.formats.fields import audio_mark
@@ -172,11 +172,12 @@ class _Job:
         info = StreamInfo.read(flac)
         if info is None or not info.frames or info.channels != 1:
             raise VideoError("bad_clip", f"{row.video_id}: {row.clip}.flac is no clip that lipika packed")
-        if self._order.form is AudioForm.FLAC:
-            return Utterance(row, flac, AudioForm.FLAC, info.sample_rate_hz, info.frames)
-        wav = to_wav(flac, self._order.sample_rate_hz or None)
-        self._quieter += wav.gain < 1
-        return Utterance(row, wav.data, AudioForm.WAV, wav.sample_rate_hz, wav.num_samples)
+        form = self._order.form
+        if form is AudioForm.FLAC and info.bit_depth <= self._format.most_bits:
+            return Utterance(row, flac, form, info.sample_rate_hz, info.frames)
+        made = to_flac(flac) if form is AudioForm.FLAC else to_wav(flac, self._order.sample_rate_hz or None)
+        self._quieter += made.gain < 1
+        return Utterance(row, made.data, form, made.sample_rate_hz, made.num_samples)
 
     def verify(self) -> None:
         """Read every shard again: its bytes must be those that were written, and its rows those of the plan."""

@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from command_kit import lipika
 from export_kit import corpus, result, write_results
+from foreign_audio import voice, written
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.place import sha256_of_file
 
@@ -76,6 +79,20 @@ def test_each_format_is_written_and_summed_up(name: str, results: Path, tmp_path
     again = told(name, dest, "--from", results, "--lane", "any", "--split", "train=.6,dev=.4", "--seed", "2")
     assert again["was_complete"]
     assert sums(dest) == written
+
+
+def test_kaldi_gets_no_sample_of_more_than_16_bits(tmp_path: Path) -> None:
+    """Its `wave-reader.cc` refuses others, and what `flac -d` gives has as many as the FLAC."""
+    clip, _ = result("deep.24", 0, "hi", 48_000)
+    deep = written(voice(3, 48_000).astype(np.int32) << 16, 48_000, "FLAC", "PCM_24")
+    write_results(tmp_path / "in" / "deep.24_transcribed.tar", [(clip, deep)])
+    told("kaldi", tmp_path / "kaldi", "--from", tmp_path / "in", "--lane", "any")
+    told("parquet", tmp_path / "parquet", "--from", tmp_path / "in", "--lane", "any")
+    (flac,) = (tmp_path / "kaldi" / "hi").rglob("*.flac")
+    assert soundfile.info(flac).subtype == "PCM_16"
+    assert np.array_equal(soundfile.read(flac, dtype="int16")[0], voice(3, 48_000))
+    (table,) = (tmp_path / "parquet" / "data").rglob("*.parquet")
+    assert pq.read_table(table).to_pylist()[0]["audio"]["bytes"] == deep
 
 
 def test_other_options_into_the_same_folder_are_refused_and_again_plans_anew(

@@ -62,6 +62,7 @@ class Format(ABC):
     reader: ClassVar[str]  # what reads it, in words: "NeMo (tarred)"
     forms: ClassVar[Sequence[AudioForm]]  # what it can hold; the first is the usual one
     clips_per_shard: ClassVar[int]
+    most_bits: ClassVar[int] = 24  # of a sample of FLAC that its readers take
     seconds: ClassVar[tuple[float, float]] = (0.0, 3600.0)  # of a clip that its readers take
     rows_in_shards: ClassVar[bool] = True  # False: they are in files over all shards, which `whole` writes
 

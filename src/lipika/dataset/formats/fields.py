@@ -42,7 +42,10 @@ _MEASURES = {name: name for name in ("snr_db", "speech_ms", "bandwidth_hz", "ali
 _ALWAYS = _TEXTS | _NUMBERS
 _values_always, _measures = attrgetter(*_ALWAYS.values()), attrgetter(*_MEASURES.values())
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9_-]+")
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,94}")
+"""With its ending it fits the plain header of a tar, the only one that lhotse reads by an index.
+`datasets` passes over what begins with `__`."""
+
 _PART_OF_FILE = re.compile(r"-sub\d+$")  # NeMo takes it for a part of another file
 _PUNCTUATION = re.compile(r"[?!;…।॥؟؛،۔]|(?<!\d)[.,:]|[.,:](?!\d)")  # not that of numbers and times
 _MD5 = slice(26, 42)  # of the samples, in the head of a FLAC
@@ -99,9 +102,11 @@ def member_name(utterance: Utterance) -> str:
     """The name of its file in a tar.
 
     Raises:
-        ValueError: trainers would take it for another: it holds a dot or a slash, or ends as parts of files do.
+        ValueError: trainers would take it for another: it holds a dot or a slash, ends as parts of files do, or
+            needs a longer header than every reader knows.
     """
     name = utterance.row.id
     if not _SAFE_ID.fullmatch(name) or _PART_OF_FILE.search(name):
-        raise ValueError(f"{name!r} cannot be the name of a clip: letters, digits, _ and - alone, no -sub1")
+        allowed = "up to 95 letters of ASCII, digits, _ and -, not first, and no -sub1 at the end"
+        raise ValueError(f"{name!r} cannot be the name of a clip: {allowed}")
     return utterance.file

@@ -34,6 +34,7 @@ class Kaldi(Format):
     reader = "Kaldi, ESPnet"
     forms = (AudioForm.FLAC, AudioForm.WAV)
     clips_per_shard = 5_000
+    most_bits = 16  # Kaldi refuses more, however they come to it
     rows_in_shards = False
 
     def audio_path(self, shard: Shard, file: str) -> str:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from lipika.dataset.formats import parquet_reading
 from lipika.dataset.formats.base import Format, HashedFile, Index, Portion, ShardWriter, Tree, WrittenFile
+from lipika.dataset.formats.fields import audio_md5
 from lipika.dataset.model import AudioForm, Defect, Layout, ReadBack, Shard, Tarset, Utterance
 
 ROW_GROUP_ROWS = 100
@@ -65,6 +66,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "prompt_version": _STRING,
     "validator_version": _STRING,
     "audio_digest": _STRING,
+    "audio_md5": _STRING,
     "skip": _STRING,
     "words": _STRING,  # JSON: word, start_ms, end_ms, confidence; lists of `datasets` before 4 differ from later ones
 }
@@ -181,6 +183,7 @@ def _row(utterance: Utterance) -> dict[str, object]:
         "num_samples": utterance.num_samples,
         "sampling_rate": utterance.sample_rate_hz,
         "speaker_id": row.speaker,
+        "audio_md5": audio_md5(utterance).get("audio_md5", ""),
         "speaker_emotion": row.emotion,
         "speaker_style": row.style,
         "speaker_pace": row.pace,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, cast
 
@@ -16,9 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lipika.dataset.formats.base import Portion, Tree
-from lipika.dataset.formats.sound import listen, look
+from lipika.dataset.formats.tar_reading import Said, TarMember, hear, number_in, text_in
 from lipika.dataset.model import Defect, ReadBack
-from lipika.errors import SegmentError
 
 _ROWS = 16  # at a time, with their audio
 _READ_BYTES = 1 << 20  # a page at a time, not a column of a row group
@@ -40,6 +38,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "samples": ("num_samples", "samples"),
     "video": ("video_id",),
     "skip": ("skip",),
+    "md5": ("audio_md5",),
 }
 """What columns are called, the first that is there being taken."""
 
@@ -219,48 +218,42 @@ class _Table:
     def _clip(self, row: Mapping[str, Any], number: int, ids: frozenset[str]) -> ReadBack | None:
         place = f"{self.path} row {number}"
         audio = row[self.columns.audio] or {}
-        content, stem = audio.get("bytes"), PurePosixPath(audio.get("path") or "").stem
-        stated = row.get(self.columns.names["id"])
-        name = (
-            str(stated) if stated not in (None, "") else stem or f"{PurePosixPath(self.path).stem}-{number}"
+        content, file = audio.get("bytes"), audio.get("path") or ""
+        said = self._words_of(
+            row, place, PurePosixPath(file).stem or f"{PurePosixPath(self.path).stem}-{number}"
         )
         if not content:
             lack = "no audio" if content is None else "audio of 0 bytes"
-            self.defects.append(Defect(place, "missing_audio", f"{name}: {lack}"))
+            self.defects.append(Defect(place, "missing_audio", f"{said.id}: {lack}"))
             return None
-        if stem != name and stem in ids:
+        if (stem := PurePosixPath(file).stem) != said.id and stem in ids:
             self.defects.append(
-                Defect(place, "swapped_audio", f"{name} has the audio of {stem}, by its path")
+                Defect(place, "swapped_audio", f"{said.id} has the audio of {stem}, by its path")
             )
-        try:
-            sound = listen(content) if self.decode else look(content)
-        except SegmentError as error:
-            self.defects.append(Defect(place, "bad_audio", f"{name}: {error}"))
+            said = replace(said, md5="")
+        heard = hear(TarMember(place, file or said.id, content), self.defects, listen=self.decode)
+        if heard is None:
             return None
-        return ReadBack(
-            id=name,
+        return said.join(replace(heard, exact=content.startswith(_LOSSLESS)), self.defects)
+
+    def _words_of(self, row: Mapping[str, Any], place: str, name: str) -> Said:
+        """The words of a row; `name` is its id where it has none."""
+        names = self.columns.names
+        stated = {what: row.get(names[what]) for what in ("id", "speaker", "video", "skip")}
+        words = {what: "" if value is None else str(value) for what, value in stated.items()}
+        return Said(
+            id=words["id"] or name,
             place=place,
-            text=self._text(row, "text"),
-            language=self._text(row, "language") or self.language,
-            duration_s=self._number(row, "duration"),
-            sample_rate_hz=int(self._number(row, "rate")),
-            num_samples=int(self._number(row, "samples")),
-            speaker=self._text(row, "speaker"),
-            audio=content,
-            audio_rate_hz=sound.sample_rate_hz,
-            audio_samples=sound.num_samples,
-            video_id=self._text(row, "video"),
-            exact=content.startswith(_LOSSLESS),
-            skip=self._text(row, "skip") not in _NO_SKIP,
+            text=text_in(row, names["text"]),
+            language=text_in(row, names["language"]) or self.language,
+            speaker=words["speaker"],
+            video_id=words["video"],
+            duration_s=number_in(row, names["duration"]),
+            sample_rate_hz=int(number_in(row, names["rate"])),
+            num_samples=int(number_in(row, names["samples"])),
+            md5=text_in(row, names["md5"]),
+            skip=words["skip"] not in _NO_SKIP,
         )
-
-    def _text(self, row: Mapping[str, Any], what: str) -> str:
-        value = row.get(self.columns.names[what])
-        return "" if value is None else str(value)
-
-    def _number(self, row: Mapping[str, Any], what: str) -> float:
-        value = row.get(self.columns.names[what])
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def _first_line(error: Exception) -> str:
