@@ -99,7 +99,9 @@ class Clip:
     boundary_score: float  # 0..1, 1 = both edges in silence
     flags: tuple[str, ...]  # forced_cut, abrupt_start, abrupt_end, ...
     audio: AudioFacts
-    audio_digest: str  # sha256 hex of what was sent, by which an answer is known again (`polish.sent_digest`)
+    audio_digest: (
+        str  # sha256 hex over the samples sent, by which an answer is known again (`polish.sent_digest`)
+    )
     trimmer_version: str
 
 
@@ -126,6 +128,7 @@ class PolishedClip:
     packed: bytes  # FLAC, mono, source rate and depth
     sent: bytes  # mono, 16 kHz, 16-bit
     sent_format: SendFormat = SendFormat.FLAC
+    other_digest: str = ""  # of the same audio, as rows of earlier releases have it: over the bytes sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,13 @@ language sql stable parallel safe set search_path = pg_catalog, public, pg_temp 
   )::text, 'UTF8')), 'hex'), 32)
 $$;
 
+-- Only where this file has not been run before: a later one has put another in its place.
+do $once$
+begin
+  if exists (select from lipika_migrations where version = '20261129000300') then
+    return;
+  end if;
+
 create or replace function lipika_keep_replaced() returns trigger
 language plpgsql set search_path = pg_catalog, public, pg_temp as $$
 -- What was paid under one way of asking stays paid. Of two answers of one way the later one is kept; one that is handed in
@@ -129,13 +136,6 @@ begin
   return null;
 end
 $$;
-
--- Only where this file has not been run before: a later one has put another in its place.
-do $once$
-begin
-  if exists (select from lipika_migrations where version = '20261129000300') then
-    return;
-  end if;
 
 create or replace function lipika_put_alignment_aside() returns trigger
 language plpgsql set search_path = pg_catalog, public, pg_temp as $$

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lipika.audio.codec import Audio, Samples, decode, encode_flac
+from lipika.audio.codec import Audio, Samples, decode, encode_flac, encode_wav, resample_for_model
 from lipika.audio.levels import power_of
 from lipika.audio.polish import (
     CUT_AFTER_MS,
@@ -33,6 +33,7 @@ from lipika.audio.polish import (
     polish_segment,
     profile_of,
     samples_in,
+    sent_digest,
 )
 from lipika.errors import SegmentError
 from lipika.models import PolishedClip, SegmentName, SendFormat
@@ -390,7 +391,9 @@ def test_every_field_of_a_clip() -> None:
     assert clip.duration_ms == clip.trimmed_end_ms - clip.trimmed_start_ms + 300
     assert (clip.sample_rate_hz, clip.bit_depth) == (RATE, 16)
     assert (clip.flags, clip.boundary_score, clip.trimmer_version) == ((), 1.0, TRIMMER_VERSION)
-    assert clip.audio_digest == hashlib.sha256(polished.sent).hexdigest()
+    heard = decode(polished.sent).samples.astype("<i2").tobytes()
+    assert clip.audio_digest == hashlib.sha256(b"pcm 16000\0" + heard).hexdigest()
+    assert polished.other_digest == hashlib.sha256(polished.sent).hexdigest()
     assert clip.audio.speech_ms == pytest.approx(3_000, abs=40)
     assert -25 < clip.audio.rms_dbfs < -19
 
@@ -431,6 +434,21 @@ def test_packed_keeps_rate_and_depth_from_16_bits_on_and_sent_is_16_khz_16_bit(r
     assert sent.duration_ms == packed.duration_ms == 3_200
     assert not sent.samples[:2_000].any()
     assert (polished.sent is polished.packed) == (rate == 16_000 and depth != 24)
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_the_same_samples_are_the_same_audio_in_whatever_file_they_come(rate: int) -> None:
+    samples = signal(pause(200), talk(3_000), pause(200), rate=rate)
+    audio = Audio(samples, rate, 16)
+    packed_anew = io.BytesIO()
+    soundfile.write(packed_anew, samples, rate, format="FLAC", subtype="PCM_16", compression_level=1.0)
+    twins = [encode_flac(audio), encode_wav(audio), packed_anew.getvalue()]
+    assert len(set(twins)) == 3
+    made = [only(polish_segment(named(3.4), data)) for data in twins]
+    made.append(only(polish_segment(named(3.4), twins[0], SendFormat.WAV)))
+    assert len({one.clip.audio_digest for one in made}) == 1
+    exported = resample_for_model(decode(made[0].packed))
+    assert sent_digest(exported, SendFormat.FLAC) == made[0].clip.audio_digest
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])

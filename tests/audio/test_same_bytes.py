@@ -52,7 +52,7 @@ def digest(made: PolishedSegment) -> str:
         times = (clip.original_start_ms, clip.original_end_ms, clip.trimmed_start_ms, clip.trimmed_end_ms)
         sha.update(repr((clip.name.stem, times, clip.flags, clip.boundary_score, facts)).encode())
         sha.update(polished.packed)
-        sha.update(clip.audio_digest.encode())
+        sha.update(polished.other_digest.encode())
     for discard in made.discards:
         sha.update(repr((discard.reason, discard.message, discard.start_ms, discard.end_ms)).encode())
     return f"{len(made.clips)} {sha.hexdigest()[:24]}"

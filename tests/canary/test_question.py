@@ -27,6 +27,7 @@ from lipika.llm.provider import BaseProvider, TranscriptionRequest, Transcriptio
 from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Accounting, AnswerForm, ClaimedVideo, ClipResult, SendFormat
 from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.known_answers import KnownAnswers, look_nowhere
 from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.tools import Counts, Tools
@@ -103,6 +104,7 @@ async def by_pipeline(
             polishers=polishers,
             spool_dir=out,
             asked_as=AskedAs(MODEL, None, "low", answer=form),
+            known=KnownAnswers(look_nowhere, AskedAs(MODEL, None, "low", answer=form)),
             counts=Counts(),
         )
         video = ClaimedVideo("v", "token", archive.name, "v.tar", archive.stem[:2], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,11 @@ class Gateway:
     url: str = ""
     described: int = 0
     asked: Counter[str] = field(default_factory=Counter)  # by digest of the audio
+    asked_as: Counter[tuple[str, str, float | None]] = field(
+        default_factory=Counter
+    )  # audio, model, temperature
+    latency_s: float = 0.0
+    blocks_first: bool = False  # the first request for each audio
     model_version: str = "gemini-3-flash-preview"
 
     @property
@@ -68,6 +74,11 @@ async def a_gateway(describe: Describe = not_there, **given: Any) -> AsyncIterat
         data = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
         digest = hashlib.sha256(data.encode()).hexdigest()
         gateway.asked[digest] += 1
+        model = request.path.rpartition("/")[2].partition(":")[0]
+        gateway.asked_as[digest, model, sent["generationConfig"].get("temperature")] += 1
+        await asyncio.sleep(gateway.latency_s)
+        if gateway.blocks_first and gateway.asked[digest] == 1:
+            return web.json_response({"promptFeedback": {"blockReason": "SAFETY"}})
         return web.Response(body=_answer(gateway, gateway.heard(digest)), content_type="application/json")
 
     async def get(request: web.Request) -> web.Response:

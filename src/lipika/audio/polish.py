@@ -204,10 +204,11 @@ def _clip(
         boundary_score=part.boundary_score,
         flags=part.flags + extra_flags,
         audio=measure(kept, to_ms(part.speech_samples, rate), part.power),
-        audio_digest=sent_digest(heard, send_format, sent),
+        audio_digest=sent_digest(heard, send_format),
         trimmer_version=TRIMMER_VERSION,
     )
-    return PolishedClip(clip, packed, sent, send_format)
+    by_bytes = clip.audio_digest if send_format is SendFormat.OGG else hashlib.sha256(sent).hexdigest()
+    return PolishedClip(clip, packed, sent, send_format, by_bytes)
 
 
 def _encode_for_model(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:
@@ -219,11 +220,14 @@ def _encode_for_model(heard: Audio, send_format: SendFormat, packed: bytes | Non
     return packed if packed is not None else encode_flac(heard)
 
 
-def sent_digest(heard: Audio, send_format: SendFormat, sent: bytes) -> str:
-    """SHA-256 of the bytes that are sent; of the samples that went into an Ogg, whose bytes are random in part."""
-    if send_format is not SendFormat.OGG:
-        return hashlib.sha256(sent).hexdigest()
-    return hashlib.sha256(b"vorbis\0" + heard.samples.tobytes()).hexdigest()
+def sent_digest(heard: Audio, send_format: SendFormat) -> str:
+    """SHA-256 over rate and samples of what the model hears, in whatever file they come and are sent; what is sent as
+    Ogg is another sound.
+    """
+    lossy = send_format is SendFormat.OGG
+    sha = hashlib.sha256(b"vorbis\0" if lossy else b"pcm %d\0" % heard.sample_rate_hz)
+    sha.update(np.ascontiguousarray(heard.samples, "<i2").data)
+    return sha.hexdigest()
 
 
 def add_pads(audio: Audio, pad: int) -> Audio:

@@ -57,7 +57,7 @@ COLUMNS = (
     Column("rms_dbfs", _REAL, "Level", "audio.facts.rms_dbfs"),
     Column("clipped_share", _REAL, "Share of samples at full scale", "audio.facts.clipped_share"),
     Column("bandwidth_hz", _INT, "Highest frequency with energy", "audio.facts.bandwidth_hz"),
-    Column("audio_digest", _TEXT, "SHA-256 of the audio that was sent", "audio.digest"),
+    Column("audio_digest", _TEXT, "SHA-256 over the samples that were sent", "audio.digest"),
     Column("provider", _TEXT, "Who answered", "provenance.provider"),
     Column("model_id", _TEXT, "The model that was asked", "provenance.model_id"),
     Column("model_version", _TEXT, "The version that answered", "provenance.model_version"),

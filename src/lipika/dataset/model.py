@@ -57,7 +57,7 @@ class PlanRow:
     prompt_version: str
     validator_version: str
     text_source: str  # model, person, reference
-    audio_digest: str  # SHA-256 of the audio that was sent
+    audio_digest: str  # SHA-256 over the samples that were sent
     skip: str  # with `--all --skipme`: why trainers should pass it over; "" where they should not
     words: str = ""  # JSON: [word, start_ms, end_ms, confidence or null], ... of `verbatim`; "" is unknown
 

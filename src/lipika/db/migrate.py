@@ -119,6 +119,12 @@ class _Version:
 
 
 @dataclass(frozen=True, slots=True)
+class _AudioIndex:
+    missing: bool
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Server:
     server_version: str
     may_create: bool
@@ -160,7 +166,20 @@ async def migrate(database: Database) -> list[str]:
                 await connection.execute(migration.sql)
                 done.append(migration.title)
     await database.execute(_QUERIES["index_outputs"], {})
+    if await _make_audio_index(database):
+        done.append("transcription_results_audio, an index")
     return done
+
+
+async def _make_audio_index(database: Database) -> bool:
+    """The index on the audio of results, where the table was too large to be locked for it; beside the work."""
+    index = await database.row(_QUERIES["audio_index"], {}, _AudioIndex)
+    if index.interrupted:
+        await database.execute(_QUERIES["drop_audio_index"], {})
+    elif not index.missing:
+        return False
+    await database.execute(_QUERIES["make_audio_index"], {})
+    return True
 
 
 async def check(database: Database) -> CheckReport:

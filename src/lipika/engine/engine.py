@@ -109,6 +109,11 @@ class Engine:
         await self._slots.settle()
         self.close_batches()
 
+    @property
+    def stopped(self) -> bool:
+        """True from when nothing more is launched."""
+        return self._stop is not None
+
     def drain(self) -> None:
         """Launch nothing more: what waits ends with `Draining`, what is in flight may come back."""
         self._halt(Draining("the worker is stopping"))

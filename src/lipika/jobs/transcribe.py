@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,25 +17,21 @@ from rich.console import Console
 from lipika.config import Settings
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
-from lipika.db.queue import Queue, QueuedVideo
-from lipika.db.results import Results, WayRow
+from lipika.db.results import Results
 from lipika.db.stats import EmptyVideo, Found, LeftOut, Stats, VideoTotals, Yield
-from lipika.embedded.postgres import default_data_dir
-from lipika.errors import LipikaError, ObjectMissing, StorageError, Unavailable, UsageError
+from lipika.errors import LipikaError
 from lipika.fleet.health_file import pulse
 from lipika.fleet.metrics import WorkerView
 from lipika.fleet.metrics_server import serving_metrics
 from lipika.fleet.progress import FleetContext, ReadContext, Show, WorkerWatch, show_progress
 from lipika.fleet.worker import Tally, Worker
-from lipika.jobs.wiring import Running, ask_who_answers, open_worker, reuse_conditions
+from lipika.jobs.enqueue import enqueue
+from lipika.jobs.wiring import Running, ask_who_answers, open_worker
 from lipika.log import redact
-from lipika.models import HintFrom, NewVideo, Was, is_made_up
-from lipika.pipeline import reuse
+from lipika.models import NewVideo, is_made_up
 from lipika.pipeline.opinion_desk import OpinionDesk
-from lipika.pipeline.reuse import AskedAs, Lost
 from lipika.processes import stop_signals
-from lipika.services import Stores, store_settings, wait_out
-from lipika.storage.store import Place
+from lipika.services import wait_out
 
 _SUM_UP_S = 60.0
 """All is done and paid for; only the figures are missing."""
@@ -129,7 +123,7 @@ async def run_videos(
     settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
     simulated = said.get(settings.provider)
-    todo = await wait_out(lambda: _enqueue(settings, database, videos, simulated, again=again))
+    todo = await wait_out(lambda: enqueue(settings, database, videos, simulated, again=again))
     async with open_worker(settings, database, said=said) as running:
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
@@ -230,134 +224,6 @@ def _shorter_lease(settings: Settings) -> Settings:
     """A run that was killed is started again by hand, and should not wait two minutes for its own lease."""
     lease_s = min(settings.lease_seconds, 3 * settings.heartbeat_seconds)
     return settings.model_copy(update={"lease_seconds": lease_s})
-
-
-async def _enqueue(
-    settings: Settings,
-    database: Database,
-    videos: Sequence[NewVideo],
-    simulated: bool | None,
-    *,
-    again: bool,
-) -> list[str]:
-    """Add videos; returns the ids of those that have work left.
-
-    Raises:
-        UsageError: results cannot go where they should, a video is in the queue from elsewhere, or this would pay
-            again; nothing has been added then.
-    """
-    stores = Stores(store_settings(settings))
-    with suppress(StorageError, Unavailable):  # the worker tells a store's trouble from a video's, and waits
-        for video in videos[:1]:
-            stores.place(video.output_key, settings.output_url, create=True)
-    queue = Queue(database)
-    known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
-    _refuse_moved(settings, videos, known)
-    for clash in (await queue.clashes(videos))[:1]:
-        raise UsageError(
-            f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}"
-        )
-    asked = reuse_conditions(settings, simulated)
-    ways = defaultdict[str, list[WayRow]](list)
-    for way in await Results(database).ways(list(known)):
-        ways[way.video_id].append(way)
-    finished, lost = set[str](), dict[str, Lost]()
-    for video in () if again else videos:
-        row = known.get(video.video_id)
-        if row is None:
-            continue
-        given = ways[video.video_id]
-        hint = _Hint.from_row(video, row)
-        in_place = row.status == "done" and row.output_key == video.output_key
-        done = in_place and hint.is_met(given, asked)
-        if done and await _exists(stores.place(video.output_key, settings.output_url, create=True)):
-            finished.add(video.video_id)
-            continue
-        paid = ((way, way.clips, way.usd) for way in given)
-        would_cost = reuse.count_lost(paid, asked, hint.language, hint_known=hint.known)
-        if would_cost.clips:
-            lost[video.video_id] = would_cost
-    if lost:
-        raise UsageError(_would_pay_again(lost))
-    await queue.add(videos, max_attempts=settings.max_attempts)
-    for (language, given_by), ids in _group_by_hint(videos, finished).items():
-        await queue.hint(ids, language, given_by)
-    todo = [video for video in videos if video.video_id not in finished]
-    await queue.redo(todo)
-    return [video.video_id for video in todo]
-
-
-def _group_by_hint(
-    videos: Sequence[NewVideo], finished: AbstractSet[str]
-) -> dict[tuple[str, HintFrom], list[str]]:
-    """The hints that a person gives to videos that have work left: those may be in the queue with another."""
-    found = defaultdict[tuple[str, HintFrom], list[str]](list)
-    for video in videos:
-        if video.language is not None and video.video_id not in finished:
-            found[video.language, video.language_from].append(video.video_id)
-    return found
-
-
-def _refuse_moved(settings: Settings, videos: Sequence[NewVideo], known: Mapping[str, QueuedVideo]) -> None:
-    for video in videos:
-        row = known.get(video.video_id)
-        if row is not None and row.source_key != video.source_key:
-            raise UsageError(
-                f"video {video.video_id!r} is in the queue already, from {row.source_key}; this run names"
-                f" {video.source_key}. Rename the archive, or take the old one out:"
-                f" lipika queue remove {video.video_id}{_or_apart(settings)}"
-            )
-
-
-def _or_apart(settings: Settings) -> str:
-    """The other way out of a conflict of names, where the database is one of the embedded ones."""
-    if settings.database_url is not None:
-        return ""
-    folder = settings.lipika_data_dir or default_data_dir()
-    return f". Or keep the two apart, each with a database of its own: --data-dir (this one is in {folder})"
-
-
-@dataclass(frozen=True, slots=True)
-class _Hint:
-    """The language that a video's clips will be asked in, as far as it is known before the archive is opened."""
-
-    language: str | None
-    known: bool
-
-    @classmethod
-    def from_row(cls, video: NewVideo, row: QueuedVideo) -> _Hint:
-        if video.language_from is HintFrom.FORCED:
-            return cls(video.language, known=True)
-        given = row.language is not None and not HintFrom(row.language_from or HintFrom.ROW).yields
-        return cls(row.language, given)
-
-    def is_met(self, ways: Sequence[Was], asked: AskedAs) -> bool:
-        """True if the same was asked for in all that a person chooses. Our own versions do not undo what is done."""
-        return all(
-            reuse.chosen_difference(way, asked, self.language if self.known else way.language_hint) is None
-            and (not self.known or way.language_hint == (self.language or ""))
-            for way in ways
-        )
-
-
-def _would_pay_again(lost: Mapping[str, Lost]) -> str:
-    """One sentence over all videos, before anything is asked."""
-    whole = Lost(sum(one.clips for one in lost.values()), sum(one.usd for one in lost.values()))
-    for one in lost.values():
-        whole.because.update(one.because)
-    names = ", ".join(list(lost)[:3]) + (", ..." if len(lost) > 3 else "")
-    return (
-        f"this run would pay again for {whole}, in {len(lost):,} of its videos ({names}). Nothing was asked. Ask as"
-        " before, leave these videos out, or pay: --again"
-    )
-
-
-async def _exists(place: Place) -> bool:
-    try:
-        await place.store.head(place.key)
-    except ObjectMissing:
-        return False
-    return True
 
 
 def _summary(

@@ -22,6 +22,7 @@ from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.calibrations import Calibrations
 from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Database
+from lipika.db.paid import PaidAnswers
 from lipika.db.queue import Queue
 from lipika.db.reservations import OPINIONS, Demand, Reservations
 from lipika.db.results import Results
@@ -46,6 +47,7 @@ from lipika.machine import gpu_type, instance_name
 from lipika.models import AnswerForm, SendFormat, ServiceTier
 from lipika.network import Network
 from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.known_answers import KnownAnswers
 from lipika.pipeline.opinion_cap import OpinionsCap
 from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.opinions import OpinionPlan, settings_of_opinions
@@ -319,6 +321,7 @@ async def open_worker(
         stack.push_async_callback(_flush_last, sink)
         events = Events(on_batch=sink.keep_batch, on_alert=alerts.append)
         engine = await stack.enter_async_context(_engine(settings, routes, info.worker_id, events))
+        asked_as = reuse_conditions(settings, said.get(settings.provider))
         tools = Tools(
             worker_id=info.worker_id,
             engine=engine,
@@ -328,7 +331,8 @@ async def open_worker(
             threads=executor,
             polishers=polishers,
             spool_dir=spool_dir,
-            asked_as=reuse_conditions(settings, said.get(settings.provider)),
+            asked_as=asked_as,
+            known=await stack.enter_async_context(KnownAnswers(PaidAnswers(database).find, asked_as)),
             limits=limits,
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lipika.audio import polish
 from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
-from lipika.models import AnswerForm, Was
+from lipika.models import AnswerForm, PolishedClip, Was
 from lipika.wording import money
 
 
@@ -50,7 +50,7 @@ def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Differe
     """The part of `difference` that a person has chosen, unlike the versions of our own prompt and schema."""
     if asked.simulated not in (None, was.made_up):
         return Difference("simulated", _yes(was.made_up), _yes(not was.made_up))
-    if _plain(was.model_id) != _plain(asked.model_id):
+    if plain_name(was.model_id) != plain_name(asked.model_id):
         return Difference("model", was.model_id, asked.model_id)
     if _round_temperature(was.temperature) != _round_temperature(asked.temperature):
         return Difference("temperature", _degrees(was.temperature), _degrees(asked.temperature))
@@ -94,6 +94,11 @@ class Lost:
         self.usd += usd
         self.because[str(reason)] += clips
 
+    def join(self, other: Lost) -> None:
+        self.clips += other.clips
+        self.usd += other.usd
+        self.because.update(other.because)
+
     def __str__(self) -> str:
         answers = f"{self.clips:,} answers" if self.clips != 1 else "1 answer"
         reasons = "; ".join(reason for reason, _ in self.because.most_common(3))
@@ -123,14 +128,32 @@ def count_lost(
     return found
 
 
+def fits(former: StoredAnswer, asked: AskedAs, language: str | None) -> bool:
+    """True for an answer that may be used again for the very same audio."""
+    return former.answer is not None and difference(_was(former), asked, language) is None
+
+
 @dataclass(slots=True)
 class EarlierAnswers:
     """Paid answers of a video's former attempts by the digest of their audio, and how many could be used again."""
 
-    answers: Mapping[str, StoredAnswer]
+    answers: dict[str, StoredAnswer]
     asked: AskedAs
     reused: int = 0
     outdated: Counter[str] = field(default_factory=Counter)  # those that do not fit any more, by reason
+
+    def list_outdated(self, language: str | None) -> list[str]:
+        """Digests of those that do not fit how clips are asked now."""
+        return [digest for digest, former in self.answers.items() if not fits(former, self.asked, language)]
+
+    def replace(self, found: Mapping[str, StoredAnswer]) -> None:
+        """Take answers of another time in the places of those that do not fit, by digest."""
+        former = self.answers
+        self.answers = former | {
+            digest: replace(stored, trimmer_version=former[digest].trimmer_version)
+            for digest, stored in found.items()
+            if digest in former
+        }
 
     def count_paid_again(self, language: str | None) -> Lost:
         """Those that would be paid for again."""
@@ -153,6 +176,13 @@ class EarlierAnswers:
         self.reused += 1
         return former
 
+    def rename_known(self, polished: PolishedClip) -> PolishedClip:
+        """The clip under that digest which earlier rows have it by: what people have said of it goes by that, too."""
+        clip, other = polished.clip, polished.other_digest
+        if clip.audio_digest in self.answers or other not in self.answers:
+            return polished
+        return replace(polished, clip=replace(clip, audio_digest=other), other_digest=clip.audio_digest)
+
     def reasons_not_reused(self) -> dict[str, int]:
         """The numbers of those that could not be used, by reason."""
         other_cuts = sum(answer.trimmer_version != polish.TRIMMER_VERSION for answer in self.answers.values())
@@ -161,8 +191,8 @@ class EarlierAnswers:
         return {f"other {reason}": count for reason, count in sorted(self.outdated.items())}
 
 
-def _plain(model_id: str) -> str:
-    """Google's models go by several names: `google/...` at OpenRouter, `models/...` at Google."""
+def plain_name(model_id: str) -> str:
+    """The name of a model without its vendor's: `google/...` at OpenRouter, `models/...` at Google."""
     return model_id.removeprefix("google/").removeprefix("models/")
 
 

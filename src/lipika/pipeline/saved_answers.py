@@ -151,7 +151,7 @@ class Partials:
 
 def _read_result(store: Store, key: str) -> list[StoredAnswer]:
     with closing(store.open_read(key)) as reader:
-        return [_as_stored_answer(result) for result in read_results(reader)]
+        return [as_stored_answer(result) for result in read_results(reader)]
 
 
 async def _read(store: Store, key: str) -> list[StoredAnswer]:
@@ -166,13 +166,14 @@ def _parse_lines(lines: Iterable[bytes], key: str) -> list[StoredAnswer]:
     answers = []
     for number, line in enumerate(lines, 1):
         try:
-            answers.append(_as_stored_answer(clip_result_from_json(line)))
+            answers.append(as_stored_answer(clip_result_from_json(line)))
         except ValueError as error:
             log.warning("partial_unreadable", key=key, line=number, reason=str(error)[:200])
     return answers
 
 
-def _as_stored_answer(result: ClipResult) -> StoredAnswer:
+def as_stored_answer(result: ClipResult) -> StoredAnswer:
+    """The result as one that is read back."""
     return StoredAnswer(
         segment_file=result.segment_file,
         audio_digest=result.clip.audio_digest,

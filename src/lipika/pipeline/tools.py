@@ -13,6 +13,7 @@ from lipika.alignment.stage import AlignmentStage
 from lipika.engine.engine import Engine
 from lipika.models import ClaimedVideo, ClipResult
 from lipika.pipeline.byte_budget import ByteBudget
+from lipika.pipeline.known_answers import KnownAnswers
 from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.polishers import Polishers
 from lipika.pipeline.reuse import AskedAs
@@ -79,6 +80,7 @@ class Tools:
     polishers: Polishers
     spool_dir: Path
     asked_as: AskedAs
+    known: KnownAnswers  # to the same audio, of any video
     counts: Counts
     limits: RateLimits = field(default_factory=RateLimits)  # how fast each language is spoken
     disk_wait_s: float = 30.0  # while the disk is full; then a video gives up its own room

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +32,7 @@ from lipika.llm import prompt, transcript
 from lipika.log import get_logger, redact
 from lipika.models import (
     Accounting,
+    Answer,
     ClaimedVideo,
     Clip,
     ClipResult,
@@ -98,8 +99,10 @@ async def transcribe_video(
     with Spool(tools.spool_dir) as spool, _count_off(spool, tools.counts):
         language = await find_hint(video, source, tools)
         reader = ClipReader(video.video_id, tools, accounting)
-        job = _Job(video, tools, spool, EarlierAnswers(earlier, tools.asked_as), reader, language, accounting)
-        job.refuse_to_pay_again()
+        job = _Job(
+            video, tools, spool, EarlierAnswers(dict(earlier), tools.asked_as), reader, language, accounting
+        )
+        await job.refuse_to_pay_again()
         try:
             async with asyncio.TaskGroup() as asking:
                 await job.read_and_ask(source, asking)
@@ -142,8 +145,15 @@ class _Job:
 
     # ------------------------------------------------------------------------- read, polish
 
-    def refuse_to_pay_again(self) -> None:
-        """No answer that was paid for is bought a second time unless a person has said so."""
+    async def refuse_to_pay_again(self) -> None:
+        """No answer that was paid for is bought a second time unless a person has said so: what was asked for as now
+        before, here or for another video, takes the places of those that do not fit.
+        """
+        outdated = self.earlier.list_outdated(self.language)
+        if outdated:
+            known, video_id = self.tools.known, self.video.video_id
+            look_up = partial(known.find_many, outdated, self.language)
+            self.earlier.replace(await _ask_database(self.tools, video_id, look_up))
         if self.tools.pay_again:
             return
         lost = self.earlier.count_paid_again(self.language)
@@ -161,7 +171,8 @@ class _Job:
         """
         try:
             async with aclosing(self.reader.read_clips(source)) as clips:
-                async for clip in clips:
+                async for polished in clips:
+                    clip = self.earlier.rename_known(polished)
                     if await self.admit(clip):
                         task = asking.create_task(self.ask(clip, asking))
                         task.add_done_callback(self.leave(clip))
@@ -258,13 +269,27 @@ class _Job:
     async def _bring_clip_to_its_end(self, polished: PolishedClip) -> ClipResult:
         """How the clip ended. What is wrong with it alone is its failure; what concerns more than it is raised."""
         try:
-            return self._reuse(polished) or self._result(polished, await self._answer(polished))
+            former = self.earlier.find(polished.clip.audio_digest, self.language)
+            if former is not None and former.answer is not None:
+                return self._reuse(polished, former, former.answer)
+            return await self._ask_once(polished)
         except LipikaError:
             raise
         except Exception as error:  # the boundary of a clip
             self._trouble(f"{polished.clip.name.stem}.flac", error)
             nothing = Outcome(None, None, Usage(), 0.0, 0, "", "", "", 0.0)
             return documents.failed_result(self._result(polished, nothing), *_code_and_reason(error))
+
+    async def _ask_once(self, polished: PolishedClip) -> ClipResult:
+        """An answer to the same audio that was paid for elsewhere, or is under way; else a new one."""
+        digests = list(dict.fromkeys(filter(None, (polished.clip.audio_digest, polished.other_digest))))
+        patience = partial(_ask_database, self.tools, self.video.video_id)
+        async with self.tools.known.turn(digests, self.language, patience) as former:
+            if former is not None and former.answer is not None:
+                return self._reuse(polished, former, former.answer)
+            result = self._result(polished, await self._answer(polished))
+            self.tools.known.remember(digests, result)
+            return result
 
     def _make_document(self, result: ClipResult) -> tuple[ClipResult, bytes]:
         """The result with its document; a failure where no document can be made of it."""
@@ -310,13 +335,10 @@ class _Job:
             code, reason = _code_and_reason(error)
             return Failure(FailureKind.DEFECT, reason, code=code)
 
-    def _reuse(self, polished: PolishedClip) -> ClipResult | None:
-        """An earlier attempt's answer to the very same audio, prompt and model; judged anew, not paid again."""
-        former = self.earlier.find(polished.clip.audio_digest, self.language)
-        if former is None or former.answer is None:
-            return None
+    def _reuse(self, polished: PolishedClip, former: StoredAnswer, given: Answer) -> ClipResult:
+        """An earlier answer to the very same audio, prompt and model; judged anew, not paid again."""
         self.tools.counts.reused += 1
-        answer = transcript.tidy_answer(former.answer)
+        answer = transcript.tidy_answer(given)
         verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.limits.bands)
         judged = Judged(answer, verdict)
         result = ClipResult(
@@ -482,6 +504,17 @@ class _Job:
             raise OutputRefused(str(reason)) from reason
 
 
+async def _ask_database(tools: Tools, video_id: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Ask the database; while it is away nobody knows what has been paid for, and nothing is asked."""
+
+    def say(reason: Unavailable, wait_s: float) -> None:
+        if tools.engine.stopped:
+            raise Draining("the worker is stopping") from reason
+        log.warning("answers_not_known", video=video_id, reason=str(reason), wait_s=wait_s)
+
+    return await patiently(work, say, first_s=_LOOK_UP_RETRY_S, most_s=_LOOK_UP_RETRY_S)
+
+
 @contextmanager
 def _count_off(spool: Spool, counts: Counts) -> Iterator[None]:
     """Takes a video's clips off the count when its spool goes."""
@@ -492,6 +525,7 @@ def _count_off(spool: Spool, counts: Counts) -> Iterator[None]:
 
 
 _STORE_RETRY_S = 2.0
+_LOOK_UP_RETRY_S = 0.5
 
 
 def _code_and_reason(error: Exception) -> tuple[str, str]:

@@ -141,9 +141,12 @@ async def test_a_run_says_what_would_be_paid_again_and_refuses_until_told(
     assert agreed.returncode == 0, agreed.stderr
     assert gateway.requests > paid
     paid = gateway.requests
-    third = await run("a")
-    assert third.returncode == 2
-    assert "temperature 0.7 then, 0 now" in third.stderr
+    third = await run("a")  # the first way again: its answers have been kept
+    assert third.returncode == 0, third.stderr
+    assert json.loads(third.stdout)["reused"] == 4
+    refused = await run("b", THINKING_LEVEL="high")
+    assert refused.returncode == 2
+    assert "thinking level low then, high now" in refused.stderr
     assert (await run("b", TEMPERATURE="0.7")).returncode == 0
     assert gateway.requests == paid
 

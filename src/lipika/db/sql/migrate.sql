@@ -129,3 +129,20 @@ from (
 ) found
 where missing <> '{}'
 order by table_name
+
+-- name: audio_index
+-- Whether results can be looked up by their audio. One that nobody is making any more and that is not valid was interrupted.
+select to_regclass('transcription_results_audio') is null as missing,
+  coalesce(not indisvalid and not exists (
+    select from pg_stat_progress_create_index p where p.index_relid = i.indexrelid
+  ), false) as interrupted
+from (values (1)) as one
+left join pg_index i on i.indexrelid = to_regclass('transcription_results_audio')
+
+-- name: drop_audio_index
+drop index concurrently if exists transcription_results_audio
+
+-- name: make_audio_index
+-- Beside the work: nobody who writes results waits for it. As the migration paid_anywhere makes it of a small table.
+create index concurrently if not exists transcription_results_audio
+on transcription_results (hashtextextended(audio_digest, 0))
