@@ -31,10 +31,11 @@ from benchmarks.setting import REPOSITORY, Machine, machine, save, scratch_folde
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.model import AudioForm
 from lipika.dataset.place import ExportPlace
-from lipika.dataset.plan import PLAN, CandidateFile, PlanOptions, UserFiles, make_plan
+from lipika.dataset.plan import PLAN, CandidateFile, PlanOptions, make_plan
 from lipika.dataset.selection import Selection
 from lipika.dataset.shards import JobOrder, write_job
 from lipika.dataset.sources import candidates_of_archives
+from lipika.dataset.user_files import UserFiles
 from lipika.dataset.views import View, ViewKind
 from lipika.dataset.wanted import TextRules
 from lipika.storage import StoreSettings

@@ -30,7 +30,7 @@ _WAITING_PER_JOB = 2  # units handed out ahead: enough to keep a process busy, f
 async def spread(
     work: Callable[[Unit], Outcome], units: AsyncIterator[Unit], jobs: int
 ) -> AsyncGenerator[Outcome, None]:
-    """Outcomes in the order in which they come.
+    """Outcomes in the order in which they come; with one job that is the order of the units.
 
     `work` is a function of a module, and units and outcomes can be pickled; with one job it runs in a thread. When
     the caller closes the generator, units under way are finished and the rest is dropped; what `work` raises stops
@@ -41,16 +41,16 @@ async def spread(
     """
     pool: Executor = ThreadPoolExecutor(1, thread_name_prefix="unit") if jobs == 1 else executor(jobs)
     loop = asyncio.get_running_loop()
-    pending: set[asyncio.Future[Outcome]] = set()
+    pending: list[asyncio.Future[Outcome]] = []
     try:
         async for unit in units:
-            pending.add(loop.run_in_executor(pool, work, unit))
+            pending.append(loop.run_in_executor(pool, work, unit))
             while len(pending) >= _WAITING_PER_JOB * jobs:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
+                for future in await _take_done(pending):
                     yield future.result()
-        for next_one in asyncio.as_completed(pending):
-            yield await next_one
+        while pending:
+            for future in await _take_done(pending):
+                yield future.result()
     except BrokenExecutor as error:
         raise UsageError(
             f"a process was killed ({error}): is memory short? Try --jobs {jobs // 2 or 1}"
@@ -59,6 +59,14 @@ async def spread(
         for future in pending:
             future.cancel()
         await asyncio.shield(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
+
+
+async def _take_done(pending: list[asyncio.Future[Outcome]]) -> list[asyncio.Future[Outcome]]:
+    """Wait for one at least; those that are done, in the order in which they were begun, and no longer pending."""
+    done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    taken = [future for future in pending if future in done]
+    pending[:] = [future for future in pending if future not in done]
+    return taken
 
 
 async def spread_on_ray(

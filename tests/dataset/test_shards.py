@@ -15,10 +15,11 @@ from lipika.dataset.formats import FORMATS
 from lipika.dataset.formats.base import Format, ShardWriter, WrittenFile
 from lipika.dataset.model import AudioForm, Shard, Utterance
 from lipika.dataset.place import WORK, ExportPlace, sha256_of_file
-from lipika.dataset.plan import PLAN, CandidateFile, PlanOptions, UserFiles, make_plan
+from lipika.dataset.plan import PLAN, CandidateFile, PlanOptions, make_plan
 from lipika.dataset.selection import Selection
 from lipika.dataset.shards import ExportBroken, JobOrder, record_path, write_job
 from lipika.dataset.sources import candidates_of_archives
+from lipika.dataset.user_files import UserFiles
 from lipika.dataset.views import View, ViewKind
 from lipika.dataset.wanted import TextRules
 from lipika.storage import StoreSettings

@@ -480,6 +480,7 @@ def test_sentences_are_compared_as_an_export_does() -> None:
     assert clip_checks.bare_text("  Hello, WORLD 3.5!  ") == "hello world 3 5"
     assert clip_checks.bare_text("नमस्ते, दुनिया।") == "नमस्ते दुनिया"
     assert clip_checks.bare_text("...") == ""
+    assert clip_checks.bare_text("क्\u200dष\u00ad \ufeff\u200bजी") == "क्ष जी"
 
 
 def test_formats_are_found_by_their_names() -> None:

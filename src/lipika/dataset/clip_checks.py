@@ -67,7 +67,8 @@ def hashes_of(clip: ReadBack, ids_within: str) -> dict[Trait, int]:
 
 
 def bare_text(text: str) -> str:
-    """Lower-case letters, marks and digits with single spaces: what makes two sentences the same for a split."""
+    """Lower-case letters, marks and digits with single spaces, without joiners and other characters that nobody sees:
+    what makes two sentences the same for a split."""
     return " ".join(text.lower().translate(_BARE).split())
 
 
@@ -76,7 +77,8 @@ class _Bare(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        self[code] = found = character if unicodedata.category(character)[0] in "LMN" else " "
+        category = unicodedata.category(character)
+        self[code] = found = character if category[0] in "LMN" else "" if category == "Cf" else " "
         return found
 
 

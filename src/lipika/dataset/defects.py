@@ -42,7 +42,7 @@ CODES: Mapping[str, str] = {
     "not_nfc": "A text is not in Unicode's form NFC.",
     "control_character": "A text holds a control character, a byte order mark or a replacement character.",
     "language": "A row is of another language than its folder.",
-    "leak_text": "A sentence is in two splits; case, punctuation and spaces do not count.",
+    "leak_text": "A sentence is in two splits; case, punctuation, joiners and the width of spaces do not count.",
     "leak_audio": "The same audio is in two splits.",
     "leak_video": "A video is in two splits.",
     "leak_speaker": "A speaker is in two splits of an export that is split by speakers.",

@@ -17,8 +17,9 @@ from lipika.dataset.formats.base import Format, IndexRow
 from lipika.dataset.hashing import SUMS
 from lipika.dataset.model import Defect, FileFact, Layout, PlanRow, Tarset
 from lipika.dataset.place import WORK, ExportPlace
-from lipika.dataset.plan import DROPPED, PLAN, PlanReport, sql_path
+from lipika.dataset.plan import DROPPED, PLAN, PlanReport
 from lipika.dataset.shards import ExportBroken, JobDone, index_path, read_record, record_path, sample_path
+from lipika.dataset.sql import sql_path
 from lipika.dataset.summary import SCORE_RANGES, Amount, ExportSummary, Speakers
 from lipika.errors import StorageError
 from lipika.models import LANES

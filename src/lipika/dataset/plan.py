@@ -7,7 +7,9 @@ are planned as a thousand are. `plan.parquet` has one group of rows for each job
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -20,8 +22,10 @@ import pyarrow.parquet as pq
 from lipika.dataset.candidates import SCHEMA
 from lipika.dataset.selection import Selection, case_of, conditions
 from lipika.dataset.splits import Split, components, fill_empty_splits
+from lipika.dataset.sql import error_words, sql_name, sql_path
+from lipika.dataset.user_files import COLUMNS, SPEAKER, UserFiles, read_columns, read_splits, read_videos
 from lipika.dataset.wanted import TEXT_FIELDS
-from lipika.errors import AccountingError, UsageError
+from lipika.errors import AccountingError, StorageError, UsageError
 
 PLAN, DROPPED = "plan.parquet", "dropped.parquet"
 SAMPLES_EACH = 20
@@ -31,6 +35,7 @@ _FORMAT = "lipika-export/1"
 _KEY = b"lipika"
 _SHARD_BYTES = 1 << 30
 _BATCH = 20_000
+_BLANK = re.compile(r"\{(mark|reason|skip|values)\}")  # in a query, to be filled in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +130,6 @@ class CandidateFile:
         self._writer.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserFiles:
-    """Files of the user that decide, too."""
-
-    videos: Path | None = None  # a list: only these
-    columns: Path | None = None  # a table by video_id
-    splits_of: Path | None = None  # plan.parquet of an earlier export
-
-
 @dataclass(slots=True)
 class _Planner:
     """One planning, in a database of its own."""
@@ -146,9 +142,8 @@ class _Planner:
     def run(
         self, name: str, fill: Mapping[str, str] | None = None, **params: object
     ) -> duckdb.DuckDBPyConnection:
-        query = self.queries[name]
-        for key, value in (fill or {}).items():
-            query = query.replace("{" + key + "}", value)
+        filled = {"mark": "skip" if self.options.selection.skipme else "reason"} | dict(fill or {})
+        query = _BLANK.sub(lambda blank: filled[blank[1]], self.queries[name])
         used = {key: value for key, value in params.items() if f"${key}" in query}
         return self.connection.execute(query, used or None)
 
@@ -163,7 +158,8 @@ def make_plan(
     """
     work = out / "plan.duckdb"
     work.unlink(missing_ok=True)
-    with duckdb.connect(str(work), config={"threads": threads, "memory_limit": memory}) as connection:
+    config: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "memory_limit": memory}
+    with _errors_in_words(memory, out), duckdb.connect(str(work), config=config) as connection:
         connection.execute(f"set temp_directory = {sql_path(out / 'plan.tmp')}")
         planner = _Planner(connection, options, _queries())
         _read(planner, candidates, user)
@@ -176,59 +172,37 @@ def make_plan(
     return report
 
 
+@contextmanager
+def _errors_in_words(memory: str, out: Path) -> Iterator[None]:
+    """Errors of the database that a person can do something about."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise UsageError(f"--memory {memory} is too little to plan this: {error_words(error)}") from None
+    except (duckdb.ParserException, duckdb.InvalidInputException, duckdb.SyntaxException) as error:
+        raise UsageError(f"--memory {memory}: {error_words(error)}; write it as 2GB or 500MB") from None
+    except duckdb.IOException as error:
+        raise StorageError(f"planning in {out}: {error_words(error)}") from None
+
+
 def _read(planner: _Planner, candidates: Path, user: UserFiles) -> None:
     connection = planner.connection
     connection.execute(planner.queries["settings"])
-    extra = _user_columns(planner, user.columns)
+    known = {*SCHEMA.names, *(one.name for one in TEXT_FIELDS), "file_row_number"}
+    extra = {} if user.columns is None else read_columns(connection, user.columns, known)
     speaker = "concat(k.video_id, '_', k.speaker_id)"
-    if "speaker" in extra:
-        speaker = f"coalesce(nullif(u.speaker::varchar, ''), {speaker})"
-    others = "".join(f', u."{name}"' for name in extra if name != "speaker")
-    join = "left join user_columns u using (video_id)" if extra else ""
+    if SPEAKER in extra:
+        speaker = f"coalesce(nullif(u.{extra.pop(SPEAKER)}, ''), {speaker})"
+    others = "".join(f", u.{name}" for name in extra.values())
+    join = f"left join {COLUMNS} u using (video_id)" if user.columns is not None else ""
     connection.execute(
         f"create view known as select k.*, {speaker} as speaker{others}"
         f" from read_parquet({sql_path(candidates)}, file_row_number = true) k {join}"
     )
     if user.videos is not None:
-        _read_list(connection, "wanted_videos", user.videos, ("video_id",))
+        read_videos(connection, user.videos)
     if user.splits_of is not None:
-        _read_list(connection, "earlier", user.splits_of, ("video_id", "split"))
-
-
-def _user_columns(planner: _Planner, path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    _read_list(planner.connection, "user_columns", path, ("video_id",))
-    names = [str(row[0]) for row in planner.connection.execute("describe user_columns").fetchall()]
-    extra = [name for name in names if name != "video_id"]
-    known = {*SCHEMA.names, *(one.name for one in TEXT_FIELDS)}
-    if taken := sorted(known & set(extra)):
-        raise UsageError(f"{path}: rename the column {taken[0]}: every clip has one of that name already")
-    double = planner.connection.execute(
-        "select video_id from user_columns group by video_id having count(*) > 1 limit 1"
-    ).fetchone()
-    if double is not None:
-        raise UsageError(f"{path}: video {double[0]} stands there twice; one row a video is wanted")
-    return extra
-
-
-def _read_list(connection: duckdb.DuckDBPyConnection, table: str, path: Path, needed: Sequence[str]) -> None:
-    """A user's file as a table: Parquet, CSV, JSON lines, or a plain list of videos."""
-    ending = path.suffix.lower()
-    readers = {".parquet": "read_parquet({})", ".jsonl": "read_json({}, format = 'newline_delimited')"}
-    readers |= {".json": "read_json({})", ".csv": "read_csv({}, header = true, all_varchar = true)"}
-    readers |= {".tsv": "read_csv({}, header = true, all_varchar = true, delim = '\t')"}
-    plain = (
-        "read_csv({}, header = false, all_varchar = true, delim = '\\0', quote = '', names = ['video_id'])"
-    )
-    source = readers.get(ending, plain).format(sql_path(path))
-    try:
-        connection.execute(f"create table {table} as select * from {source}")
-        names = {str(row[0]) for row in connection.execute(f"describe {table}").fetchall()}
-    except duckdb.Error as error:
-        raise UsageError(f"{path} cannot be read: {_first_line(error)}") from None
-    if missing := [name for name in needed if name not in names]:
-        raise UsageError(f"{path} has no column {missing[0]}; there are {', '.join(sorted(names))}")
+        read_splits(connection, user.splits_of, [split.name for split in planner.options.splits])
 
 
 def _choose(planner: _Planner) -> None:
@@ -244,8 +218,9 @@ def _choose(planner: _Planner) -> None:
     except duckdb.Error as error:
         if not wanted.where:
             raise
-        names = ", ".join(SCHEMA.names)
-        raise UsageError(f"--where {wanted.where}: {_first_line(error)}. Columns: {names}") from None
+        names = ", ".join(name for name in _columns(planner) if name != "file_row_number")
+        raise UsageError(f"--where {wanted.where}: {error_words(error)}. Columns: {names}") from None
+    planner.run("same_clip")
     if not planner.options.keep_duplicates:
         planner.run("same_audio", seed=planner.options.seed)
 
@@ -262,26 +237,39 @@ def _split(planner: _Planner, user: UserFiles) -> None:
             "update splits set split = $split where split = '' and place < $reached",
             {"split": split.name, "reached": 2.0 if last else reached},
         )
+    names = [split.name for split in options.splits]
     if user.splits_of is not None:
-        planner.run("keep_splits")
+        planner.run("keep_splits", splits=names)
+        if apart := planner.run("apart").fetchall()[0][0]:
+            planner.notes.append(
+                f"{apart:,} group{'s' if apart > 1 else ''} {'have' if apart > 1 else 'has'} videos of several splits"
+                f" of the earlier export: all go to the first of them, in the order {', '.join(names)}"
+            )
     planner.notes += fill_empty_splits(connection, options.splits)
     planner.run("in_split")
-    names = [split.name for split in options.splits]
     for place, name in enumerate(names):
         if place:
             planner.run("sentences", split=name, before=names[:place])
+            if options.keep_duplicates:
+                planner.run("sounds", split=name, before=names[:place])
     if options.max_same_text:
         planner.run("same_text", most=options.max_same_text)
+    left = {str(row[0]) for row in connection.execute("select distinct split from in_split").fetchall()}
+    said = {note.partition(" ")[0] for note in planner.notes if " is empty" in note}
+    for name in names:
+        if left and name not in left | said:
+            planner.notes.append(f"{name} is empty: all that it would hold is in earlier splits, too")
 
 
 def _group(planner: _Planner) -> None:
     column, connection = planner.options.group_by, planner.connection
     values = "select video_id, video_id as value from clips group by video_id"
     if column:
-        known = [str(row[0]) for row in connection.execute("describe known").fetchall()]
+        known = _columns(planner)
         if column not in known:
             raise UsageError(f"--group-by {column}: there is no such column; there are {', '.join(known)}")
-        values = f'select distinct video_id, "{column}"::varchar as value from known'
+        value = f"{sql_name(column)}::varchar"
+        values = f"select distinct video_id, {value} as value from known where {value} <> ''"
         many = planner.run("values_per_video", {"values": values}).fetchall()
         if any(len(found) > 1 for _, found in many):
             merged = components(many)
@@ -291,6 +279,11 @@ def _group(planner: _Planner) -> None:
             connection.execute("create table merged as select * from merged_rows")
             values = "select video_id, value from merged"
     planner.run("groups", {"values": values})
+
+
+def _columns(planner: _Planner) -> list[str]:
+    """The names of all columns of a candidate."""
+    return [str(row[0]) for row in planner.connection.execute("describe known").fetchall()]
 
 
 def _deal(planner: _Planner) -> None:
@@ -391,12 +384,3 @@ def _queries() -> dict[str, str]:
     text = (files("lipika.dataset") / "plan.sql").read_text(encoding="utf-8")
     parts = text.split("-- name: ")[1:]
     return {part.partition("\n")[0].strip(): part.partition("\n")[2].strip() for part in parts}
-
-
-def sql_path(path: Path) -> str:
-    """A path as a text in SQL."""
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).strip().splitlines()[0]

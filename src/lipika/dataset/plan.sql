@@ -5,7 +5,7 @@ create table clips as
 select file_row_number as row, video_id, clip, language, start_ms, duration_ms::bigint as duration_ms,
   coalesce(bytes, duration_ms * 12)::bigint as bytes, text_changes, speaker,
   md5_number_lower(audio_digest) as sound,
-  md5_number_lower(nullif(trim(regexp_replace(lower(text), '[^\p{L}\p{M}\p{N}]+', ' ', 'g')), '')) as said,
+  md5_number_lower(nullif(trim(regexp_replace(regexp_replace(lower(text), '\p{Cf}', '', 'g'), '[^\p{L}\p{M}\p{N}]+', ' ', 'g')), '')) as said,
   md5_number_lower($seed || ':' || video_id || '/' || clip) as draw,
   {reason} as reason, {skip} as skip, written_at
 from known
@@ -19,34 +19,60 @@ from (select distinct video_id from clips) v left join ({values}) g using (video
 -- name: values_per_video
 select video_id, list_sort(list(distinct value)) as value from ({values}) where value <> '' group by all
 
--- name: same_audio
-update clips set reason = 'duplicate_audio' where row in (
+-- name: same_clip
+-- A clip that two archives hold: one that can be used, of the first archive by name. Few videos have two.
+update clips set reason = 'duplicate_clip' where row in (
   select row from (
     select row, row_number() over (
-      partition by sound order by skip <> '', md5_number_lower($seed || ':' || video_id), video_id, clip
+      partition by c.video_id, c.clip order by c.skip <> '', k.archive, row
     ) as place
-    from clips where reason = ''
+    from clips c join known k on k.file_row_number = c.row
+    where c.reason = '' and c.draw in (select draw from clips where reason = '' group by draw having count(*) > 1)
+  ) where place > 1
+)
+
+-- name: same_audio
+update clips set {mark} = 'duplicate_audio' where row in (
+  select row from (
+    select row, row_number() over (
+      partition by sound order by md5_number_lower($seed || ':' || video_id), video_id, clip
+    ) as place
+    from clips where reason = '' and skip = '' and sound is not null
   ) where place > 1
 )
 
 -- name: splits
 -- The place of a group between 0 and 1 is a hash of its name alone: it stays where it is, whatever comes to the corpus.
 create table splits as
-select name, md5_number_lower($seed || '|' || name) / 18446744073709551616.0 as place, ''::varchar as split,
+select name, md5_number_lower($seed || '|' || name) / 18446744073709551616.0 as place, ''::varchar as split, false as held,
   sum(duration_ms)::bigint as duration_ms, count(*) as clips
 from clips join groups using (video_id) where reason = '' group by name
 
 -- name: keep_splits
--- What an earlier export has decided stands.
-update splits set split = e.split from (
-  select name, min(split) as split from earlier join groups using (video_id) group by name
+-- What an earlier export has decided stands. Where it has a group in several splits it goes to the first, such as train:
+-- what was trained on never becomes a test.
+update splits set split = e.split, held = true from (
+  select name, arg_min(split, list_position($splits, split)) as split from earlier join groups using (video_id) group by name
 ) e where e.name = splits.name
+
+-- name: apart
+select count(*) from (
+  select name from earlier join groups using (video_id) join splits using (name) group by name
+  having count(distinct earlier.split) > 1
+)
 
 -- name: sentences
 -- A sentence stays in the first split that holds it, such as train; later ones lose it.
-update clips set reason = 'text_in_earlier_split' where row in (
-  select c.row from in_split c
-  where c.split = $split and c.skip = '' and c.said in (select said from in_split where split in (select unnest($before)))
+update clips set {mark} = 'text_in_earlier_split' where row in (
+  select c.row from in_split c where c.split = $split and c.skip = ''
+    and c.said in (select said from in_split where skip = '' and split in (select unnest($before)))
+)
+
+-- name: sounds
+-- So does audio that may come twice.
+update clips set {mark} = 'duplicate_audio' where row in (
+  select c.row from in_split c where c.split = $split and c.skip = ''
+    and c.sound in (select sound from in_split where skip = '' and split in (select unnest($before)))
 )
 
 -- name: in_split
@@ -54,7 +80,7 @@ create or replace view in_split as
 select c.*, s.split from clips c join groups using (video_id) join splits s using (name) where c.reason = ''
 
 -- name: same_text
-update clips set reason = 'same_text' where row in (
+update clips set {mark} = 'same_text' where row in (
   select row from (
     select row, row_number() over (partition by split, said order by draw, row) as place
     from in_split where skip = '' and said is not null
@@ -116,7 +142,7 @@ select case when t.id is null then n.id else concat(n.id, '-', substr(md5(concat
   h.row is not null as sample
 from shards s join clips c using (row) join known k on k.file_row_number = s.row,
   lateral (select safe(concat(k.video_id, '_', k.clip)) as id) n left join twins t on t.id = n.id left join heard h on h.row = s.row
-order by s.job, s.place, s.video_id, s.start_ms, s.clip
+order by s.job, s.place, s.video_id, k.archive, s.start_ms, s.clip
 
 -- name: dropped
 select video_id, clip, reason from clips where reason <> '' order by video_id, clip

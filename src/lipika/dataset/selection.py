@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from lipika.dataset.sql import sql_text
 from lipika.models import LANES
 
 
@@ -48,6 +49,7 @@ class Condition:
 
 REASONS: Mapping[str, str] = {
     "no_archive": "its video is not done: there is no result archive to take it from",
+    "duplicate_clip": "the same clip is in another archive, of another run over its video",
     "failed": "no answer was got for it",
     "no_speech": "nobody speaks",
     "video": "its video is not in the list",
@@ -70,7 +72,7 @@ REASONS: Mapping[str, str] = {
     "script": "letters of another script",
     "number": "a number that cannot be put in words",
     "vocabulary": "a character that the model does not know",
-    "duplicate_audio": "the same audio is there already",
+    "duplicate_audio": "the same audio is there already, or in an earlier split",
     "text_in_earlier_split": "its sentence is in an earlier split, such as train",
     "same_text": "its sentence is there often enough",
 }
@@ -111,17 +113,12 @@ def conditions(wanted: Selection) -> tuple[Condition, ...]:
 
 def case_of(conditions: Iterable[Condition], *, otherwise: str) -> str:
     """The reason of the first condition that does not hold, as SQL; a condition over nothing does not hold."""
-    branches = (f"when not coalesce({one.keeps}, false) then {text(one.reason)}" for one in conditions)
+    branches = (f"when not coalesce({one.keeps}, false) then {sql_text(one.reason)}" for one in conditions)
     return f"case {' '.join(branches)} else {otherwise} end"
 
 
-def text(value: str) -> str:
-    """A text in SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _texts(values: Iterable[str]) -> str:
-    return f"({', '.join(map(text, values))})"
+    return f"({', '.join(map(sql_text, values))})"
 
 
 def _among(column: str, values: tuple[str, ...]) -> str:
@@ -146,4 +143,4 @@ def _findings(wanted: Selection) -> str:
 
 
 def _any_finding(codes: Iterable[str]) -> str:
-    return f"list_has_any(string_split(coalesce(findings, ''), ' '), [{', '.join(map(text, codes))}])"
+    return f"list_has_any(string_split(coalesce(findings, ''), ' '), [{', '.join(map(sql_text, codes))}])"

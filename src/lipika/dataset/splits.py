@@ -77,24 +77,24 @@ def components(values: Iterable[tuple[str, Sequence[str]]]) -> dict[str, str]:
 def fill_empty_splits(connection: duckdb.DuckDBPyConnection, splits: Sequence[Split]) -> list[str]:
     """Give the smallest group to each split that would be empty, and say so. Table `splits` is changed.
 
-    Raises:
-        UsageError: there are fewer groups than splits.
+    A group that is `held` where an earlier export has it stays there.
     """
     notes: list[str] = []
     for split in splits:
-        rows = connection.execute("select split, count(*) from splits group by split").fetchall()
-        counts = {str(name): int(groups) for name, groups in rows}
+        rows = connection.execute("select split, count(*), count(*) filter (held) from splits group by split")
+        counts = {str(name): (int(groups), int(held)) for name, groups, held in rows.fetchall()}
         if not counts:
             return []
-        if counts.get(split.name):
+        if split.name in counts:
             continue
         smallest = connection.execute(
-            "select name, split from splits where split in"
+            "select name, split from splits where not held and split in"
             " (select split from splits group by split having count(*) > 1) order by duration_ms, name limit 1"
         ).fetchone()
         if smallest is None:
-            have = sum(counts.values())
-            notes.append(f"{split.name} is empty: there are {have} groups for {len(splits)} splits")
+            groups, held = (sum(count) for count in zip(*counts.values(), strict=True))
+            kept = f", of which {held} stay where the earlier export has them" if held else ""
+            notes.append(f"{split.name} is empty: there are {groups} groups for {len(splits)} splits{kept}")
             continue
         connection.execute("update splits set split = ? where name = ?", [split.name, smallest[0]])
         notes.append(

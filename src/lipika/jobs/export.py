@@ -27,12 +27,12 @@ from lipika.dataset.plan import (
     CandidateFile,
     PlanOptions,
     PlanReport,
-    UserFiles,
     make_plan,
     read_report,
 )
 from lipika.dataset.shards import JobDone, JobOrder, record_path, write_job
 from lipika.dataset.sources import CandidateBatch, candidates_of_archives, candidates_of_rows
+from lipika.dataset.user_files import UserFiles
 from lipika.dataset.wanted import TextRules
 from lipika.db.connection import Database
 from lipika.errors import UsageError

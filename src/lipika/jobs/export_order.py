@@ -8,9 +8,10 @@ from typing import Any
 
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.model import AudioForm
-from lipika.dataset.plan import PLAN, PlanOptions, UserFiles
+from lipika.dataset.plan import PLAN, PlanOptions
 from lipika.dataset.selection import Selection
 from lipika.dataset.splits import parse_splits
+from lipika.dataset.user_files import UserFiles
 from lipika.dataset.views import LatinPolicy, View, ViewKind
 from lipika.dataset.vocabulary import Vocabulary
 from lipika.dataset.wanted import TextRules
