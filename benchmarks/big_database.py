@@ -41,7 +41,7 @@ from lipika.models import VideoStatus
 Question = Callable[[Database], Awaitable[object]]
 
 _CHUNK_ROWS = 100_000
-_SERVER = {"shared_buffers": "1GB", "max_wal_size": "4GB", "fsync": "off", "synchronous_commit": "off"}
+SERVER = {"shared_buffers": "1GB", "max_wal_size": "4GB", "fsync": "off", "synchronous_commit": "off"}
 _TABLES = (
     *(
         "video_queue",
@@ -93,8 +93,13 @@ class Timing:
 # ----------------------------------------------------------------------------- building
 
 
-async def build(database: Database, size: Size, say: Callable[[str], object] = lambda _text: None) -> None:
-    """Fill an empty, migrated database."""
+async def build(
+    database: Database,
+    size: Size,
+    say: Callable[[str], object] = lambda _text: None,
+    only: Sequence[str] = (),
+) -> None:
+    """Fill an empty, migrated database; `only` names the steps that are wanted, where not all are."""
     steps = {
         "budgets": [(0, 0)],
         "workers": [(0, 0)],
@@ -109,6 +114,8 @@ async def build(database: Database, size: Size, say: Callable[[str], object] = l
     }
     queries = _queries()
     for name, parts in steps.items():
+        if only and name not in only:
+            continue
         started = time.monotonic()
         for first, last in parts:
             params = {
@@ -284,7 +291,7 @@ def _cpu_ms(backends: Sequence[int]) -> float | None:
 
 async def run(size: Size, folder: Path) -> tuple[dict[str, int], list[Timing]]:
     """Build in `folder`, unless it is there already, and measure; rows by table, and times."""
-    with EmbeddedPostgres(folder / "postgres", settings=_SERVER) as server:
+    with EmbeddedPostgres(folder / "postgres", settings=SERVER) as server:
         if not (folder / "built").exists():
             url = await fresh_database(server.url, "big")
             async with Database(url) as database:
@@ -317,7 +324,8 @@ class _Table:
 
 
 @contextmanager
-def _place(keep: Path | None) -> Iterator[Path]:
+def folder_to_keep(keep: Path | None) -> Iterator[Path]:
+    """The folder that a database is built in; without a name it is gone at the end."""
     if keep is None:
         with scratch_folder() as folder:
             yield folder
@@ -335,7 +343,7 @@ def main() -> None:
     given = vars(parser.parse_args())
     keep, load = given.pop("keep"), os.getloadavg()[0]
     size = replace(Size(), **given)
-    with _place(keep) as folder:
+    with folder_to_keep(keep) as folder:
         rows, timings = asyncio.run(run(size, folder))
     for timing in timings:
         figures = (timing.median_ms, timing.worst_ms, timing.cpu_ms or 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,10 +11,11 @@ import duckdb
 
 from lipika import __version__
 from lipika.dataset.card import Sample, card_files
+from lipika.dataset.file_table import FileTable
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.formats.base import Format, IndexRow
 from lipika.dataset.hashing import SUMS
-from lipika.dataset.model import Defect, FileFact, Layout, PlanRow, Tarset
+from lipika.dataset.model import Defect, Layout, PlanRow, Tarset
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import DROPPED, PLAN, PlanReport
 from lipika.dataset.shards import ExportBroken, JobDone, index_path, read_record, record_path, sample_path
@@ -43,7 +43,6 @@ def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, t
     Raises:
         StorageError: a job has no record, or its figures are not those of the plan.
     """
-    records = [_record(place, number) for number in range(report.jobs)]
     for number in range(report.jobs):
         place.copy_to(index_path(number), folder / f"{number:06d}.parquet")
     place.copy_to(PLAN, folder / PLAN)
@@ -54,24 +53,24 @@ def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, t
         index.check(report)
         tarsets = index.tarsets(report)
         layout = Layout(tarsets, _audio_root(place, report), words.title)
-        files = [fact for record in records for fact in record.files]
-        files += [place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index)]
-        files.append(place.put_stream(SPEAKERS, index.speakers_list()))
+        files = FileTable(connection)
+        for number in range(report.jobs):
+            files.add(_record(place, number).files)
+        files.add(place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index))
+        files.add([place.put_stream(SPEAKERS, index.speakers_list())])
         if not chosen.rows_in_shards:
-            _read_lists(place, chosen, files, report.clips)
+            _read_lists(place, chosen, files.paths(), report.clips)
         summary = index.summary(report, tarsets, words, chosen.reader)
         samples = list(index.samples(place, str(report.options["form"])))
-    files.sort(key=lambda fact: fact.path)
-    files += [place.put(path, content) for path, content in card_files(summary, samples, files)]
-    files += [_fact_of(place, name) for name in (PLAN, DROPPED)]
-    lines = sorted(f"{fact.sha256}  {fact.path}\n" for fact in files)
-    lines.sort(key=lambda line: line[66:])
-    place.put(SUMS, "".join(lines).encode())
+        card = card_files(summary, samples, files.described())
+        files.add([place.put(path, content) for path, content in card])
+        files.add(place.look_at(name) for name in (PLAN, DROPPED))
+        place.put_stream(SUMS, files.sums())
     place.remove(WORK)
     return summary
 
 
-def _read_lists(place: ExportPlace, chosen: Format, files: Sequence[FileFact], clips: int) -> None:
+def _read_lists(place: ExportPlace, chosen: Format, paths: Sequence[str], clips: int) -> None:
     """Read the lists over all shards again, each clip with the head of its audio; in a bucket their digests must do.
 
     Raises:
@@ -82,7 +81,7 @@ def _read_lists(place: ExportPlace, chosen: Format, files: Sequence[FileFact], c
     defects: list[Defect] = []
     found = sum(
         1
-        for portion in chosen.portions([fact.path for fact in files], defects)
+        for portion in chosen.portions(paths, defects)
         for _ in chosen.read(place, portion, defects, listen=False)
     )
     if defects or found != clips:
@@ -95,11 +94,6 @@ def _record(place: ExportPlace, number: int) -> JobDone:
     if record is None:
         raise StorageError(f"{place.url}: job {number} has left no record; run the same command again")
     return read_record(record)
-
-
-def _fact_of(place: ExportPlace, path: str) -> FileFact:
-    content = place.get(path) or b""
-    return FileFact(path, len(content), hashlib.sha256(content).hexdigest())
 
 
 def _audio_root(place: ExportPlace, report: PlanReport) -> str:

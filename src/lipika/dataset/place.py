@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from lipika.dataset.formats.base import Reader
 from lipika.dataset.model import FileFact
 from lipika.errors import ObjectMissing
-from lipika.storage import ObjectInfo, Store, StoreSettings
+from lipika.storage import Store, StoreSettings
 
 WORK = ".lipika"
 """The folder of an export that is not whole yet: records of jobs, their indexes, shards that are being written."""
 
 _PIECE = 1 << 20
+_SMALL = 1 << 30  # bytes, of what is taken as a whole
 T = TypeVar("T")
 
 
@@ -101,29 +102,57 @@ class ExportPlace:
         return fact
 
     def get(self, path: str) -> bytes | None:
-        """A file as a whole; None where there is none."""
+        """A small file as a whole; None where there is none."""
         try:
-            return _wait(lambda: self.store().get_bytes(path, limit=1 << 32))
+            return _wait(lambda: self.store().get_bytes(path, limit=_SMALL))
         except ObjectMissing:
             return None
 
+    def has(self, path: str) -> bool:
+        """True if there is such a file."""
+        try:
+            _wait(lambda: self.store().head(path))
+        except ObjectMissing:
+            return False
+        return True
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """A file of any size, a megabyte at a time."""
+        with closing(self.open(path)) as reader:
+            while piece := reader.read(_PIECE):
+                yield piece
+
+    def look_at(self, path: str) -> FileFact:
+        """Facts of a file that is there."""
+        digest, size = hashlib.sha256(), 0
+        for piece in self.pieces(path):
+            digest.update(piece)
+            size += len(piece)
+        return FileFact(path, size, digest.hexdigest())
+
     def copy_to(self, path: str, file: Path) -> None:
         """Fetch a file."""
-        reader = self.open(path)
-        try:
-            with file.open("wb") as out:
-                while piece := reader.read(_PIECE):
-                    out.write(piece)
-        finally:
-            reader.close()
+        with file.open("wb") as out:
+            out.writelines(self.pieces(path))
 
-    def files(self, below: str = "") -> list[ObjectInfo]:
-        """All that is there, by path."""
+    def find(self, below: str, wanted: Callable[[str], bool]) -> list[str]:
+        """The paths that are wanted of those below a folder."""
 
-        async def list_all() -> list[ObjectInfo]:
-            return [info async for info in self.store().list(below)]
+        async def list_all() -> list[str]:
+            return [info.key async for info in self.store().list(below) if wanted(info.key)]
 
-        return sorted(_wait(list_all), key=lambda info: info.key)
+        return _wait(list_all)
+
+    def find_other(self, known: Callable[[str], bool]) -> str | None:
+        """A file that is not known, if there is one; the listing ends there."""
+
+        async def first() -> str | None:
+            async for info in self.store().list():
+                if not known(info.key):
+                    return info.key
+            return None
+
+        return _wait(first)
 
     def remove_file(self, path: str) -> None:
         """One file."""

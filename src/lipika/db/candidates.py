@@ -9,7 +9,7 @@ from lipika.db.connection import Database, translate_driver_errors
 from lipika.db.queries import load
 
 _QUERIES = load("candidates")
-_PAGE_VIDEOS = 300  # 30,000 rows of a usual corpus: some 25 MB of text
+_PAGE_ROWS = 30_000  # some 25 MB of text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Candidates:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def pages(self, videos: int = _PAGE_VIDEOS) -> AsyncIterator[CandidatePage]:
-        """All rows, whole videos at a time, by video and file name."""
-        after = ""
+    async def pages(self, rows: int = _PAGE_ROWS, *, after: str = "") -> AsyncIterator[CandidatePage]:
+        """All rows, or those of videos behind `after`, by video and file name; about so many to a page.
+
+        A page is of whole videos: the last one may go beyond.
+        """
         while True:
-            end = await self._database.row(
-                _QUERIES["last_of_page"], {"after": after, "videos": videos}, _PageEnd
-            )
+            end = await self._database.row(_QUERIES["last_of_page"], {"after": after, "rows": rows}, _PageEnd)
             if not end.videos:
                 return
             yield CandidatePage(await self._copy(after, end.video_id), end.videos, end.video_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import tempfile
 import time
@@ -100,7 +99,7 @@ async def _export(
 ) -> ExportDone:
     started, noticed = time.monotonic(), Noticed()
     report = await asyncio.to_thread(_earlier, place, order)
-    if report is not None and await asyncio.to_thread(place.get, SUMS) is not None:
+    if report is not None and await asyncio.to_thread(place.has, SUMS):
         return await asyncio.to_thread(_complete, place, report)
     if report is None:
         report = await _plan(order, settings, database, folder, noticed)
@@ -109,9 +108,8 @@ async def _export(
             raise UsageError(f"nothing is left to export of {report.candidates:,} clips: {why}")
         await asyncio.to_thread(_keep_plan, place, folder)
     done = ExportDone(place.url, report, noticed=noticed)
-    plan = await asyncio.to_thread(place.get, PLAN)
-    digest = hashlib.sha256(plan if plan is not None else b"").hexdigest()
-    async with on_record(database, done, digest) as record:
+    plan = await asyncio.to_thread(place.look_at, PLAN)
+    async with on_record(database, done, plan.sha256) as record:
         await _write(order, settings, place, done, record)
         words = Words(order.title or _title(place.url), order.licence, _source_words(order))
         summary = await asyncio.to_thread(finish, place, report, words, folder, order.processes)
@@ -173,14 +171,15 @@ def _candidates(
 
 def _earlier(place: ExportPlace, order: ExportOrder) -> PlanReport | None:
     """The plan that lies there already, if it is of this very export."""
-    paths = {info.key for info in place.files()}
-    if not paths or all(path == DROPPED or path.startswith(f"{WORK}/") for path in paths):
-        return None  # stopped before its plan was there
-    if order.again:
-        _clear(place, paths)
-        return None
-    if PLAN not in paths:
+    if not place.has(PLAN):
+        if place.find_other(lambda path: path == DROPPED or path.startswith(f"{WORK}/")) is None:
+            return None  # empty, or stopped before its plan was there
+        if order.again:
+            raise UsageError(f"{place.url}: --again replaces an export of lipika, and this is none")
         raise UsageError(f"{place.url} is not empty, and no export of lipika: name an empty or a new folder")
+    if order.again:
+        _clear(place)
+        return None
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         place.copy_to(PLAN, Path(file.name))
         report = read_report(file.name)
@@ -196,20 +195,23 @@ def _earlier(place: ExportPlace, order: ExportOrder) -> PlanReport | None:
     return report
 
 
-def _clear(place: ExportPlace, paths: set[str]) -> None:
-    """Remove an earlier export, and nothing that it did not write.
-
-    Raises:
-        UsageError: this is no export.
-    """
-    if PLAN not in paths:
-        raise UsageError(f"{place.url}: --again replaces an export of lipika, and this is none")
-    sums = place.get(SUMS)
-    ours = {line.split("  ", 1)[1] for line in sums.decode().splitlines()} if sums else set()
-    for path in sorted(ours | {SUMS, PLAN, DROPPED}):
-        if path in paths:
+def _clear(place: ExportPlace) -> None:
+    """Remove an earlier export, and nothing that it did not write. Its plan goes last: so it may be done again."""
+    for path in _summed(place):
+        if path != PLAN:
             place.remove_file(path)
     place.remove(WORK)
+    for path in (SUMS, DROPPED, PLAN):
+        place.remove_file(path)
+
+
+def _summed(place: ExportPlace) -> Iterator[str]:
+    """The files that an export says it has written; none before its end."""
+    if place.has(SUMS):
+        rest = b""
+        for piece in place.pieces(SUMS):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (line.partition(b"  ")[2].decode() for line in lines)
 
 
 def _plain(value: object) -> object:
@@ -242,8 +244,8 @@ async def _write(
         )
         for number in range(done.report.jobs)
     )  # fmt: skip
-    there = {info.key for info in await asyncio.to_thread(place.files, f"{WORK}/jobs")}
-    done.resumed = sum(record_path(number) in there for number in range(done.report.jobs))
+    ours = {record_path(number) for number in range(done.report.jobs)}
+    done.resumed = len(await asyncio.to_thread(place.find, f"{WORK}/jobs", ours.__contains__))
     seconds, hours = done.report.duration_ms / 1000, 0.0
     with progress_bar("Writing", total=seconds) as advance:
         async with aclosing(_spread(order, orders, done.report.clips)) as parts:
@@ -269,13 +271,12 @@ def _spread(order: ExportOrder, orders: Iterator[JobOrder], clips: int) -> Async
 
 
 def _complete(place: ExportPlace, report: PlanReport) -> ExportDone:
-    sums = (place.get(SUMS) or b"").decode()
     return ExportDone(
         place.url,
         report,
         jobs_done=report.jobs,
         clips=report.clips,
-        files=sums.count("\n"),
+        files=sum(1 for _ in _summed(place)),
         hours=report.duration_ms / 3_600_000,
         was_complete=True,
     )

@@ -13,9 +13,10 @@ from psycopg import sql
 
 from benchmarks.big_database import Size, build, measure, questions
 from lipika.db import Database, Stats
+from lipika.db.candidates import Candidates
 from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Params
-from lipika.db.queries import Query
+from lipika.db.queries import Query, load
 from lipika.fleet.status import read_status, status_document
 from postgres_kit import TEMPLATE, on_database
 
@@ -25,9 +26,15 @@ BIG = {
     *("video_queue", "transcription_results", "transcription_flags", "transcription_batches"),
     *("worker_minutes", "worker_errors"),
 }
+QUEUED = b"select count(*) as rows from video_queue where video_id > %(after)s and video_id <= %(last)s"
 READS_A_DAY = {
     "review.error_types"
 }  # of the errors, by an index on their time: all of them are of today here
+
+
+@dataclass(frozen=True)
+class Count:
+    rows: int
 
 
 @dataclass
@@ -47,6 +54,19 @@ class Plan:
             self.read(child)
 
 
+async def explain(database: Database, query: Query, params: Params) -> Plan:
+    """What a statement takes, by an index wherever there is one; of a copy its select."""
+    text = query.sql.partition(b"copy (")[2].rpartition(b") to stdout")[0] or query.sql
+    async with database.transaction() as connection:
+        await connection.execute("set local enable_seqscan = off")
+        cursor = await connection.execute(b"explain (analyze, format json) " + text, params or None)
+        found = await cursor.fetchone()
+        assert found is not None
+        plan = Plan(query.name)
+        plan.read(found[0][0]["Plan"])
+        return plan
+
+
 class Explaining(Database):
     """Explains every query on its way. Small tables would be read whole, so that is made unattractive."""
 
@@ -55,15 +75,7 @@ class Explaining(Database):
         self.plans: list[Plan] = []
 
     async def rows(self, query: Query, params: Params, kind: type[Row]) -> list[Row]:
-        async with self.transaction() as connection:
-            await connection.execute("set local enable_seqscan = off")
-            explain = b"explain (analyze, format json) " + query.sql
-            cursor = await connection.execute(explain, params or None)
-            found = await cursor.fetchone()
-            assert found is not None
-            plan = Plan(query.name)
-            plan.read(found[0][0]["Plan"])
-            self.plans.append(plan)
+        self.plans.append(await explain(self, query, params))
         return await super().rows(query, params, kind)
 
 
@@ -152,3 +164,31 @@ async def test_a_sample_reads_what_it_takes(big: Database, big_url: str) -> None
             ).fetchone() or (0,)
         assert theirs
         assert plan.taken["transcription_results"] <= 2 * theirs, "each row is fetched, and passed on once"
+
+
+async def test_a_page_of_candidates_reads_its_own_rows(big: Database) -> None:
+    """For an export: all of a video or nothing, each row once, and no more than the page at a time."""
+    queries, after, rows, pages = load("candidates"), "", 0, 0
+    async for page in Candidates(big).pages(rows=500):
+        there = page.csv.count(b"\n") - 1
+        assert 0 < there <= 500 + SMALL.clips
+        rows, pages = rows + there, pages + 1
+        if pages in (1, 5):
+            end = await explain(big, queries["last_of_page"], {"after": after, "rows": 500})
+            assert end.taken == {"transcription_results": 500}
+            copied = await explain(big, queries["candidates"], {"after": after, "last": page.last})
+            assert copied.taken["transcription_results"] == there
+            held = {"after": after, "last": page.last}
+            videos = await big.row(Query("count", QUEUED), held, Count)
+            assert copied.taken["video_queue"] <= max(videos.rows, there)
+        after = page.last
+    assert pages > 10
+    counted = Query("count", b"select count(*) as rows from transcription_results")
+    assert rows == (await big.row(counted, {}, Count)).rows
+
+
+async def test_a_video_with_more_clips_than_a_page_is_not_cut(big: Database) -> None:
+    async for page in Candidates(big).pages(rows=1):
+        assert page.videos == 1
+        assert page.csv.count(b"\n") - 1 == SMALL.clips
+        break

@@ -1,17 +1,13 @@
 -- name: last_of_page
--- The last video of a page that begins behind `after`: a loose scan of the index, some microseconds a video.
-with recursive id (video_id, n) as (
-  select min(video_id), 1 from transcription_results where video_id > %(after)s
-  union all
-  select (select min(r.video_id) from transcription_results r where r.video_id > id.video_id), n + 1
-  from id
-  where id.video_id is not null and n < %(videos)s
-)
-select coalesce(max(video_id), '') as video_id, count(video_id) as videos from id
+-- The last video of a page of so many rows that begins behind `after`: an index is read, and no row. A video is never cut.
+select coalesce(max(video_id), '') as video_id, count(distinct video_id) as videos from (
+  select video_id from transcription_results where video_id > %(after)s order by video_id, segment_file limit %(rows)s
+) page
 
 -- name: candidates
--- Whole videos, by the index on (video_id, segment_file); no statement runs long enough for a pooler to end it. Bytes
--- are the archive's, shared out by length: rows do not hold them.
+-- Whole videos, by the index on (video_id, segment_file); no statement runs long enough for a pooler to end it. The range
+-- is said of each table: a join that merges would begin with the first video of all. Bytes are the archive's, shared out by
+-- length: rows do not hold them.
 copy (
   select r.video_id, left(r.segment_file, -5) as clip, case when q.status = 'done' then q.output_key end as archive,
     case when q.status = 'done' then (q.output_bytes * (r.duration_ms::float8
@@ -35,9 +31,10 @@ copy (
     r.audio_digest, r.provider, r.model_id, r.model_version, r.prompt_version, r.validator_version,
     r.text_source, to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as written_at
   from transcription_results r
-    left join video_queue q on q.video_id = r.video_id
+    left join video_queue q on q.video_id = r.video_id and q.video_id > %(after)s and q.video_id <= %(last)s
     left join transcription_voters v
       on v.video_id = r.video_id and v.segment_file = r.segment_file and v.audio_digest = r.audio_digest
+        and v.video_id > %(after)s and v.video_id <= %(last)s
   where r.video_id > %(after)s and r.video_id <= %(last)s
   order by r.video_id, r.segment_file
 ) to stdout (format csv, header)
