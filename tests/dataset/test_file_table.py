@@ -33,7 +33,7 @@ def test_sums_are_in_the_order_of_bytes_whatever_came_first() -> None:
         "ä/é",
     ]
     random.Random(1).shuffle(paths)
-    lines = b"".join(table(paths).sums()).decode().splitlines()
+    lines = b"".join(table(paths).list_sums()).decode().splitlines()
     assert [line[66:] for line in lines] == sorted(paths, key=str.encode)
     assert {tuple(line.split("  ", 1)) for line in lines} == {(fact(path).sha256, path) for path in paths}
 
@@ -41,8 +41,8 @@ def test_sums_are_in_the_order_of_bytes_whatever_came_first() -> None:
 def test_more_files_than_a_page_are_all_there() -> None:
     paths = [f"audio/{number % 40:04d}/{number:06d}.flac" for number in range(120_000)]
     held = table(paths)
-    assert sum(piece.count(b"\n") for piece in held.sums()) == 120_000
-    assert [one.path for one in held.described()] == [
+    assert sum(piece.count(b"\n") for piece in held.list_sums()) == 120_000
+    assert [one.path for one in held.list_described()] == [
         f"audio/{part:04d}/{part:06d}.flac" for part in range(40)
     ]
 
@@ -55,12 +55,12 @@ def test_a_card_is_told_of_every_file_but_of_one_clip_for_each_folder_and_form()
         for form in ("flac", "wav")
     ]
     others = ["a/text", "b/wav.scp", "audio_0.tar"]
-    found = table(list(chain(clips, others))).described()
+    found = table(list(chain(clips, others))).list_described()
     expected = ["a/1.flac", "a/1.wav", "a/text", "audio_0.tar", "b/1.flac", "b/1.wav", "b/wav.scp"]
     assert found == list(map(fact, expected))
 
 
 def test_nothing_written_gives_nothing() -> None:
     held = table([])
-    assert list(held.sums()) == []
-    assert held.described() == []
+    assert list(held.list_sums()) == []
+    assert held.list_described() == []

@@ -36,7 +36,7 @@ class FileTable:
             self._connection.execute("insert into files select * from facts")
             self._connection.unregister("facts")
 
-    def described(self) -> list[FileFact]:
+    def list_described(self) -> list[FileFact]:
         """Every file by path, but of audio files one for each folder."""
         found = self._connection.execute(
             """
@@ -49,13 +49,13 @@ class FileTable:
         )
         return [FileFact(*row) for row in found.fetchall()]
 
-    def paths(self) -> list[str]:
+    def list_paths(self) -> list[str]:
         """All of them."""
         return [
             path for (path,) in self._connection.execute("select path from files order by path").fetchall()
         ]
 
-    def sums(self) -> Iterator[bytes]:
+    def list_sums(self) -> Iterator[bytes]:
         """The lines of `sha256sum`, by path."""
         found = self._connection.cursor().execute(
             "select concat(sha256, '  ', path, chr(10)) from files order by path"

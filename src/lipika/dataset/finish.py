@@ -59,13 +59,13 @@ def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, t
         files.add(place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index))
         files.add([place.put_stream(SPEAKERS, index.speakers_list())])
         if not chosen.rows_in_shards:
-            _read_lists(place, chosen, files.paths(), report.clips)
+            _read_lists(place, chosen, files.list_paths(), report.clips)
         summary = index.summary(report, tarsets, words, chosen.reader)
         samples = list(index.samples(place, str(report.options["form"])))
-        card = card_files(summary, samples, files.described())
+        card = card_files(summary, samples, files.list_described())
         files.add([place.put(path, content) for path, content in card])
         files.add(place.look_at(name) for name in (PLAN, DROPPED))
-        place.put_stream(SUMS, files.sums())
+        place.put_stream(SUMS, files.list_sums())
     place.remove(WORK)
     return summary
 

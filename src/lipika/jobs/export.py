@@ -197,7 +197,7 @@ def _earlier(place: ExportPlace, order: ExportOrder) -> PlanReport | None:
 
 def _clear(place: ExportPlace) -> None:
     """Remove an earlier export, and nothing that it did not write. Its plan goes last: so it may be done again."""
-    for path in _summed(place):
+    for path in _list_written(place):
         if path != PLAN:
             place.remove_file(path)
     place.remove(WORK)
@@ -205,7 +205,7 @@ def _clear(place: ExportPlace) -> None:
         place.remove_file(path)
 
 
-def _summed(place: ExportPlace) -> Iterator[str]:
+def _list_written(place: ExportPlace) -> Iterator[str]:
     """The files that an export says it has written; none before its end."""
     if place.has(SUMS):
         rest = b""
@@ -276,7 +276,7 @@ def _complete(place: ExportPlace, report: PlanReport) -> ExportDone:
         report,
         jobs_done=report.jobs,
         clips=report.clips,
-        files=sum(1 for _ in _summed(place)),
+        files=sum(1 for _ in _list_written(place)),
         hours=report.duration_ms / 3_600_000,
         was_complete=True,
     )
