@@ -3,7 +3,8 @@
 `python -m benchmarks.validation.recordings DIR` reads `samples/<code>/<name>.mp3` and `text_files/text_<code>` (on
 each line a name, a tab and a text) as the RESPIN samples have them, from a folder or a bare git folder. Each is
 polished as lipika does, also 30 and 40 dB quieter and in noise 15 dB below it. Nothing is kept. Exits with 1 if a
-target is missed: no true transcript loses `asr`, and of no kind of copy over 5 % keep it with 30 % of their words.
+target is missed: none is taken for silence, no true transcript loses `asr`, and of no kind of copy over 5 % keep it
+with 30 % of their words.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lipika.audio.codec import Audio, decode, encode_flac
 from lipika.audio.polish import polish_segment
 from lipika.languages import LANGUAGES
 from lipika.llm.transcript import compose_unicode
-from lipika.models import Answer, Clip, SegmentName
+from lipika.models import Answer, Clip, PolishedClip, SegmentName
 from lipika.validation import validate
 
 NEAREST = {"bh": "hi", "ch": "hi", "mg": "hi", "mt": "hi"}
@@ -98,10 +99,10 @@ def copies(data: bytes) -> Mapping[str, bytes]:
     }
 
 
-def clip_of_recording(data: bytes) -> Clip | None:
+def clip_of_recording(data: bytes) -> PolishedClip | None:
     """Its clip as lipika would send it; None where it is cut into several, or nothing is left."""
     polished = polish_segment(SegmentName("speaker0", 0, 3_000), data)
-    return polished.clips[0].clip if len(polished.clips) == 1 else None
+    return polished.clips[0] if len(polished.clips) == 1 else None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -109,11 +110,15 @@ def main(arguments: Sequence[str]) -> int:
     lost: list[str] = []
     for recording in read_recordings(Path(arguments[0])):
         for name, data in copies(recording.data).items():
-            clip = clip_of_recording(data)
-            if clip is None:
+            polished = clip_of_recording(data)
+            if polished is None:
                 counts[(name, "cut or gone")] += 1
                 continue
             counts[(name, "heard")] += 1
+            clip = polished.clip
+            if polished.silent:
+                counts[(name, "not asked")] += 1
+                lost.append(f"{name} {recording.name}: taken for silence")
             whole = _judge(recording, clip, recording.text)
             if whole:
                 counts[(name, "lost")] += 1
@@ -138,7 +143,7 @@ def _answer(text: str, language: str) -> Answer:
 
 
 def _report(counts: Counter[tuple[str, str]], lost: Sequence[str]) -> int:
-    columns = ("heard", "cut or gone", "lost", "a third is open", "NO_SPEECH is doubted")
+    columns = ("heard", "cut or gone", "not asked", "lost", "a third is open", "NO_SPEECH is doubted")
     print(f"{'recordings':<16}" + "".join(f"{column:>22}" for column in columns))
     for name in dict.fromkeys(name for name, _ in counts):
         print(f"{name:<16}" + "".join(f"{counts[(name, column)]:>22}" for column in columns))

@@ -169,6 +169,10 @@ class Settings(BaseSettings):
         "flac",
         description="How clips are sent: FLAC, Vorbis in Ogg (a third of the bytes, ten times the CPU), or WAV.",
     )
+    ask_silence: bool = Field(
+        False,
+        description="Ask the model for clips in which nothing can be speech, too (`false`: NO_SPEECH, for nothing).",
+    )
     worker_processes: int | None = Field(
         None,
         ge=0,

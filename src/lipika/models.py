@@ -129,6 +129,7 @@ class PolishedClip:
     sent: bytes  # mono, 16 kHz, 16-bit
     sent_format: SendFormat = SendFormat.FLAC
     other_digest: str = ""  # of the same audio, as rows of earlier releases have it: over the bytes sent
+    silent: bool = False  # nothing in it can be speech (`levels.cannot_be_speech`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,6 +645,7 @@ class Provenance:
     attempts: int
     latency_ms: int
     service_tier: ServiceTier = ServiceTier.STANDARD  # that the answer was served and billed at
+    asked: bool = True  # False: nothing in it can be speech, and no request was made
 
 
 @dataclass(frozen=True, slots=True)

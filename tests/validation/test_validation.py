@@ -165,6 +165,7 @@ CASES = [
     ("no_speech", {"text": "NO_SPEECH", "language": "none"}),
     ("no_speech_tagged", {"text": "NO_SPEECH", "tagged": "[music] नमस्ते", "language": "none"}),
     ("no_speech_language", {"text": "NO_SPEECH"}),
+    ("not_asked", {"text": "NO_SPEECH", "language": "none", "heard": clip(flags=("not_asked",))}),
     ("no_speech_energy", {"text": "NO_SPEECH", "language": "none"}),
 ]
 

@@ -321,7 +321,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.usage = Usage()
-        self._clips = self._audio_ms = self._reused = 0
+        self._clips = self._audio_ms = self._reused = self._not_asked = 0
         self._costs, self._scores = array("d"), array("d")
         self._lanes = {lane: _LaneCount() for lane in LANES}
         self._counts: dict[str, Counter[str]] = {
@@ -363,6 +363,7 @@ class Summary:
         self._clips += 1
         self._audio_ms += clip.duration_ms
         self._reused += result.reused
+        self._not_asked += not asked.asked
         self._counts["statuses"][result.status.value] += 1
         self._counts["clip_flags"].update(clip.flags)
         if result.answer is not None:
@@ -372,9 +373,12 @@ class Summary:
         if result.verdict is not None:
             self._add_verdict(result.verdict, clip.duration_ms)
         self._add_heard(result)
-        self._versions["models"][" ".join((asked.provider, asked.model_id, asked.model_version)).strip()] += 1
-        self._versions["prompt"][asked.prompt_version] += 1
-        self._versions["schema"][asked.schema_version] += 1
+        if asked.asked:
+            self._versions["models"][
+                " ".join((asked.provider, asked.model_id, asked.model_version)).strip()
+            ] += 1
+            self._versions["prompt"][asked.prompt_version] += 1
+            self._versions["schema"][asked.schema_version] += 1
         self._versions["trimmer"][clip.trimmer_version] += 1
 
     def _add_verdict(self, verdict: Verdict, duration_ms: int) -> None:
@@ -428,6 +432,7 @@ class Summary:
             "clips": self._clips,
             "audio_ms": self._audio_ms,
             "reused": self._reused,
+            "not_asked": self._not_asked,
             "usage": {**_fields(self.usage), "total": self.usage.total},
             "cost_usd": self.cost_usd,
             "quality_score": _distribution(self._scores),

@@ -18,6 +18,8 @@ from lipika.models import AudioFacts
 FLOOR_DBFS = -100.0  # stands for digital silence
 
 SNR_FRAME_MS = 30
+LEAST_SPEECH_DBFS = -80.0  # of the loudest 30 ms: three steps of 16 bits
+_STEADY = 10 ** (0.5 / 10)  # loudest frame to the mean: a tone, a hum
 _SPECTRUM_FRAMES = 32  # spread evenly over the clip
 _SPECTRUM_FRAME = 512  # samples: 31 Hz apart at 16 kHz, 94 Hz at 48 kHz
 _BANDWIDTH_DB = 50.0
@@ -99,16 +101,33 @@ class BinSums:
         return squares - 2 * mean * sums + self._size * mean**2
 
 
+def frame_power(audio: Audio) -> NDArray[np.float64]:
+    """Mean squares of the frames of 30 ms, without the DC offset; a rest is left out."""
+    samples = top16(audio.samples)
+    frame = audio.sample_rate_hz * SNR_FRAME_MS // 1_000
+    return energy(samples, mean_level(samples), frame) / frame
+
+
+def cannot_be_speech(power: NDArray[np.float64]) -> bool:
+    """True where `power` (`frame_power`) shows that nobody speaks: no frame is louder than the least of noise, or all
+    are as loud as each other, which no voice and no room is.
+
+    Of 165 recordings of RESPIN, 40 dB quieter the quietest reaches -54 dBFS, and under noise 10 dB louder than the
+    voice the steadiest has a frame 1.1 dB above the mean.
+    """
+    loudest = float(power.max())
+    return loudest < power_of(LEAST_SPEECH_DBFS) or loudest < float(power.mean()) * _STEADY
+
+
 def measure(audio: Audio, speech_ms: int, power: NDArray[np.float64] | None = None) -> AudioFacts:
     """Facts of a clip before padding; at least 30 ms long. RMS, SNR and bandwidth leave the DC offset out.
 
-    `power` are the mean squares of its frames of 30 ms, where they are known already.
+    `power` is its `frame_power`, where that is known already.
     """
     samples = top16(audio.samples)
     mean = mean_level(samples)
     if power is None:
-        frame = audio.sample_rate_hz * SNR_FRAME_MS // 1_000
-        power = energy(samples, mean, frame) / frame
+        power = frame_power(audio)
     ordered = np.sort(power)
     quiet, loud = (float(ordered[int(share * (len(power) - 1))]) for share in (0.1, 0.9))
     peak = max(-int(samples.min()), int(samples.max()))

@@ -28,7 +28,18 @@ from lipika.audio.codec import (
     resample_for_model,
     to_ms,
 )
-from lipika.audio.levels import SNR_FRAME_MS, BinSums, dbfs, energy, mean_level, measure, power_of, top16
+from lipika.audio.levels import (
+    SNR_FRAME_MS,
+    BinSums,
+    cannot_be_speech,
+    dbfs,
+    energy,
+    frame_power,
+    mean_level,
+    measure,
+    power_of,
+    top16,
+)
 from lipika.audio.recording import Recording, read
 from lipika.errors import SegmentError
 from lipika.models import Clip, Discard, Mishap, PolishedClip, SegmentName, SendFormat
@@ -189,6 +200,7 @@ def _clip(
     packed = encode_padded(padded, pad, recording.plain, part.keep_start)
     heard = resample_for_model(padded)
     sent = _encode_for_model(heard, send_format, packed if heard is padded else None)
+    power = frame_power(kept) if part.power is None else part.power
     clip = Clip(
         name=_clip_name(name, part, rate),
         segment=name,
@@ -203,12 +215,12 @@ def _clip(
         bit_depth=recording.bit_depth,
         boundary_score=part.boundary_score,
         flags=part.flags + extra_flags,
-        audio=measure(kept, to_ms(part.speech_samples, rate), part.power),
+        audio=measure(kept, to_ms(part.speech_samples, rate), power),
         audio_digest=sent_digest(heard, send_format),
         trimmer_version=TRIMMER_VERSION,
     )
     by_bytes = clip.audio_digest if send_format is SendFormat.OGG else hashlib.sha256(sent).hexdigest()
-    return PolishedClip(clip, packed, sent, send_format, by_bytes)
+    return PolishedClip(clip, packed, sent, send_format, by_bytes, silent=cannot_be_speech(power))
 
 
 def _encode_for_model(heard: Audio, send_format: SendFormat, packed: bytes | None) -> bytes:

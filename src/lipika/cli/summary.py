@@ -37,6 +37,7 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
         ("clips", f"{summary.clips:,}"),
         ("  transcribed", f"{summary.transcribed:,}"),
         ("  NO_SPEECH", f"{summary.no_speech:,}"),
+        *((("    not asked", f"{summary.not_asked:,}"),) if summary.not_asked else ()),
         ("  failed", f"{summary.failed:,}"),
         ("requests", f"{summary.requests:,}"),
         ("  429s", f"{summary.rate_limited:,}"),

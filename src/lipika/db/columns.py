@@ -154,6 +154,7 @@ class ProvenanceColumns:
             attempts=self.attempts,
             latency_ms=self.latency_ms,
             service_tier=ServiceTier.read(self.service_tier or "") or ServiceTier.STANDARD,
+            asked=self.attempts > 0,
         )
 
     @property

@@ -10,7 +10,7 @@ from lipika.db.columns import AnswerColumns, ProvenanceColumns
 from lipika.db.connection import Database
 from lipika.db.queries import load
 from lipika.db.result_rows import StoredAnswer
-from lipika.models import Answer, ClipStatus, Provenance, Usage
+from lipika.models import Answer, ClipStatus, Provenance, ServiceTier, Usage
 
 _QUERIES = load("paid")
 _LOOKED_AT = 32  # rows of one audio
@@ -50,6 +50,7 @@ class _ReplacedRow:
     batch_id: str
     attempts: int
     latency_ms: int
+    service_tier: str | None
 
     def stored_answer(self) -> StoredAnswer | None:
         """None where it has no text."""
@@ -72,6 +73,7 @@ class _ReplacedRow:
                 batch_id=self.batch_id,
                 attempts=self.attempts,
                 latency_ms=self.latency_ms,
+                service_tier=ServiceTier.read(self.service_tier or "") or ServiceTier.STANDARD,
             ),
         )
 

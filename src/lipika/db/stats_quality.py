@@ -149,6 +149,10 @@ class QualityStats:
             for row in await self._traits("status")
         ]
 
+    async def not_asked(self) -> int:
+        """Clips without speech for which no request was made."""
+        return sum(row.clips for row in await self._traits("finding:info") if row.key == "not_asked")
+
     async def tiers(self) -> list[TierCount]:
         """Clips that were weighed against other voters, by language and tier."""
         return await self._database.rows(_QUERIES["tiers"], {}, TierCount)

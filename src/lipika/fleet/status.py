@@ -49,6 +49,7 @@ class StatusReport:
     usd_per_clip: float | None
     usd_projected: float | None
     tiers: Sequence[TierCount]  # clips that were weighed against other voters
+    not_asked: int  # clips in which nothing can be speech
     open_flags: int
     videos_empty: int  # done, and nothing is left of them
     left_out: Mapping[str, int]  # audio that went no further, by reason
@@ -59,12 +60,13 @@ class StatusReport:
 async def read_status(database: Database) -> StatusReport:
     """Ask everything at once."""
     of_queue, of_fleet = QueueStats(database), FleetStats(database)
-    queue, languages, fleet, workers, tiers = await asyncio.gather(
+    queue, languages, fleet, workers, tiers, not_asked = await asyncio.gather(
         of_queue.counts(),
         of_queue.languages(),
         of_fleet.now(),
         of_fleet.workers(),
         QualityStats(database).tiers(),
+        QualityStats(database).not_asked(),
     )
     outlook, spend, flags, empty, errors, calibration = await asyncio.gather(
         of_queue.outlook(),
@@ -92,6 +94,7 @@ async def read_status(database: Database) -> StatusReport:
         usd_per_clip=spend.usd_per_clip,
         usd_projected=spend.projected_usd(outlook.clips_left),
         tiers=tiers,
+        not_asked=not_asked,
         open_flags=sum(count.open for count in flags),
         videos_empty=empty,
         left_out=count_left_out(flags),
@@ -154,6 +157,8 @@ def _lines(report: StatusReport) -> list[str]:
         lines.append(f"429s in the last minute (in all): {told}")
     if report.tiers:
         lines.append(f"Tiers: {_list_tiers(report.tiers)}")
+    if report.not_asked:
+        lines.append(f"Not asked: {report.not_asked:,} clips in which nothing can be speech (ASK_SILENCE)")
     if report.left_out:
         told = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
         lines.append(f"Left out: {told} (lipika flags --type discard:REASON)")

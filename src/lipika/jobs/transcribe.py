@@ -72,6 +72,7 @@ class RunSummary:
     no_speech: int
     failed: int
     reused: int
+    not_asked: int  # of those without speech: nothing in them can be speech
     requests: int
     rate_limited: int
     retries: int
@@ -252,6 +253,7 @@ def _summary(
         no_speech=totals.no_speech,
         failed=totals.failed,
         reused=counts.reused,
+        not_asked=counts.not_asked,
         requests=asked.requests,
         rate_limited=asked.rate_limited,
         retries=asked.retries,

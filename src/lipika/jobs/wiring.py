@@ -340,6 +340,7 @@ async def open_worker(
                 _opinions(settings, database, limits, _Beside(info.worker_id, lease, sink, alerts, troubles))
             ),
             tell_language=Queue(database).record_language,
+            ask_silence=settings.ask_silence,
             pay_again=settings.pay_again,
         )
         worker = Worker(

@@ -55,7 +55,7 @@ def wants_opinion(result: ClipResult, plan: OpinionPlan) -> bool:
     )
     if result.answer is None or language is None or language.code not in FIRST_CLASS:
         return False
-    if any(voter.digest == plan.voter("").digest for voter in result.voters):
+    if not result.provenance.asked or any(voter.digest == plan.voter("").digest for voter in result.voters):
         return False
     return _is_doubted(result) or int(result.clip.audio_digest[:8], 16) < plan.share * _HASHED
 

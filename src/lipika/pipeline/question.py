@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lipika import validation
 from lipika.engine.outcome import Circumstances, Review
 from lipika.llm import prompt, transcript
 from lipika.llm.provider import TranscriptionRequest
-from lipika.models import AnswerForm, Clip, ClipStatus, Failure, Judged, SendFormat
+from lipika.models import (
+    Answer,
+    AnswerForm,
+    Clip,
+    ClipResult,
+    ClipStatus,
+    Failure,
+    Judged,
+    Provenance,
+    SendFormat,
+    Usage,
+)
 
 
 def request_for(
@@ -49,6 +62,39 @@ def review(
     verdict = validation.validate(answer, clip, language, bands=bands, agreed=agreed)
     advice = validation.retry_advice(verdict, varied=asked.varied, switched=asked.switched)
     return Review(Judged(answer, verdict), advice, validation.acceptable(verdict))
+
+
+NOT_ASKED = "not_asked"
+"""Flag of a clip that nobody was asked for."""
+
+_NOBODY_SPEAKS = Answer(
+    transcription=transcript.NO_SPEECH,
+    tagged=transcript.NO_SPEECH,
+    detected_language="none",
+    speaker_emotion="neutral",
+    speaker_style="other",
+    speaker_pace="moderate",
+    speaker_accent="unknown",
+)
+
+
+def answer_unasked(
+    video_id: str, clip: Clip, language: str | None, bands: validation.Bands, worker_id: str
+) -> ClipResult:
+    """The result of a clip in which nothing can be speech: NO_SPEECH, for nothing."""
+    silent = replace(clip, flags=(*clip.flags, NOT_ASKED))
+    return ClipResult(
+        video_id=video_id,
+        clip=silent,
+        language_hint=language or "",
+        status=ClipStatus.NO_SPEECH,
+        answer=_NOBODY_SPEAKS,
+        verdict=validation.validate(_NOBODY_SPEAKS, silent, language, bands=bands),
+        failure=None,
+        usage=Usage(),
+        cost_usd=0.0,
+        provenance=Provenance("", "", "", "", "", None, "", worker_id, "", 0, 0, asked=False),
+    )
 
 
 def status_of(judged: Judged | None) -> ClipStatus:

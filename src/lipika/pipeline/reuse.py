@@ -130,7 +130,11 @@ def count_lost(
 
 def fits(former: StoredAnswer, asked: AskedAs, language: str | None) -> bool:
     """True for an answer that may be used again for the very same audio."""
-    return former.answer is not None and difference(_was(former), asked, language) is None
+    return (
+        former.answer is not None
+        and former.provenance.asked
+        and difference(_was(former), asked, language) is None
+    )
 
 
 @dataclass(slots=True)
@@ -160,14 +164,14 @@ class EarlierAnswers:
         paid = (
             (_was(former), 1, former.cost_usd)
             for former in self.answers.values()
-            if former.answer is not None
+            if former.answer is not None and former.provenance.asked
         )
         return count_lost(paid, self.asked, language)
 
     def find(self, audio_digest: str, language: str | None) -> StoredAnswer | None:
         """The answer to the very same audio, prompt and model; counted, whether it fits or not."""
         former = self.answers.get(audio_digest)
-        if former is None or former.answer is None:
+        if former is None or former.answer is None or not former.provenance.asked:
             return None
         other = difference(_was(former), self.asked, language)
         if other is not None:

@@ -124,7 +124,8 @@ class ResultSink:
         waiting = self._waiting.setdefault(video.claim_token, _Waiting(video))
         if not waiting.lost:
             self._take(waiting, result, document)
-        if not result.reused and result.answer is not None and self._unsaved < self._limits.unsaved:
+        paid = not result.reused and result.answer is not None and result.provenance.asked
+        if paid and self._unsaved < self._limits.unsaved:
             waiting.unsaved.append(document)
             self._unsaved += 1
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from lipika import validation
 from lipika.alignment.stage import AlignmentStage
 from lipika.engine.engine import Engine
-from lipika.models import ClaimedVideo, ClipResult
+from lipika.models import ClaimedVideo, ClipResult, ClipStatus
 from lipika.pipeline.byte_budget import ByteBudget
 from lipika.pipeline.known_answers import KnownAnswers
 from lipika.pipeline.opinion_desk import OpinionDesk
@@ -53,10 +53,19 @@ class Counts:
     no_speech: int = 0
     failed: int = 0
     reused: int = 0
+    not_asked: int = 0  # of those without speech
     audio_ms: int = 0
     spooled_bytes: int = 0  # of clips on disk, to be packed
     waits_for: str = ""  # what no work can go on without, in words
     unwritable: str = ""  # why results cannot be stored at the moment, in words: then nothing is asked
+
+    def end(self, result: ClipResult) -> None:
+        """Count the end of a clip."""
+        self.audio_ms += result.clip.duration_ms
+        self.transcribed += result.status is ClipStatus.TRANSCRIBED
+        self.no_speech += result.status is ClipStatus.NO_SPEECH
+        self.failed += result.status is ClipStatus.FAILED
+        self.not_asked += not result.provenance.asked
 
 
 @dataclass(slots=True)
@@ -88,4 +97,5 @@ class Tools:
     opinions: OpinionDesk | None = None  # where another model is asked for some clips, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
     tell_language: TellLanguage = _tell_nobody  # what an archive says of itself
+    ask_silence: bool = False  # for clips in which nothing can be speech, too
     pay_again: bool = False  # for answers that do not fit how clips are asked now

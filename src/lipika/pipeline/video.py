@@ -272,6 +272,11 @@ class _Job:
             former = self.earlier.find(polished.clip.audio_digest, self.language)
             if former is not None and former.answer is not None:
                 return self._reuse(polished, former, former.answer)
+            if polished.silent and not self.tools.ask_silence:
+                bands, worker = self.tools.limits.bands, self.tools.worker_id
+                return question.answer_unasked(
+                    self.video.video_id, polished.clip, self.language, bands, worker
+                )
             return await self._ask_once(polished)
         except LipikaError:
             raise
@@ -401,11 +406,7 @@ class _Job:
         """Count the clip's end."""
         self.accounting.end(result.status)
         self.summary.add(result)
-        counts = self.tools.counts
-        counts.audio_ms += result.clip.duration_ms
-        counts.transcribed += result.status is ClipStatus.TRANSCRIBED
-        counts.no_speech += result.status is ClipStatus.NO_SPEECH
-        counts.failed += result.status is ClipStatus.FAILED
+        self.tools.counts.end(result)
 
     def check(self) -> None:
         """Nothing may be packed unless every segment and every clip has been accounted for."""

@@ -68,6 +68,11 @@ _RULES = (
         "transcription is NO_SPEECH",
     ),
     Rule(
+        "not_asked", _INFO, ScorePart.SPEECH, 0.0, _NONE, _KEEP,
+        "Nothing in the clip can be speech: NO_SPEECH without a request (`ASK_SILENCE`).",
+        "the loudest 30 ms are below -80 dBFS, or within 0.5 dB of the mean",
+    ),
+    Rule(
         "no_speech_mixed", _FAIL, ScorePart.SPEECH, 1.0, _ALL, _VARY,
         "NO_SPEECH stands beside words.",
         "NO_SPEECH in transcription, and more than that",

@@ -16,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
+import numpy as np
 import pytest
 
 from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from command_kit import lipika_beside
 from fleet_kit import change, results_of, rows, until
 from gateway_kit import Gateway, a_gateway
-from lipika.audio.codec import decode, encode_wav
+from lipika.audio.codec import Audio, decode, encode_flac, encode_wav
 from lipika.audio.polish import polish_segment
 from lipika.jobs.demo import sample_folder
 from lipika.models import SegmentName
@@ -225,3 +226,62 @@ async def start(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+# ----------------------------------------------------------------------------- silence
+
+
+def with_silence(archive: Path, copy: Path, seconds: int) -> Path:
+    """The archive with so many seconds of digital silence after its segments."""
+    silence = encode_flac(Audio(np.zeros(seconds * 16_000, np.int16), 16_000, 16))
+    shutil.copy(archive, copy)
+    with tarfile.open(copy, "a") as tar:
+        member = tarfile.TarInfo(f"segments/speaker0_90000_{90_000 + 100 * seconds}.flac")
+        member.size = len(silence)
+        tar.addfile(member, io.BytesIO(silence))
+    return copy
+
+
+async def test_silence_is_not_asked_for_unless_it_is_wanted(
+    gateway: Gateway, archive: Path, tmp_path: Path, database_url: str
+) -> None:
+    silent = with_silence(archive, archive.with_name("silent.tar"), 120)
+    done = await run(gateway, tmp_path, database_url, str(silent), "--language", "hi")
+    unasked = done["not_asked"]
+    assert unasked >= 10
+    assert (done["clips"], done["requests"]) == (CLIPS + unasked, CLIPS)
+    assert done["no_speech"] == unasked
+    assert gateway.requests == CLIPS
+    (tar,) = (tmp_path / "out").glob("*.tar")
+    told = [result for result in results_of(tar) if not result.provenance.asked]
+    assert len(told) == unasked
+    for result in told:
+        assert result.answer is not None
+        assert result.verdict is not None
+        assert result.answer.no_speech
+        assert {found.code for found in result.verdict.findings} == {"no_speech", "not_asked"}
+        assert not result.verdict.asr.eligible
+        assert (result.cost_usd, result.provenance.attempts) == (0.0, 0)
+    with tarfile.open(tar) as archived:
+        file = archived.extractfile("metadata.json")
+        assert file is not None
+        block = json.loads(file.read())["transcription"]
+    assert (block["not_asked"], block["clips"]) == (unasked, CLIPS + unasked)
+    assert block["accounting"]["no_speech"] == unasked
+    env = gateway.settings(tmp_path, database_url)
+    status = await lipika_beside("status", "--json", env=env)
+    assert json.loads(status.stdout)["not_asked"] == unasked
+    assert f"Not asked: {unasked} clips" in (await lipika_beside("status", env=env)).stdout
+    again = await run(gateway, tmp_path, database_url, str(silent), "--language", "hi")
+    assert again["already_done"] == 1
+    spoken = set(gateway.asked)
+    gateway.heard = lambda digest: "hi" if digest in spoken else "none"
+    asked = await run(
+        gateway, tmp_path, database_url, str(silent), "--language", "hi", "--again", ASK_SILENCE="true"
+    )
+    assert asked["not_asked"] == 0
+    assert asked["reused"] >= CLIPS
+    assert gateway.requests > CLIPS
+    assert set(gateway.asked.values()) == {1}, "silence of the same length is the same audio"
+    back = await run(gateway, tmp_path, database_url, str(silent), "--language", "hi", "--again")
+    assert (back["requests"], back["not_asked"]) == (0, 0), "what was paid for is used"

@@ -1,7 +1,8 @@
 -- name: replaced
 -- Answers to these audios that are no clip's result any more: by key, a few ways each.
 select a.audio_digest, a.provider, a.model_id, a.model_version, a.temperature, a.thinking_level, a.prompt_version,
-  a.schema_version, a.language_hint, a.answer, a.usage, a.cost_usd, a.batch_id, a.attempts, a.latency_ms
+  a.schema_version, a.language_hint, a.answer, a.usage, a.cost_usd, a.batch_id, a.attempts, a.latency_ms,
+  a.service_tier
 from unnest(%(digests)s::text[]) as w (digest)
 cross join lateral (
   select * from transcription_answers k where k.audio_digest = w.digest limit %(most)s
@@ -20,7 +21,7 @@ cross join lateral (
   select * from transcription_results k
   where hashtextextended(k.audio_digest, 0) = hashtextextended(w.digest, 0) limit %(most)s
 ) r
-where r.audio_digest = w.digest and r.transcription is not null and r.text_source = 'model'
+where r.audio_digest = w.digest and r.transcription is not null and r.text_source = 'model' and r.attempts > 0
   and regexp_replace(r.model_id, '^(google|models)/', '') = %(model_id)s
   and round(r.temperature::numeric, 4) is not distinct from round(%(temperature)s::real::numeric, 4)
   and (r.thinking_level, r.prompt_version, r.schema_version)

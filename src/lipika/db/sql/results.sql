@@ -33,7 +33,7 @@ select video_id, model_id, coalesce(model_version, '') as model_version, tempera
   coalesce(detected_language, '') as detected_language, status = 'no_speech' as no_speech,
   count(*) as clips, sum(cost_usd)::double precision as usd
 from transcription_results
-where video_id = any(%(video_ids)s) and status <> 'failed'
+where video_id = any(%(video_ids)s) and status <> 'failed' and attempts > 0
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 -- name: made_up
@@ -41,6 +41,6 @@ group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 select v.video_id
 from unnest(%(video_ids)s::text[]) as v (video_id)
 cross join lateral (
-  select model_version from transcription_results r where r.video_id = v.video_id and r.status <> 'failed' limit 1
+  select model_version from transcription_results r where r.video_id = v.video_id and r.status <> 'failed' and r.attempts > 0 limit 1
 ) as one
 where starts_with(one.model_version, %(simulated)s)

@@ -44,6 +44,12 @@ def plain_no_speech(_reading: Reading) -> Iterator[Finding]:
     yield finding("no_speech", NO_SPEECH)
 
 
+def not_asked(reading: Reading) -> Iterator[Finding]:
+    if "not_asked" in reading.clip.flags:
+        audio = reading.clip.audio
+        yield finding("not_asked", f"RMS {audio.rms_dbfs:.0f} dBFS, SNR {audio.snr_db:.1f} dB")
+
+
 def no_speech_tagged(reading: Reading) -> Iterator[Finding]:
     if reading.tagged_plain.strip() not in {"", NO_SPEECH}:
         yield finding("no_speech_tagged", reading.answer.tagged)
@@ -63,4 +69,4 @@ def no_speech_energy(reading: Reading) -> Iterator[Finding]:
 
 
 CHECKS = (mixed_no_speech, words_on_silence, no_words, words_without_language)
-NO_SPEECH_CHECKS = (plain_no_speech, no_speech_tagged, no_speech_language, no_speech_energy)
+NO_SPEECH_CHECKS = (plain_no_speech, not_asked, no_speech_tagged, no_speech_language, no_speech_energy)
