@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
+from click.testing import Result
+from typer.testing import CliRunner
 
 from foreign_audio import voice, written
 from lipika.archive.documents import Summary, clip_result_to_json, result_metadata
 from lipika.archive.spool import Spool
 from lipika.audio.flac import StreamInfo
+from lipika.cli import main
 from lipika.models import Accounting, ClipResult, ClipStatus, SegmentName
 from lipika.validation import validate
 from stored_kit import made
@@ -23,6 +27,12 @@ SENTENCES = {
     "ta": "இது {} ஆவது வாக்கியம், இதை அனைவரும் கவனமாக படிக்கிறார்கள்.",
     "ur": "یہ جملہ نمبر {} ہے اور اسے سب غور سے پڑھتے ہیں۔",
 }
+
+
+def export_here(*arguments: object, env: Mapping[str, str] | None = None) -> Result:
+    """`lipika export` in this process: starting another takes two seconds, and doing the work a tenth of one."""
+    keys = {"DATABASE_URL": None, **(env or {})}
+    return CliRunner(env=keys).invoke(main.app, ["export", *map(str, arguments)])
 
 
 def corpus(folder: Path, videos: int = 6, clips: int = 5) -> Path:

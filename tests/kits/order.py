@@ -16,6 +16,8 @@ LONGEST_FIRST = (
     "cli/servers/test_user_errors",
     "dashboard/servers/test_board_browser",
     "repository/servers/test_chaos",
+    "dataset/servers/test_export_elsewhere",
+    "dataset/servers/test_export",
     "engine/test_governor",
     "audio/servers/test_hostile_memory",
     "engine/servers/test_fallback",

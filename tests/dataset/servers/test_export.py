@@ -20,7 +20,7 @@ import pytest
 import soundfile
 
 from command_kit import lipika
-from export_kit import corpus, result, write_results
+from export_kit import corpus, export_here, result, write_results
 from foreign_audio import voice, written
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.place import sha256_of_file
@@ -31,9 +31,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return corpus(tmp_path_factory.mktemp("results"))
 
 
-def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> str:
-    done = lipika("export", *map(str, arguments), cwd=cwd)
-    assert done.returncode == code, done.stdout + done.stderr
+def run(*arguments: object, code: int = 0) -> str:
+    done = export_here(*arguments)
+    assert done.exit_code == code, done.output
     return str(done.stdout if code == 0 else done.stderr)
 
 
@@ -175,8 +175,9 @@ def test_killed_at_any_moment_and_run_again_it_gives_the_same_bytes(tmp_path: Pa
     )
     whole = tmp_path / "whole"
     began = time.monotonic()
-    run("parquet", whole, *options, "--title", "one")
+    done = lipika("export", "parquet", str(whole), *map(str, options), "--title", "one")
     took = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
     lot = random.Random(7)
     for kill in range(8):
         dest = tmp_path / f"killed-{kill}"
@@ -204,9 +205,9 @@ def test_killed_at_any_moment_and_run_again_it_gives_the_same_bytes(tmp_path: Pa
             if dest.exists()
             else {}
         )
-        done = told("parquet", dest, *options, "--title", "one")
+        again = told("parquet", dest, *options, "--title", "one")
         assert sums(dest) == sums(whole)
         assert not (dest / ".lipika").exists()
-        if done["was_complete"]:
+        if again["was_complete"]:
             assert all(path.stat().st_ino == inode for path, inode in kept.items())
     assert pq.read_metadata(whole / "plan.parquet").num_row_groups > 3
