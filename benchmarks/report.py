@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from benchmarks import end_to_end, memory, polish, scaling, soak, steps
+from benchmarks import end_to_end, export_section, memory, polish, scaling, soak, steps
 from benchmarks.peers import __main__ as peers
 from benchmarks.setting import REPOSITORY, Machine, read
 
@@ -50,6 +50,10 @@ COMMANDS = (
     ("python -m benchmarks.million", "a million requests", "35 min"),
     ("python -m benchmarks.claims", "a queue of a million videos", "3 min"),
     ("python -m benchmarks.table_sizes", "bytes that a row takes", "1 min"),
+    ("python -m benchmarks.export", "what an export costs a clip, by format", "2 min"),
+    ("python -m benchmarks.export_scale", "a million clips exported, with the memory of it", "20 min"),
+    ("python -m benchmarks.export_rows", "ten million rows planned", "30 min"),
+    ("python -m benchmarks.export_kills --kills 20", "exports killed and run again", "10 min"),
     ("python -m benchmarks.big_database", "ten million results, and every question of the boards", "1 h"),
     ("python -m benchmarks.hostile_memory", "memory that hostile archives cost, each alone", "15 min"),
     ("make chaos", "workers killed and stopped forty times", "5 min"),
@@ -376,6 +380,7 @@ _SECTIONS: Sequence[Callable[[], str]] = (
     _scaling,
     _big_database,
     _storage,
+    lambda: export_section.section(where),
     _soak,
     _memory,
     _million,

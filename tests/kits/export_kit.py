@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from foreign_audio import voice, written
 from lipika.archive.documents import Summary, clip_result_to_json, result_metadata
