@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,17 @@ def test_the_prices_are_those_of_the_list() -> None:
     shown = {cells[0].strip("`"): cells[1:] for cells in rows("Prices")}
     assert list(shown) == re.findall(r'(?m)^\[models\."(.+)"\]$', listed)
     for model, cells in shown.items():
-        row = load_capabilities(model)
+        row = load_capabilities(model, today=date(2026, 11, 29))
         prices = (row.text_usd, row.audio_usd, row.output_usd, row.cached_text_usd, row.cached_audio_usd)
         assert tuple(map(float, cells[:5])) == prices
         assert cells[5] == ("sent" if row.temperature else "not taken")
         assert cells[6] == f"{row.cache_minimum_tokens:,}"
+        assert cells[7] == ", ".join(
+            "-" if factor == 1 else f"x {factor:g}" for factor in (row.flex_factor, row.batch_factor)
+        )
+        dated = {str(day) for day in (row.price_until, row.retires_on) if day}
+        assert set(re.findall(r"\d{4}-\d\d-\d\d", cells[8])) == dated
+        assert set(re.findall(r"`(.+?)`", cells[8])) == {row.successor} - {""}
 
 
 def test_the_file_of_ones_own_models_is_taken_as_it_stands(tmp_path: Path) -> None:

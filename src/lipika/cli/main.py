@@ -58,6 +58,10 @@ COMMANDS = {
         "canary",
         "Forecast when the queue will be done and what it will cost, under each limit of the budget.",
     ),
+    "models": (
+        "models",
+        "The models whose prices are known, and what they take: dollars per million tokens, as they are today.",
+    ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
     "export": ("export", "Datasets that trainers read, of finished results: plan, write, verify."),

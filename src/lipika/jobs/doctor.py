@@ -204,6 +204,16 @@ async def _model(visit: _Visit) -> _Found:
         )
     if settings.temperature is not None and not model.temperature:
         notes.append("it takes no temperature, none is sent")
+    if (
+        model.retires_on is not None
+        and (model.retires_on - datetime.now(UTC).date()).days <= _RETIRES_SOON_DAYS
+    ):
+        instead = f"; its successor is {model.successor}" if model.successor else ""
+        return _Found(
+            f"{settings.model_id} may be gone from {model.retires_on} on, and be answered by another{instead}",
+            Level.WARN,
+            "plan for another MODEL_ID (lipika models lists them), with a canary of its own",
+        )
     note = cache_note(model, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
     return _Found("; ".join([*notes, note] if note else notes))
 

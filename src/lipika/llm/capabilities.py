@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lipika.errors import SettingsError
 from lipika.models import ServiceTier, Usage
+
+PRICES = ("text_usd", "audio_usd", "output_usd", "cached_text_usd", "cached_audio_usd")
+_ANNOUNCED = ("price_until", "then_factor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,22 @@ class Capabilities:
     max_output_tokens: int
     flex_factor: float = 1.0  # of all prices, where the tier that was served is Flex
     known: bool = True  # False: not in the table; prices are those of the dearest known model
+    read_on: date | None = None  # when the row was last held against its sources
+    batch_factor: float = 1.0  # likewise; for comparison, since nothing is asked so
+    price_until: date | None = None  # the last day of these prices, UTC
+    then_factor: float = 1.0  # of the prices after it
+    retires_on: date | None = None  # the earliest day
+    successor: str = ""
+
+    def at(self, factor: float) -> Capabilities:
+        """The same model with all prices times a factor: another tier, another day."""
+        return replace(self, **{name: getattr(self, name) * factor for name in PRICES})
+
+    def on(self, day: date) -> Capabilities:
+        """The same model with the prices of that day."""
+        if self.price_until is None or day <= self.price_until:
+            return self
+        return replace(self.at(self.then_factor), price_until=None, then_factor=1.0)
 
     def cost_usd(self, usage: Usage, tier: ServiceTier = ServiceTier.STANDARD) -> float:
         """Dollars for one attempt served at that tier. Cached tokens are taken from the text first: the common prefix
@@ -63,22 +83,52 @@ def cache_note(capabilities: Capabilities, prompt_tokens: int) -> str | None:
     )
 
 
-def load_capabilities(model_id: str, override: Path | None = None) -> Capabilities:
+def load_capabilities(model_id: str, override: Path | None = None, today: date | None = None) -> Capabilities:
     """The row of `model_id`; an unknown model gets the dearest prices, so that a cap is never overrun by it.
 
-    A vendor prefix (`google/gemini-3-flash-preview`, as OpenRouter writes it) is ignored.
+    A vendor prefix (`google/gemini-3-flash-preview`, as OpenRouter writes it) is ignored. `today` (UTC) decides which
+    of two announced prices holds.
 
     Raises:
         SettingsError: the override cannot be read or is no table of models; names file, model and field.
     """
-    table = _rows(resources.files("lipika.llm").joinpath("models.toml").read_text("utf-8"), "models.toml")
-    if override is not None:
-        table |= _rows(_text_of(override), f"MODELS_FILE {override}")
+    table = list_models(override, today)
     row = table.get(model_id) or table.get(model_id.rsplit("/", 1)[-1])
-    if row is not None:
-        return replace(row, model_id=model_id)
-    dearest = max(table.values(), key=lambda row: (row.output_usd, row.audio_usd))
-    return replace(dearest, model_id=model_id, known=False, flex_factor=1.0)
+    return replace(row, model_id=model_id) if row is not None else _unknown(model_id, table.values())
+
+
+def list_models(override: Path | None = None, today: date | None = None) -> dict[str, Capabilities]:
+    """All rows by model, ours first, with the prices of `today` (UTC).
+
+    Raises:
+        SettingsError: as `load_capabilities`.
+    """
+    ours = resources.files("lipika.llm").joinpath("models.toml").read_text("utf-8")
+    table = _rows(_parse_toml(ours, "models.toml"), "models.toml")
+    if override is not None:
+        where = f"MODELS_FILE {override}"
+        table |= _rows(
+            _filled_in(_parse_toml(_text_of(override), where), _parse_toml(ours, ""), where), where
+        )
+    day = today or datetime.now(UTC).date()
+    return {model_id: row.on(day) for model_id, row in table.items()}
+
+
+def _unknown(model_id: str, known: Iterable[Capabilities]) -> Capabilities:
+    """The dearest of each price; of its parameters nothing that it may refuse, but for the thinking level."""
+    rows = list(known)
+    careful = max(rows, key=lambda row: (not row.temperature, len(row.thinking_levels), row.output_usd))
+    dearest = {name: max(getattr(row, name) for row in rows) for name in PRICES}
+    return Capabilities(
+        model_id=model_id,
+        **dearest,
+        temperature=careful.temperature,
+        thinking_levels=careful.thinking_levels,
+        cache_minimum_tokens=careful.cache_minimum_tokens,
+        audio_tokens_per_second=careful.audio_tokens_per_second,
+        max_output_tokens=careful.max_output_tokens,
+        known=False,
+    )
 
 
 def _text_of(file: Path) -> str:
@@ -108,7 +158,13 @@ class _Row(BaseModel):
     cache_minimum_tokens: Annotated[int, Field(ge=0)]
     audio_tokens_per_second: Annotated[int, Field(ge=1)]
     max_output_tokens: Annotated[int, Field(ge=1)]
+    read_on: date | None = None
     flex_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    batch_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    price_until: date | None = None
+    then_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    retires_on: date | None = None
+    successor: str = ""
 
 
 class _File(BaseModel):
@@ -117,11 +173,40 @@ class _File(BaseModel):
     models: Annotated[Mapping[str, _Row], Field(min_length=1)]
 
 
-def _rows(text: str, where: str) -> dict[str, Capabilities]:
+def _parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
-        models = _File.model_validate(tomllib.loads(text)).models
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where}: is not TOML: {error}") from None
+
+
+def _filled_in(given: dict[str, Any], ours: dict[str, Any], where: str) -> dict[str, Any]:
+    """The file with what its rows leave out: from our row of the model, or of the one that it names as `like`.
+
+    A price that is given holds from now on: the announced change was of the price that it replaces.
+    """
+    models = given.get("models")
+    if not isinstance(models, dict):
+        return given
+    known, filled = ours["models"], dict[str, Any]()
+    for model_id, row in models.items():
+        if not isinstance(row, dict):
+            return given
+        like = row.get("like", model_id)
+        if "like" in row and (not isinstance(like, str) or like not in known):
+            raise SettingsError(
+                f'{where}: models."{model_id}".like: {like!r} is no model of ours; `lipika models` lists them'
+            )
+        taken = dict(known.get(like, {}))
+        if row.keys() & PRICES:
+            taken = {name: value for name, value in taken.items() if name not in _ANNOUNCED}
+        filled[model_id] = {**taken, **{name: value for name, value in row.items() if name != "like"}}
+    return {**given, "models": filled}
+
+
+def _rows(given: dict[str, Any], where: str) -> dict[str, Capabilities]:
+    try:
+        models = _File.model_validate(given).models
     except ValidationError as error:
         told = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False))
         raise SettingsError(f"{where}: {told}; the form is that of models.toml") from None
