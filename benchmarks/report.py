@@ -49,6 +49,7 @@ COMMANDS = (
     ("python -m benchmarks memory", "archives of 5 GB and of 100,000 segments", "30 min"),
     ("python -m benchmarks.million", "a million requests", "35 min"),
     ("python -m benchmarks.claims", "a queue of a million videos", "3 min"),
+    ("python -m benchmarks.cost", "dollars for 100 million clips, by lever ([cost.md](cost.md))", "5 s"),
     ("python -m benchmarks.table_sizes", "bytes that a row takes", "1 min"),
     ("python -m benchmarks.export", "what an export costs a clip, by format", "2 min"),
     ("python -m benchmarks.export_scale", "a million clips exported, with the memory of it", "20 min"),
