@@ -40,6 +40,16 @@ class Arm:
         )
         return f"{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers"
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables that set it, as `.env` has them."""
+        return {
+            "PROVIDER": self.provider,
+            "TEMPERATURE": "default" if self.temperature is None else f"{self.temperature:g}",
+            "THINKING_LEVEL": self.thinking_level,
+            "ANSWER": str(self.answer),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

@@ -18,23 +18,25 @@ from lipika import __version__
 from lipika.archive.sources import find_videos, object_url
 from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
-from lipika.canary.judgement import GoLimits, judge
+from lipika.canary.judgement import GoLimits
 from lipika.canary.keeping import FOLDER, open_shelf
-from lipika.canary.measures import mean_latency_s, measure, units
+from lipika.canary.listening import hear
+from lipika.canary.measures import measure
+from lipika.canary.planning import CanaryPlan, design_of, plan_clips, usual_clip
+from lipika.canary.recommendation import Margins
 from lipika.canary.records import Asked, CanaryRun
 from lipika.canary.report import CanaryReport
+from lipika.canary.reporting import Asking, Wanted, make_report
 from lipika.canary.sample import ClipSample, Desk, SampleArchive, take_sample
 from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
 from lipika.engine.route import Reserve, reserve_unlimited
-from lipika.errors import LipikaError, UsageError
-from lipika.forecast.workload import Counted
-from lipika.jobs.outlook import ForecastQuestion, MeasuredSample, Prediction, outlook, sample_to_json
+from lipika.errors import UsageError
 from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, make_provider, probing
+from lipika.languages import FIRST_CLASS, find_language
 from lipika.llm import prompt
-from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
-from lipika.llm.provider import text_tokens
+from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.models import AnswerForm, HintFrom, SendFormat, is_made_up
 from lipika.processes import stop_signals
 from lipika.rework.limits import find_bands
@@ -50,13 +52,16 @@ class CanaryOrder:
     """A canary as ordered on the command line. Empty `sources`: archives of the queue."""
 
     sources: Sequence[str] = ()
-    clips: int = 1000
+    clips: int | None = (
+        None  # over all languages; None: as many as a recommendation takes and `max_usd` pays for
+    )
     seed: int = 0
     kinds: Sequence[ArmKind] = tuple(ArmKind)
     levels: Sequence[str] | None = None  # thinking levels to compare; None: the usual ones
-    max_usd: float = 10.0
+    max_usd: float = 25.0
     max_minutes: float = 60.0
     limits: GoLimits = field(default_factory=GoLimits)
+    margins: Margins = field(default_factory=Margins)  # how much worse an arm may be and still be recommended
     queue_clips: float | None = None  # for the forecast; None: counted
     workers: int | None = None
     out: str = ""  # empty: OUTPUT_URL, else the working folder
@@ -76,8 +81,11 @@ async def run_canary(
     database: Database,
     order: CanaryOrder,
     on_change: Callable[[Standing], object] = lambda _standing: None,
+    on_plan: Callable[[CanaryPlan], object] = lambda _plan: None,
 ) -> FinishedCanary:
     """The whole canary. It spends at most `order.max_usd`, within the fleet's budgets.
+
+    `on_plan` hears how many clips are asked, and what they can tell, before the first one is.
 
     Raises:
         UsageError: there are no archives, or none with a known language.
@@ -91,30 +99,37 @@ async def run_canary(
     arms, skipped = _arms(settings, model, order)
     root = object_url(order.out or settings.output_url or str(Path.cwd()), f"{FOLDER}/{run_id}")
     shelf = await open_shelf(settings, database, run_id, root)
+    archives = await _find_archives(settings, database, order)
+    plan = _plan(order, arms, archives, model)
+    on_plan(plan)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(_scratch(settings.spool_dir)))
-        clips = await _choose(settings, database, order, folder)
-        await Canaries(database).start(run_id, _config(settings, order, arms), shelf.url)
+        clips = await _choose(settings, archives, plan.clips, order.seed, folder)
+        await Canaries(database).start(run_id, _config(settings, order, plan, arms), shelf.url)
         asked = await _ask(settings, database, order, arms, model, clips, run_id, on_change)
-    run = CanaryRun(
-        run_id=run_id,
-        started_at=started_at,
-        seconds=time.monotonic() - started,
-        model_id=settings.model_id,
-        simulated=settings.provider == "simulator" or _any_made_up(asked.asked),
-        seed=order.seed,
-        clips_wanted=order.clips,
-        max_usd=order.max_usd,
-        videos=tuple(clips.videos),
-        asked=asked.asked,
-        stopped=asked.stopped,
-        ended_early=asked.ended_early,
-        usd=asked.usd,
-        lag_ms=asked.lag_ms,
-    )
-    await shelf.keep_answers(run.asked)
-    report = await _report(settings, database, order, run, arms, skipped, model)
-    files = await shelf.keep_report(report, run.asked)
+        run = CanaryRun(
+            run_id=run_id,
+            started_at=started_at,
+            seconds=time.monotonic() - started,
+            model_id=settings.model_id,
+            simulated=settings.provider == "simulator" or _any_made_up(asked.asked),
+            seed=order.seed,
+            clips_wanted=plan.clips,
+            max_usd=order.max_usd,
+            videos=tuple(clips.videos),
+            asked=asked.asked,
+            stopped=asked.stopped,
+            ended_early=asked.ended_early,
+            usd=asked.usd,
+            lag_ms=asked.lag_ms,
+        )
+        await shelf.keep_answers(run.asked)
+        measures = measure(run, arms)
+        heard = hear(measures, clips.clips)
+    wanted = Wanted(order.limits, order.margins, order.queue_clips, order.workers)
+    asking = Asking(arms, skipped, model, plan)
+    report = await make_report(settings, database, wanted, run, asking, measures)
+    files = await shelf.keep_report(report, run.asked, heard)
     return FinishedCanary(report, files, tuple(shelf.troubles))
 
 
@@ -132,12 +147,24 @@ def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[
     )
 
 
-def _config(settings: Settings, order: CanaryOrder, arms: Sequence[Arm]) -> dict[str, object]:
+def _plan(
+    order: CanaryOrder, arms: Sequence[Arm], archives: Sequence[SampleArchive], model: Capabilities
+) -> CanaryPlan:
+    """For the languages that archives name; where none is known, for all."""
+    named = {found.code for one in archives if (found := find_language(one.language)) is not None}
+    design = design_of(order.margins, len(arms) - 1, len(named or FIRST_CLASS))
+    usd_each = sum(model.cost_usd(usual_clip(arm.thinking_level, arm.answer)) for arm in arms)
+    return plan_clips(design, order.clips, usd_each, order.max_usd)
+
+
+def _config(
+    settings: Settings, order: CanaryOrder, plan: CanaryPlan, arms: Sequence[Arm]
+) -> dict[str, object]:
     return {
         "model_id": settings.model_id,
         "arms": [asdict(arm) for arm in arms],
         "seed": order.seed,
-        "clips": order.clips,
+        "clips": plan.clips,
         "max_usd": order.max_usd,
         "sources": list(order.sources),
         "lipika_version": __version__,
@@ -158,25 +185,31 @@ def _any_made_up(asked: Sequence[Asked]) -> bool:
 # ----------------------------------------------------------------------------- choose
 
 
-async def _choose(settings: Settings, database: Database, order: CanaryOrder, folder: Path) -> ClipSample:
-    stores = Stores(store_settings(settings))
+async def _find_archives(settings: Settings, database: Database, order: CanaryOrder) -> list[SampleArchive]:
     if order.sources:
         videos = await find_videos(order.sources, "unused", store_settings(settings))
-        candidates = [
+        found = [
             SampleArchive(one.video_id, one.source_key, one.language, one.source_bytes) for one in videos
         ]
     else:
         queued = await Canaries(database).candidates(order.seed, _CANDIDATES_EACH)
-        candidates = [
+        found = [
             SampleArchive(
                 one.video_id, one.source_key, one.language, one.source_bytes, HintFrom(one.language_from)
             )
             for one in queued
         ]
-    if not candidates:
+    if not found:
         raise UsageError(
             "the queue is empty: fill it (lipika queue add), or name archives: lipika canary my_tars/"
         )
+    return found
+
+
+async def _choose(
+    settings: Settings, archives: Sequence[SampleArchive], clips: int, seed: int, folder: Path
+) -> ClipSample:
+    stores = Stores(store_settings(settings))
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="canary") as threads:
         desk = Desk(
             lambda key: stores.place(key, settings.store_url),
@@ -184,7 +217,7 @@ async def _choose(settings: Settings, database: Database, order: CanaryOrder, fo
             folder,
             SendFormat(settings.send_format),
         )
-        return await take_sample(candidates, order.clips, order.seed, desk)
+        return await take_sample(archives, clips, seed, desk)
 
 
 # ----------------------------------------------------------------------------- ask
@@ -258,72 +291,3 @@ def _ledger(settings: Settings, database: Database, name: str) -> Reserve:
 
 def _end_at_once() -> None:
     raise KeyboardInterrupt
-
-
-# ----------------------------------------------------------------------------- measure, judge
-
-
-async def _report(
-    settings: Settings,
-    database: Database,
-    order: CanaryOrder,
-    run: CanaryRun,
-    arms: Sequence[Arm],
-    skipped: Sequence[Skipped],
-    model: Capabilities,
-) -> CanaryReport:
-    measures = measure(run, arms)
-    sample = _sample(run, arms[0])
-    ahead, because = await _look_ahead(settings, database, order, sample)
-    note = cache_note(model, text_tokens(prompt.system_prompt("hi", arms[0].answer)))
-    return CanaryReport(
-        run_id=run.run_id,
-        lipika_version=__version__,
-        prompt_version=prompt.prompt_version(arms[0].answer),
-        started_at=run.started_at,
-        seconds=run.seconds,
-        model_id=run.model_id,
-        simulated=run.simulated,
-        seed=run.seed,
-        clips_wanted=run.clips_wanted,
-        videos=len(run.videos),
-        max_usd=run.max_usd,
-        usd=run.usd,
-        ended_early=run.ended_early,
-        arms=tuple(arms),
-        skipped=tuple(skipped),
-        measures=measures,
-        judgement=judge(run, measures, skipped, ahead.forecast if ahead else None, order.limits, note),
-        limits=order.limits,
-        outlook=ahead,
-        no_outlook_because=because,
-        cache_reason=note,
-        forecast_sample=sample_to_json(sample) if sample.units else None,
-    )
-
-
-def _sample(run: CanaryRun, baseline: Arm) -> MeasuredSample:
-    found = units(run, baseline.name)
-    return MeasuredSample(
-        source=f"canary {run.run_id}, {sum(one.clips for one in found):,.0f} clips",
-        units=tuple(found),
-        counted=tuple(
-            Counted(one.language, one.clips_estimated, one.source_bytes) for one in run.videos if one.segments
-        ),
-        latency_s=mean_latency_s(run, baseline.name),
-        simulated=run.simulated,
-    )
-
-
-async def _look_ahead(
-    settings: Settings, database: Database, order: CanaryOrder, sample: MeasuredSample
-) -> tuple[Prediction | None, str]:
-    if not sample.units:
-        return None, "no clip was answered"
-    question = ForecastQuestion(
-        settings.real_provider, order.queue_clips, order.workers, order.limits.hours_at_most
-    )
-    try:
-        return await outlook(database, settings, question, sample), ""
-    except LipikaError as reason:  # what was asked is paid for: it gets its report, database or not
-        return None, str(reason)

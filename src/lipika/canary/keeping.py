@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from lipika.archive.sources import is_url, object_url
+from lipika.canary.listening import PlayedClip, render_listening
 from lipika.canary.page import render
 from lipika.canary.records import Asked
 from lipika.canary.report import CanaryReport
@@ -51,7 +52,9 @@ class Shelf:
         except LipikaError as error:
             self.troubles.append(f"the answers are not in the database: {error}")
 
-    async def keep_report(self, report: CanaryReport, asked: Sequence[Asked]) -> tuple[str, ...]:
+    async def keep_report(
+        self, report: CanaryReport, asked: Sequence[Asked], heard: Sequence[PlayedClip]
+    ) -> tuple[str, ...]:
         """The report into database and store, or into a folder of this machine; returns its files' places."""
         try:
             await self._records.finish(self._run_id, str(report.judgement.mark), report.usd, report)
@@ -64,6 +67,8 @@ class Shelf:
                 orjson.dumps(asdict(one), option=orjson.OPT_APPEND_NEWLINE) for one in asked
             ),
         }
+        if heard:
+            files["listen.html"] = render_listening(self._run_id, heard).encode()
         try:
             for name, content in files.items():
                 await self._store.put_bytes(name, content)

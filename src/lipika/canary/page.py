@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from lipika.canary import charts
+from lipika.canary.advice import clips_that_tell, margin_words, points
 from lipika.canary.arms import ArmKind
 from lipika.canary.charts import Piece, Point, Row
 from lipika.canary.judgement import percent_range
@@ -43,6 +44,9 @@ def render(report: CanaryReport) -> str:
         duration=duration,
         number=number,
         language_name=_language_name,
+        points=points,
+        margin_words=margin_words,
+        clips_that_tell=lambda one: clips_that_tell(one, report.plan.design),
         right_to_left=lambda code: code == "ur",
         limit_words=LIMIT_WORDS,
         isinf=math.isinf,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from lipika.canary.advice import CanaryAdvice
 from lipika.canary.arms import Arm, Skipped
 from lipika.canary.judgement import GoLimits, Judgement
 from lipika.canary.measures import Measures
+from lipika.canary.planning import CanaryPlan
 from lipika.jobs.outlook import Prediction
 from lipika.models import JsonObject
 
@@ -38,3 +40,5 @@ class CanaryReport:
     no_outlook_because: str
     cache_reason: str | None
     forecast_sample: JsonObject | None
+    plan: CanaryPlan
+    advice: CanaryAdvice

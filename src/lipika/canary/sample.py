@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from lipika.archive import documents, members
 from lipika.audio.polish import polish_segment
+from lipika.canary.planning import CLIPS_EACH
 from lipika.canary.records import SourceVideo
 from lipika.errors import LipikaError, SegmentError, UsageError
 from lipika.languages import FIRST_CLASS, find_language
@@ -29,6 +30,8 @@ log = get_logger(__name__)
 
 _ARCHIVES_PER_LANGUAGE = 3
 """Clips of one archive share voices and a room: a language is not judged by a single one."""
+_SPARE = 3
+"""Clips polished of all archives together, in quotas, where each gives less than it could: some may be damaged."""
 _PEEKS_PER_LANGUAGE = 40
 """Archives without a known language that are opened to find theirs, for each language wanted."""
 
@@ -139,15 +142,16 @@ async def _peek_language(candidate: SampleArchive, desk: Desk) -> str | None:
 async def _draw_of_language(
     language: str, candidates: Sequence[SampleArchive], quota: int, seed: int, sample: ClipSample, desk: Desk
 ) -> list[SampledClip]:
-    """Clips of one language: a third of the quota at most from each archive, then what is left of them."""
-    share = math.ceil(quota / _ARCHIVES_PER_LANGUAGE)
+    """Clips of one language: a third of the quota and `CLIPS_EACH` at most from each archive, then what is left."""
+    share = min(math.ceil(quota / _ARCHIVES_PER_LANGUAGE), CLIPS_EACH)
+    most = min(quota, max(share, math.ceil(_SPARE * quota / len(candidates))))
     taken: list[SampledClip] = []
     left: list[SampledClip] = []
     for candidate in candidates:
         if len(taken) >= quota:
             break
         try:
-            video, clips = await _run_in_thread(desk, _reader(candidate, language, quota, seed, desk))
+            video, clips = await _run_in_thread(desk, _reader(candidate, language, most, seed, desk))
         except LipikaError as error:
             log.warning("archive_skipped", video=candidate.video_id, reason=str(error))
             continue

@@ -18,9 +18,11 @@ from lipika.cli.options import AsJson, DataDir, Provider, Run, print_json
 from lipika.wording import duration, money, number
 
 if TYPE_CHECKING:
+    from lipika.canary.advice import CanaryAdvice
     from lipika.canary.asking import Standing
     from lipika.canary.job import CanaryOrder, FinishedCanary
     from lipika.canary.keeping import Cleaned
+    from lipika.canary.planning import CanaryPlan
     from lipika.config import Settings
     from lipika.db.canary import CanaryRow
     from lipika.db.connection import Database
@@ -67,8 +69,15 @@ def _canary(app: typer.Typer, run: Run) -> None:
                 show_default=False,
             ),
         ] = None,
-        clips: Annotated[int, typer.Option(min=1, help="How many, over all languages.")] = 1000,
-        max_usd: Annotated[float, typer.Option(min=0.001, help="Spend no more than this.")] = 10.0,
+        clips: Annotated[
+            int | None,
+            typer.Option(
+                min=1,
+                help="How many, over all languages. Default: what a recommendation takes and --max-usd pays for.",
+                show_default=False,
+            ),
+        ] = None,
+        max_usd: Annotated[float, typer.Option(min=0.001, help="Spend no more than this.")] = 25.0,
         max_minutes: Annotated[float, typer.Option(min=0.01, help="Ask no longer than this.")] = 60.0,
         arm: Annotated[
             list[Kind] | None,
@@ -84,6 +93,23 @@ def _canary(app: typer.Typer, run: Run) -> None:
                 show_default=False,
             ),
         ] = None,
+        margin: Annotated[
+            float,
+            typer.Option(
+                min=0.5,
+                max=50,
+                help="Points of the clips that a way of asking may be worse by, in any language, to be recommended.",
+            ),
+        ] = 5.0,
+        letters: Annotated[
+            float,
+            typer.Option(
+                "--margin-letters",
+                min=0.5,
+                max=50,
+                help="Percent of the letters that its texts may differ in.",
+            ),
+        ] = 10.0,
         usd_at_most: Annotated[
             float | None, typer.Option(help="No-go if the queue will cost more than this.")
         ] = None,
@@ -112,14 +138,16 @@ def _canary(app: typer.Typer, run: Run) -> None:
         """A measured run before the large one: the same clips of every language, asked in several ways.
 
         Measures tokens, cost, cache, latency, failures, quality and looping, compares providers, temperatures,
-        thinking levels and forms of answers, forecasts the whole queue, and says go or no-go in a report. Obeys the
-        fleet's budgets. The exit code is 1 for a no-go, and 3 if the report could not be kept where it should be.
+        thinking levels and forms of answers, forecasts the whole queue, says go or no-go, and recommends the cheapest
+        way that is not worse in any language. Obeys the fleet's budgets. The exit code is 1 for a no-go, and 3 if the
+        report could not be kept where it should be.
 
         Example: lipika canary --clips 1000 --max-usd 8
         """
         from lipika.canary.arms import ArmKind
         from lipika.canary.job import CanaryOrder
         from lipika.canary.judgement import GoLimits
+        from lipika.canary.recommendation import Margins
 
         if list_runs or clean:
             _keep_house(run, _settings_of(provider, data_dir), clean or [], as_json=as_json)
@@ -134,6 +162,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
             max_usd=max_usd,
             max_minutes=max_minutes,
             limits=replace(GoLimits(), usd_at_most=usd_at_most, hours_at_most=hours_at_most),
+            margins=Margins(margin / 100, letters / 100),
             queue_clips=queue_clips,
             workers=workers,
             out=out_url or "",
@@ -232,7 +261,7 @@ async def _run_canary_order(
                     )
                 )
 
-            return await run_canary(settings, database, order, show)
+            return await run_canary(settings, database, order, show, _print_plan)
 
 
 def _keep_house(run: Run, settings_of: Callable[[], Settings], run_ids: list[str], *, as_json: bool) -> None:
@@ -267,6 +296,10 @@ def _level(name: str) -> str:
 # ----------------------------------------------------------------------------- words
 
 
+def _print_plan(plan: CanaryPlan) -> None:
+    err.print(plan.words, markup=False, soft_wrap=True)
+
+
 def _print_canary(done: FinishedCanary) -> None:
     report = done.report
     table = Table("", "criterion", "found", "wanted", "reason", box=None)
@@ -279,9 +312,17 @@ def _print_canary(done: FinishedCanary) -> None:
         _print_outlook(report.outlook)
     else:
         out.print(f"No forecast: {report.no_outlook_because}", markup=False, soft_wrap=True)
+    _print_advice(report.advice, simulated=report.simulated)
     made_up = " (simulated: nothing was charged)" if report.simulated else ""
     out.print(f"\n{report.judgement.words}. It cost {money(report.usd)}{made_up}.", style="bold")
     out.print(f"Report: {done.files[0]}", markup=False, soft_wrap=True)
+
+
+def _print_advice(advice: CanaryAdvice, *, simulated: bool) -> None:
+    made_up = "Of made-up answers: " if simulated and advice.env else ""
+    out.print(f"\n{made_up}{advice.words}", markup=False, soft_wrap=True)
+    for line in advice.env:
+        out.print(f"    {line}", markup=False, soft_wrap=True)
 
 
 def _print_outlook(found: Prediction) -> None:

@@ -1,0 +1,155 @@
+"""A recommendation as a person takes it: what to set, what it saves, how sure it is, and what more it takes. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lipika.canary.arms import Arm
+from lipika.canary.noninferiority import Design, clips_needed
+from lipika.canary.pairs import MEASURE_WORDS, TEXT, pair
+from lipika.canary.recommendation import ArmMark, ArmStanding, Margins, MarginTest, Recommendation, recommend
+from lipika.canary.records import CanaryRun
+from lipika.forecast.forecast import Forecast
+from lipika.forecast.intervals import Estimate
+from lipika.languages import LANGUAGES
+from lipika.wording import duration, money, percent
+
+_MOST_DISAGREEING = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What the recommended arm saves over the whole queue; `seconds` None: it is not known."""
+
+    usd: Estimate
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryAdvice:
+    """A recommendation with the lines of `.env` that set it; empty where the settings stay as they are."""
+
+    recommendation: Recommendation
+    env: tuple[str, ...]
+    saving: Saving | None
+    words: str
+
+
+def hold_against_baseline(run: CanaryRun, arms: Sequence[Arm], margins: Margins) -> Recommendation:
+    """Every arm of a run against the first one, in all languages that were asked."""
+    baseline = [one for one in run.asked if one.arm == arms[0].name]
+    languages = sorted({one.language for one in baseline})
+    pairs = [pair(arm.name, baseline, [one for one in run.asked if one.arm == arm.name]) for arm in arms[1:]]
+    return recommend(pairs, languages, margins)
+
+
+def saving_of(standing: ArmStanding, before: Forecast, after: Forecast | None) -> Saving:
+    """From the forecasts with the settings as they are, and as the arm has them.
+
+    Dollars go by the clips that both were asked, which tell more than two forecasts do.
+    """
+    cost, usd = standing.cost_ratio, before.usd.value
+    seconds = before.seconds.value - after.seconds.value if after else math.nan
+    return Saving(
+        Estimate(usd * (1 - cost.value), usd * (1 - cost.high), usd * (1 - cost.low)),
+        seconds if math.isfinite(seconds) else None,
+    )
+
+
+def advise(
+    recommendation: Recommendation, arms: Sequence[Arm], design: Design, saving: Saving | None
+) -> CanaryAdvice:
+    """The whole of it. `design` is the canary's as planned."""
+    best = next((arm for arm in arms if arm.name == recommendation.arm), None)
+    if best is None:
+        return CanaryAdvice(recommendation, (), None, _explain_none(recommendation, design))
+    words = _explain_arm(recommendation, recommendation.standing_of(best.name), best, saving)
+    return CanaryAdvice(recommendation, env_lines(best, arms[0]), saving, words)
+
+
+def env_lines(arm: Arm, baseline: Arm) -> tuple[str, ...]:
+    """The settings in which an arm differs from the baseline, as `.env` has them."""
+    before = baseline.settings
+    return tuple(f"{name}={value}" for name, value in arm.settings.items() if before.get(name) != value)
+
+
+# ----------------------------------------------------------------------------- words
+
+
+def _explain_arm(told: Recommendation, standing: ArmStanding, arm: Arm, saving: Saving | None) -> str:
+    margins, languages = told.margins, len(standing.worst)
+    saves = ""
+    if saving is not None:
+        usd = saving.usd
+        saves = f" It saves {money(usd.value)} ({money(usd.low)} to {money(usd.high)}) of the queue"
+        if saving.seconds is not None and abs(saving.seconds) >= 1:
+            sooner = "sooner" if saving.seconds > 0 else "later"
+            saves += f", which ends {duration(abs(saving.seconds))} {sooner}"
+        saves += "."
+    return (
+        f"Take “{arm.name}”: it costs {percent(standing.cost_ratio.value)} of the baseline"
+        f" ({percent(standing.cost_ratio.low)} to {percent(standing.cost_ratio.high)}), and in none of {languages}"
+        f" {'language' if languages == 1 else 'languages'} is it worse by more than {points(margins.share)} points of"
+        f" the clips, or differs in more than {percent(margins.text)} of the letters.{saves}"
+        f" An arm that is worse would look as good in {_percent_at_most(standing.p)} of canaries."
+    )
+
+
+def _explain_none(told: Recommendation, design: Design) -> str:
+    if not told.standings:
+        return "Nothing was compared."
+    cheaper = [one for one in told.standings if one.cheaper]
+    if not cheaper:
+        return "Keep the settings: no other way of asking is surely cheaper."
+    open_ones = [(count, one.arm) for one in cheaper if (count := clips_that_tell(one, design)) is not None]
+    if not open_ones:
+        return "Keep the settings: no cheaper way of asking is surely not worse, and more clips will hardly tell."
+    count, arm = min(open_ones)
+    return (
+        f"Keep the settings: no cheaper way of asking is surely not worse. If “{arm}” is as good, about"
+        f" {count:,} clips would tell: --clips {count}, and dollars for them with --max-usd"
+    )
+
+
+def clips_that_tell(standing: ArmStanding, design: Design) -> int | None:
+    """Clips over all languages with which an unsure arm passes, if it is as good as the baseline.
+
+    None: it is not unsure, or it has been asked that many.
+    """
+    if standing.standing is not ArmMark.UNSURE:
+        return None
+    wanted = replace(design, disagreeing=min(standing.disagreeing, _MOST_DISAGREEING))
+    count = clips_needed(wanted) * design.languages
+    return count if count > standing.clips else None
+
+
+def margin_words(held: MarginTest) -> str:
+    """`Tamil: clips out of the lane asr +2.1 points (-0.4 to +4.9)`."""
+    name = LANGUAGES[held.language].name if held.language in LANGUAGES else held.language
+    found = held.difference
+    if math.isnan(found.value):
+        return f"{name}: nothing to compare"
+    if held.measure == TEXT:
+        return (
+            f"{name}: {percent(found.value)} of the letters differ (at most {percent(max(found.high, 0.0))})"
+        )
+    few = f"; {held.videos} archive only" if held.videos < 2 else ""
+    return (
+        f"{name}: {MEASURE_WORDS[held.measure]} {_signed_points(found.value)} points"
+        f" ({_signed_points(found.low)} to {_signed_points(found.high)}{few})"
+    )
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, without a sign."""
+    return f"{round(100 * share, 1):g}"
+
+
+def _signed_points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
+
+
+def _percent_at_most(p: float) -> str:
+    return f"{percent(p)} at most" if p >= 0.001 else "fewer than 0.1 %"
