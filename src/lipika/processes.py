@@ -45,6 +45,7 @@ async def spread(
     try:
         async for unit in units:
             pending.append(loop.run_in_executor(pool, work, unit))
+            pending[-1].add_done_callback(_look_at)
             while len(pending) >= _WAITING_PER_JOB * jobs:
                 for future in await _take_done(pending):
                     yield future.result()
@@ -59,6 +60,12 @@ async def spread(
         for future in pending:
             future.cancel()
         await asyncio.shield(asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True))
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Of several that fail only the first is raised; the loop would complain of the others."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def _take_done(pending: list[asyncio.Future[Outcome]]) -> list[asyncio.Future[Outcome]]:

@@ -15,7 +15,7 @@ from lipika.dataset.file_table import FileTable
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.formats.base import Format, IndexRow
 from lipika.dataset.hashing import SUMS
-from lipika.dataset.model import Defect, Layout, PlanRow, Tarset
+from lipika.dataset.model import Defect, FileFact, Layout, PlanRow, Tarset
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import DROPPED, PLAN, PlanReport
 from lipika.dataset.shards import ExportBroken, JobDone, index_path, read_record, record_path, sample_path
@@ -37,11 +37,13 @@ class Words:
     source: str
 
 
-def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, threads: int) -> ExportSummary:
-    """Write what belongs to the whole, once every job has its record. Blocks.
+def finish(
+    place: ExportPlace, report: PlanReport, plan: str, words: Words, folder: Path, threads: int
+) -> ExportSummary:
+    """Write what belongs to the whole, once every job of `plan` (its SHA-256) has its record. Blocks.
 
     Raises:
-        StorageError: a job has no record, or its figures are not those of the plan.
+        StorageError: a job has no record, what it wrote is gone, or its figures are not those of the plan.
     """
     for number in range(report.jobs):
         place.copy_to(index_path(number), folder / f"{number:06d}.parquet")
@@ -55,16 +57,25 @@ def finish(place: ExportPlace, report: PlanReport, words: Words, folder: Path, t
         layout = Layout(tarsets, _audio_root(place, report), words.title)
         files = FileTable(connection)
         for number in range(report.jobs):
-            files.add(_record(place, number).files)
+            facts = _record(place, number, plan).files
+            _demand_files(place, facts)
+            files.add(facts)
+        place.claim("whole", [*(path for path, _ in chosen.whole(layout, index)), SPEAKERS])
         files.add(place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index))
         files.add([place.put_stream(SPEAKERS, index.speakers_list())])
         if not chosen.rows_in_shards:
             _read_lists(place, chosen, files.list_paths(), report.clips)
         summary = index.summary(report, tarsets, words, chosen.reader)
         samples = list(index.samples(place, str(report.options["form"])))
-        card = card_files(summary, samples, files.list_described())
+        card = list(card_files(summary, samples, files.list_described()))
+        place.claim("card", (path for path, _ in card))
         files.add([place.put(path, content) for path, content in card])
-        files.add(place.look_at(name) for name in (PLAN, DROPPED))
+        facts = tuple(place.look_at(name) for name in (PLAN, DROPPED))
+        if facts[0].sha256 != plan:
+            raise StorageError(
+                f"{place.url}: another export has put its plan there meanwhile: name another folder"
+            )
+        files.add(facts)
         place.put_stream(SUMS, files.list_sums())
     place.remove(WORK)
     return summary
@@ -89,11 +100,22 @@ def _read_lists(place: ExportPlace, chosen: Format, paths: Sequence[str], clips:
         raise ExportBroken(f"{place.url}: {first}; {len(defects)} such")
 
 
-def _record(place: ExportPlace, number: int) -> JobDone:
+def _record(place: ExportPlace, number: int, plan: str) -> JobDone:
     record = place.get(record_path(number))
-    if record is None:
+    done = None if record is None else read_record(record)
+    if done is None or done.plan != plan:
         raise StorageError(f"{place.url}: job {number} has left no record; run the same command again")
-    return read_record(record)
+    return done
+
+
+def _demand_files(place: ExportPlace, facts: Sequence[FileFact]) -> None:
+    """Somebody may have tidied up a folder since an earlier run wrote into it."""
+    for fact in facts if place.folder is not None else ():
+        file = Path(place.url) / fact.path
+        if not file.is_file() or file.stat().st_size != fact.size:
+            raise StorageError(
+                f"{place.url}: {fact.path} was written, and is gone or has another size; --again writes all anew"
+            )
 
 
 def _audio_root(place: ExportPlace, report: PlanReport) -> str:
@@ -165,7 +187,9 @@ class _Index:
             format=str(report.options["format"]),
             reader=reader,
             code_version=__version__,
-            options={name: _option_words(value) for name, value in report.options.items()},
+            options={
+                name: _option_words(value) for name, value in report.options.items() if name != "source"
+            },
             source=words.source,
             data_up_to=report.newest,
             licence=words.licence,

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from lipika.storage import Store, StoreSettings
 WORK = ".lipika"
 """The folder of an export that is not whole yet: records of jobs, their indexes, shards that are being written."""
 
+_CLAIMS = f"{WORK}/ours"
 _PIECE = 1 << 20
 _SMALL = 1 << 30  # bytes, of what is taken as a whole
 T = TypeVar("T")
@@ -101,6 +102,15 @@ class ExportPlace:
             self.put_file(file, fact)
         return fact
 
+    def claim(self, name: str, paths: Iterable[str]) -> None:
+        """Note down files as ours before they are there: whoever clears what was stopped knows them by that."""
+        self.put_stream(f"{_CLAIMS}/{name}", (f"{path}\n".encode() for path in paths))
+
+    def list_claimed(self) -> Iterator[str]:
+        """All that `claim` has noted down."""
+        for note in self.find(_CLAIMS, lambda _: True):
+            yield from self.lines(note)
+
     def get(self, path: str) -> bytes | None:
         """A small file as a whole; None where there is none."""
         try:
@@ -121,6 +131,13 @@ class ExportPlace:
         with closing(self.open(path)) as reader:
             while piece := reader.read(_PIECE):
                 yield piece
+
+    def lines(self, path: str) -> Iterator[str]:
+        """A text file of any size."""
+        rest = b""
+        for piece in self.pieces(path):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (line.decode() for line in lines)
 
     def look_at(self, path: str) -> FileFact:
         """Facts of a file that is there."""

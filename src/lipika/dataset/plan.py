@@ -55,6 +55,7 @@ class PlanOptions:
     clips_per_shard: int = 5_000
     shards_per_job: int = 4
     audio_root: str = ""
+    source: str = ""  # of archives: how many were named, and a digest of their names; "": the database
 
     def document(self) -> dict[str, object]:
         """For the record, in `plan.parquet` and `dataset.json`."""

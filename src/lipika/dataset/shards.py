@@ -7,7 +7,7 @@ a record is done.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from itertools import groupby
@@ -58,6 +58,7 @@ class JobOrder:
     form: AudioForm
     sample_rate_hz: int
     sizes: Mapping[tuple[str, str], int]
+    plan: str = ""  # its SHA-256, hexadecimal: a record of another plan counts for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class JobDone:
     seconds: float
     files: tuple[FileFact, ...]
     quieter: int = 0  # clips that resampling would have clipped
+    plan: str = ""  # as ordered
 
     @property
     def bytes(self) -> int:
@@ -101,7 +103,9 @@ def write_job(order: JobOrder) -> JobDone:
         ExportBroken: what was written does not read back as it was meant.
     """
     if (record := order.place.get(record_path(order.number))) is not None:
-        return read_record(record)
+        done = read_record(record)
+        if done.plan == order.plan:
+            return done
     with order.place.work_folder(f"job-{order.number:06d}") as folder:
         job = _Job(order, folder)
         job.write()
@@ -142,6 +146,15 @@ class _Job:
         self._quieter = 0
 
     def write(self) -> None:
+        try:
+            self._write()
+        except BaseException:
+            for shard in self._open.values():
+                with suppress(Exception):
+                    shard.writer.finish()  # for its files to be closed
+            raise
+
+    def _write(self) -> None:
         for archive, group in groupby(self._rows, key=lambda planned: planned.archive):
             wanted = {planned.row.clip: planned for planned in group}
             for planned, flac in _read_clips(archive, wanted, self._order.sources):
@@ -207,6 +220,8 @@ class _Job:
     def put(self) -> JobDone:
         index: list[dict[str, object]] = []
         facts = []
+        ours = [path for opened in self._open.values() for path in opened.files]
+        self._order.place.claim(f"{self._order.number:06d}", ours)
         for opened in self._open.values():
             for path, file in opened.files.items():
                 fact = FileFact(path, file.size, file.sha256)
@@ -218,7 +233,9 @@ class _Job:
         pq.write_table(table, out, compression="zstd")
         self._order.place.put(index_path(self._order.number), out.getvalue())
         facts.sort(key=lambda fact: fact.path)
-        return JobDone(self._order.number, len(index), self._seconds, tuple(facts), self._quieter)
+        return JobDone(
+            self._order.number, len(index), self._seconds, tuple(facts), self._quieter, self._order.plan
+        )
 
     def _index(self, opened: _Open) -> Iterator[dict[str, object]]:
         for name, (_, text, rate_hz, samples) in opened.written.items():

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from lipika.config import Settings, load_settings
 from lipika.dataset.finish import Words, finish
-from lipika.dataset.hashing import SUMS
 from lipika.dataset.model import AudioForm
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import (
-    DROPPED,
     PLAN,
     CandidateFile,
     PlanOptions,
     PlanReport,
     make_plan,
-    read_report,
 )
 from lipika.dataset.shards import JobDone, JobOrder, record_path, write_job
 from lipika.dataset.sources import CandidateBatch, candidates_of_archives, candidates_of_rows
@@ -35,6 +32,7 @@ from lipika.dataset.user_files import UserFiles
 from lipika.dataset.wanted import TextRules
 from lipika.db.connection import Database
 from lipika.errors import UsageError
+from lipika.jobs.export_place import alone, earlier_plan, finished, keep_plan, open_place
 from lipika.jobs.export_record import ExportDone, ExportOnRecord, Noticed, on_record
 from lipika.log import get_logger
 from lipika.processes import spread, spread_on_ray
@@ -89,7 +87,7 @@ async def export(order: ExportOrder, dest: str) -> ExportDone:
     """
     settings = load_settings(lipika_data_dir=order.data_dir)
     place = open_place(dest, settings)
-    with tempfile.TemporaryDirectory(prefix="lipika-export-", dir=settings.spool_dir) as name:
+    with alone(place), tempfile.TemporaryDirectory(prefix="lipika-export-", dir=settings.spool_dir) as name:
         async with _database(order, settings) as database:
             return await _export(order, settings, database, place, Path(name))
 
@@ -98,21 +96,29 @@ async def _export(
     order: ExportOrder, settings: Settings, database: Database | None, place: ExportPlace, folder: Path
 ) -> ExportDone:
     started, noticed = time.monotonic(), Noticed()
-    report = await asyncio.to_thread(_earlier, place, order)
-    if report is not None and await asyncio.to_thread(place.has, SUMS):
-        return await asyncio.to_thread(_complete, place, report)
+    report = await asyncio.to_thread(earlier_plan, place, order.options, again=order.again)
+    whole = None if report is None else await asyncio.to_thread(finished, place, order.title, order.licence)
     if report is None:
         report = await _plan(order, settings, database, folder, noticed)
         if not report.clips:
             why = ", ".join(f"{reason} {clips:,}" for reason, (clips, _) in report.dropped.items())
             raise UsageError(f"nothing is left to export of {report.candidates:,} clips: {why}")
-        await asyncio.to_thread(_keep_plan, place, folder)
-    done = ExportDone(place.url, report, noticed=noticed)
-    plan = await asyncio.to_thread(place.look_at, PLAN)
-    async with on_record(database, done, plan.sha256) as record:
-        await _write(order, settings, place, done, record)
+        await asyncio.to_thread(keep_plan, place, folder)
+    done = ExportDone(place.url, report, noticed=noticed, was_complete=whole is not None)
+    plan = (await asyncio.to_thread(place.look_at, PLAN)).sha256
+    async with on_record(database, done, plan) as record:
+        if whole is not None:
+            done.jobs_done, done.clips, done.files, done.hours = (
+                report.jobs,
+                report.clips,
+                whole.files,
+                whole.hours,
+            )
+            await record.finish(done, whole.tarsets)
+            return done
+        await _write(order, settings, place, done, record, plan)
         words = Words(order.title or _title(place.url), order.licence, _source_words(order))
-        summary = await asyncio.to_thread(finish, place, report, words, folder, order.processes)
+        summary = await asyncio.to_thread(finish, place, report, plan, words, folder, order.processes)
         done.hours = summary.hours
         done.seconds = time.monotonic() - started
         await record.finish(done, summary.tarsets)
@@ -127,13 +133,6 @@ async def _database(order: ExportOrder, settings: Settings) -> AsyncIterator[Dat
         return
     async with open_database(settings) as database:
         yield database
-
-
-def open_place(dest: str, settings: Settings) -> ExportPlace:
-    """The place of an export."""
-    remote = "://" in dest and not dest.startswith("file://")
-    url = dest if remote else str(Path(dest.removeprefix("file://")).resolve())
-    return ExportPlace(url.rstrip("/"), store_settings(settings), settings.spool_dir)
 
 
 # ----------------------------------------------------------------------------- plan
@@ -169,78 +168,23 @@ def _candidates(
     return candidates_of_rows(database, settings.output_url, order.rules, order.processes)
 
 
-def _earlier(place: ExportPlace, order: ExportOrder) -> PlanReport | None:
-    """The plan that lies there already, if it is of this very export."""
-    if not place.has(PLAN):
-        if place.find_other(lambda path: path == DROPPED or path.startswith(f"{WORK}/")) is None:
-            return None  # empty, or stopped before its plan was there
-        if order.again:
-            raise UsageError(f"{place.url}: --again replaces an export of lipika, and this is none")
-        raise UsageError(f"{place.url} is not empty, and no export of lipika: name an empty or a new folder")
-    if order.again:
-        _clear(place)
-        return None
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        place.copy_to(PLAN, Path(file.name))
-        report = read_report(file.name)
-    asked = order.options.document()
-    differing = [name for name, value in report.options.items() if _plain(asked.get(name)) != _plain(value)]
-    if differing:
-        first = differing[0]
-        was, now = report.options[first], asked.get(first)
-        raise UsageError(
-            f"{place.url} holds an export with other options ({first}: {was}, now {now});"
-            " name another folder, or --again to plan anew"
-        )
-    return report
-
-
-def _clear(place: ExportPlace) -> None:
-    """Remove an earlier export, and nothing that it did not write. Its plan goes last: so it may be done again."""
-    for path in _list_written(place):
-        if path != PLAN:
-            place.remove_file(path)
-    place.remove(WORK)
-    for path in (SUMS, DROPPED, PLAN):
-        place.remove_file(path)
-
-
-def _list_written(place: ExportPlace) -> Iterator[str]:
-    """The files that an export says it has written; none before its end."""
-    if place.has(SUMS):
-        rest = b""
-        for piece in place.pieces(SUMS):
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from (line.partition(b"  ")[2].decode() for line in lines)
-
-
-def _plain(value: object) -> object:
-    """As JSON would have it."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
-
-
-def _keep_plan(place: ExportPlace, folder: Path) -> None:
-    for name in (DROPPED, PLAN):  # the plan comes last: where it is, the rest is
-        with (folder / name).open("rb") as file:
-            place.put_stream(name, iter(lambda: file.read(1 << 20), b""))
-
-
 # ----------------------------------------------------------------------------- jobs
 
 
 async def _write(
-    order: ExportOrder, settings: Settings, place: ExportPlace, done: ExportDone, record: ExportOnRecord
+    order: ExportOrder,
+    settings: Settings,
+    place: ExportPlace,
+    done: ExportDone,
+    record: ExportOnRecord,
+    plan: str,
 ) -> None:
     options = order.options
     sizes = {(one.language, one.split): one.shards for one in done.report.tarsets}
     orders = (
         JobOrder(
             number, place, store_settings(settings), options.format, AudioForm(options.form),
-            options.sample_rate_hz, sizes,
+            options.sample_rate_hz, sizes, plan,
         )
         for number in range(done.report.jobs)
     )  # fmt: skip
@@ -268,18 +212,6 @@ def _spread(order: ExportOrder, orders: Iterator[JobOrder], clips: int) -> Async
     if order.actors:
         return spread_on_ray(write_job, units(), order.actors, order.address)
     return spread(write_job, units(), min(order.processes, -(-clips // _CLIPS_A_PROCESS)))
-
-
-def _complete(place: ExportPlace, report: PlanReport) -> ExportDone:
-    return ExportDone(
-        place.url,
-        report,
-        jobs_done=report.jobs,
-        clips=report.clips,
-        files=sum(1 for _ in _list_written(place)),
-        hours=report.duration_ms / 3_600_000,
-        was_complete=True,
-    )
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lipika.archive.sources import is_url
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.model import AudioForm
+from lipika.dataset.place import sha256_of_file
 from lipika.dataset.plan import PLAN, PlanOptions
 from lipika.dataset.selection import Selection
 from lipika.dataset.splits import parse_splits
@@ -18,6 +21,7 @@ from lipika.dataset.wanted import TextRules
 from lipika.errors import UsageError
 from lipika.jobs.export import ExportOrder
 from lipika.models import Tier
+from lipika.storage import local_path
 
 
 def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
@@ -62,6 +66,7 @@ def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
         keep_duplicates=given["keep_duplicates"],
         clips_per_shard=given["clips_per_shard"] or chosen.clips_per_shard,
         audio_root=given["audio_root"],
+        source=_sources(given["sources"] or ()),
     )
     return ExportOrder(
         sources=tuple(given["sources"] or ()),
@@ -116,10 +121,25 @@ def _view_words(view: View, given: Mapping[str, Any]) -> dict[str, str]:
         words["latin"] = given["latin"].value
     for name in ("vocabulary", "videos", "columns", "splits_of"):
         if given[name] is not None:
-            words[name] = str(given[name])
+            words[name] = _file_words(given[name])
     if given["by_hint"]:
         words["by_hint"] = "yes"
     return words
+
+
+def _file_words(path: Path) -> str:
+    """A file by its name and content: with another content it is another export."""
+    plan = path / PLAN if path.is_dir() else path
+    return f"{path.name} ({sha256_of_file(plan)[:12]})" if plan.is_file() else path.name
+
+
+def _sources(sources: Sequence[str]) -> str:
+    """Where archives come from: paths of this machine are nobody else's business."""
+    if not sources:
+        return ""
+    whole = sorted(url if is_url(url) else str(local_path(url)) for url in sources)
+    digest = hashlib.sha256("\n".join(whole).encode()).hexdigest()
+    return f"{len(sources)} folders or archives of results ({digest[:12]})"
 
 
 def _file(path: Path | None, option: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -142,8 +143,13 @@ async def on_record(
     await record.start(done, digest)
     try:
         yield record
-    except LipikaError as error:
-        await record.fail(str(error))
+    except asyncio.CancelledError:
+        await record.fail("interrupted; the same command goes on where it was")
+        raise
+    except Exception as error:
+        await record.fail(
+            str(error) if isinstance(error, LipikaError) else f"{type(error).__name__}: {error}"
+        )
         raise
 
 

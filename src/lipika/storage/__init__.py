@@ -4,8 +4,17 @@ Every transfer is bounded in memory, retried for `StoreSettings.retry_s` and tra
 `ObjectMissing`, `StorageUnavailable` (wait and try again) or `StorageError` (a person must change something).
 """
 
-from lipika.storage.opening import StoreSettings, amazon_endpoint, split_url
+from lipika.storage.opening import StoreSettings, amazon_endpoint, local_path, s3_parts, split_url
 from lipika.storage.store import ObjectInfo, Store
 from lipika.storage.transfers import ObjectReader
 
-__all__ = ["ObjectInfo", "ObjectReader", "Store", "StoreSettings", "amazon_endpoint", "split_url"]
+__all__ = [
+    "ObjectInfo",
+    "ObjectReader",
+    "Store",
+    "StoreSettings",
+    "amazon_endpoint",
+    "local_path",
+    "s3_parts",
+    "split_url",
+]
