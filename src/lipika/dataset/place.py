@@ -107,7 +107,7 @@ class ExportPlace:
         self.put_stream(f"{_CLAIMS}/{name}", (f"{path}\n".encode() for path in paths))
 
     def list_claimed(self) -> Iterator[str]:
-        """All that `claim` has noted down."""
+        """Paths that `claim` has noted down."""
         for note in self.find(_CLAIMS, lambda _: True):
             yield from self.lines(note)
 

@@ -32,7 +32,7 @@ from lipika.dataset.user_files import UserFiles
 from lipika.dataset.wanted import TextRules
 from lipika.db.connection import Database
 from lipika.errors import UsageError
-from lipika.jobs.export_place import alone, earlier_plan, finished, keep_plan, open_place
+from lipika.jobs.export_place import alone, earlier_plan, find_finished, keep_plan, open_place
 from lipika.jobs.export_record import ExportDone, ExportOnRecord, Noticed, on_record
 from lipika.log import get_logger
 from lipika.processes import spread, spread_on_ray
@@ -97,7 +97,9 @@ async def _export(
 ) -> ExportDone:
     started, noticed = time.monotonic(), Noticed()
     report = await asyncio.to_thread(earlier_plan, place, order.options, again=order.again)
-    whole = None if report is None else await asyncio.to_thread(finished, place, order.title, order.licence)
+    whole = (
+        None if report is None else await asyncio.to_thread(find_finished, place, order.title, order.licence)
+    )
     if report is None:
         report = await _plan(order, settings, database, folder, noticed)
         if not report.clips:

@@ -134,7 +134,7 @@ def _file_words(path: Path) -> str:
 
 
 def _sources(sources: Sequence[str]) -> str:
-    """Where archives come from: paths of this machine are nobody else's business."""
+    """The sources of archives, by count and digest: paths of this machine are nobody else's business."""
     if not sources:
         return ""
     whole = sorted(url if is_url(url) else str(local_path(url)) for url in sources)

@@ -138,7 +138,7 @@ class Finished:
     tarsets: Sequence[Tarset]
 
 
-def finished(place: ExportPlace, title: str, licence: str) -> Finished | None:
+def find_finished(place: ExportPlace, title: str, licence: str) -> Finished | None:
     """The export that is complete there; None where it is not.
 
     Raises:
