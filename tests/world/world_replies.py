@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import random
 import re
@@ -20,6 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from lipika.audio.codec import decode
+from lipika.audio.polish import sent_digest
+from lipika.models import SendFormat
 
 MODEL_VERSION = "gemini-3-flash-preview"
 PROMPT_TOKENS, AUDIO_TOKENS, OUTPUT_TOKENS = 500, 64, 90
@@ -546,7 +549,7 @@ class World:
         if self._storming():
             self.ledger.stormed += 1
             return await _send(stormy(random.Random(f"{self._seed} {self.ledger.stormed}")), reader, writer)
-        clip = hashlib.sha256(base64.b64decode(audio[1])).hexdigest()
+        clip = sent_digest(decode(base64.b64decode(audio[1])), SendFormat.FLAC)
         self.ledger.asked[clip] += 1
         lean = _LEAN_ASKED.search(body) is not None
         self.ledger.lean += lean
