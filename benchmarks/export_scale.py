@@ -74,17 +74,21 @@ def _run(folder: Path, clips: int) -> Scale:
 def table(result: ScaleResult) -> str:
     """The result as Markdown."""
     lines = [
-        "| clips | seconds | of them reading | planning | writing | finishing | CPU ms a clip | peak PSS, MB |",
-        "|" + "---:|" * 8,
+        "| clips | reading, s | planning | writing | finishing | CPU ms a clip | MB, reading | planning | writing |",
+        "|" + "---:|" * 9,
     ]
     for run in result.runs:
         begins = [*run.ran.phases.values(), run.ran.wall_s]
         spent = [f"{end - start:,.0f}" for start, end in pairwise(begins)]
+        peaks = [f"{_peak(run.ran, start, end):,.0f}" for start, end in list(pairwise(begins))[:3]]
         lines.append(
-            f"| {run.clips:,} | {run.ran.wall_s:,.0f} | {' | '.join(spent)}"
-            f" | {run.ran.cpu_s * 1000 / run.clips:.2f} | {run.ran.peak_mb:,.0f} |"
+            f"| {run.clips:,} | {' | '.join(spent)} | {run.ran.cpu_s * 1000 / run.clips:.2f} | {' | '.join(peaks)} |"
         )
     return "\n".join(lines)
+
+
+def _peak(ran: Watched, start: float, end: float) -> float:
+    return max(moment.pss_mb for moment in ran.curve if start <= moment.at_s < end)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

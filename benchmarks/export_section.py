@@ -52,7 +52,8 @@ result tars, by two processes, with the memory of all of them.
 
 {last.clips:,} clips are {last.source_bytes / 1e9:.1f} GB of result tars and {last.written_bytes / 1e9:.1f} GB of
 shards in {last.files:,} files; their plan takes {last.plan_bytes / last.clips:.0f} bytes a clip, with texts that are
-much alike. Only planning takes more with more clips, up to `--memory` (2 GB); what goes beyond lies on disk.
+much alike. Reading takes the same memory for any number of clips, writing what the rows of a job take (20,000 clips
+at most; small exports have smaller jobs), and planning up to `--memory` (2 GB) and what Arrow holds beside it.
 {where(found.machine)}
 """
 
