@@ -33,7 +33,7 @@ from lipika.languages import FIRST_CLASS
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
 from lipika.llm.capabilities import load_capabilities
-from lipika.llm.provider import ModelOptions, TranscriptionRequest
+from lipika.llm.provider import Body, ModelOptions, TranscriptionRequest
 from lipika.llm.replies import Reply
 from lipika.models import AudioFacts, Clip, Failure, Judged, SegmentName
 from lipika.simulator import SimulatorConfig, gemini
@@ -171,7 +171,7 @@ class _Direct(AIStudioProvider):
         self,
         method: str,
         url: str,
-        body: bytes | None = None,
+        body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
     ) -> Reply | Failure:
@@ -179,7 +179,7 @@ class _Direct(AIStudioProvider):
         ledger = self._simulation.ledger
         told = (headers or {}).get("X-Server-Timeout")
         question = gemini.read(
-            body or b"",
+            body.make() if body else b"",
             model=self._model,
             project="p",
             hear=glance,

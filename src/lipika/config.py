@@ -164,7 +164,9 @@ class Settings(BaseSettings):
         le=20_000,
         description="Requests in flight at most, per worker; with Flex 15,000 unless set.",
     )
-    max_buffer_mb: int = Field(128, ge=8, le=65_536, description="Polished audio held in memory, per worker.")
+    max_buffer_mb: int = Field(
+        128, ge=8, le=65_536, description="Polished audio ahead of what is sent, per worker."
+    )
     send_format: Literal["flac", "ogg", "wav"] = Field(
         "flac",
         description="How clips are sent: FLAC, Vorbis in Ogg (a third of the bytes, ten times the CPU), or WAV.",

@@ -156,3 +156,31 @@ def test_a_result_can_be_replaced_and_only_the_new_one_is_packed(tmp_path: Path)
     assert b"first of a" not in packed
     assert b"second " * 200 in packed
     assert b"first of b" in packed
+
+
+def test_what_is_sent_is_read_from_the_disk_again_and_again(tmp_path: Path) -> None:
+    """A clip as packed lies in the archive already; what else is sent lies beside it, and in no archive."""
+    with Spool(tmp_path) as spool:
+        spool.add_clip("speaker0_00000_00850", b"packed" * 999)
+        packed = spool.audio("speaker0_00000_00850")
+        kept = [spool.keep(bytes([number]) * 1000) for number in range(3)]
+        spool.add_result("speaker0_00000_00850", b"{}")
+        archive = b"".join(spool.compose(b"{}").chunks())
+        for _ in range(2):
+            assert packed.read() == b"packed" * 999
+            assert [piece.read() for piece in kept] == [bytes([number]) * 1000 for number in range(3)]
+        assert (packed.size, kept[0].size) == (5994, 1000)
+    with Spool(tmp_path) as plain:
+        plain.add_clip("speaker0_00000_00850", b"packed" * 999)
+        plain.add_result("speaker0_00000_00850", b"{}")
+        assert b"".join(plain.compose(b"{}").chunks()) == archive
+
+
+def test_a_spool_that_is_closed_gives_no_other_files_bytes(tmp_path: Path) -> None:
+    """The number of its file may be another's by then."""
+    with Spool(tmp_path) as spool:
+        piece = spool.keep(b"mine")
+    with Spool(tmp_path) as other:
+        other.keep(b"not mine")
+        with pytest.raises(StorageError, match="closed"):
+            piece.read()

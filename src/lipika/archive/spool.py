@@ -26,20 +26,22 @@ _MISSING = -1
 
 
 class Spool:
-    """Two files without a name in `folder`: they are gone when the spool closes or the process dies.
+    """Files without a name in `folder`: they are gone when the spool closes or the process dies.
 
-    `add_clip` fixes the order; results may follow in any order, one for each clip. Not for use by two threads at
-    the same time.
+    `add_clip` fixes the order; results may follow in any order, one for each clip. `keep` is for what is no part of
+    the archive. Not for use by two threads at the same time.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open = ExitStack()
         self._position: dict[str, int] = {}  # clip -> its place in the arrays below
+        self._clip_at = array("q")
         self._clip_sizes = array("q")
         self._result_at = array("q")
         self._result_sizes = array("q")
         self._results_size = 0  # of the members to come
+        self._kept: _Append | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -66,11 +68,35 @@ class Spool:
         """
         if stem in self._position:
             raise AccountingError(f"two clips are named {stem}")
-        self._write(self._clips, member_header(segment_path(stem), len(flac)), flac, padding(len(flac)))
+        header = member_header(segment_path(stem), len(flac))
+        start = self._write(self._clips, header, flac, padding(len(flac)))
         self._position[stem] = len(self._clip_sizes)
+        self._clip_at.append(start + len(header))
         self._clip_sizes.append(len(flac))
         self._result_at.append(_MISSING)
         self._result_sizes.append(0)
+
+    def audio(self, stem: str) -> SpooledPiece:
+        """The place of a clip's audio."""
+        place = self._position[stem]
+        return SpooledPiece(self._clips, self._clip_at[place], self._clip_sizes[place])
+
+    def keep(self, data: bytes) -> SpooledPiece:
+        """Put bytes aside that are no part of the archive.
+
+        Raises:
+            DiskFull: nothing was kept; the call may be repeated.
+            StorageError: the disk is gone.
+        """
+        if self._kept is None:
+            self._kept = self._open_kept()
+        return SpooledPiece(self._kept, self._write(self._kept, data), len(data))
+
+    def _open_kept(self) -> _Append:
+        try:
+            return _Append(self._folder, self._open)
+        except OSError as error:
+            raise _trouble(self._folder, error) from error
 
     @property
     def clip_bytes(self) -> int:
@@ -155,6 +181,23 @@ class Spool:
 
 
 @dataclass(frozen=True, slots=True)
+class SpooledPiece:
+    """Bytes in a spool."""
+
+    _file: _Append
+    _start: int
+    size: int
+
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            StorageError: the spool has been closed, or its disk is gone.
+        """
+        return self._file.read(self._start, self.size)
+
+
+@dataclass(frozen=True, slots=True)
 class ComposedTar:
     """A result archive of `size` bytes. `chunks` streams it in pieces of about a megabyte, again and again."""
 
@@ -167,7 +210,8 @@ class _Append:
 
     def __init__(self, folder: Path, owner: ExitStack) -> None:
         file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - the owner closes it
-        self._fd = owner.enter_context(file).fileno()
+        self._file = owner.enter_context(file)
+        self._fd = file.fileno()
         self.size = 0
 
     def write(self, pieces: Iterable[bytes]) -> int:
@@ -183,6 +227,17 @@ class _Append:
                 left[0] = left[0][written:]
         self.size = end
         return start
+
+    def read(self, start: int, size: int) -> bytes:
+        """`size` bytes from `start` on. A number of a file that was closed may be another file's by now."""
+        if self._file.closed:
+            raise StorageError("the spool has been closed")
+        try:
+            return b"".join(self.pieces(start, size))
+        except OSError as error:
+            raise StorageError(
+                f"the spool cannot be read: {error.strerror or error}; check SPOOL_DIR"
+            ) from error
 
     def pieces(self, start: int, size: int) -> Iterator[bytes]:
         """`size` bytes from `start` on, about a megabyte at a time."""

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 import orjson
@@ -35,9 +35,22 @@ from lipika.network import Network, keep_alive_socket
 from lipika.redaction import hide
 
 
+class AudioSource(Protocol):
+    """Audio that lies elsewhere, such as on disk, and is read each time that it is sent."""
+
+    def __len__(self) -> int:
+        """Its bytes."""
+
+    def read(self) -> bytes:
+        """The audio as sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """One clip to transcribe. `audio` is FLAC as sent; `audio_ms` its length with pads."""
+    """One clip to transcribe. `audio` is FLAC as sent; `audio_ms` its length with pads.
+
+    Where there is a `source`, the audio is read from there and `audio` is empty: thousands may be in flight.
+    """
 
     clip_id: str  # <video>/<clip>, for logs
     video_id: str
@@ -52,6 +65,7 @@ class TranscriptionRequest:
     varied_prompt: str = ""  # takes the place of `clip_prompt` in the varied retry
     tier: ServiceTier = ServiceTier.STANDARD  # that it is asked for at
     deadline_s: float | None = None  # of this request; None: the provider's own
+    source: AudioSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +182,29 @@ class _LastUsedFirst(aiohttp.TCPConnector):
             idle.rotate(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of a request, made when they are sent; nobody holds them while the answer is awaited."""
+
+    size: int
+    make: Callable[[], bytes]
+
+
+class _BodyPayload(aiohttp.Payload):
+    """The same, as aiohttp asks for it: what is given to it as bytes it keeps until the reply has come."""
+
+    def __init__(self, body: Body):
+        super().__init__(body, content_type="application/json")
+        self._size = body.size
+
+    async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
+        await writer.write(self._value.make())
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        made: bytes = self._value.make()
+        return made.decode(encoding, errors)
+
+
 class HttpProvider(BaseProvider):
     """The half that every HTTP provider shares: one aiohttp session, one POST, transport errors as failures.
 
@@ -239,9 +276,9 @@ class HttpProvider(BaseProvider):
     async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
         started = time.perf_counter()
         deadline_s = self._deadline_s(request)
-        reply = await self._send(
-            "POST", self._url, self.encode(request), self._headers_of(request, deadline_s), deadline_s
-        )
+        body = Body(self._frames.size(request), lambda: self.encode(request))
+        headers = self._headers_of(request, deadline_s)
+        reply = await self._send("POST", self._url, body, headers, deadline_s)
         latency_ms = (time.perf_counter() - started) * 1000
         failure = reply if isinstance(reply, Failure) else interception(reply, self._address)
         reading = (
@@ -266,7 +303,7 @@ class HttpProvider(BaseProvider):
         return self._options.flex_timeout_s if flex else self._options.timeout_s
 
     def _headers_of(self, request: TranscriptionRequest, deadline_s: float) -> Mapping[str, str]:
-        """What one request has besides the headers of all."""
+        """Headers of one request, besides those of all."""
         del request, deadline_s
         return {}
 
@@ -285,7 +322,7 @@ class HttpProvider(BaseProvider):
         self,
         method: str,
         url: str,
-        body: bytes | None = None,
+        body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
     ) -> Reply | Failure:
@@ -297,7 +334,7 @@ class HttpProvider(BaseProvider):
             async with self._session.request(
                 method,
                 url,
-                data=body,
+                data=None if body is None else _BodyPayload(body),
                 headers={**self._headers, **(headers or {})},
                 allow_redirects=False,
                 timeout=self._timeout(timeout_s),
@@ -387,6 +424,18 @@ class FrameCache:
 
     def encode(self, request: TranscriptionRequest) -> bytes:
         """The request's bytes."""
+        head, tail = self._frame(request)
+        audio = request.audio if request.source is None else request.source.read()
+        return b"".join((head, pybase64.b64encode(audio), tail))
+
+    def size(self, request: TranscriptionRequest) -> int:
+        """The length of the request's bytes."""
+        head, tail = self._frame(request)
+        audio = len(request.audio if request.source is None else request.source)
+        return len(head) + -(-audio // 3) * 4 + len(tail)
+
+    def _frame(self, request: TranscriptionRequest) -> tuple[bytes, bytes]:
+        """The bytes before the audio's base64, and after it."""
         key = (
             request.system_prompt,
             request.clip_prompt,
@@ -402,7 +451,7 @@ class FrameCache:
                 self._frames.clear()
             head, tail = orjson.dumps(self._payload(request)).split(_AUDIO_JSON)
             frame = self._frames[key] = (head, tail)
-        return b"".join((frame[0], pybase64.b64encode(request.audio), frame[1]))
+        return frame
 
 
 # ----------------------------------------------------------------------------- tokens nobody metered

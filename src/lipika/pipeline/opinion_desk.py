@@ -21,16 +21,17 @@ from lipika.engine.engine import Engine
 from lipika.engine.outcome import Outcome
 from lipika.errors import DatabaseError, Draining, LipikaError, RowRefused, Unavailable, WorkerStop
 from lipika.log import get_logger, redact
-from lipika.models import ClipResult, PolishedClip, Voter
+from lipika.models import ClipResult, Voter
 from lipika.pipeline import question
 from lipika.pipeline.opinions import OpinionPlan, reviewer_of, second_answer, wants_opinion
+from lipika.pipeline.spooled import SpooledClip
 from lipika.pipeline.troubles import Troubles
 from lipika.validation import Bands
 
 log = get_logger(__name__)
 
 MOST_BYTES = 16 << 20
-"""Of audio that waits for an opinion; what comes beyond is left out."""
+"""Of audio that waits for an opinion, on disk; what comes beyond is left out."""
 _LOOK_S = 0.05
 _STORE_RETRY_S = 1.0
 _LAST_STORE_S = 5.0
@@ -115,7 +116,7 @@ class OpinionDesk:
 
     # ------------------------------------------------------------------------- asking
 
-    def offer(self, result: ClipResult, polished: PolishedClip) -> asyncio.Future[Voter | None] | None:
+    def offer(self, result: ClipResult, clip: SpooledClip) -> asyncio.Future[Voter | None] | None:
         """Ask for a clip, if it wants an opinion; None where it does not. The future may come to None.
 
         Whoever waits no longer cancels the future.
@@ -123,31 +124,29 @@ class OpinionDesk:
         if not wants_opinion(result, self._plan):
             return None
         self.counts.wanted += 1
-        if self._bytes + len(polished.sent) > MOST_BYTES:
+        if self._bytes + len(clip) > MOST_BYTES:
             self.counts.left += 1
             return None
         done: asyncio.Future[Voter | None] = asyncio.get_running_loop().create_future()
-        self._bytes += len(polished.sent)
-        task = asyncio.create_task(self._bring(result, polished, done))
+        self._bytes += len(clip)
+        task = asyncio.create_task(self._bring(result, clip, done))
         self._tasks.add(task)
-        task.add_done_callback(lambda ended: self._let_go(ended, polished))
+        task.add_done_callback(lambda ended: self._let_go(ended, clip))
         done.add_done_callback(lambda given_up: task.cancel() if given_up.cancelled() else None)
         return done
 
-    def _let_go(self, ended: asyncio.Task[None], polished: PolishedClip) -> None:
+    def _let_go(self, ended: asyncio.Task[None], clip: SpooledClip) -> None:
         self._tasks.discard(ended)
-        self._bytes -= len(polished.sent)
+        self._bytes -= len(clip)
         self.counts.left += ended.cancelled()
 
-    async def _bring(
-        self, result: ClipResult, polished: PolishedClip, done: asyncio.Future[Voter | None]
-    ) -> None:
+    async def _bring(self, result: ClipResult, clip: SpooledClip, done: asyncio.Future[Voter | None]) -> None:
         """One clip's opinion: stored before, or asked for. Whatever goes wrong is this clip's and no other's."""
         text: str | None = None
         try:
             text = await self._find(result)
             if text is None:
-                text = await self._ask(result, polished)
+                text = await self._ask(result, clip)
         except (Draining, Unavailable):  # where nobody knows what is stored, nothing is asked
             self.counts.left += 1
         except WorkerStop as reason:
@@ -164,13 +163,13 @@ class OpinionDesk:
         self.counts.stored_before += found is not None
         return found
 
-    async def _ask(self, result: ClipResult, polished: PolishedClip) -> str | None:
+    async def _ask(self, result: ClipResult, clip: SpooledClip) -> str | None:
         request = question.request_for(
             result.video_id,
             result.clip,
             result.language_hint or None,
-            polished.sent,
-            polished.sent_format,
+            clip,
+            clip.sent_format,
             form=self._plan.answer,
         )
         mine = asyncio.current_task()

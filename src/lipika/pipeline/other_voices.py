@@ -13,8 +13,9 @@ from lipika.alignment.listener import Task
 from lipika.alignment.voters import apply_alignment
 from lipika.archive import documents
 from lipika.archive.spool import Spool
-from lipika.errors import DiskFull
-from lipika.models import Alignment, ClaimedVideo, ClipResult, PolishedClip, Voter
+from lipika.errors import DiskFull, StorageError
+from lipika.models import Alignment, ClaimedVideo, ClipResult, Voter
+from lipika.pipeline.spooled import SpooledClip
 from lipika.pipeline.tools import Tools
 
 
@@ -30,7 +31,7 @@ class OtherVoices:
         self._amending = asyncio.Lock()
         self._opinions: set[asyncio.Task[None]] = set()
 
-    def ask(self, polished: PolishedClip, result: ClipResult, group: asyncio.TaskGroup) -> None:
+    def ask(self, polished: SpooledClip, result: ClipResult, group: asyncio.TaskGroup) -> None:
         """Ask whoever there is about a clip that has its answer.
 
         The recogniser's word comes to a task of `group`, within its stage's deadline; opinions are awaited apart.
@@ -40,14 +41,19 @@ class OtherVoices:
         if heard is not None:
             group.create_task(self._hear_recogniser(polished, result, heard))
 
-    def _offer(self, polished: PolishedClip, result: ClipResult) -> Awaitable[Alignment | None] | None:
+    def _offer(self, polished: SpooledClip, result: ClipResult) -> Awaitable[Alignment | None] | None:
         """Let a second recogniser listen, where there is one and it is this clip's turn."""
         aligner = self._tools.aligner
         if aligner is None or result.answer is None or result.alignment is not None:
             return None
-        return aligner.offer(Task(polished.sent, result.answer, polished.clip, result.language_hint))
+        try:
+            audio = polished.read()
+        except StorageError as error:  # the clip has its answer: it stands without this word
+            self._tools.troubles.note(self._video.video_id, result.segment_file, error)
+            return None
+        return aligner.offer(Task(audio, result.answer, polished.clip, result.language_hint))
 
-    def _ask_model(self, polished: PolishedClip, result: ClipResult) -> None:
+    def _ask_model(self, polished: SpooledClip, result: ClipResult) -> None:
         """Ask another model, where there is one and the clip is of the sample or in doubt; once for a clip."""
         stem = result.clip.name.stem
         if self._tools.opinions is None or stem in self._now:
@@ -64,7 +70,7 @@ class OtherVoices:
     # ------------------------------------------------------------------------- hearing
 
     async def _hear_recogniser(
-        self, polished: PolishedClip, result: ClipResult, heard: Awaitable[Alignment | None]
+        self, polished: SpooledClip, result: ClipResult, heard: Awaitable[Alignment | None]
     ) -> None:
         try:
             alignment = await heard

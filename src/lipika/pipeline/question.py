@@ -7,7 +7,7 @@ from dataclasses import replace
 from lipika import validation
 from lipika.engine.outcome import Circumstances, Review
 from lipika.llm import prompt, transcript
-from lipika.llm.provider import TranscriptionRequest
+from lipika.llm.provider import AudioSource, TranscriptionRequest
 from lipika.models import (
     Answer,
     AnswerForm,
@@ -26,14 +26,14 @@ def request_for(
     video_id: str,
     clip: Clip,
     language: str | None,
-    audio: bytes,
+    audio: bytes | AudioSource,
     audio_format: SendFormat,
     *,
     form: AnswerForm = AnswerForm.FULL,
     readings: tuple[str, str] | None = None,
 ) -> TranscriptionRequest:
-    """The request for a clip; `language` is the hint, `audio` its bytes as sent, and `form` that of the answer, which
-    must be the provider's, too.
+    """The request for a clip. `language` is the hint; `audio` the bytes as sent, or where they lie; `form` that of
+    the answer, which must be the provider's, too.
 
     With `readings` of two voters who disagree it is asked for what is right; nothing does that yet.
     """
@@ -43,7 +43,8 @@ def request_for(
         language=language,
         system_prompt=prompt.system_prompt(language, form),
         clip_prompt=prompt.clip_prompt(clip.duration_ms, readings=readings),
-        audio=audio,
+        audio=audio if isinstance(audio, bytes) else b"",
+        source=None if isinstance(audio, bytes) else audio,
         audio_format=audio_format,
         audio_ms=clip.duration_ms,
         max_output_tokens=prompt.max_output_tokens(clip.duration_ms, language),

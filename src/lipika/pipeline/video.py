@@ -54,6 +54,7 @@ from lipika.pipeline.other_voices import OtherVoices
 from lipika.pipeline.polishers import DEFECT
 from lipika.pipeline.reading import ClipReader, find_hint, run_blocking
 from lipika.pipeline.reuse import EarlierAnswers
+from lipika.pipeline.spooled import SpooledClip
 from lipika.pipeline.tools import Counts, Tools
 from lipika.storage import ObjectInfo
 from lipika.storage.store import Place
@@ -172,10 +173,11 @@ class _Job:
         try:
             async with aclosing(self.reader.read_clips(source)) as clips:
                 async for polished in clips:
-                    clip = self.earlier.rename_known(polished)
-                    if await self.admit(clip):
+                    clip = await self.admit(self.earlier.rename_known(polished))
+                    del polished  # its audio is on disk now
+                    if clip is not None:
                         task = asking.create_task(self.ask(clip, asking))
-                        task.add_done_callback(self.leave(clip))
+                        task.add_done_callback(_leave(clip))
                     if self.stopped is not None:
                         return
         except Exception as reason:
@@ -190,40 +192,39 @@ class _Job:
 
     # ------------------------------------------------------------------------- ask, check
 
-    async def admit(self, polished: PolishedClip) -> bool:
-        """Put the clip's packed form on disk, count it, and wait until its sent form fits into memory.
+    async def admit(self, polished: PolishedClip) -> SpooledClip | None:
+        """Put the clip's packed and sent forms on disk, count it, and wait until so much may lie there unsent.
 
-        False when it cannot be packed, or when the disk stays full: then this video stops, so that what it has there
+        None when it cannot be packed, or when the disk stays full: then this video stops, so that what it has there
         makes room for others.
         """
         stem = polished.clip.name.stem
         try:
             digest = bytes.fromhex(polished.clip.audio_digest)
             if not await self._write_to_spool(lambda: self.spool.add_clip(stem, polished.packed)):
-                return False
+                return None
+            sent = [self.spool.audio(stem)]
+            if polished.sent is not polished.packed and not await self._write_to_spool(
+                lambda: sent.append(self.spool.keep(polished.sent))
+            ):
+                return None
         except LipikaError:
             raise
         except Exception as error:  # a clip that no archive takes is that clip's trouble
             self._leave_out(polished.clip, error)
-            return False
+            return None
         self.accounting.clips += 1
         self.tools.counts.clips += 1
         self.content.update(digest)
         self.tools.counts.spooled_bytes += len(polished.packed)
-        await self.tools.room.acquire(len(polished.sent))
-        return True
+        clip = SpooledClip.from_polished(polished, sent[-1], self.tools.room)
+        await clip.admit()
+        return clip
 
     def _leave_out(self, clip: Clip, error: Exception) -> None:
         self._trouble(f"{clip.name.stem}.flac", error)
         self.reader.names.discard(clip.name)
-        discard = Discard(
-            f"{clip.name.stem}.flac",
-            DEFECT,
-            f"{type(error).__name__}: {error}",
-            whole_segment=False,
-            start_ms=clip.original_start_ms,
-            end_ms=clip.original_end_ms,
-        )
+        discard = _discard_of(clip, error)
         self.reader.list_discards(discard)
         self.accounting.add_left_out(discard)
 
@@ -245,11 +246,7 @@ class _Job:
                 counts.waits_for = ""
                 return True
 
-    def leave(self, polished: PolishedClip) -> Callable[[object], None]:
-        """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
-        return lambda _task: self.tools.room.release(len(polished.sent))
-
-    async def ask(self, polished: PolishedClip, group: asyncio.TaskGroup) -> None:
+    async def ask(self, polished: SpooledClip, group: asyncio.TaskGroup) -> None:
         """Bring one clip to its end: an earlier answer, a new one, or a failure with its reason. Never fails itself.
 
         What others make of it comes later: nothing waits for that but the packing.
@@ -266,7 +263,7 @@ class _Job:
             return
         self.voices.ask(polished, result, group)
 
-    async def _bring_clip_to_its_end(self, polished: PolishedClip) -> ClipResult:
+    async def _bring_clip_to_its_end(self, polished: SpooledClip) -> ClipResult:
         """How the clip ended. What is wrong with it alone is its failure; what concerns more than it is raised."""
         try:
             former = self.earlier.find(polished.clip.audio_digest, self.language)
@@ -285,7 +282,7 @@ class _Job:
             nothing = Outcome(None, None, Usage(), 0.0, 0, "", "", "", 0.0)
             return documents.failed_result(self._result(polished, nothing), *_code_and_reason(error))
 
-    async def _ask_once(self, polished: PolishedClip) -> ClipResult:
+    async def _ask_once(self, polished: SpooledClip) -> ClipResult:
         """An answer to the same audio that was paid for elsewhere, or is under way; else a new one."""
         digests = list(dict.fromkeys(filter(None, (polished.clip.audio_digest, polished.other_digest))))
         patience = partial(_ask_database, self.tools, self.video.video_id)
@@ -308,20 +305,23 @@ class _Job:
     def _trouble(self, what: str, error: Exception | Mishap) -> None:
         self.tools.troubles.note(self.video.video_id, what, error)
 
-    async def _answer(self, polished: PolishedClip) -> Outcome:
+    async def _answer(self, polished: SpooledClip) -> Outcome:
         request = question.request_for(
             self.video.video_id,
             polished.clip,
             self.language,
-            polished.sent,
+            polished,
             polished.sent_format,
             form=self.tools.asked_as.answer,
         )
-        return await self.tools.engine.transcribe(
+        outcome = await self.tools.engine.transcribe(
             request, partial(self._review, polished), partial(self._keep_meanwhile, polished)
         )
+        if polished.trouble is not None and outcome.judged is None:
+            raise polished.trouble  # the spool's, and no failure of the clip
+        return outcome
 
-    def _keep_meanwhile(self, polished: PolishedClip, paid: Outcome) -> None:
+    def _keep_meanwhile(self, polished: SpooledClip, paid: Outcome) -> None:
         """Make a paid answer durable though a better one may come, or nobody waits for it any more: the first may
         take a window, in which a worker may die. Called by the engine, which must hear of no trouble of ours.
         """
@@ -331,7 +331,7 @@ class _Job:
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
 
-    def _review(self, polished: PolishedClip, text: str, asked: Circumstances) -> Review | Failure:
+    def _review(self, polished: SpooledClip, text: str, asked: Circumstances) -> Review | Failure:
         """Called by the engine: what cannot be judged is a failure of the clip, never an exception."""
         try:
             return question.review(text, polished.clip, self.language, self.tools.limits.bands, asked)
@@ -340,7 +340,7 @@ class _Job:
             code, reason = _code_and_reason(error)
             return Failure(FailureKind.DEFECT, reason, code=code)
 
-    def _reuse(self, polished: PolishedClip, former: StoredAnswer, given: Answer) -> ClipResult:
+    def _reuse(self, polished: SpooledClip, former: StoredAnswer, given: Answer) -> ClipResult:
         """An earlier answer to the very same audio, prompt and model; judged anew, not paid again."""
         self.tools.counts.reused += 1
         answer = transcript.tidy_answer(given)
@@ -374,7 +374,7 @@ class _Job:
                 because=because,
             )
 
-    def _result(self, polished: PolishedClip, outcome: Outcome) -> ClipResult:
+    def _result(self, polished: SpooledClip, outcome: Outcome) -> ClipResult:
         judged, asked = outcome.judged, self.tools.asked_as
         return ClipResult(
             video_id=self.video.video_id,
@@ -514,6 +514,22 @@ async def _ask_database(tools: Tools, video_id: str, work: Callable[[], Awaitabl
         log.warning("answers_not_known", video=video_id, reason=str(reason), wait_s=wait_s)
 
     return await patiently(work, say, first_s=_LOOK_UP_RETRY_S, most_s=_LOOK_UP_RETRY_S)
+
+
+def _discard_of(clip: Clip, error: Exception) -> Discard:
+    return Discard(
+        f"{clip.name.stem}.flac",
+        DEFECT,
+        f"{type(error).__name__}: {error}",
+        whole_segment=False,
+        start_ms=clip.original_start_ms,
+        end_ms=clip.original_end_ms,
+    )
+
+
+def _leave(clip: SpooledClip) -> Callable[[object], None]:
+    """Gives the clip's room back when its task ends, even one that was cancelled before it began."""
+    return lambda _task: clip.leave()
 
 
 @contextmanager

@@ -295,7 +295,7 @@ class _Server:
 
 
 def _server_timeout_s(request: web.Request) -> float | None:
-    """What the client says that it will wait, in whole seconds; what is no number is passed over."""
+    """Seconds that the client says it will wait; what is no whole number is passed over."""
     told = request.headers.get("X-Server-Timeout", "")
     return float(told) if told.isdecimal() else None
 
