@@ -131,6 +131,7 @@ Results go to stdout, progress and messages to stderr. Exit codes:
 | 2 | something to change: an argument, a setting, a source |
 | 3 | stopped early: the provider refuses, the database or a store is away |
 | 4 | `run`: everything is done, and nothing is left of some video: all of its audio was discarded, or failed |
+| 5 | `run`: it ended at a cap on dollars, its own (`--max-usd`) or one in all (`lipika budget`) |
 | 130 | interrupted |
 
 What a variable such as [OUTPUT_URL] in a help text means is told in [configuration.md](configuration.md).

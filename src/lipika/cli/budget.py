@@ -119,7 +119,28 @@ def _limits(app: typer.Typer, run: Run) -> None:
                 await Budgets(database).change(_check_provider(provider), changes)
 
         run(job)
-        _print_budgets(*run(lambda: _budgets(data_dir)))
+        budgets, spent = run(lambda: _budgets(data_dir))
+        _print_budgets(budgets, spent)
+        _say_what_is_over(provider, budgets, spent)
+
+
+def _say_what_is_over(provider: str, budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None:
+    """Caps of this provider that lie below what has been spent already: nothing more is sent under them."""
+    used = {(row.provider, row.project): row for row in spent}
+    for row in budgets:
+        so_far = used.get((row.provider, row.project))
+        if row.provider != provider or so_far is None:
+            continue
+        for cap, usd, span in (
+            (row.spend_day_usd, so_far.usd_today, "today"),
+            (row.spend_total_usd, so_far.usd_total, "in all"),
+        ):
+            if cap is not None and usd >= cap:
+                open_console().print(
+                    f"{provider}: {money(usd)} have been spent {span}, and the cap is {money(cap)}:"
+                    " nothing more is sent",
+                    soft_wrap=True,
+                )
 
 
 def _limit(limit: Limit, text: str) -> float | None:

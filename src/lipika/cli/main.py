@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr.
 
 Exit codes: 0 everything done; 1 some video failed; 2 something to change (arguments, settings, sources);
 3 stopped early (provider refuses, database or store away); 4 everything is done, and nothing is left of some video;
+5 a run ended at a cap on dollars;
 130 interrupted.
 """
 

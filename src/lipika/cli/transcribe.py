@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ _WORKER_LINE_S = 60.0
 RunLogged = Callable[..., Any]
 """As `Run` of the other commands, with the level and the form of the log beside the coroutine."""
 
-_NOTHING_LEFT = 4
+_NOTHING_LEFT, _AT_A_CAP = 4, 5
 
 
 def add_to(app: typer.Typer, run: RunLogged) -> None:
@@ -84,6 +85,18 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
                 help="Also redo videos that are done. Fitting answers are reused; others are PAID again.",
             ),
         ] = False,
+        max_usd: Annotated[
+            float | None,
+            typer.Option(
+                min=0.0, help="End with exit code 5 before this run has cost more dollars than this."
+            ),
+        ] = None,
+        dry_run: Annotated[
+            bool,
+            typer.Option(
+                "--dry-run", help="Say what is to be expected and which caps hold; ask for nothing."
+            ),
+        ] = False,
         data_dir: DataDir = None,
         as_json: AsJson = False,
         quiet: Quiet = False,
@@ -97,7 +110,7 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
         """
         from lipika.archive.sources import find_videos
         from lipika.config import load_settings, require_key
-        from lipika.jobs.transcribe import run_videos
+        from lipika.jobs.transcribe import expect_of, run_videos
         from lipika.processes import settle_in
         from lipika.services import open_database, store_settings
 
@@ -120,12 +133,15 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
             starting.start()
             try:
                 async with open_database(settings) as database:
+                    if dry_run:
+                        return await expect_of(settings, database, videos, again=again, max_usd=max_usd)
                     return await run_videos(
                         settings,
                         database,
                         videos,
                         err,
                         again=again,
+                        max_usd=max_usd,
                         quiet=quiet,
                         as_events=json_logs,
                         ready=starting.stop,
@@ -134,7 +150,11 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
                 starting.stop()
 
         log_level = "info" if json_logs and not quiet else "warning"
-        _report(run(job, log_level=log_level, json_logs=json_logs), as_json, where=where or out_url)
+        done = run(job, log_level=log_level, json_logs=json_logs)
+        if dry_run:
+            _say_expected(*done, as_json=as_json)
+        else:
+            _report(done, as_json, where=where or out_url)
 
 
 def _worker(app: typer.Typer, run: RunLogged) -> None:
@@ -176,6 +196,17 @@ def _worker(app: typer.Typer, run: RunLogged) -> None:
             raise typer.Exit(1)
 
 
+def _say_expected(told: Any, paid_again: str, *, as_json: bool) -> None:
+    """The outcome of `--dry-run`."""
+    if as_json:
+        print_json({**asdict(told), "paid_again": paid_again})
+        return
+    open_console().print(str(told), markup=False, soft_wrap=True)
+    if paid_again:
+        open_console().print(paid_again, markup=False, soft_wrap=True)
+    open_console().print("Nothing was asked: --dry-run.")
+
+
 def _report(summary: Any, as_json: bool, where: object) -> None:
     """The summary of a run, and the exit code it deserves."""
     if as_json:
@@ -183,7 +214,7 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
     else:
         print_summary(open_console(), summary, where)
     if summary.stopped:
-        die(3, summary.stopped)
+        die(_AT_A_CAP if summary.capped else 3, summary.stopped)
     if summary.interrupted:
         err.print("Stopped. What was answered is kept: run the same command again to go on.")
         raise typer.Exit(130)

@@ -25,6 +25,15 @@ from lipika.services import Stores, store_settings
 from lipika.storage.store import Place
 
 
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """Videos with work left; clips of theirs whose answers are stored; what would be paid for again, in words."""
+
+    videos: list[NewVideo]
+    answered: int
+    paid_again: str = ""
+
+
 async def enqueue(
     settings: Settings,
     database: Database,
@@ -32,8 +41,9 @@ async def enqueue(
     simulated: bool | None,
     *,
     again: bool,
-) -> list[str]:
-    """Add videos; returns the ids of those that have work left.
+    dry_run: bool = False,
+) -> Todo:
+    """Add videos; returns those that have work left. With `dry_run` nothing is added or refused.
 
     Raises:
         UsageError: results cannot go where they should, a video is in the queue from elsewhere, or this would pay
@@ -71,14 +81,23 @@ async def enqueue(
             would_cost = await _count_paid_again(database, video.video_id, asked, hint)
             if would_cost.clips:
                 lost[video.video_id] = would_cost
-    if lost:
+    if lost and not dry_run:
         raise UsageError(_would_pay_again(lost))
+    todo = [video for video in videos if video.video_id not in finished]
+    told = _would_pay_again(lost) if lost else ""
+    answered = sum(
+        way.clips
+        for video in todo
+        for way in ways[video.video_id]
+        if reuse.difference(way, asked, way.language_hint) is None
+    )
+    if dry_run:
+        return Todo(todo, answered, told)
     await queue.add(videos, max_attempts=settings.max_attempts)
     for (language, given_by), ids in _group_by_hint(videos, finished).items():
         await queue.hint(ids, language, given_by)
-    todo = [video for video in videos if video.video_id not in finished]
     await queue.redo(todo)
-    return [video.video_id for video in todo]
+    return Todo(todo, answered)
 
 
 def _group_by_hint(

@@ -17,6 +17,7 @@ from rich.console import Console
 from lipika.config import Settings
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
+from lipika.db.outlook import OutlookQueries
 from lipika.db.results import Results
 from lipika.db.stats import EmptyVideo, Found, LeftOut, Stats, VideoTotals, Yield
 from lipika.errors import LipikaError
@@ -25,13 +26,17 @@ from lipika.fleet.metrics import WorkerView
 from lipika.fleet.metrics_server import serving_metrics
 from lipika.fleet.progress import FleetContext, ReadContext, Show, WorkerWatch, show_progress
 from lipika.fleet.worker import Tally, Worker
-from lipika.jobs.enqueue import enqueue
+from lipika.jobs.enqueue import Todo, enqueue
+from lipika.jobs.expectation import Expectation, Load, expect
+from lipika.jobs.run_cap import RunCap
 from lipika.jobs.wiring import Running, ask_who_answers, open_worker
-from lipika.log import redact
+from lipika.log import get_logger, redact
 from lipika.models import NewVideo, is_made_up
 from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.processes import stop_signals
 from lipika.services import wait_out
+
+log = get_logger(__name__)
 
 _SUM_UP_S = 60.0
 """All is done and paid for; only the figures are missing."""
@@ -86,6 +91,7 @@ class RunSummary:
     model_versions: tuple[str, ...]
     simulated: bool
     interrupted: bool
+    capped: bool  # it ended at a cap on dollars
     stopped: str  # why it ended before its time; empty: it did not
     outputs: tuple[str, ...]
     errors: tuple[tuple[str, str], ...]
@@ -104,6 +110,7 @@ async def run_videos(
     console: Console,
     *,
     again: bool = False,
+    max_usd: float | None = None,
     quiet: bool = False,
     as_events: bool = False,
     title: str = "lipika",
@@ -111,7 +118,8 @@ async def run_videos(
 ) -> RunSummary:
     """Put videos into the queue, work until all of them are done or failed, and sum up.
 
-    Videos that are done, with their result still in place, are not done again unless `again`. `ready` is called when
+    Videos that are done, with their result still in place, are not done again unless `again`. It ends at `max_usd`,
+    and at the fleet's own cap on dollars in all; limits that time frees again are waited out. `ready` is called when
     everything has started and the progress display begins.
 
     Raises:
@@ -124,8 +132,11 @@ async def run_videos(
     settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
     simulated = said.get(settings.provider)
-    todo = await wait_out(lambda: enqueue(settings, database, videos, simulated, again=again))
-    async with open_worker(settings, database, said=said) as running:
+    left = await wait_out(lambda: enqueue(settings, database, videos, simulated, again=again))
+    todo, cap = [video.video_id for video in left.videos], RunCap(max_usd)
+    await _say_expectation(settings, database, left, max_usd, Show(console, quiet, as_events))
+    async with open_worker(settings, database, said=said, cap=cap) as running:
+        cap.on_reached = lambda _reason: running.worker.drain()
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
         ready()
         with stop_signals(running.worker.drain, running.worker.stop_now):
@@ -142,7 +153,35 @@ async def run_videos(
         if stopped is not None:
             raise stopped from None
         raise
-    return replace(summary, stopped=redact(str(stopped or "")), next_step=_next_step(summary))
+    if cap.reason and stopped is None and summary.done + summary.failed_videos < summary.videos:
+        summary = replace(summary, stopped=cap.reason, capped=True, interrupted=False)
+    else:
+        summary = replace(summary, stopped=redact(str(stopped or "")))
+    return replace(summary, next_step=_next_step(summary))
+
+
+async def expect_of(
+    settings: Settings, database: Database, videos: Sequence[NewVideo], *, again: bool, max_usd: float | None
+) -> tuple[Expectation, str]:
+    """The expectation of a run of these videos, and what it would pay for again, in words. Nothing is changed."""
+    said = await ask_who_answers(settings)
+    left = await enqueue(settings, database, videos, said.get(settings.provider), again=again, dry_run=True)
+    load = Load.from_sizes(video.source_bytes for video in left.videos)
+    told = await expect(settings, database, load, answered=left.answered, max_usd=max_usd)
+    return told, left.paid_again
+
+
+async def _say_expectation(
+    settings: Settings, database: Database, left: Todo, max_usd: float | None, show: Show
+) -> None:
+    """Before the first request. A figure that cannot be had holds nothing up."""
+    load = Load.from_sizes(video.source_bytes for video in left.videos)
+    with suppress(LipikaError):
+        told = await expect(settings, database, load, answered=left.answered, max_usd=max_usd)
+        if show.as_events:
+            log.info("expected", **asdict(told))
+        elif left.videos and not show.quiet:
+            show.console.print(str(told), markup=False, soft_wrap=True)
 
 
 def _next_step(summary: RunSummary) -> str:
@@ -200,6 +239,7 @@ async def _sum_up(
 
 async def work(settings: Settings, database: Database, show: Show, *, until_empty: bool = False) -> Tally:
     """One worker's life on the queue. Raises WorkerStop when going on would only burn money or quota."""
+    await _say_queue(settings, database, show)
     async with pulse(settings.health_file), open_worker(settings, database) as running:
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=None, title="lipika worker")
         view = WorkerView(running.worker_id, settings.model_id, running.worker, running.engine, running.room)
@@ -209,6 +249,25 @@ async def work(settings: Settings, database: Database, show: Show, *, until_empt
         ):
             with stop_signals(running.worker.drain, running.worker.stop_now):
                 return await running.worker.run(until_empty=until_empty)
+
+
+async def _say_queue(settings: Settings, database: Database, show: Show) -> None:
+    """The same of a worker, for the whole queue."""
+    with suppress(LipikaError):
+        queries = OutlookQueries(database)
+        rows = await queries.remaining()
+        load = Load(
+            sum(row.videos for row in rows),
+            sum(row.videos_with_bytes for row in rows),
+            sum(row.source_bytes for row in rows),
+        )
+        answered = sum(row.clips_ended for row in rows)
+        workers = await queries.workers() + 1
+        told = await expect(settings, database, load, answered=answered, workers=workers)
+        if show.has_panel:
+            show.console.print(f"the queue: {told}", markup=False, soft_wrap=True)
+        else:
+            log.info("expected", **asdict(told))
 
 
 def _context_reader(database: Database, *, whole_queue: bool) -> ReadContext:
@@ -267,6 +326,7 @@ def _summary(
         model_versions=tuple(sorted(asked.model_versions)),
         simulated=any(map(is_made_up, asked.model_versions)) if asked.model_versions else made_up,
         interrupted=running.worker.draining,
+        capped=False,
         stopped="",
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),

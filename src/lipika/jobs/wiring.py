@@ -37,6 +37,7 @@ from lipika.errors import DatabaseUnavailable, SettingsError
 from lipika.fleet.calibrating import Calibrating, CalibratingOptions
 from lipika.fleet.lease import Lease
 from lipika.fleet.worker import Worker, WorkerOptions
+from lipika.jobs.run_cap import RunCap
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
 from lipika.llm.capabilities import cache_note, load_capabilities
@@ -296,12 +297,14 @@ async def open_worker(
     *,
     aligner: AlignmentStage | None = None,
     said: Said | None = None,
+    cap: RunCap | None = None,
 ) -> AsyncIterator[Running]:
     """A worker with everything it needs; all of it is gone when the block ends.
 
     `aligner` listens in place of the one that the settings ask for. `said` is what the models say of themselves,
-    where that has been asked already.
+    where that has been asked already. `cap` stands before the fleet's ledger.
     """
+    cap = cap or RunCap(None)
     bands = load_bands(settings.calibration_file)
     said = await ask_who_answers(settings) if said is None else said
     info = await asyncio.to_thread(worker_info, settings, bands, said)
@@ -310,9 +313,8 @@ async def open_worker(
     results, troubles, alerts = Results(database), Troubles(), list[Alert]()
     limits = RateLimits(bands)
     async with AsyncExitStack() as stack:
-        routes = await stack.enter_async_context(
-            open_routes(settings, fleet_ledger(database, info.worker_id, lambda: lease.holds), lease)
-        )
+        ledger = cap.guard("", fleet_ledger(database, info.worker_id, lambda: lease.holds))
+        routes = await stack.enter_async_context(open_routes(settings, ledger, lease))
         executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
         polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
@@ -337,7 +339,9 @@ async def open_worker(
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
             opinions=await stack.enter_async_context(
-                _opinions(settings, database, limits, _Beside(info.worker_id, lease, sink, alerts, troubles))
+                _opinions(
+                    settings, database, limits, _Beside(info.worker_id, lease, sink, alerts, troubles, cap)
+                )
             ),
             tell_language=Queue(database).record_language,
             ask_silence=settings.ask_silence,
@@ -445,6 +449,7 @@ class _Beside:
     sink: ResultSink
     alerts: list[Alert]
     troubles: Troubles
+    cap: RunCap
 
 
 @asynccontextmanager
@@ -476,7 +481,9 @@ async def _opinions(
             provider,
             load_capabilities(chosen.model_id, settings.models_file),
             max_in_flight=min(settings.max_in_flight, _OPINIONS_IN_FLIGHT),
-            reserve=cap.guard(fleet_ledger(database, name, lambda: beside.lease.holds)),
+            reserve=beside.cap.guard(
+                OPINIONS, cap.guard(fleet_ledger(database, name, lambda: beside.lease.holds)), ends=False
+            ),
             probing=probing(settings),
             restraint=beside.lease.restraint,
         )
