@@ -7,6 +7,7 @@ each variable and is kept in step with this file by a test.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -345,6 +346,21 @@ def load_settings(**overrides: Any) -> Settings:
     settings = _apply_flex_defaults(settings)
     _check_together(settings)
     return settings
+
+
+def change_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The same settings with some values changed, checked as those of the environment are.
+
+    Raises:
+        SettingsError: one line for each value that will not do.
+    """
+    before = {name: getattr(settings, name) for name in type(settings).model_fields}
+    try:
+        changed = Settings(**(before | dict(changes)))
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    _check_together(changed)
+    return changed
 
 
 FLEX_DEFAULTS: dict[str, float] = {"max_in_flight": 15_000, "max_videos": 1000, "drain_seconds": 1260.0}

@@ -6,11 +6,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.canary_power import Plant, World, draw_arm, planned_world, simulate
+from benchmarks.canary_power import CANARIES, Plant, World, draw_arm, planned_world, simulate
+from benchmarks.setting import REPOSITORY, RESULTS
 from lipika.canary.advice import advise, clips_that_tell, env_lines, margin_words, saving_of
 from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.noninferiority import (
@@ -116,6 +118,20 @@ def test_a_worse_arm_is_hardly_ever_recommended_and_the_right_one_is(case: str) 
     found = simulate(case, planned_world(), MARGINS, canaries=40, seed=7)
     assert found.worse_recommended <= 0.05
     assert found.right >= 0.90
+
+
+def test_the_figures_on_record_keep_the_promise_and_stand_in_the_documentation() -> None:
+    found = orjson.loads((RESULTS / "canary_power.json").read_bytes())["worlds"]
+    page = (REPOSITORY / "docs" / "canary.md").read_text("utf-8")
+    for one in [*found["as planned"], *found["more alike"]]:
+        assert one["canaries"] == CANARIES
+        assert one["worse_recommended"] <= 0.05
+    for one in found["as planned"]:
+        assert one["clips_of_a_language"] == planned_world().clips
+        assert one["right"] >= 0.90
+        wrong = f"{one['worse_recommended']:.1%} (at most {one['worse_at_most']:.1%})"
+        right = f"{one['right']:.1%} (at least {one['right_at_least']:.1%})"
+        assert f"| {wrong} | {right} |".replace("%", " %") in page
 
 
 def test_a_canary_of_too_few_clips_recommends_nothing() -> None:

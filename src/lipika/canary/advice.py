@@ -103,6 +103,13 @@ def _explain_none(told: Recommendation, design: Design) -> str:
     cheaper = [one for one in told.standings if one.cheaper]
     if not cheaper:
         return "Keep the settings: no other way of asking is surely cheaper."
+    alone = sorted({test.language for one in cheaper for test in one.worst if test.videos < 2})
+    if alone:
+        named = ", ".join(LANGUAGES[code].name if code in LANGUAGES else code for code in alone)
+        return (
+            "Keep the settings: no cheaper way of asking is surely not worse. One video proves nothing, and of"
+            f" {named} there was one archive only: put more of them into the queue, or name them"
+        )
     open_ones = [(count, one.arm) for one in cheaper if (count := clips_that_tell(one, design)) is not None]
     if not open_ones:
         return "Keep the settings: no cheaper way of asking is surely not worse, and more clips will hardly tell."
@@ -135,7 +142,7 @@ def margin_words(held: MarginTest) -> str:
         return (
             f"{name}: {percent(found.value)} of the letters differ (at most {percent(max(found.high, 0.0))})"
         )
-    few = f"; {held.videos} archive only" if held.videos < 2 else ""
+    few = "; one archive only" if held.videos < 2 else ""
     return (
         f"{name}: {MEASURE_WORDS[held.measure]} {_signed_points(found.value)} points"
         f" ({_signed_points(found.low)} to {_signed_points(found.high)}{few})"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from lipika.llm.capabilities import Capabilities
-from lipika.models import AnswerForm
+from lipika.models import AnswerForm, ServiceTier
 
 
 class ArmKind(StrEnum):
@@ -19,11 +19,12 @@ class ArmKind(StrEnum):
     TEMPERATURE = "temperature"
     THINKING = "thinking"
     ANSWER = "answer"
+    SETTINGS = "settings"  # whatever settings a person names, one or several
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way of asking. `temperature` None leaves it to the model."""
+    """One way of asking. `temperature` None leaves it to the model; `model_id` empty is that of the settings."""
 
     name: str
     kind: ArmKind
@@ -31,6 +32,8 @@ class Arm:
     temperature: float | None
     thinking_level: str
     answer: AnswerForm = AnswerForm.FULL
+    model_id: str = ""
+    tier: ServiceTier = ServiceTier.STANDARD
 
     @property
     def words(self) -> str:
@@ -38,7 +41,11 @@ class Arm:
         warmth = (
             "the model's own temperature" if self.temperature is None else f"temperature {self.temperature:g}"
         )
-        return f"{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers"
+        model = f"{self.model_id}, " if self.kind is ArmKind.SETTINGS else ""
+        flex = f", {self.tier}" if self.tier is not ServiceTier.STANDARD else ""
+        return (
+            f"{model}{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers{flex}"
+        )
 
     @property
     def settings(self) -> dict[str, str]:
@@ -48,6 +55,8 @@ class Arm:
             "TEMPERATURE": "default" if self.temperature is None else f"{self.temperature:g}",
             "THINKING_LEVEL": self.thinking_level,
             "ANSWER": str(self.answer),
+            "MODEL_ID": self.model_id,
+            "SERVICE_TIER": str(self.tier),
         }
 
 
@@ -71,17 +80,22 @@ def plan_arms(
     thinking_level: str,
     model: Capabilities,
     answer: AnswerForm = AnswerForm.FULL,
+    model_id: str = "",
+    tier: ServiceTier = ServiceTier.STANDARD,
     kinds: Collection[ArmKind] = tuple(ArmKind),
     levels: Sequence[str] | None = None,
 ) -> tuple[list[Arm], list[Skipped]]:
     """The baseline first, then one arm for each thing that can differ; and what is left out."""
-    baseline = Arm("baseline", ArmKind.BASELINE, provider, temperature, thinking_level, answer)
+    baseline = Arm(
+        "baseline", ArmKind.BASELINE, provider, temperature, thinking_level, answer, model_id, tier
+    )
     arms, skipped = [baseline], list[Skipped]()
     if ArmKind.PROVIDER in kinds:
         if other_provider is None:
             skipped.append(Skipped(ArmKind.PROVIDER, "there is no key of a second provider"))
         else:
-            arms.append(_other(baseline, ArmKind.PROVIDER, other_provider, provider=other_provider))
+            changes = {"provider": other_provider, "tier": tier_at(other_provider, tier)}
+            arms.append(_other(baseline, ArmKind.PROVIDER, other_provider, **changes))
     if ArmKind.TEMPERATURE in kinds:
         if not model.temperature:
             skipped.append(Skipped(ArmKind.TEMPERATURE, f"{model.model_id} takes no temperature"))
@@ -105,6 +119,11 @@ def plan_arms(
             if form is not answer
         ]
     return arms, skipped
+
+
+def tier_at(provider: str, tier: ServiceTier) -> ServiceTier:
+    """The tier that a provider is asked at: only AI Studio has any."""
+    return tier if provider == "aistudio" else ServiceTier.STANDARD
 
 
 def _other(baseline: Arm, kind: ArmKind, name: str, **differs: Any) -> Arm:

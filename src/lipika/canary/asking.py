@@ -162,6 +162,7 @@ async def _open(stack: AsyncExitStack, way: Way, dollar_cap: DollarCap, options:
         max_in_flight=options.max_in_flight,
         reserve=dollar_cap.guard(way.arm.name, way.reserve, lambda: recorder.usd),
         probing=options.probing,
+        tier=way.arm.tier,
     )
     engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine)
     return _Desk(way, recorder, await stack.enter_async_context(engine), options.bands)

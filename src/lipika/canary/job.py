@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lipika import __version__
 from lipika.archive.sources import find_videos, object_url
-from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms
+from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms, tier_at
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
 from lipika.canary.judgement import GoLimits
 from lipika.canary.keeping import FOLDER, open_shelf
@@ -28,6 +28,7 @@ from lipika.canary.records import Asked, CanaryRun
 from lipika.canary.report import CanaryReport
 from lipika.canary.reporting import Asking, Wanted, make_report
 from lipika.canary.sample import ClipSample, Desk, SampleArchive, take_sample
+from lipika.canary.tried import plan_tried, settings_of_arm
 from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
@@ -37,7 +38,7 @@ from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, ma
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, load_capabilities
-from lipika.models import AnswerForm, HintFrom, SendFormat, is_made_up
+from lipika.models import AnswerForm, HintFrom, SendFormat, ServiceTier, is_made_up
 from lipika.processes import stop_signals
 from lipika.rework.limits import find_bands
 from lipika.services import Stores, store_settings
@@ -58,6 +59,7 @@ class CanaryOrder:
     seed: int = 0
     kinds: Sequence[ArmKind] = tuple(ArmKind)
     levels: Sequence[str] | None = None  # thinking levels to compare; None: the usual ones
+    tried: Sequence[str] = ()  # arms by their settings, `NAME=value NAME=value`
     max_usd: float = 25.0
     max_minutes: float = 60.0
     limits: GoLimits = field(default_factory=GoLimits)
@@ -100,13 +102,13 @@ async def run_canary(
     root = object_url(order.out or settings.output_url or str(Path.cwd()), f"{FOLDER}/{run_id}")
     shelf = await open_shelf(settings, database, run_id, root)
     archives = await _find_archives(settings, database, order)
-    plan = _plan(order, arms, archives, model)
+    plan = _plan(settings, order, arms, archives)
     on_plan(plan)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(_scratch(settings.spool_dir)))
         clips = await _choose(settings, archives, plan.clips, order.seed, folder)
         await Canaries(database).start(run_id, _config(settings, order, plan, arms), shelf.url)
-        asked = await _ask(settings, database, order, arms, model, clips, run_id, on_change)
+        asked = await _ask(settings, database, order, arms, clips, run_id, on_change)
         run = CanaryRun(
             run_id=run_id,
             started_at=started_at,
@@ -135,25 +137,35 @@ async def run_canary(
 
 def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[list[Arm], list[Skipped]]:
     other = settings.other_provider
-    return plan_arms(
+    arms, skipped = plan_arms(
         provider=settings.real_provider,
         other_provider=other if settings.key_of(other) or settings.provider == "simulator" else None,
         temperature=settings.temperature,
         thinking_level=settings.thinking_level,
         model=model,
         answer=AnswerForm(settings.answer),
+        model_id=settings.model_id,
+        tier=tier_at(settings.real_provider, ServiceTier(settings.service_tier)),
         kinds=order.kinds,
         levels=order.levels,
     )
+    return [*arms, *plan_tried(settings, order.tried, arms)], skipped
+
+
+def _model_of(settings: Settings, arm: Arm) -> Capabilities:
+    return load_capabilities(arm.model_id, settings.models_file)
 
 
 def _plan(
-    order: CanaryOrder, arms: Sequence[Arm], archives: Sequence[SampleArchive], model: Capabilities
+    settings: Settings, order: CanaryOrder, arms: Sequence[Arm], archives: Sequence[SampleArchive]
 ) -> CanaryPlan:
     """For the languages that archives name; where none is known, for all."""
     named = {found.code for one in archives if (found := find_language(one.language)) is not None}
     design = design_of(order.margins, len(arms) - 1, len(named or FIRST_CLASS))
-    usd_each = sum(model.cost_usd(usual_clip(arm.thinking_level, arm.answer)) for arm in arms)
+    usd_each = sum(
+        _model_of(settings, arm).cost_usd(usual_clip(arm.thinking_level, arm.answer), arm.tier)
+        for arm in arms
+    )
     return plan_clips(design, order.clips, usd_each, order.max_usd)
 
 
@@ -228,7 +240,6 @@ async def _ask(
     database: Database,
     order: CanaryOrder,
     arms: Sequence[Arm],
-    model: Capabilities,
     clips: ClipSample,
     run_id: str,
     on_change: Callable[[Standing], object],
@@ -242,14 +253,15 @@ async def _ask(
         max_in_flight=settings.max_in_flight,
         bands=await find_bands(settings, database),
     )
-    async with _reachable(settings) as reachable:
+    models = {arm.model_id for arm in arms}
+    async with _reachable(settings, models) as reachable:
         # The simulator understands all of OpenRouter's fields.
         routed = True if any((await ask_who_answers(reachable)).values()) else None
         ways = [
             Way(
                 arm,
-                make_provider(_settings_of_arm(reachable, arm), arm.provider, routed=routed),
-                model,
+                make_provider(settings_of_arm(reachable, arm), arm.provider, routed=routed),
+                _model_of(settings, arm),
                 _ledger(settings, database, f"canary-{run_id}-{number}"),
             )
             for number, arm in enumerate(arms)
@@ -260,12 +272,12 @@ async def _ask(
 
 
 @asynccontextmanager
-async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
+async def _reachable(settings: Settings, models: Collection[str]) -> AsyncIterator[Settings]:
     """The settings as they are; with PROVIDER=simulator one is started that speaks for both providers."""
     if settings.provider != "simulator":
         yield settings
         return
-    async with spawn(SimulatorConfig(models=(settings.model_id,))) as simulator:
+    async with spawn(SimulatorConfig(models=tuple(models))) as simulator:
         yield settings.model_copy(
             update={
                 "provider": "aistudio",
@@ -275,11 +287,6 @@ async def _reachable(settings: Settings) -> AsyncIterator[Settings]:
                 "openrouter_api_key": SIMULATED_KEY,
             }
         )
-
-
-def _settings_of_arm(settings: Settings, arm: Arm) -> Settings:
-    asked = {"temperature": arm.temperature, "thinking_level": arm.thinking_level, "answer": str(arm.answer)}
-    return settings.model_copy(update=asked)
 
 
 def _ledger(settings: Settings, database: Database, name: str) -> Reserve:

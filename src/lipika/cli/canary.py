@@ -85,7 +85,18 @@ def _canary(app: typer.Typer, run: Run) -> None:
                 help="What else to compare; may be repeated. Default: all four.", show_default=False
             ),
         ] = None,
-        no_arms: Annotated[bool, typer.Option("--baseline-only", help="Compare nothing.")] = False,
+        tried: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--try",
+                metavar="SETTINGS",
+                help="Compare these settings, too, as one way: 'MODEL_ID=... ANSWER=lean'; may be repeated.",
+                show_default=False,
+            ),
+        ] = None,
+        no_arms: Annotated[
+            bool, typer.Option("--baseline-only", help="Compare nothing but what --try names.")
+        ] = False,
         level: Annotated[
             list[str] | None,
             typer.Option(
@@ -158,6 +169,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
             clips=clips,
             seed=seed,
             kinds=[ArmKind.BASELINE, *kinds],
+            tried=tried or (),
             levels=[_level(name) for name in level] if level else None,
             max_usd=max_usd,
             max_minutes=max_minutes,

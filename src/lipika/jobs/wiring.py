@@ -40,7 +40,7 @@ from lipika.fleet.worker import Worker, WorkerOptions
 from lipika.jobs.run_cap import RunCap
 from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
-from lipika.llm.capabilities import cache_note, load_capabilities
+from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import BaseProvider, ModelOptions, text_tokens
 from lipika.log import get_logger
@@ -94,11 +94,7 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
             require_key(settings)
             providers = _make_configured(settings)
         capabilities = load_capabilities(settings.model_id, settings.models_file)
-        if settings.service_tier == "flex" and capabilities.flex_factor == 1.0:
-            raise SettingsError(
-                f"SERVICE_TIER: 'flex' will not do with MODEL_ID={settings.model_id}, which has no price at that"
-                " tier: name a model that has one, or give it a row with flex_factor (MODELS_FILE)"
-            )
+        check_tier(settings, capabilities)
         note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
         if note is not None:
             log.info("no_cache_hits_expected", reason=note)
@@ -114,6 +110,19 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
             )
             for provider in providers
         ]
+
+
+def check_tier(settings: Settings, capabilities: Capabilities) -> None:
+    """Refuse a tier that the model has no price at.
+
+    Raises:
+        SettingsError: it has none, and the way out.
+    """
+    if settings.service_tier == "flex" and capabilities.flex_factor == 1.0:
+        raise SettingsError(
+            f"SERVICE_TIER: 'flex' will not do with MODEL_ID={settings.model_id}, which has no price at that"
+            " tier: name a model that has one, or give it a row with flex_factor (MODELS_FILE)"
+        )
 
 
 def _tier(settings: Settings, provider: BaseProvider) -> ServiceTier:
