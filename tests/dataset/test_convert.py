@@ -80,7 +80,10 @@ def test_a_tone_is_the_same_tone_at_another_rate(
     wav = to_wav(flac(sine(hertz, rate, rate, level), rate, 24 if deep else 16), asked)
     expected = sine(hertz, asked, wav.num_samples, level) * 32_767 * wav.gain
     middle = slice(asked // 8, -asked // 8)  # the filter rings where the tone starts and ends
-    assert np.abs(samples(wav)[middle] - expected[middle]).max() < 1.6
+    off = samples(wav)[middle] - expected[middle]
+    # Rounded twice, to 16 bits before and after: a variance of 1/12 each, and its rare peaks.
+    assert np.sqrt(np.mean(off**2)) < 0.45
+    assert np.abs(off).max() < 2.5
 
 
 def test_what_lies_above_the_new_band_is_gone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -131,7 +132,8 @@ class _Index:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._connection = connection
-        parts = sql_path(folder / "[0-9]*.parquet")
+        literal = re.sub(r"([\[*?])", r"[\1]", str(folder))  # the folder's own name is no pattern
+        parts = sql_path(Path(literal) / "[0-9]*.parquet")
         connection.execute(f"create view written as select * from read_parquet({parts})")
         connection.execute(f"create view plan as select * from read_parquet({sql_path(folder / PLAN)})")
 

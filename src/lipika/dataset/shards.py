@@ -158,7 +158,7 @@ class _Job:
         for archive, group in groupby(self._rows, key=lambda planned: planned.archive):
             wanted = {planned.row.clip: planned for planned in group}
             for planned, flac in _read_clips(archive, wanted, self._order.sources):
-                utterance = self._utterance(planned.row, flac)
+                utterance = self._utterance(archive, planned.row, flac)
                 self._add(utterance)
                 if planned.sample:
                     self._order.place.put(sample_path(utterance.file), utterance.audio)
@@ -181,10 +181,14 @@ class _Job:
         self._open[row.language, row.split, row.shard] = opened
         return opened
 
-    def _utterance(self, row: PlanRow, flac: bytes) -> Utterance:
+    def _utterance(self, archive: str, row: PlanRow, flac: bytes) -> Utterance:
         info = StreamInfo.read(flac)
         if info is None or not info.frames or info.channels != 1:
-            raise VideoError("bad_clip", f"{row.video_id}: {row.clip}.flac is no clip that lipika packed")
+            raise VideoError(
+                "bad_clip",
+                f"{archive}: {row.clip}.flac is no FLAC of one channel, as lipika packs; leave its video out with"
+                " --where \"video_id <> '...'\", or transcribe it again",
+            )
         form = self._order.form
         if form is AudioForm.FLAC and info.bit_depth <= self._format.most_bits:
             return Utterance(row, flac, form, info.sample_rate_hz, info.frames)

@@ -30,6 +30,7 @@ from lipika.processes import group_items, spread
 from lipika.storage import Store, StoreSettings
 
 _ARCHIVES_PER_UNIT = 8
+_NEEDED = ("video_id", "status", "duration_ms", "audio_digest", "speaker_id")
 _FEW_UNITS = 4
 
 
@@ -75,7 +76,8 @@ def _read_page(page: _Page) -> CandidateBatch:
         timestamp_parsers=[csv.ISO8601],
     )
     parse = csv.ParseOptions(newlines_in_values=True)
-    table = csv.read_csv(BytesIO(page.csv), parse_options=parse, convert_options=options)
+    read = csv.ReadOptions(block_size=max(len(page.csv), 1))  # a row may be longer than a block
+    table = csv.read_csv(BytesIO(page.csv), read, parse, options)
     keys = table.column("archive").combine_chunks().dictionary_encode()
     urls = [archive_on_record(key, page.output_url).url for key in keys.dictionary.to_pylist()]
     archives = pa.DictionaryArray.from_arrays(keys.indices, pa.array(urls, pa.string())).cast(pa.string())
@@ -125,18 +127,18 @@ async def _first(
 
 
 def _read_archives(unit: _Archives) -> CandidateBatch:
-    rows: list[dict[str, object]] = []
+    tables = [SCHEMA.empty_table()]
     problems: list[tuple[str, str]] = []
     for archive in unit.archives:
         try:
-            rows += _read_archive(archive, unit.settings)
+            tables.append(_read_archive(archive, unit.settings))
         except (VideoError, StorageError) as error:
             problems.append((archive.url, str(error)))
-    table, misfits = add_texts(pa.Table.from_pylist(rows, SCHEMA), unit.rules)
+    table, misfits = add_texts(pa.concat_tables(tables), unit.rules)
     return CandidateBatch(table, len(unit.archives) - len(problems), misfits, tuple(problems))
 
 
-def _read_archive(archive: ResultArchive, settings: StoreSettings) -> list[dict[str, object]]:
+def _read_archive(archive: ResultArchive, settings: StoreSettings) -> pa.Table:
     sizes: dict[str, int] = {}
     rows = []
     store = Store.open(archive.root, replace(settings, read_bytes=1 << 20))
@@ -151,7 +153,10 @@ def _read_archive(archive: ResultArchive, settings: StoreSettings) -> list[dict[
                 rows.append(_candidate(source.take(), stem, archive.url, sizes.get(stem)))
     if not sizes and not rows:
         raise foreign_archive_error("no clip is in it")
-    return rows
+    try:
+        return pa.Table.from_pylist(rows, SCHEMA)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ArchiveError("bad_document", f"a document holds what no clip has: {error}") from None
 
 
 def _candidate(document: bytes, stem: str, url: str, size: int | None) -> dict[str, object]:
@@ -159,6 +164,9 @@ def _candidate(document: bytes, stem: str, url: str, size: int | None) -> dict[s
         found = orjson.loads(document)
         if found["format"] != CLIP_FORMAT:
             raise foreign_archive_error(f"{stem}.json is {found['format']!r}, not {CLIP_FORMAT!r}")
-        return candidate_of(found, stem, url, size)
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        candidate = candidate_of(found, stem, url, size)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ArchiveError("bad_document", f"{stem}.json is no document of a clip: {error!r}") from None
+    if missing := [name for name in _NEEDED if candidate[name] is None]:
+        raise ArchiveError("bad_document", f"{stem}.json does not say its {missing[0]}")
+    return candidate

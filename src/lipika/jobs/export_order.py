@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
     Raises:
         UsageError: an option cannot be used.
     """
+    _check_numbers(given)
     chosen = FORMATS[name]
     view = View(ViewKind(given["view"].value), LatinPolicy(given["latin"].value))
     vocabulary = _vocabulary(given["vocabulary"])
@@ -88,6 +90,12 @@ def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
         memory=given["memory"],
         data_dir=given["data_dir"],
     )
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    for option in ("min_score", "min_seconds", "max_seconds", "min_snr"):
+        if given[option] is not None and not math.isfinite(given[option]):
+            raise UsageError(f"--{option.replace('_', '-')} {given[option]}: give a number")
 
 
 def _form(name: str, *, wav: bool) -> AudioForm:

@@ -24,6 +24,7 @@ from export_kit import corpus, export_here, result, write_results
 from foreign_audio import voice, written
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.place import sha256_of_file
+from stored_kit import rewrite
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,45 @@ def test_a_damaged_archive_is_named_and_the_rest_exported(tmp_path: Path) -> Non
     document = orjson.loads(done.stdout)
     assert [name for name, _ in document["problems"]] == [str(broken)]
     assert document["clips"] == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"video_id": None},
+        {"status": 7},
+        {"trim": ["a", "list"]},
+        {"findings": [5]},
+        {"findings": {"code": 1}},
+        {"quality_score": "high"},
+        {"audio": {"digest": None, "facts": "none"}},
+        {"alignment": {"words": [{"text": "x"}]}},
+    ],
+    ids=str,
+)
+def test_a_document_of_somebody_else_costs_its_archive_alone(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    folder = corpus(tmp_path / "results", videos=2)
+    odd = folder / "video.0_transcribed.tar"
+
+    def spoil(held: dict[str, bytes]) -> None:
+        name = next(name for name in held if name.startswith("transcriptions/"))
+        held[name] = orjson.dumps(orjson.loads(held[name]) | change)
+
+    rewrite(odd, spoil)
+    done = export_here("plan", "--from", folder, "--lane", "any", "--json")
+    assert done.exit_code == 1, done.output
+    document = orjson.loads(done.stdout)
+    assert [name for name, _ in document["problems"]] == [str(odd)]
+    assert document["plan"]["candidates"] == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--min-snr", "nan"), ("--min-snr", "inf"), ("--max-seconds", "inf")]
+)
+def test_what_is_no_number_is_refused(option: str, value: str, results: Path) -> None:
+    assert f"{option} {value}: give a number" in run("plan", "--from", results, option, value, code=2)
 
 
 def test_an_archive_that_changes_after_the_plan_stops_with_a_word(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ copy (
     ) end as words,
     r.num_unk, r.num_inaudible,
     r.trimmed_start_ms as start_ms, r.trimmed_end_ms as end_ms, r.duration_ms, r.boundary_score::numeric,
-    r.audio_facts -> 'speech_ms' as speech_ms, r.audio_facts -> 'snr_db' as snr_db, r.audio_facts -> 'rms_dbfs' as rms_dbfs,
-    r.audio_facts -> 'clipped_share' as clipped_share, r.audio_facts -> 'bandwidth_hz' as bandwidth_hz,
+    r.audio_facts ->> 'speech_ms' as speech_ms, r.audio_facts ->> 'snr_db' as snr_db, r.audio_facts ->> 'rms_dbfs' as rms_dbfs,
+    r.audio_facts ->> 'clipped_share' as clipped_share, r.audio_facts ->> 'bandwidth_hz' as bandwidth_hz,
     r.audio_digest, r.provider, r.model_id, r.model_version, r.prompt_version, r.validator_version,
     r.text_source, to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as written_at
   from transcription_results r
