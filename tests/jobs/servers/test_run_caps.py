@@ -66,7 +66,7 @@ async def test_a_run_ends_at_the_cap_in_all_and_goes_on_when_it_is_raised(
     assert "caps: $0.02 in all of aistudio" in capped.stderr, "and was said before"
     assert gateway.requests < CLIPS
     lowered = await lipika_beside("budget", "set", "aistudio", "--usd-total", "0.001", env=env)
-    assert "and the cap is $0.0010: nothing more is sent" in lowered.stdout
+    assert "and the cap is $0.001: nothing more is sent" in lowered.stdout
     await lipika_beside("budget", "set", "aistudio", "--usd-total", "none", env=env)
     assert (await run(gateway, archive, database_url)).returncode == 0
     assert set(gateway.asked.values()) == {1}
