@@ -27,6 +27,7 @@ from lipika.models import LANES
 
 SPEAKERS = "speakers.csv"
 _ROWS = 10_000
+_LISTS_READ = 100_000  # clips: a reader of lists holds them all; beyond it, `export verify`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def finish(
         place.claim("whole", [*(path for path, _ in chosen.whole(layout, index)), SPEAKERS])
         files.add(place.put_stream(path, pieces) for path, pieces in chosen.whole(layout, index))
         files.add([place.put_stream(SPEAKERS, index.speakers_list())])
-        if not chosen.rows_in_shards:
+        if not chosen.rows_in_shards and report.clips <= _LISTS_READ:
             _read_lists(place, chosen, files.list_paths(), report.clips)
         summary = index.summary(report, tarsets, words, chosen.reader)
         samples = list(index.samples(place, str(report.options["form"])))
