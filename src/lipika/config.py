@@ -7,7 +7,9 @@ each variable and is kept in step with this file by a test.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -122,6 +124,18 @@ class Settings(BaseSettings):
     )
     flex_timeout_seconds: float = Field(
         1200.0, ge=1, le=7200, description="Deadline of one request at Flex, which waits for its turn there."
+    )
+
+    flex_patience: float | None = Field(
+        None,
+        gt=0,
+        le=604_800,
+        description="Seconds that a clip may wait for Flex; then it goes on at the standard tier. Empty: for ever.",
+    )
+    finish_by: str = Field(
+        "",
+        description="When the queue should be done, `2026-12-01T06:00+05:30` or `36h`: as few clips as it takes go"
+        " on at the standard tier.",
     )
 
     # ---- when an answer does not come
@@ -384,9 +398,33 @@ def _explain(problem: Any) -> str:
     return f"{name}: {value} will not do: {problem['msg'].removeprefix('Value error, ')}"
 
 
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])", re.IGNORECASE)
+_PART_S = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def read_deadline(text: str, now: float) -> float:
+    """Unix time of FINISH_BY: an ISO time, of this machine's time zone where it names none, or a duration from `now`.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    parts = _PART.findall(text)
+    if parts and not _PART.sub("", text).strip(" PpTt,"):
+        return now + sum(float(number) * _PART_S[unit.lower()] for number, unit in parts)
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        raise SettingsError(
+            f"FINISH_BY: {text!r} will not do: a time such as 2026-12-01T06:00+05:30 is expected, or a duration such"
+            " as 36h or 1d12h"
+        ) from None
+
+
 def _check_together(settings: Settings) -> None:
     """Rules over several settings: a lease must outlive three heartbeats, or live work would be reclaimed; and Flex
     sheds what comes in bursts."""
+    if settings.finish_by:
+        read_deadline(settings.finish_by, 0.0)
     if settings.service_tier == "flex" and settings.batch_launch == "burst":
         raise SettingsError(
             "BATCH_LAUNCH: 'burst' will not do with SERVICE_TIER=flex, which answers bursts with 503: set it to paced"

@@ -36,11 +36,13 @@ class RouteChoice:
 
     # ------------------------------------------------------------------------- for one clip
 
-    def soonest(self, refused_by: Set[str], now: float) -> tuple[float, Route | None]:
+    def soonest(
+        self, refused_by: Set[str], now: float, *, escalated: bool = False
+    ) -> tuple[float, Route | None]:
         """The provider to send a clip to now; else how long to wait for one."""
         wait_s = IDLE_S
         for route in self._order(refused_by, now):
-            delay = route.delay(now)
+            delay = route.delay(now, escalated=escalated)
             if delay <= 0:
                 return 0.0, route
             wait_s = min(wait_s, delay)

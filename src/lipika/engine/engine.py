@@ -12,13 +12,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from lipika.engine.alerts import Alerts
 from lipika.engine.batches import Batch, Windows
 from lipika.engine.choice import IDLE_S, RouteChoice
 from lipika.engine.endings import Endings, copy_of, hand_over_best, hand_over_end
+from lipika.engine.escalation import Escalation
 from lipika.engine.evidence import Refused
 from lipika.engine.ledger import SlotSupply
 from lipika.engine.next_step import NextStep
@@ -31,7 +32,7 @@ from lipika.errors import Draining, WorkerStop
 from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.log import get_logger, redact
 from lipika.meters import place
-from lipika.models import Failure, FailureKind, Stops, Usage, add_to_tier
+from lipika.models import Failure, FailureKind, ServiceTier, Stops, Usage, add_to_tier
 
 log = get_logger(__name__)
 
@@ -64,8 +65,10 @@ class Engine:
         options: EngineOptions | None = None,
         events: Events | None = None,
         clock: Callable[[], float] = time.monotonic,
+        escalation: Escalation | None = None,
     ):
         self.routes = tuple(routes)
+        self.escalation = escalation or Escalation()
         self.totals = Totals()
         self._options = options = options or EngineOptions()
         self._clock = clock
@@ -77,7 +80,7 @@ class Engine:
         self._alerts = Alerts(events or Events(), now=now)
         self._endings = Endings(self._windows, self.totals, self._alerts)
         self._choice = RouteChoice(self.routes, self._windows)
-        self._waiting = Waiting(self._choice, self._windows, self._endings.end_as_it_stands)
+        self._waiting = Waiting(self._choice, self._windows, self._endings.end_as_it_stands, self.escalation)
         self._next_step = NextStep(self._choice, options.retry)
         self._slots = SlotSupply(
             self._choice,
@@ -227,7 +230,13 @@ class Engine:
         self.totals.retries += ticket.attempts > 0
         self.totals.providers[route.name] += 1
         ticket.attempts += 1
-        permit = route.launch(ticket.request, now, first_asked_at=ticket.first_asked_at)
+        ticket.escalated |= turn.escalated
+        permit = route.launch(
+            ticket.request, now, first_asked_at=ticket.first_asked_at, escalated=ticket.escalated
+        )
+        if route.tier is ServiceTier.FLEX:
+            self.escalation.note_launch(flex=permit.tier is ServiceTier.FLEX)
+            self.totals.escalated += permit.tier is ServiceTier.STANDARD
         self._own(self._flight(_Attempt(ticket, route, permit, batch)))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
@@ -258,7 +267,7 @@ class Engine:
         its answer, goes further than its clip."""
         ticket, route = attempt.ticket, attempt.route
         try:
-            response = await route.provider.transcribe(route.address(ticket.request))
+            response = await route.provider.transcribe(self._address(attempt))
         except asyncio.CancelledError:
             attempt.batch.note_cancellation(route.note_loss(attempt.permit, self._clock()))
             raise
@@ -278,6 +287,14 @@ class Engine:
             self._on_answer(attempt, response, review)
         if route.parked_kind is not was_parked:
             self._alerts.note_park(route, response.failure, self._clock())
+
+    def _address(self, attempt: _Attempt) -> TranscriptionRequest:
+        """The request as it is sent: its tier, and how long it may wait there before it goes on at another."""
+        ticket, permit = attempt.ticket, attempt.permit
+        if permit.tier is ticket.request.tier:
+            return ticket.request
+        left_s = self.escalation.left_s(permit.launched_at, permit.launched_at - permit.first_asked_at)
+        return replace(ticket.request, tier=permit.tier, deadline_s=left_s)
 
     def _account(self, attempt: _Attempt, response: TranscriptionResponse) -> None:
         """Meter the attempt, whatever came of it: a rejected answer is paid for too."""

@@ -10,7 +10,7 @@ from lipika.engine.retries import Decision, History, RetryPolicy, Step, decide, 
 from lipika.engine.route import Route
 from lipika.engine.tickets import Ticket
 from lipika.llm.transport import NEVER_SENT
-from lipika.models import Advice, Effect, Failure, FailureKind, InVain, Stops
+from lipika.models import Advice, Effect, Failure, FailureKind, InVain, ServiceTier, Stops
 
 _AGAIN = Decision(Step.RETRY, counts=False)
 
@@ -73,5 +73,10 @@ class NextStep:
         if in_vain is InVain.NEVER or refused is None:
             return False
         refused.again(route.answers, route.put_off, for_everybody=route.fails_for_everybody)
+        if route.tier is ServiceTier.FLEX and not ticket.escalated:
+            if refused.is_the_clips:  # Flex will not have it: nothing is proved against it but that
+                ticket.escalated = True
+                del ticket.refused[route.name]
+            return False
         alone = in_vain is InVain.ALONE and refused.in_vain_alone
         return alone or refused.is_the_clips

@@ -110,4 +110,5 @@ class Totals:
     failure_kinds: Counter[str] = field(default_factory=Counter)
     model_versions: Counter[str] = field(default_factory=Counter)
     providers: Counter[str] = field(default_factory=Counter)  # attempts
+    escalated: int = 0  # requests at the standard tier where Flex is asked else
     tiers: dict[str, TierSums] = field(default_factory=dict)  # by the tier that was served

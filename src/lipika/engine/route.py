@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
+from lipika.engine.escalation import FlexLane
 from lipika.engine.evidence import Evidence
 from lipika.engine.pacing import AdaptiveConcurrency, Gate, Probing
 from lipika.errors import Unavailable
@@ -94,6 +95,7 @@ class Permit:
     slot: _Slot
     plain_tokens: int  # of this very request's prompt, by arithmetic alone
     tokens: float  # ... corrected by what was metered, for the live figures
+    tier: ServiceTier = ServiceTier.STANDARD
 
 
 def _no_restraint() -> str:
@@ -125,6 +127,7 @@ class Route:
         self.tier = tier
         self.concurrency = AdaptiveConcurrency(max_in_flight)
         self.gate = Gate(probing)
+        self.flex = FlexLane(probing)  # Flex alone may have no room while the service has
         self.storming = False  # a flood of 429s sent the rest of a window elsewhere
         self.closed = False  # no credit or no valid key: not asked again in this life
         self.parked_kind: FailureKind | None = None
@@ -151,11 +154,14 @@ class Route:
 
     # ------------------------------------------------------------------------- may it go?
 
-    def delay(self, now: float) -> float:
+    def delay(self, now: float, *, escalated: bool = False) -> float:
         """Seconds until one more attempt may be launched; infinite when only an event can tell."""
         if self._restraint() or self.closed or self.in_flight >= self.concurrency.limit:
             return math.inf
+        self._note_taken(now)
         shut_s = self.gate.delay(now)
+        if self.asks_at(escalated=escalated) is ServiceTier.FLEX:
+            shut_s = max(shut_s, self.flex.gate.delay(now))
         if shut_s > 0:
             return shut_s
         while self._slots and self._slots[0].time < now - _SLOT_KEEPS_S:
@@ -164,8 +170,22 @@ class Route:
             return max(self._slots[0].time - now, 0.0)
         return 0.0 if now < self._free_until else math.inf
 
+    def asks_at(self, *, escalated: bool) -> ServiceTier:
+        """The tier at which a clip is asked for here."""
+        return ServiceTier.STANDARD if escalated else self.tier
+
+    def is_open(self, *, escalated: bool) -> bool:
+        """True if such a clip would be no probe."""
+        flex = self.asks_at(escalated=escalated) is ServiceTier.FLEX
+        return self.gate.is_open and (self.flex.gate.is_open or not flex)
+
     def launch(
-        self, request: TranscriptionRequest, now: float, *, first_asked_at: float | None = None
+        self,
+        request: TranscriptionRequest,
+        now: float,
+        *,
+        first_asked_at: float | None = None,
+        escalated: bool = False,
     ) -> Permit:
         """Use the next slot. `first_asked_at`: when this clip was sent here before, for the first time."""
         slot = self._slots.popleft() if self._slots else _Slot(now, 0.0, 0.0, 0.0)
@@ -180,11 +200,24 @@ class Route:
         tokens = self._estimate.tokens(plain)
         self.tpm.add(tokens, now)
         first = now if first_asked_at is None else first_asked_at
-        return Permit(now, first, request.clip_id, slot, plain, tokens)
+        tier = self.asks_at(escalated=escalated)
+        permit = Permit(now, first, request.clip_id, slot, plain, tokens, tier)
+        if tier is ServiceTier.FLEX:
+            self.flex.note_launch(id(permit), now)
+        return permit
 
-    def address(self, request: TranscriptionRequest) -> TranscriptionRequest:
-        """The request as it is sent here."""
-        return request if request.tier is self.tier else replace(request, tier=self.tier)
+    def _note_taken(self, now: float) -> None:
+        while (launched_at := self.flex.take(now)) is not None:
+            self._overloads = 0
+            self._trouble.note_answer(now)
+            self._open_gates(launched_at)
+
+    def _open_gates(self, launched_at: float) -> None:
+        if self.gate.note_good_reply(launched_at):
+            self.storming, self.parked_kind, self.is_down = False, None, False
+        if self.gate.is_open:
+            self._refused_since = None
+        self.flex.note_good_reply(launched_at)
 
     def expect(self, request: TranscriptionRequest) -> None:
         """A request will come: no slot is reserved at less than it may cost."""
@@ -271,6 +304,7 @@ class Route:
     def note_end(self, permit: Permit, response: TranscriptionResponse, now: float, unix_s: float) -> float:
         """Account for an attempt, whatever came of it; returns its dollars."""
         self.in_flight -= 1
+        self.flex.note_end(id(permit))
         usage = response.usage
         cost = self.capabilities.cost_usd(usage, response.tier)
         self._settled.add(permit.slot, usage.prompt, cost)
@@ -281,6 +315,8 @@ class Route:
         if usage.prompt and response.failure is None:  # what failed may have been estimated itself
             self._estimate.learn(permit.plain_tokens, usage.prompt, cost)
         if response.failure is None:
+            if permit.tier is ServiceTier.FLEX:
+                self.flex.record.note_answer(response.latency_ms / 1000)
             self._on_good_sign(permit, now)
         else:
             self._on_failure(permit, response.failure, now, unix_s)
@@ -289,6 +325,7 @@ class Route:
     def note_loss(self, permit: Permit, now: float) -> float:
         """The attempt was cancelled: nobody knows what it cost, so the guess is taken for it. Returns that."""
         self.in_flight -= 1
+        self.flex.note_end(id(permit))
         self._settled.add(permit.slot, round(permit.slot.tokens), permit.slot.usd)
         self.gate.probe_lost(now, permit.launched_at)
         return permit.slot.usd
@@ -299,10 +336,7 @@ class Route:
         self._overloads = 0
         self._trouble.note_answer(now)
         self._refusals.note_answer(now)
-        if self.gate.note_good_reply(permit.launched_at):
-            self.storming, self.parked_kind, self.is_down = False, None, False
-        if self.gate.is_open:
-            self._refused_since = None
+        self._open_gates(permit.launched_at)
 
     def _on_failure(self, permit: Permit, failure: Failure, now: float, unix_s: float) -> None:
         rule = failure.follows(answered=self.answers > 0)
@@ -355,6 +389,9 @@ class Route:
 
     def _on_overloaded(self, permit: Permit, failure: Failure, now: float) -> None:
         self.put_off += 1
+        if permit.tier is ServiceTier.FLEX:
+            self._on_no_room(permit, failure, now)
+            return
         self.concurrency.on_overload(now)
         self._overloads += 1
         self._trouble.note_failure(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
@@ -362,6 +399,18 @@ class Route:
             self._shut(permit, failure, now, failure.rule.words)
         else:
             self.gate.probe_lost(now, permit.launched_at)
+
+    def _on_no_room(self, permit: Permit, failure: Failure, now: float) -> None:
+        """Flex sheds as a matter of course. Where it takes hardly any, one probe goes at a time."""
+        self.flex.record.note_shed()
+        self._overloads += 1
+        self._trouble.note_failure(permit.clip_id, permit.first_asked_at, permit.launched_at, now)
+        self.gate.probe_lost(now, permit.launched_at)
+        many = self._overloads >= _OVERLOADS_THAT_SHUT and self.flex.takes_none(self._overloads)
+        if many and self._trouble.is_the_services:
+            self.flex.shut(now, failure.retry_after_s, permit.launched_at)
+        else:
+            self.flex.gate.probe_lost(now, permit.launched_at)
 
     def _on_refusal(self, permit: Permit, failure: Failure, now: float) -> None:
         """A key, model or region that is refused gets a second look, by another clip where there is one."""
@@ -373,6 +422,16 @@ class Route:
             self.gate.shut(now, 0.0, f"it refused a request ({failure.message})", permit.launched_at)
         else:
             self.gate.probe_lost(now, permit.launched_at)
+
+    @property
+    def usual_tokens(self) -> float:
+        """Prompt tokens of a request, as metered."""
+        return self._estimate.tokens_each / GUESS_MARGIN
+
+    @property
+    def usual_usd(self) -> float:
+        """Dollars of a request, as metered at whichever tiers were served."""
+        return self._estimate.usd_each / GUESS_MARGIN
 
     def answers_soon(self, now: float) -> bool:
         """True if it can be asked, or will be within a minute as far as one can tell."""
@@ -419,6 +478,8 @@ class Route:
             return f"{self.name}: {self.gate.reason}, {until}"
         if self.in_flight >= self.concurrency.limit:
             return f"{self.name}: {self.concurrency.limit} requests in flight"
+        if not self.flex.gate.is_open:
+            return f"{self.name}: {self.flex.gate.reason}"
         return f"{self.name}: {_BINDS.get(self.binds, self.binds)}" if self.binds else ""
 
 

@@ -42,6 +42,7 @@ class Ticket:
     waits: int = 0  # failures that do not
     in_vain: int = 0  # refused as a probe of a service that is down
     varied: bool = False
+    escalated: bool = False  # it goes on at the standard tier
     refused_by: frozenset[str] = frozenset()  # providers that would not or could not answer this clip
     first_asked_at: float | None = None  # of the provider that is asked now
     refused: dict[str, Refused] = field(default_factory=dict)  # by provider: how often it was put off there

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lipika.engine.batches import Windows
 from lipika.engine.choice import IDLE_S, RouteChoice
+from lipika.engine.escalation import Escalation
 from lipika.engine.route import Route
 from lipika.engine.tickets import Ticket
+from lipika.models import ServiceTier
 
+_Lot = tuple[frozenset[str], bool]
+"""Who has refused a clip, and whether it goes on at the standard tier."""
+_LOOK_EVERY_S = 1.0
 _ELSEWHERE_WITHIN_S = 600.0
 """A clip that is sent to another provider is asked there within this time, or not at all."""
 
@@ -65,21 +71,34 @@ class Turn:
 
     ticket: Ticket
     route: Route
+    escalated: bool = False  # at the standard tier, where Flex is asked else
+
+    @property
+    def is_probe(self) -> bool:
+        return not self.route.is_open(escalated=self.escalated)
 
 
 class Waiting:
     """Clips that were never asked, in the order they came, and retries, each from the time it is due.
 
-    Retries wait apart by the providers that have refused them, since each of these lots has routes of its own.
-    `give_up` ends a clip that nobody will be asked about any more.
+    Retries wait apart by the providers that have refused them, and by whether they go on at the standard tier, since
+    each of these lots has routes of its own. `give_up` ends a clip that nobody will be asked about any more.
     """
 
-    def __init__(self, choice: RouteChoice, windows: Windows, give_up: Callable[[Ticket], None]):
+    def __init__(
+        self,
+        choice: RouteChoice,
+        windows: Windows,
+        give_up: Callable[[Ticket], None],
+        escalation: Escalation | None = None,
+    ):
+        self.escalation = escalation or Escalation()
+        self._looked_at = -math.inf  # for clips whose patience is at its end
         self._choice = choice
         self._windows = windows
         self._give_up = give_up
         self._fresh: deque[Ticket] = deque()
-        self._retries: dict[frozenset[str], _Queue] = {}
+        self._retries: dict[_Lot, _Queue] = {}
 
     def __len__(self) -> int:
         return len(self._fresh) + sum(map(len, self._retries.values()))
@@ -95,7 +114,7 @@ class Waiting:
 
     def has_refused(self, provider: str) -> bool:
         """True if a clip waits for somebody else than this provider."""
-        return any(provider in refused_by for refused_by in self._retries)
+        return any(provider in refused_by for refused_by, _ in self._retries)
 
     def add(self, ticket: Ticket) -> None:
         """Put a clip last of those that were never asked."""
@@ -103,7 +122,7 @@ class Waiting:
 
     def add_again(self, ticket: Ticket, due: float) -> None:
         """Let a clip wait for another attempt."""
-        self._retries.setdefault(ticket.refused_by, _Queue()).push(due, ticket)
+        self._retries.setdefault((ticket.refused_by, ticket.escalated), _Queue()).push(due, ticket)
 
     def take_all(self) -> list[Ticket]:
         """Take everything out."""
@@ -114,8 +133,9 @@ class Waiting:
 
     def take_next(self, now: float) -> tuple[float, Turn | None]:
         """Take the clip out that may go now, if one may; else the seconds until the next look."""
+        self._escalate_impatient(now)
         wait_s, turn, queue = self._next_retry(now)
-        if turn is None or not turn.route.gate.is_open:  # a probe is a fresh clip where there is one
+        if turn is None or turn.is_probe:  # a probe is a fresh clip where there is one
             fresh_s, fresh = self._next_fresh(now)
             wait_s = min(wait_s, fresh_s)
             if fresh is not None:
@@ -129,18 +149,24 @@ class Waiting:
     def _next_retry(self, now: float) -> tuple[float, Turn | None, _Queue | None]:
         """A retry that may go now and the queue that it waits in, else the seconds until one may."""
         wait_s = IDLE_S
-        for refused_by, queue in list(self._retries.items()):
+        for lot, queue in list(self._retries.items()):
+            refused_by, escalated = lot
             due_s, ticket = self._due(queue, now)
+            if ticket is not None and not escalated and self._is_due(ticket, now):
+                queue.pop()
+                self._escalate(ticket, now)
+                due_s, ticket = 0.0, None
             if ticket is not None:
-                due_s, route = self._choice.soonest(refused_by, now)
+                due_s, route = self._choice.soonest(refused_by, now, escalated=escalated)
                 if route is not None:
-                    if not route.gate.is_open:
-                        ticket = queue.least_failed(now)
-                    return 0.0, Turn(ticket, route), queue
+                    turn = Turn(ticket, route, escalated)
+                    if turn.is_probe:
+                        turn = replace(turn, ticket=queue.least_failed(now))
+                    return 0.0, turn, queue
                 if refused_by:
                     due_s = min(due_s, self._give_up_elsewhere(queue, ticket, now))
             if not queue:
-                del self._retries[refused_by]
+                del self._retries[lot]
             wait_s = min(wait_s, due_s)
         return wait_s, None, None
 
@@ -170,11 +196,43 @@ class Waiting:
             self._fresh.popleft()
         if not self._fresh:
             return IDLE_S, None
-        wait_s, route = self._choice.soonest(self._fresh[0].refused_by, now)
+        ticket = self._fresh[0]
+        escalated = ticket.escalated or self._is_due(ticket, now)
+        wait_s, route = self._choice.soonest(ticket.refused_by, now, escalated=escalated)
         wait_s = max(wait_s, self._windows.slot_delay(now))
         if route is None or wait_s > 0:
             return wait_s, None
-        return 0.0, Turn(self._fresh[0], route)
+        return 0.0, Turn(ticket, route, escalated)
+
+    # ------------------------------------------------------------------------- on at the standard tier
+
+    def _is_due(self, ticket: Ticket, now: float) -> bool:
+        """True if it goes on at the standard tier from now on."""
+        first = self._choice.first
+        if first.tier is not ServiceTier.FLEX or first.name in ticket.refused_by:
+            return False
+        return self.escalation.is_due(now, self._waited_s(ticket, now))
+
+    def _waited_s(self, ticket: Ticket, now: float) -> float:
+        """For Flex, not for our own quotas: since it was asked there, or since Flex takes nothing."""
+        since = ticket.first_asked_at
+        return max(now - (self._choice.first.flex.shut_since if since is None else since), 0.0)
+
+    def _escalate(self, ticket: Ticket, now: float) -> None:
+        ticket.escalated = True
+        self.add_again(ticket, now)
+
+    def _escalate_impatient(self, now: float) -> None:
+        """Of clips that wait to be asked again, those that have waited for too long, due or not."""
+        if math.isinf(self.escalation.patience_s) or now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        for (_, escalated), queue in list(self._retries.items()):
+            if escalated:
+                continue
+            for ticket in [one for one in queue if self._waited_s(one, now) >= self.escalation.patience_s]:
+                queue.remove(ticket)
+                self._escalate(ticket, now)
 
     def _give_up_elsewhere(self, queue: _Queue, ticket: Ticket, now: float) -> float:
         """Nobody waits for ever for another provider's one try: then the first one's word stands. Returns the seconds

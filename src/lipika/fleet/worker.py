@@ -24,6 +24,7 @@ from lipika.engine.outcome import Alert
 from lipika.errors import DatabaseUnavailable, LipikaError, Unavailable, WorkerStop
 from lipika.fleet.calibrating import Calibrating
 from lipika.fleet.custody import Custody, Held, Places, Tally, abort_uploads, repeat_in_outages
+from lipika.fleet.finishing import Finishing
 from lipika.fleet.lease import Lease
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
@@ -77,6 +78,7 @@ class Worker:
         alerts: of engine and recogniser; emptied into the database with the live figures.
         lease: how long it may act as owner of its videos.
         calibrating: keeps the tools' limits at what the fleet has learned; None: they stay as they are.
+        finishing: keeps a deadline at Flex, where there is one.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Worker:
         alerts: list[Alert],
         lease: Lease,
         calibrating: Calibrating | None = None,
+        finishing: Finishing | None = None,
         options: WorkerOptions | None = None,
     ):
         self._info = info
@@ -103,6 +106,7 @@ class Worker:
         self._alerts = alerts
         self._lease = lease
         self._calibrating = calibrating
+        self._finishing = finishing
         self._options = options or WorkerOptions()
         self._custody = Custody(
             info.worker_id,
@@ -117,6 +121,7 @@ class Worker:
         )
         self._held: dict[str, Held] = {}
         self._draining = False
+        self._said_left = False
         self._stop: Exception | None = None
         self._wake = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None  # of alerts and troubles
@@ -225,6 +230,7 @@ class Worker:
     def stop_now(self) -> None:
         """Give every video back at once; what is in flight is lost and will be asked again."""
         self._draining = True
+        self._say_left()
         self._tools.engine.drain()
         if self._tools.opinions is not None:
             self._tools.opinions.hurry()
@@ -232,6 +238,20 @@ class Worker:
         for held in self._held.values():
             held.cancel(grace_s)
         self._wake.set()
+
+    def _say_left(self) -> None:
+        """Tell what is under way and will be asked, and paid for, again."""
+        left = self._tools.engine.in_flight
+        if left and not self._said_left:
+            self._said_left = True
+            log.warning(
+                "answers_left",
+                requests=left,
+                videos=len(self._held),
+                usd=round(left * self._tools.engine.routes[0].usual_usd, 4),
+                reason="answers under way are not waited for any longer; their clips will be asked again"
+                " (DRAIN_SECONDS says how long a drain waits)",
+            )
 
     def _reachable(self) -> bool:
         """True if the last that was heard of Postgres was good, and not too long ago."""
@@ -375,6 +395,8 @@ class Worker:
         ]
         if self._calibrating is not None:
             loops.append((options.calibrate_s, self._calibrating.calibrate))
+        if self._finishing is not None:
+            loops.append((options.heartbeat_s, self._finishing.look))
         tasks = [
             asyncio.create_task(self._every(seconds, work), name=work.__name__) for seconds, work in loops
         ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -18,7 +20,7 @@ from lipika.alignment.listener import ListenerOptions
 from lipika.alignment.romanise import open_romaniser
 from lipika.alignment.stage import AlignmentStage
 from lipika.audio import polish
-from lipika.config import SIMULATED_KEY, Settings, require_key
+from lipika.config import SIMULATED_KEY, Settings, read_deadline, require_key
 from lipika.db.calibrations import Calibrations
 from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Database
@@ -29,12 +31,14 @@ from lipika.db.results import Results
 from lipika.db.voters import Voters
 from lipika.db.workers import WorkerInfo, Workers
 from lipika.engine.engine import Engine
+from lipika.engine.escalation import Escalation
 from lipika.engine.outcome import Alert, EngineOptions, Events
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
 from lipika.engine.route import Need, Reserve, Route, Slots
 from lipika.errors import DatabaseUnavailable, SettingsError
 from lipika.fleet.calibrating import Calibrating, CalibratingOptions
+from lipika.fleet.finishing import Finishing
 from lipika.fleet.lease import Lease
 from lipika.fleet.worker import Worker, WorkerOptions
 from lipika.jobs.run_cap import RunCap
@@ -367,6 +371,7 @@ async def open_worker(
             alerts=alerts,
             lease=lease,
             calibrating=_calibrating(settings, info.worker_id, database, tools, alerts),
+            finishing=_finishing(settings, engine, database, alerts),
             options=_worker_options(settings),
         )
         sink.on_lost = worker.forget
@@ -392,7 +397,29 @@ class _StorePlaces:
 
 
 def _engine(settings: Settings, routes: list[Route], worker_id: str, events: Events) -> Engine:
-    return Engine(routes, worker_id=worker_id, options=engine_options(settings), events=events)
+    patience_s = math.inf if settings.flex_patience is None else settings.flex_patience
+    return Engine(
+        routes,
+        worker_id=worker_id,
+        options=engine_options(settings),
+        events=events,
+        escalation=Escalation(patience_s),
+    )
+
+
+def _finishing(
+    settings: Settings, engine: Engine, database: Database, alerts: list[Alert]
+) -> Finishing | None:
+    """None where nothing has to be done by a time, or nothing is asked at Flex."""
+    if settings.service_tier != "flex" or not settings.finish_by:
+        return None
+    return Finishing(
+        read_deadline(settings.finish_by, time.time()),
+        engine,
+        database,
+        clips_per_s=settings.worker_batch_size / settings.batch_interval_seconds,
+        on_alert=alerts.append,
+    )
 
 
 def _calibrating(

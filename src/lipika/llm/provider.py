@@ -64,7 +64,7 @@ class TranscriptionRequest:
     audio_format: str = "flac"
     varied_prompt: str = ""  # takes the place of `clip_prompt` in the varied retry
     tier: ServiceTier = ServiceTier.STANDARD  # that it is asked for at
-    deadline_s: float | None = None  # of this request; None: the provider's own
+    deadline_s: float | None = None  # of this request, where it is less than the provider's own
     source: AudioSource | None = None
 
 
@@ -297,10 +297,9 @@ class HttpProvider(BaseProvider):
         )
 
     def _deadline_s(self, request: TranscriptionRequest) -> float:
-        if request.deadline_s is not None:
-            return request.deadline_s
         flex = request.tier is ServiceTier.FLEX
-        return self._options.flex_timeout_s if flex else self._options.timeout_s
+        usual_s = self._options.flex_timeout_s if flex else self._options.timeout_s
+        return usual_s if request.deadline_s is None else min(request.deadline_s, usual_s)
 
     def _headers_of(self, request: TranscriptionRequest, deadline_s: float) -> Mapping[str, str]:
         """Headers of one request, besides those of all."""
