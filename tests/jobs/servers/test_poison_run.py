@@ -110,6 +110,7 @@ async def run(service: Service, out: Path, database_url: str, **more: str) -> tu
         RETRY_SECONDS="0.1",
         PROBE_SECONDS="0.1",
         LEAST_WAIT_SECONDS="0.05",
+        ASK_SILENCE="true",  # one of the sample's clips is silent
         **more,
     )
     return code, json.loads(printed), log

@@ -55,7 +55,9 @@ async def test_answers_to_ogg_are_known_again_though_its_bytes_never_are(
         first = await stage.work_until(4, send_format="ogg")
         rest = await stage.work(send_format="ogg")
         assert rest.worker.counts.reused == first.engine.totals.returned >= 4
-        assert rest.engine.totals.requests == 10 - rest.worker.counts.reused
+        totals = rest.engine.totals
+        # Other bytes get other answers of the simulator's, and one in doubt is asked again.
+        assert totals.requests - totals.retries == 10 - rest.worker.counts.reused
         (tar,) = stage.out.glob("*.tar")
         with tarfile.open(tar) as archive:
             files = [archive.extractfile(name) for name in archive.getnames() if name.endswith(".flac")]
