@@ -96,6 +96,7 @@ def main() -> None:
         and arguments.only.lower() in f"{check.loader} {check.format}".lower()
     ]
     with tempfile.TemporaryDirectory(prefix="lipika-loaders-") as name:
+        Path(name).chmod(0o755)  # as root, Postgres runs as somebody else, who must get in
         work = (arguments.keep or Path(name)).resolve()
         lacking = dict(_lacking(chosen, anew=arguments.anew))
         wrong = [_check_all(source, chosen, lacking, work) for source in ("demo", "corpus")]
