@@ -7,28 +7,22 @@ refuses paths that are not whole, and reads quotes as CSV has them: one that is 
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from io import StringIO
 from itertools import chain
 from pathlib import Path
 
-from lipika.dataset.formats import metadata_reading
-from lipika.dataset.formats.base import Format, Index, Portion, ShardWriter, Tree
+from lipika.dataset.formats.base import Index, ShardWriter
 from lipika.dataset.formats.files import FileWriter, demand_text, one_line, place_of, to_bytes
 from lipika.dataset.formats.metadata_reading import F5_HEADER, LIST
-from lipika.dataset.model import AudioForm, Defect, Layout, ReadBack, Shard, Utterance
+from lipika.dataset.formats.wav_folders import WavFolders
+from lipika.dataset.model import Layout, Shard, Utterance
 
 
-class F5(Format):
+class F5(WavFolders):
     name = "f5"
     reader = "F5-TTS, IndicF5"
-    forms = (AudioForm.WAV,)
-    clips_per_shard = 5_000
     seconds = (0.4, 30.0)  # its trainer passes others over in silence
-    rows_in_shards = False
-
-    def audio_path(self, shard: Shard, file: str) -> str:
-        return f"{shard.language}/{shard.split}/wavs/{file}"
 
     def open(self, shard: Shard, folder: Path) -> ShardWriter:
         return _Writer(self, shard, folder)
@@ -39,19 +33,6 @@ class F5(Format):
             lines = (_line(place_of(layout, row), one_line(row.text)) for row in rows)
             header = "|".join(F5_HEADER) + "\n"
             yield f"{tarset.language}/{tarset.split}/{LIST}", to_bytes(chain([header], lines))
-
-    @classmethod
-    def recognises(cls, paths: Collection[str]) -> bool:
-        return bool(metadata_reading.lists(paths))
-
-    def portions(self, paths: Collection[str], defects: list[Defect]) -> Iterator[Portion]:
-        return metadata_reading.portions(paths, defects)
-
-    def read(
-        self, tree: Tree, portion: Portion, defects: list[Defect], *, listen: bool = True
-    ) -> Iterator[ReadBack]:
-        """Also LJSpeech's, which looks the same but for what its lines say."""
-        return metadata_reading.read(tree, portion, defects, listen=listen)
 
 
 class _Writer(FileWriter):

@@ -6,25 +6,19 @@ beside it. Readers split at `|` and know no quotes, so that there is no `|` in a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from lipika.dataset.formats import metadata_reading
-from lipika.dataset.formats.base import Format, Index, IndexRow, Portion, ShardWriter, Tree
+from lipika.dataset.formats.base import Index, IndexRow, ShardWriter
 from lipika.dataset.formats.files import FileWriter, demand_text, one_line, to_bytes
 from lipika.dataset.formats.metadata_reading import LIST
-from lipika.dataset.model import AudioForm, Defect, Layout, ReadBack, Shard, Utterance
+from lipika.dataset.formats.wav_folders import WavFolders
+from lipika.dataset.model import Layout, Shard, Utterance
 
 
-class LJSpeech(Format):
+class LJSpeech(WavFolders):
     name = "ljspeech"
     reader = "trainers that read LJSpeech"
-    forms = (AudioForm.WAV,)
-    clips_per_shard = 5_000
-    rows_in_shards = False
-
-    def audio_path(self, shard: Shard, file: str) -> str:
-        return f"{shard.language}/{shard.split}/wavs/{file}"
 
     def open(self, shard: Shard, folder: Path) -> ShardWriter:
         return _Writer(self, shard, folder)
@@ -33,19 +27,6 @@ class LJSpeech(Format):
         for tarset in layout.tarsets:
             lines = map(_line, index.rows(tarset.language, tarset.split))
             yield f"{tarset.language}/{tarset.split}/{LIST}", to_bytes(lines)
-
-    @classmethod
-    def recognises(cls, paths: Collection[str]) -> bool:
-        return bool(metadata_reading.lists(paths))
-
-    def portions(self, paths: Collection[str], defects: list[Defect]) -> Iterator[Portion]:
-        return metadata_reading.portions(paths, defects)
-
-    def read(
-        self, tree: Tree, portion: Portion, defects: list[Defect], *, listen: bool = True
-    ) -> Iterator[ReadBack]:
-        """Also F5's, which looks the same but for what its lines say."""
-        return metadata_reading.read(tree, portion, defects, listen=listen)
 
 
 class _Writer(FileWriter):
