@@ -99,7 +99,10 @@ _WEIGHED = """
 
 
 def _multiply(connection: psycopg.Connection[tuple[object, ...]], table: str, times: int) -> None:
-    """Copies under new video ids and outputs; what Postgres gives by itself (ids, order of entry) is given anew."""
+    """Copies under new video ids, outputs and audio, whose index would be small if many rows had the same.
+
+    What Postgres gives by itself (ids, order of entry) is given anew.
+    """
     given = connection.execute(
         "select column_name from information_schema.columns where table_name = %s"
         " and column_name not in ('id', 'arrival', 'video_id') order by ordinal_position",
@@ -107,16 +110,13 @@ def _multiply(connection: psycopg.Connection[tuple[object, ...]], table: str, ti
     ).fetchall()
     names = [str(name) for (name,) in given]
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
-    values = sql.SQL(", ").join(
-        sql.SQL("{} || '_' || n").format(sql.Identifier(name))
-        if name == "output_key"
-        else sql.Identifier(name)
-        for name in names
-    )
+    anew = {"output_key": "{} || '_' || n", "audio_digest": "encode(sha256(({} || n)::bytea), 'hex')"}
+    values = sql.SQL(", ").join(sql.SQL(anew.get(name, "{}")).format(sql.Identifier(name)) for name in names)
     connection.execute(
         sql.SQL(
             "insert into {table} (video_id, {columns})"
             " select video_id || '_' || n, {values} from {table} cross join generate_series(2, {times}) n"
+            " order by n, md5(video_id || n)"  # mixed as they arrive: rows of one size fill pages otherwise
         ).format(table=sql.Identifier(table), columns=columns, values=values, times=times)
     )
     connection.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(table)))

@@ -92,7 +92,9 @@ class JudgedRow:
         self.num_event_tags = verdict.num_event_tags
         self.text_length_per_sec = verdict.text_length_per_sec
         self.overlap_suspected = verdict.overlap_suspected
-        self.quality_score, self.score_parts = verdict.quality_score, verdict.score_parts
+        self.quality_score = verdict.quality_score
+        # They are to be shown; all digits of one would take ten bytes of a row.
+        self.score_parts = {part: round(value, 4) for part, value in verdict.score_parts.items()}
         asr, clean, expressive = verdict.asr, verdict.tts_clean, verdict.tts_expressive
         self.asr_eligible, self.tts_clean_eligible = asr.eligible, clean.eligible
         self.tts_expressive_eligible = expressive.eligible
