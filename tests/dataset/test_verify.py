@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dataset_kit import Folder, utterance, write_shard
 from foreign_audio import voice, written
@@ -481,6 +485,21 @@ def test_sentences_are_compared_as_an_export_does() -> None:
     assert clip_checks.bare_text("नमस्ते, दुनिया।") == "नमस्ते दुनिया"
     assert clip_checks.bare_text("...") == ""
     assert clip_checks.bare_text("क्\u200dष\u00ad \ufeff\u200bजी") == "क्ष जी"
+
+
+PLAN_SQL = (ROOT / "src/lipika/dataset/plan.sql").read_text("utf-8")
+_SEEN = st.characters(codec="utf-8", categories=["L", "M", "N", "P", "S", "Zs", "Cf"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(_SEEN, max_size=12), min_size=1, max_size=30))
+def test_the_same_sentences_are_the_same_for_plan_and_verification(texts: list[str]) -> None:
+    """The one has its rule in SQL, the other in Python."""
+    (rule,) = re.findall(r"md5_number_lower\(nullif\((trim\(.*\)), ''\)\) as said", PLAN_SQL)
+    with duckdb.connect() as connection:
+        connection.register("clips", pa.table({"text": texts}))
+        found = connection.execute(f"select {rule} from clips").fetchall()  # noqa: S608 - a rule of ours
+    assert [bare for (bare,) in found] == [clip_checks.bare_text(text) for text in texts]
 
 
 def test_formats_are_found_by_their_names() -> None:

@@ -69,14 +69,14 @@ def hashes_of(clip: ReadBack, ids_within: str) -> dict[Trait, int]:
 def bare_text(text: str) -> str:
     """Lower-case letters, marks and digits with single spaces, without joiners and other characters that nobody sees:
     what makes two sentences the same for a split."""
-    return " ".join(text.lower().translate(_BARE).split())
+    return " ".join(text.translate(_BARE).split())
 
 
 class _Bare(dict[int, str]):
-    """Each character as it counts, looked up once."""
+    """Each character as it counts, looked up once: in lower case by itself, as the plan's SQL has it."""
 
     def __missing__(self, code: int) -> str:
-        character = chr(code)
+        character = chr(code).lower()[0]
         category = unicodedata.category(character)
         self[code] = found = character if category[0] in "LMN" else "" if category == "Cf" else " "
         return found

@@ -120,6 +120,12 @@ def _demand_files(place: ExportPlace, facts: Sequence[FileFact]) -> None:
             )
 
 
+def _left_out(report: PlanReport) -> Iterator[str]:
+    if report.left_out:
+        name = report.left_out[0][0].rpartition("/")[2]
+        yield f"{len(report.left_out):,} result archives could not be read and are left out, such as {name}"
+
+
 def _audio_root(place: ExportPlace, report: PlanReport) -> str:
     """The beginning of paths: as asked for, else the export itself where they are read from anywhere."""
     asked = str(report.options["audio_root"])
@@ -211,7 +217,7 @@ class _Index:
             text_sources=self._counts("text_source"),
             tiers=self._counts("tier"),
             text_changes=dict(report.changes),
-            notes=report.notes,
+            notes=[*report.notes, *_left_out(report)],
         )
 
     def _one(self, query: str) -> tuple[Any, ...]:

@@ -90,6 +90,7 @@ class PlanReport:
     changes: Mapping[str, int]
     newest: str
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()  # archives that cannot be read, and why
 
     @property
     def clips(self) -> int:
@@ -150,9 +151,18 @@ class _Planner:
 
 
 def make_plan(
-    candidates: Path, out: Path, options: PlanOptions, user: UserFiles, *, threads: int, memory: str = "2GB"
+    candidates: Path,
+    out: Path,
+    options: PlanOptions,
+    user: UserFiles,
+    *,
+    threads: int,
+    memory: str = "2GB",
+    left_out: Iterable[tuple[str, str]] = (),
 ) -> PlanReport:
     """Plan what is exported of the candidates; writes `plan.parquet` and `dropped.parquet` into `out`. Blocks.
+
+    What was `left_out`, archives with the reason, goes on record with the plan.
 
     Raises:
         UsageError: nothing is left to export; or a list, table or condition of the user cannot be used.
@@ -167,7 +177,7 @@ def make_plan(
         _choose(planner)
         _split(planner, user)
         _deal(planner)
-        report = _report(planner)
+        report = _report(planner, left_out)
         _write_plan(planner, out, report)
     work.unlink(missing_ok=True)
     return report
@@ -296,7 +306,7 @@ def _deal(planner: _Planner) -> None:
     planner.run("heard", most=SAMPLES_EACH)
 
 
-def _report(planner: _Planner) -> PlanReport:
+def _report(planner: _Planner, left_out: Iterable[tuple[str, str]]) -> PlanReport:
     candidates, videos, newest = planner.run("whole").fetchall()[0]
     reasons = {reason: (clips, ms or 0) for reason, clips, ms in planner.run("reasons").fetchall()}
     kept, _ = reasons.pop("", (0, 0))
@@ -311,6 +321,7 @@ def _report(planner: _Planner) -> PlanReport:
         changes=dict(planner.run("changes").fetchall()),
         newest=newest.isoformat() if newest is not None else "",
         notes=tuple(planner.notes),
+        left_out=tuple(sorted(left_out)),
     )
     if kept != report.clips or report.clips + sum(clips for clips, _ in reasons.values()) != candidates:
         raise AccountingError(
@@ -376,6 +387,7 @@ def read_report(plan: Any) -> PlanReport:
             changes=about["changes"],
             newest=about["newest"],
             notes=tuple(about["notes"]),
+            left_out=tuple((name, why) for name, why in about["left_out"]),
         )
     except (KeyError, ValueError, pa.ArrowInvalid) as error:
         raise UsageError(f"{PLAN} is no plan of lipika: {error!r}") from None

@@ -77,6 +77,14 @@ class JobDone:
         return sum(file.size for file in self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """A job that cannot be done as long as one of its archives is as it is. Others can."""
+
+    number: int
+    reason: str
+
+
 def record_path(number: int) -> str:
     return f"{WORK}/jobs/{number:06d}.json"
 
@@ -113,6 +121,20 @@ def write_job(order: JobOrder) -> JobDone:
         done = job.put()
     order.place.put(record_path(order.number), orjson.dumps(asdict(done)))
     return done
+
+
+def try_job(order: JobOrder) -> JobDone | JobFailed:
+    """The same, where an archive that cannot be used costs its job alone. Blocks.
+
+    Raises:
+        ExportBroken, Unavailable, OSError: it is not the archive's fault, and other jobs would meet it, too.
+    """
+    try:
+        return write_job(order)
+    except ExportBroken:
+        raise
+    except (UsageError, VideoError, StorageError) as error:
+        return JobFailed(order.number, str(error))
 
 
 Written = tuple[str, str, int, int]

@@ -75,6 +75,7 @@ _OTHER_DIGITS = {
     if one.isdecimal() or one in _ARABIC_SIGNS
 }
 _OTHER_DIGIT = re.compile(f"[{''.join(_OTHER_DIGITS)}]")
+_CONTROLS = re.compile(r" *[\x00-\x1f\x7f-\x9f\ufeff]+ *")
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]+(?:'[A-Za-zÀ-ÖØ-öø-ɏ]+)*")
 
 
@@ -105,7 +106,8 @@ def _write_tagged(view: View, transcription: str, tagged: str, language: str) ->
 
 
 def _as_it_is(text: str) -> Viewed:
-    text = compose(text).strip()
+    """On one line: a line break or another control character is no part of what was said, and breaks lists."""
+    text = compose(_CONTROLS.sub(" ", text) if _CONTROLS.search(text) else text).strip()
     return Viewed(text) if text and text != NO_SPEECH else Viewed("", DropReason.EMPTY_TEXT)
 
 

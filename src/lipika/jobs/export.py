@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ from lipika.dataset.plan import (
     PlanReport,
     make_plan,
 )
-from lipika.dataset.shards import JobDone, JobOrder, record_path, write_job
+from lipika.dataset.shards import JobDone, JobFailed, JobOrder, record_path, try_job
 from lipika.dataset.sources import CandidateBatch, candidates_of_archives, candidates_of_rows
 from lipika.dataset.user_files import UserFiles
 from lipika.dataset.wanted import TextRules
 from lipika.db.connection import Database
-from lipika.errors import UsageError
+from lipika.errors import DiskFull, SettingsError, Unavailable, UsageError
 from lipika.jobs.export_place import alone, earlier_plan, find_finished, keep_plan, open_place
 from lipika.jobs.export_record import ExportDone, ExportOnRecord, Noticed, on_record
 from lipika.log import get_logger
@@ -43,6 +44,8 @@ log = get_logger(__name__)
 FROM_ROWS = "the database and its results"
 """The source, in the words of a card."""
 
+_MOST_FAILED = 20  # jobs: then it is not a few archives
+_TOLD = 3
 _CLIPS_A_PROCESS = 2_000  # to start one costs as much as these
 
 
@@ -87,9 +90,28 @@ async def export(order: ExportOrder, dest: str) -> ExportDone:
     """
     settings = load_settings(lipika_data_dir=order.data_dir)
     place = open_place(dest, settings)
-    with alone(place), tempfile.TemporaryDirectory(prefix="lipika-export-", dir=settings.spool_dir) as name:
+    with (
+        _room(place),
+        alone(place),
+        tempfile.TemporaryDirectory(prefix="lipika-export-", dir=settings.spool_dir) as name,
+    ):
         async with _database(order, settings) as database:
             return await _export(order, settings, database, place, Path(name))
+
+
+@contextmanager
+def _room(place: ExportPlace) -> Iterator[None]:
+    """A disk without room is called that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or place.url
+        raise DiskFull(
+            f"{where}: {error.strerror}. What was written stays: make room, for {place.url} or for temporary files"
+            " (SPOOL_DIR), and run the same command again"
+        ) from error
 
 
 async def _export(
@@ -106,6 +128,7 @@ async def _export(
             why = ", ".join(f"{reason} {clips:,}" for reason, (clips, _) in report.dropped.items())
             raise UsageError(f"nothing is left to export of {report.candidates:,} clips: {why}")
         await asyncio.to_thread(keep_plan, place, folder)
+    noticed.problems = list(report.left_out)  # whichever call has made the plan
     done = ExportDone(place.url, report, noticed=noticed, was_complete=whole is not None)
     plan = (await asyncio.to_thread(place.look_at, PLAN)).sha256
     async with on_record(database, done, plan) as record:
@@ -133,7 +156,15 @@ async def _database(order: ExportOrder, settings: Settings) -> AsyncIterator[Dat
     if order.sources and settings.database_url is None:
         yield None
         return
-    async with open_database(settings) as database:
+    async with AsyncExitStack() as stack:
+        try:
+            database = await stack.enter_async_context(open_database(settings))
+        except (Unavailable, SettingsError) as error:
+            if not order.sources:
+                raise
+            log.warning("export_not_on_record", reason=str(error))  # archives are there without it
+            yield None
+            return
         yield database
 
 
@@ -158,7 +189,14 @@ async def _plan(
             f"{where}: there are no results to export yet; `lipika demo` or `lipika run` makes some"
         )
     return await asyncio.to_thread(
-        make_plan, held.path, folder, order.options, order.user, threads=order.processes, memory=order.memory
+        make_plan,
+        held.path,
+        folder,
+        order.options,
+        order.user,
+        threads=order.processes,
+        memory=order.memory,
+        left_out=noticed.problems,
     )
 
 
@@ -193,10 +231,17 @@ async def _write(
     ours = {record_path(number) for number in range(done.report.jobs)}
     done.resumed = len(await asyncio.to_thread(place.find, f"{WORK}/jobs", ours.__contains__))
     seconds, hours = done.report.duration_ms / 1000, 0.0
+    failed: list[JobFailed] = []
     with progress_bar("Writing", total=seconds) as advance:
         async with aclosing(_spread(order, orders, done.report.clips)) as parts:
             async for part in parts:
+                if isinstance(part, JobFailed):
+                    failed.append(part)
+                    if len(failed) == _MOST_FAILED:
+                        break
+                    continue
                 done.jobs_done += 1
+                done.quieter += part.quieter
                 done.clips += part.clips
                 done.bytes += part.bytes
                 done.files += len(part.files)
@@ -204,16 +249,31 @@ async def _write(
                 told = f"{done.clips:,} clips, {hours:,.1f} h, {done.bytes / 1e9:.2f} GB"
                 advance(part.seconds, told)
                 await record.progress(done)
+    if failed:
+        raise _unwritten(failed, done.report.jobs)
 
 
-def _spread(order: ExportOrder, orders: Iterator[JobOrder], clips: int) -> AsyncGenerator[JobDone, None]:
+def _unwritten(failed: Sequence[JobFailed], jobs: int) -> UsageError:
+    """What stands in the way of an export that is otherwise written."""
+    first = sorted(failed, key=lambda one: one.number)[:_TOLD]
+    reasons = "; ".join(dict.fromkeys(one.reason for one in first))
+    more = f"; and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
+    return UsageError(
+        f"{len(failed)} of {jobs} jobs could not be written: {reasons}{more}. What was written stays: mend these"
+        " archives and run the same command again"
+    )
+
+
+def _spread(
+    order: ExportOrder, orders: Iterator[JobOrder], clips: int
+) -> AsyncGenerator[JobDone | JobFailed, None]:
     async def units() -> AsyncIterator[JobOrder]:
         for one in orders:
             yield one
 
     if order.actors:
-        return spread_on_ray(write_job, units(), order.actors, order.address)
-    return spread(write_job, units(), min(order.processes, -(-clips // _CLIPS_A_PROCESS)))
+        return spread_on_ray(try_job, units(), order.actors, order.address)
+    return spread(try_job, units(), min(order.processes, -(-clips // _CLIPS_A_PROCESS)))
 
 
 @contextmanager

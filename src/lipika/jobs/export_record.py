@@ -43,6 +43,7 @@ class ExportDone:
     hours: float = 0.0
     seconds: float = 0.0  # that it took
     resumed: int = 0  # jobs that were done before
+    quieter: int = 0  # clips that resampling would have clipped
     was_complete: bool = False
     noticed: Noticed = field(default_factory=Noticed)
 
@@ -56,6 +57,7 @@ class ExportDone:
             "files": self.files,
             "jobs": self.jobs_done,
             "resumed_jobs": self.resumed,
+            "quieter": self.quieter,
             "was_complete": self.was_complete,
             "took_s": round(self.seconds, 3),
             "plan": self.report.document(),

@@ -49,6 +49,10 @@ def print_export(done: ExportDone, out: Console) -> None:
         f" {duration(done.seconds)}{resumed}; every shard was read again",
         soft_wrap=True,
     )
+    if done.quieter:
+        out.print(
+            f"{done.quieter:,} clips were made a little quieter: resampled they would have been clipped"
+        )
     out.print(f"Card: README.md, samples.html. Check: lipika export verify {done.dest}", soft_wrap=True)
 
 

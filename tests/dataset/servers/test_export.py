@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from export_kit import corpus, export_here, result, write_results
 from foreign_audio import voice, written
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.place import sha256_of_file
+from lipika.models import ClipStatus
 from stored_kit import rewrite
 
 
@@ -132,6 +134,82 @@ def test_nothing_left_and_nothing_there_are_told_apart(results: Path, tmp_path: 
     assert "nothing is left to export of 26 clips" in words
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     assert "no result archives" in run("plan", "--from", tmp_path, code=2)
+
+
+def test_archives_that_were_left_out_stay_on_record(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "results", videos=3)
+    broken = folder / "video.0_transcribed.tar"
+    broken.write_bytes(broken.read_bytes()[:4_000])
+    order = ("parquet", tmp_path / "out", "--from", folder, "--lane", "any", "--json")
+    for complete in (False, True):
+        done = export_here(*order)
+        assert done.exit_code == 1, done.output
+        document = orjson.loads(done.stdout)
+        assert document["was_complete"] == complete
+        assert [name for name, _ in document["problems"]] == [str(broken)]
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "1 result archives could not be read" in card
+    assert str(folder) not in card
+
+
+def test_an_archive_that_is_lost_costs_its_job_alone_until_it_is_back(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "results", videos=6)
+    dest, kept = tmp_path / "out", tmp_path / "kept.tar"
+    order = ("nemo", dest, "--from", folder, "--lane", "any", "--clips-per-shard", "1", "--jobs", "1")
+    run(*order)
+    whole = sums(dest)
+    for path in dest.rglob("*"):
+        if path.is_file() and path.name not in ("plan.parquet", "dropped.parquet"):
+            path.unlink()
+    (folder / "video.0_transcribed.tar").rename(kept)
+    words = run(*order, code=2)
+    assert re.search(r"1 of \d+ jobs could not be written: .*video\.0_transcribed\.tar is gone", words)
+    assert len(list(dest.rglob("*.tar"))) > 10
+    assert not (dest / "SHA256SUMS").exists()
+    kept.rename(folder / "video.0_transcribed.tar")
+    run(*order)
+    assert sums(dest) == whole
+
+
+@pytest.mark.parametrize("kind", ["two channels", "no samples", "no audio"])
+def test_audio_that_no_run_has_packed_is_named_with_the_way_out(kind: str, tmp_path: Path) -> None:
+    audio = {
+        "two channels": written(np.stack([voice(3), voice(3)], axis=1), 16_000, "FLAC"),
+        "no samples": written(voice(3)[:0], 16_000, "FLAC"),
+        "no audio": b"RIFF, or so",
+    }[kind]
+    clip, _ = result("odd", 0, "hi", 16_000)
+    archive = write_results(tmp_path / "in" / "odd_transcribed.tar", [(clip, audio)])
+    words = run("nemo", tmp_path / "out", "--from", tmp_path / "in", "--lane", "any", code=2)
+    assert f"{archive}: {clip.clip.name.stem}.flac is no FLAC of one channel" in words
+    assert "--where" in words
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_hostile_texts_come_through_every_format(name: str, tmp_path: Path) -> None:
+    """Newlines, tabs, marks of direction, quotes, bars, 100 KB: verified as they are written, and once more."""
+    texts = [
+        *(
+            "एक\nदो\tतीन",
+            "\u202eउल्टा\u202c",
+            'उसने कहा "हाँ" | और',
+            "=1+1",
+            "-- ' ; drop",
+            "<script>x</script>",
+        ),
+        "शब्द " * 8_000,
+    ]
+    found = []
+    for number, text in enumerate(texts):
+        clip, audio = result("odd", number, "hi", 16_000)
+        assert clip.answer is not None
+        said = replace(clip.answer, transcription=text, detected_language="hi")
+        found.append((replace(clip, status=ClipStatus.TRANSCRIBED, answer=said), audio))
+    write_results(tmp_path / "in" / "odd_transcribed.tar", found)
+    done = told(name, tmp_path / "out", "--from", tmp_path / "in", "--lane", "any")
+    assert done["clips"] == len(texts)
+    verified = export_here("verify", tmp_path / "out", "--json")
+    assert orjson.loads(verified.stdout)["defects"] == {}
 
 
 def test_a_damaged_archive_is_named_and_the_rest_exported(tmp_path: Path) -> None:

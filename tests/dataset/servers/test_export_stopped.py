@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from export_kit import corpus
+from export_kit import corpus, export_here
 from lipika.dataset.hashing import SUMS
 from lipika.dataset.model import FileFact
 from lipika.dataset.place import ExportPlace
@@ -254,3 +255,34 @@ async def test_places_are_read_as_the_shell_and_urls_have_them(
         with pytest.raises(SettingsError, match="bucket"):
             await export(order(results), dest)
     assert not (tmp_path / "s3:").exists()
+
+
+def test_a_disk_without_room_is_called_that_and_the_export_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, dest = corpus(tmp_path / "in", videos=2), tmp_path / "out"
+    order = ("nemo", dest, "--from", folder, "--lane", "any", "--jobs", "1")
+    put = ExportPlace.put_file
+
+    def full(self: ExportPlace, file: Path, fact: FileFact) -> None:
+        if fact.path.endswith(".tar"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        put(self, file, fact)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExportPlace, "put_file", full)
+        stopped = export_here(*order)
+    assert stopped.exit_code == 3
+    assert "No space left on device" in stopped.output
+    assert "make room" in stopped.output
+    assert export_here(*order).exit_code == 0
+    assert (dest / "SHA256SUMS").exists()
+
+
+def test_archives_are_exported_though_the_database_is_away(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "in", videos=2)
+    away = {"DATABASE_URL": "postgresql://somebody:secret@127.0.0.1:1/nowhere"}
+    assert export_here("nemo", tmp_path / "out", "--from", folder, "--lane", "any", env=away).exit_code == 0
+    rows = export_here("nemo", tmp_path / "rows", "--lane", "any", env=away)
+    assert rows.exit_code == 3
+    assert "Postgres cannot be reached" in rows.output
