@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from lipika.archive.documents import Summary, clip_result_to_json, result_metadata
+from lipika.archive.documents import clip_result_to_json
 from lipika.archive.spool import Spool
+from lipika.archive.video_documents import Summary, result_metadata
 from lipika.audio.codec import Audio, encode_flac
 from lipika.audio.flac import StreamInfo
 from lipika.languages import FIRST_CLASS

@@ -28,7 +28,7 @@ from benchmarks.floor import Floor
 from benchmarks.setting import Machine, corpus, in_child, machine, save, scratch_folder, setting
 from benchmarks.stopwatch import Stopwatch
 from lipika import log, services, validation
-from lipika.archive import documents
+from lipika.archive import documents, video_documents
 from lipika.archive.members import Member, MemberKind, read_members
 from lipika.archive.sources import find_videos
 from lipika.archive.spool import Spool
@@ -399,7 +399,7 @@ class StepByStep:
         clips: Sequence[PolishedClip],
         results: Sequence[ClipResult],
     ) -> None:
-        summary, accounting = documents.Summary(), Accounting(segments=len(clips))
+        summary, accounting = video_documents.Summary(), Accounting(segments=len(clips))
         with Spool(self._folder / "spool") as spool:
             with watch.step("spool"):
                 for clip, result in zip(clips, results, strict=True):
@@ -407,7 +407,9 @@ class StepByStep:
                     summary.add(result)
                     spool.add_result(clip.clip.name.stem, documents.clip_result_to_json(result))
             with watch.step("store"):
-                metadata = documents.result_metadata({}, video.video_id, language, accounting, [], summary)
+                metadata = video_documents.result_metadata(
+                    {}, video.video_id, language, accounting, [], summary
+                )
                 tar = spool.compose(metadata)
                 await self._target.put_stream(video.output_key, tar.chunks(), tar.size)
 

@@ -17,17 +17,16 @@ from hypothesis import strategies as st
 from lipika import __version__
 from lipika.archive.curator import CURATOR_KEYS
 from lipika.archive.documents import (
-    Summary,
     clip_result_from_json,
     clip_result_to_json,
     failed_result,
-    language_of,
     read_results,
-    result_metadata,
     segment_path,
     transcription_path,
 )
 from lipika.archive.members import END_OF_ARCHIVE, member_header, padding
+from lipika.archive.metadata import language_of
+from lipika.archive.video_documents import Summary, result_metadata
 from lipika.db.result_rows import StoredAnswer, result_row
 from lipika.models import (
     Accounting,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lipika.archive.documents import Summary, amend_metadata, language_of, result_metadata
-from lipika.archive.metadata import MAX_BYTES, Metadata
+from lipika.archive.metadata import MAX_BYTES, Metadata, language_of
+from lipika.archive.video_documents import Summary, amend_metadata, result_metadata
 from lipika.models import Accounting
 
 JSON = st.recursive(

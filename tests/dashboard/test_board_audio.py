@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipika.archive import documents
+from lipika.archive import documents, video_documents
 from lipika.archive.spool import Spool
 from lipika.audio.codec import Audio, encode_flac
 from lipika.dashboard import clip_audio
@@ -29,7 +29,7 @@ def archive(folder: Path, clips: int, clip_bytes: int, speaker: str = "speaker0"
             audio = b"fLaC" + noise.bytes(clip_bytes + number) + b"segments/x\0ustar  \0" * 40
             spool.add_clip(stem, audio)
             spool.add_result(stem, documents.clip_result_to_json(made(number)))
-        metadata = documents.result_metadata({}, "v", "hi", Accounting(), [], documents.Summary())
+        metadata = video_documents.result_metadata({}, "v", "hi", Accounting(), [], video_documents.Summary())
         path = folder / "v_transcribed.tar"
         path.write_bytes(b"".join(spool.compose(metadata).chunks()))
     return path

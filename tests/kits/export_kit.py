@@ -11,8 +11,9 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from foreign_audio import voice, written
-from lipika.archive.documents import Summary, clip_result_to_json, result_metadata
+from lipika.archive.documents import clip_result_to_json
 from lipika.archive.spool import Spool
+from lipika.archive.video_documents import Summary, result_metadata
 from lipika.audio.flac import StreamInfo
 from lipika.cli import main
 from lipika.models import Accounting, ClipResult, ClipStatus, SegmentName

@@ -13,8 +13,9 @@ import orjson
 import typer
 from typer.testing import CliRunner, Result
 
-from lipika.archive.documents import Summary, clip_result_to_json, result_metadata
+from lipika.archive.documents import clip_result_to_json
 from lipika.archive.spool import Spool
+from lipika.archive.video_documents import Summary, result_metadata
 from lipika.cli import validation
 from lipika.models import Accounting, ClipResult, ClipStatus, Provenance, SegmentName, Usage
 from lipika.validation import validate

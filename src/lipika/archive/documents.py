@@ -1,40 +1,30 @@
-"""Documents of a result archive, as bytes: one JSON per clip and the video's `metadata.json`. Pure, reproducible.
+"""The document of one clip in a result archive, as bytes. Pure, reproducible.
 
-Layout of the archive: `metadata.json`, then `segments/<stem>.flac` and `transcriptions/<stem>.json`, both in the
-order of the clips. The same results give the same bytes in whatever order they arrived.
+Layout of the archive: `metadata.json` (`video_documents`), then `segments/<stem>.flac` and
+`transcriptions/<stem>.json`, both in the order of the clips.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from lipika import __version__
 from lipika.archive.curator import curator_fields
 from lipika.archive.members import DEFAULT_LIMITS, TarLimits, read_folder
-from lipika.archive.metadata import Metadata, join_members
 from lipika.archive.tar import BinaryReader
-from lipika.languages import find_language
 from lipika.models import (
     LANES,
-    Accounting,
     AudioFacts,
     Clip,
     ClipResult,
     ClipStatus,
-    Discard,
     Failure,
     FailureKind,
-    Finding,
-    JsonObject,
-    Lane,
     SegmentName,
     TextSource,
     Usage,
@@ -53,9 +43,6 @@ def segment_path(stem: str) -> str:
 
 def transcription_path(stem: str) -> str:
     return f"transcriptions/{stem}.json"
-
-
-# ----------------------------------------------------------------------------- one clip
 
 
 def clip_result_to_json(result: ClipResult) -> bytes:
@@ -119,7 +106,7 @@ def clip_result_to_json(result: ClipResult) -> bytes:
     }
     if not all(map(math.isfinite, _floats(result))):
         raise ValueError(f"the result of {result.segment_file} holds a number that is not finite")
-    return _dump(document, result.segment_file, orjson.OPT_APPEND_NEWLINE)
+    return to_json(document, result.segment_file, orjson.OPT_APPEND_NEWLINE)
 
 
 def failed_result(result: ClipResult, code: str, reason: str) -> ClipResult:
@@ -285,299 +272,9 @@ def _floats(result: ClipResult) -> Iterator[float]:
         yield result.failure.retry_after_s or 0.0
 
 
-def _dump(document: object, name: str, option: int) -> bytes:
+def to_json(document: object, name: str, option: int) -> bytes:
+    """Raises ValueError: JSON cannot hold it; `name` is the document's, for the message."""
     try:
         return orjson.dumps(document, option=option)
     except TypeError as error:
         raise ValueError(f"{name} cannot be written as JSON: {error}") from None
-
-
-# ----------------------------------------------------------------------------- one video
-
-
-@dataclass(slots=True)
-class _LaneCount:
-    clips: int = 0
-    audio_ms: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def add(self, lane: Lane, duration_ms: int) -> None:
-        self.clips += lane.eligible
-        self.audio_ms += duration_ms if lane.eligible else 0
-        self.reasons.update(lane.reasons)
-
-    def remove(self, lane: Lane, duration_ms: int) -> None:
-        self.clips -= lane.eligible
-        self.audio_ms -= duration_ms if lane.eligible else 0
-        self.reasons.subtract(lane.reasons)
-        self.reasons += Counter()
-
-
-class Summary:
-    """Figures over a video's results, gathered one by one; a few bytes a clip are kept.
-
-    Sums of fractions are exact (`math.fsum`), so that the order of arrival does not show in the result.
-    """
-
-    def __init__(self) -> None:
-        self.usage = Usage()
-        self._clips = self._audio_ms = self._reused = self._not_asked = 0
-        self._costs, self._scores = array("d"), array("d")
-        self._lanes = {lane: _LaneCount() for lane in LANES}
-        self._counts: dict[str, Counter[str]] = {
-            key: Counter()
-            for key in (
-                *("statuses", "detected_languages", "findings", "failures", "clip_flags", "agreements"),
-                "tiers",
-            )
-        }
-        self._versions: dict[str, Counter[str]] = {
-            key: Counter()
-            for key in ("models", "prompt", "schema", "trimmer", "validator", "aligner", "voting")
-        }
-
-    @property
-    def cost_usd(self) -> float:
-        return math.fsum(self._costs)
-
-    def replace_failed(self, old: ClipResult, new: ClipResult) -> None:
-        """Count `new`, which has failed, instead of `old` for one clip that has been added before."""
-        self._counts["statuses"][old.status.value] -= 1
-        self._counts["statuses"][new.status.value] += 1
-        self._counts["failures"][new.failure.kind.value if new.failure else ""] += 1
-        if old.failure is not None:
-            self._counts["failures"][old.failure.kind.value] -= 1
-        if old.answer is not None:
-            self._counts["detected_languages"][old.answer.detected_language] -= 1
-        self._remove_heard(old)
-        if old.verdict is not None:
-            self._remove_verdict(old.verdict, old.clip.duration_ms)
-        for counts in (*self._counts.values(), *self._versions.values()):
-            counts += Counter()  # drops what came to nothing
-
-    def add(self, result: ClipResult) -> None:
-        """Count one clip's end."""
-        clip, asked = result.clip, result.provenance
-        self.usage += result.usage
-        self._costs.append(result.cost_usd)
-        self._clips += 1
-        self._audio_ms += clip.duration_ms
-        self._reused += result.reused
-        self._not_asked += not asked.asked
-        self._counts["statuses"][result.status.value] += 1
-        self._counts["clip_flags"].update(clip.flags)
-        if result.answer is not None:
-            self._counts["detected_languages"][result.answer.detected_language] += 1
-        if result.failure is not None:
-            self._counts["failures"][result.failure.kind.value] += 1
-        if result.verdict is not None:
-            self._add_verdict(result.verdict, clip.duration_ms)
-        self._add_heard(result)
-        if asked.asked:
-            self._versions["models"][
-                " ".join((asked.provider, asked.model_id, asked.model_version)).strip()
-            ] += 1
-            self._versions["prompt"][asked.prompt_version] += 1
-            self._versions["schema"][asked.schema_version] += 1
-        self._versions["trimmer"][clip.trimmer_version] += 1
-
-    def _add_verdict(self, verdict: Verdict, duration_ms: int) -> None:
-        self._scores.append(verdict.quality_score)
-        self._versions["validator"][verdict.validator_version] += 1
-        self._counts["findings"].update(map(_finding_name, verdict.findings))
-        for name, count in self._lanes.items():
-            count.add(getattr(verdict, name), duration_ms)
-
-    def amend_heard(self, old: ClipResult, new: ClipResult) -> None:
-        """Count `new`, with what others made of the clip, instead of `old` for one that has been added before."""
-        if old.verdict is not None and new.verdict is not None:
-            self.amend(old.verdict, new.verdict, old.clip.duration_ms)
-        self._remove_heard(old)
-        self._add_heard(new)
-
-    def _add_heard(self, result: ClipResult) -> None:
-        if result.alignment is not None:
-            self._counts["agreements"][result.alignment.agreement.value] += 1
-            self._versions["aligner"][result.alignment.version] += 1
-        if result.consensus is not None:
-            self._counts["tiers"][result.consensus.tier.value] += 1
-            self._versions["voting"][result.consensus.version] += 1
-
-    def _remove_heard(self, result: ClipResult) -> None:
-        if result.alignment is not None:
-            self._counts["agreements"][result.alignment.agreement.value] -= 1
-            self._versions["aligner"][result.alignment.version] -= 1
-        if result.consensus is not None:
-            self._counts["tiers"][result.consensus.tier.value] -= 1
-            self._versions["voting"][result.consensus.version] -= 1
-        for counts in (self._counts["agreements"], self._counts["tiers"], *self._versions.values()):
-            counts += Counter()  # drops what came to nothing
-
-    def amend(self, old: Verdict, new: Verdict, duration_ms: int) -> None:
-        """Count `new` instead of `old` for one clip that has been added before."""
-        self._remove_verdict(old, duration_ms)
-        self._add_verdict(new, duration_ms)
-
-    def _remove_verdict(self, old: Verdict, duration_ms: int) -> None:
-        self._scores.remove(old.quality_score)
-        self._counts["findings"].subtract(map(_finding_name, old.findings))
-        self._counts["findings"] += Counter()  # drops what came to nothing
-        self._versions["validator"][old.validator_version] -= 1
-        for name, count in self._lanes.items():
-            count.remove(getattr(old, name), duration_ms)
-
-    def document(self) -> dict[str, object]:
-        """The figures, for `metadata.json`: counts by name, scores, tokens, dollars, versions."""
-        return {
-            "clips": self._clips,
-            "audio_ms": self._audio_ms,
-            "reused": self._reused,
-            "not_asked": self._not_asked,
-            "usage": {**_fields(self.usage), "total": self.usage.total},
-            "cost_usd": self.cost_usd,
-            "quality_score": _distribution(self._scores),
-            "lanes": {
-                name: {"clips": lane.clips, "audio_ms": lane.audio_ms, "reasons": _sort_counts(lane.reasons)}
-                for name, lane in self._lanes.items()
-            },
-            **{key: _sort_counts(counts) for key, counts in self._counts.items()},
-            "versions": {"lipika": __version__, **self.versions()},
-        }
-
-    def versions(self) -> dict[str, dict[str, int]]:
-        """Clips by what they were made with."""
-        return {key: _sort_counts(counts) for key, counts in self._versions.items()}
-
-
-def result_metadata(
-    original: Metadata | JsonObject,
-    video_id: str,
-    language_hint: str | None,
-    accounting: Accounting,
-    discards: Sequence[Discard],
-    summary: Summary,
-    digests: Mapping[str, str] | None = None,
-) -> bytes:
-    """The result archive's `metadata.json`: the video's own metadata, its values as they were written, plus
-    `transcription`.
-
-    `digests` are SHA-256 by name, of the archive's folders. Where the original already has a `transcription`,
-    as an archive that is transcribed again, it is kept as `transcription.previous`.
-
-    Raises:
-        ValueError: the original holds what JSON cannot.
-    """
-    block: dict[str, object] = {
-        "format": VIDEO_FORMAT,
-        "video_id": video_id,
-        "language_hint": language_hint,
-        "accounting": {
-            **_fields(accounting),
-            "discard_reasons": dict(sorted(accounting.discard_reasons.items())),
-        },
-        "discards": discards,
-        **summary.document(),
-        "digests": dict(digests or {}),
-    }
-    members = (original if isinstance(original, Metadata) else Metadata.from_fields(original)).members()
-    own = {key: _text(value, 2) for key, value in block.items()}
-    if "transcription" in members:
-        own["previous"] = members["transcription"]
-    return _add_block(members, own)
-
-
-def amend_metadata(
-    metadata: bytes,
-    summary: Summary,
-    keys: Iterable[str],
-    versions: Iterable[str],
-    digests: Callable[[], dict[str, str]],
-) -> bytes:
-    """A result's `metadata.json` with a new summary's values under `keys`, and its versions of some tiers.
-
-    All others stay as they were written. `digests` are asked for where the metadata hold those of transcriptions.
-    """
-    members = Metadata(metadata).members()
-    block = Metadata(members["transcription"].encode()).members()
-    old, fresh = orjson.loads(f"[{block['versions']},{block['digests']}]"), summary.document()
-    changes = {key: fresh[key] for key in keys}
-    changes["versions"] = old[0] | {version: summary.versions()[version] for version in versions}
-    if "transcriptions_sha256" in old[1]:
-        changes["digests"] = old[1] | digests()
-    return _add_block(members, block | {key: _text(value, 2) for key, value in changes.items()})
-
-
-def _add_block(members: Mapping[str, str], block: Mapping[str, str]) -> bytes:
-    return join_members({**members, "transcription": join_members(block, 1)}).encode() + b"\n"
-
-
-def _text(value: object, level: int) -> str:
-    """JSON as people read it, so many levels deep in a document."""
-    lines = _dump(value, METADATA_NAME, orjson.OPT_INDENT_2).decode()
-    return lines.replace("\n", "\n" + level * "  ")
-
-
-def _finding_name(finding: Finding) -> str:
-    return f"{finding.code}:{finding.severity}"
-
-
-def _fields(value: Usage | Accounting) -> dict[str, object]:
-    return {name: getattr(value, name) for name in value.__slots__}
-
-
-def _sort_counts(counts: Counter[str]) -> dict[str, int]:
-    """Most frequent first, then by name: stable, and pleasant to read."""
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _distribution(values: array[float]) -> dict[str, object] | None:
-    """Mean and percentiles (nearest rank); None without values."""
-    if not values:
-        return None
-    ranked = sorted(values)
-    percentiles = {f"p{p}": ranked[math.ceil(p / 100 * len(ranked)) - 1] for p in (10, 50, 90)}
-    return {"count": len(ranked), "mean": math.fsum(ranked) / len(ranked), "min": ranked[0], **percentiles}
-
-
-# ----------------------------------------------------------------------------- the video's own metadata
-
-# The most reliable first: YouTube's `defaultLanguage` is that of the title.
-_LANGUAGE_KEYS = (
-    "language",
-    "languagecode",
-    "lang",
-    "langcode",
-    "audiolanguage",
-    "spokenlanguage",
-    "defaultaudiolanguage",
-    "detectedlanguage",
-    "languages",
-    "defaultlanguage",
-    "locale",
-)
-
-
-def language_of(metadata: JsonObject) -> str | None:
-    """The ISO code of the language a video's metadata names, at the top or one level down; None if it names none.
-
-    Keys are compared without case, `-` and `_`; values may be a code, a name, a list of these, or an object with a
-    code or name. Values that mean no language of the registry are passed over.
-    """
-    for scope in (metadata, *(child for child in metadata.values() if isinstance(child, Mapping))):
-        folded = {str(key).lower().replace("_", "").replace("-", ""): value for key, value in scope.items()}
-        for key in _LANGUAGE_KEYS:
-            code = _language_code(folded.get(key))
-            if code is not None:
-                return code
-    return None
-
-
-def _language_code(value: object) -> str | None:
-    for candidate in value if isinstance(value, list) else [value]:
-        text = (
-            (candidate.get("code") or candidate.get("name")) if isinstance(candidate, Mapping) else candidate
-        )
-        language = find_language(text) if isinstance(text, str) else None
-        if language is not None:
-            return language.code
-    return None

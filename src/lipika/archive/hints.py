@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
-from lipika.archive import documents, members
+from lipika.archive import members, metadata
 from lipika.errors import LipikaError
 from lipika.languages import find_language
 from lipika.models import HintFrom, NewVideo
@@ -101,7 +101,7 @@ def language_in_metadata(store: Store, key: str, enough_bytes: int | None = None
             if not isinstance(member, members.Member):
                 continue
             if member.metadata is not None:
-                return documents.language_of(member.metadata.fields())
+                return metadata.language_of(member.metadata.fields())
             read += len(member.data)
             if enough_bytes is not None and read > enough_bytes:
                 return None

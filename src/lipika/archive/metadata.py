@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import orjson
 
+from lipika.languages import find_language
 from lipika.models import JsonObject
 
 MAX_DEPTH = 32
@@ -152,3 +153,47 @@ def _skip_space(text: str, at: int) -> int:
     while text[at] in _SPACE:
         at += 1
     return at
+
+
+# ----------------------------------------------------------------------------- its language
+
+# The most reliable first: YouTube's `defaultLanguage` is that of the title.
+_LANGUAGE_KEYS = (
+    "language",
+    "languagecode",
+    "lang",
+    "langcode",
+    "audiolanguage",
+    "spokenlanguage",
+    "defaultaudiolanguage",
+    "detectedlanguage",
+    "languages",
+    "defaultlanguage",
+    "locale",
+)
+
+
+def language_of(metadata: JsonObject) -> str | None:
+    """The ISO code of the language a video's metadata names, at the top or one level down; None if it names none.
+
+    Keys are compared without case, `-` and `_`; values may be a code, a name, a list of these, or an object with a
+    code or name. Values that mean no language of the registry are passed over.
+    """
+    for scope in (metadata, *(child for child in metadata.values() if isinstance(child, Mapping))):
+        folded = {str(key).lower().replace("_", "").replace("-", ""): value for key, value in scope.items()}
+        for key in _LANGUAGE_KEYS:
+            code = _language_code(folded.get(key))
+            if code is not None:
+                return code
+    return None
+
+
+def _language_code(value: object) -> str | None:
+    for candidate in value if isinstance(value, list) else [value]:
+        text = (
+            (candidate.get("code") or candidate.get("name")) if isinstance(candidate, Mapping) else candidate
+        )
+        language = find_language(text) if isinstance(text, str) else None
+        if language is not None:
+            return language.code
+    return None

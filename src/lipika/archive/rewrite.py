@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import orjson
 
-from lipika.archive.documents import METADATA_NAME, Summary, amend_metadata, clip_result_to_json
+from lipika.archive.documents import METADATA_NAME, clip_result_to_json
 from lipika.archive.results import foreign_archive_error, parse_result, usable_entries
 from lipika.archive.spool import ComposedTar, Spool
 from lipika.archive.tar import Source
+from lipika.archive.video_documents import Summary, amend_metadata
 from lipika.models import ClipResult
 from lipika.storage import Store
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from lipika.archive import documents, members
+from lipika.archive import members, metadata
 from lipika.audio.polish import polish_segment
 from lipika.canary.planning import CLIPS_EACH
 from lipika.canary.records import SourceVideo
@@ -129,7 +129,7 @@ async def _peek_language(candidate: SampleArchive, desk: Desk) -> str | None:
         with closing(place.store.open_read(place.key)) as reader:
             for member in members.read_members(reader):
                 if isinstance(member, members.Member) and member.metadata is not None:
-                    return documents.language_of(member.metadata.fields())
+                    return metadata.language_of(member.metadata.fields())
         return None
 
     try:
@@ -214,7 +214,7 @@ def _draw(
     with closing(place.store.open_read(place.key)) as reader:
         for member in members.read_members(reader):
             if isinstance(member, members.Member) and member.metadata is not None:
-                told = documents.language_of(member.metadata.fields())
+                told = metadata.language_of(member.metadata.fields())
             if member.kind is not members.MemberKind.SEGMENT:
                 continue
             segments += 1

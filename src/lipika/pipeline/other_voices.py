@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lipika.alignment.listener import Task
 from lipika.alignment.voters import apply_alignment
-from lipika.archive import documents
+from lipika.archive import documents, video_documents
 from lipika.archive.spool import Spool
 from lipika.errors import DiskFull, StorageError
 from lipika.models import Alignment, ClaimedVideo, ClipResult, Voter
@@ -22,7 +22,9 @@ from lipika.pipeline.tools import Tools
 class OtherVoices:
     """The others' part in one video. Best effort: the answers have their places, whatever becomes of this."""
 
-    def __init__(self, video: ClaimedVideo, tools: Tools, spool: Spool, summary: documents.Summary) -> None:
+    def __init__(
+        self, video: ClaimedVideo, tools: Tools, spool: Spool, summary: video_documents.Summary
+    ) -> None:
         self._video = video
         self._tools = tools
         self._spool = spool

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from lipika import validation
 from lipika.alignment.voters import apply_alignment
-from lipika.archive import documents
+from lipika.archive import documents, video_documents
 from lipika.archive.spool import ComposedTar, Spool
 from lipika.db.result_rows import StoredAnswer
 from lipika.engine.outcome import Circumstances, Outcome, Review
@@ -136,7 +136,7 @@ class _Job:
     reader: ClipReader
     language: str | None  # the hint
     accounting: Accounting
-    summary: documents.Summary = field(default_factory=documents.Summary)
+    summary: video_documents.Summary = field(default_factory=video_documents.Summary)
     content: _Digest = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
     stopped: Exception | None = None  # what ends the video, once its answers are in
     voices: OtherVoices = field(init=False)
@@ -458,7 +458,7 @@ class _Job:
         """Stream the result tar into the store; it is read back by size and digest before this returns."""
         metadata = await run_blocking(
             self.tools,
-            lambda: documents.result_metadata(
+            lambda: video_documents.result_metadata(
                 self.reader.metadata,
                 self.video.video_id,
                 self.language,
