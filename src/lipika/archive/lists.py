@@ -1,16 +1,21 @@
 """Lists of videos (CSV, JSON lines, Parquet) as rows for the queue.
 
-Columns: `video_id`, and where there are any `source_key`, `output_key`, `language`, `priority`, `segment_count` and
-`source_bytes`; others are passed over. Without `source_key` the archive's key is made from the video id.
+Columns: `video_id`, and where there are any `source_key` (or `url`, or `path`), `output_key`, `language`, `priority`,
+`segment_count` and `source_bytes`; others are passed over, and named by `list_other_columns`. Without `source_key`
+the archive's key is made from the video id. Keys are below STORE_URL; where there is none, a `path` is one beside the
+list.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -20,7 +25,9 @@ from lipika.languages import find_language
 from lipika.models import HintFrom, NewVideo
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
-_COLUMNS = ("video_id", "source_key", "output_key", "language", "priority", "segment_count", "source_bytes")
+_KEYS = ("source_key", "url", "path")
+_COLUMNS = ("video_id", *_KEYS, "output_key", "language", "priority", "segment_count", "source_bytes")
+_LOOKED_AT = 1000  # rows of JSON lines, each of which may have columns of its own
 _BATCH_ROWS = 10_000
 
 
@@ -33,6 +40,7 @@ class Defaults:
     language: str | None = None
     priority: int = 0
     forced_language: str | None = None  # goes before what a row says
+    below_store: bool = True  # whether there is a STORE_URL, below which keys can be
 
     def source_key(self, video_id: str) -> str:
         return self.key_template.replace("{video_id}", video_id)
@@ -53,9 +61,29 @@ def read_list(path: Path, defaults: Defaults) -> Iterator[NewVideo]:
     Raises:
         UsageError: the file cannot be read or a row will not do; names file, row and cause.
     """
-    try:
+    with _named_troubles(path):
         for number, row in _rows(path):
-            yield _video(row, defaults, f"{path}, row {number}")
+            yield _video(row, defaults, path, f"{path}, row {number}")
+
+
+def list_other_columns(path: Path) -> list[str]:
+    """The columns of a list that mean nothing here, in its order.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    with _named_troubles(path):
+        if path.suffix.lower() == ".parquet":
+            names = list(_parquet_file(path).schema_arrow.names)
+        else:
+            names = [name for _, row in islice(_rows(path), _LOOKED_AT) for name in row]
+    return [name for name in dict.fromkeys(map(str, names)) if name not in (*_COLUMNS, "None")]
+
+
+@contextmanager
+def _named_troubles(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -89,7 +117,7 @@ def _object(line: bytes, where: str) -> Mapping[str, object]:
     return row
 
 
-def _parquet(path: Path) -> Iterator[Mapping[str, object]]:
+def _parquet_file(path: Path) -> Any:
     try:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError:
@@ -98,15 +126,22 @@ def _parquet(path: Path) -> Iterator[Mapping[str, object]]:
             " or JSON lines"
         ) from None
     try:
-        file = parquet.ParquetFile(path)
-        columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
-        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-            yield from batch.to_pylist()
+        return parquet.ParquetFile(path)
     except arrow.ArrowInvalid as error:
         raise UsageError(f"{path} is no Parquet file: {error}") from None
 
 
-def _video(row: Mapping[str, object], defaults: Defaults, where: str) -> NewVideo:
+def _parquet(path: Path) -> Iterator[Mapping[str, object]]:
+    file = _parquet_file(path)
+    columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+    try:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+            yield from batch.to_pylist()
+    except import_module("pyarrow").ArrowInvalid as error:
+        raise UsageError(f"{path} is damaged: {error}") from None
+
+
+def _video(row: Mapping[str, object], defaults: Defaults, path: Path, where: str) -> NewVideo:
     video_id = _text(row, "video_id")
     if not video_id:
         raise UsageError(f"{where}: no video_id")
@@ -120,7 +155,7 @@ def _video(row: Mapping[str, object], defaults: Defaults, where: str) -> NewVide
         language, given_by = said.code, HintFrom.ROW
     return NewVideo(
         video_id,
-        _text(row, "source_key") or defaults.source_key(video_id),
+        _source_key(row, defaults, path, where) or defaults.source_key(video_id),
         _text(row, "output_key") or defaults.output_key(video_id),
         language,
         _number(row, "priority", where) or defaults.priority,
@@ -128,6 +163,23 @@ def _video(row: Mapping[str, object], defaults: Defaults, where: str) -> NewVide
         _number(row, "source_bytes", where),
         given_by,
     )
+
+
+def _source_key(row: Mapping[str, object], defaults: Defaults, path: Path, where: str) -> str:
+    given = {column: text for column in _KEYS if (text := _text(row, column))}
+    if len(set(given.values())) > 1:
+        told = ", ".join(f"{column} {text}" for column, text in given.items())
+        raise UsageError(f"{where}: it names several archives: {told}. Leave the column of the true one")
+    for column, text in given.items():
+        if column == "path" and not defaults.below_store and is_relative(text):
+            return str(path.parent.resolve() / text)
+        return text
+    return ""
+
+
+def is_relative(key: str) -> bool:
+    """True if a key is one below a store: neither a URL nor a whole path."""
+    return not key.startswith("/") and "://" not in key
 
 
 def _text(row: Mapping[str, object], column: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from lipika.errors import UsageError
 from lipika.models import HintFrom, VideoStatus
 
 if TYPE_CHECKING:
+    from lipika.archive.presence import Presence
     from lipika.config import Settings
     from lipika.db.queue import AddReport, Queue, QueuedVideo
     from lipika.models import NewVideo
@@ -54,6 +56,11 @@ class Added:
     refused: list[str] = field(default_factory=list)  # which would be written over what, a sentence each
     languages_compared: int = 0  # archives that say a language, of those looked at whose row says one
     language_conflicts: list[dict[str, str]] = field(default_factory=list)  # ... and it is another
+    columns_passed_over: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # of each list, those of no meaning
+    missing_archives: list[str] = field(default_factory=list)  # of the first that were looked for
+    not_looked_for: str = ""  # the reason why the first archives could not be looked for
 
 
 def add_to(lipika: typer.Typer, run: Run) -> None:
@@ -95,10 +102,18 @@ def _filling(app: typer.Typer, run: Run) -> None:
         language: Language = None,
         force_language: ForceLanguage = None,
         priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+        no_check: Annotated[
+            bool,
+            typer.Option(
+                "--no-check", help="Do not look whether the first archives of a list or table are there."
+            ),
+        ] = False,
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
         """Put videos into the queue for workers. Adding one twice changes nothing.
+
+        Lists and tables are believed, but their first archives are looked for.
 
         Example: lipika queue add --from-table videos --key-template 'raw/{video_id}.tar'
         """
@@ -112,9 +127,10 @@ def _filling(app: typer.Typer, run: Run) -> None:
 
             settings = load_settings(lipika_data_dir=data_dir, output_url=out_url)
             hints = hints_of(language, force_language)
+            asked = _Asked(key_template, key_column, hints, priority, not no_check)
             if from_table:
-                return await _add_table(settings, from_table, key_template, key_column, hints, priority)
-            return await _add_sources(settings, sources or [], key_template, hints, priority)
+                return await _add_table(settings, from_table, asked)
+            return await _add_sources(settings, sources or [], asked)
 
         report = run(job)
         if as_json:
@@ -206,7 +222,14 @@ def _starting_over(app: typer.Typer, run: Run) -> None:
         if all_failed and also_done:
             raise typer.BadParameter("--also-done needs video ids: it would start the whole corpus over")
         ids = None if all_failed else _ids(videos or [])
-        changed = run(lambda: _run_on_queue(data_dir, lambda queue: queue.requeue(ids, also_done=also_done)))
+
+        async def start_over(queue: Queue) -> tuple[int, list[QueuedVideo]]:
+            rows = await queue.find(ids) if ids is not None else []
+            return await queue.requeue(ids, also_done=also_done), rows
+
+        changed, rows = run(lambda: _run_on_queue(data_dir, start_over))
+        if ids is not None and changed < len(ids):
+            _print_not_requeued(ids, rows, also_done=also_done)
         _report("requeued", changed, ids)
 
 
@@ -276,12 +299,22 @@ async def _run_on_queue(data_dir: Path | None, work: Callable[[Queue], Coroutine
     return await on_database(data_dir, lambda database: work(Queue(database)))
 
 
-async def _add_sources(
-    settings: Settings, sources: Sequence[str], key_template: str, hints: Hints, priority: int
-) -> Added:
-    """Archives that are looked for, and lists that are believed."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Options of `queue add`, for what videos do not say themselves."""
+
+    key_template: str
+    key_column: str | None
+    hints: Hints
+    priority: int
+    check: bool
+
+
+async def _add_sources(settings: Settings, sources: Sequence[str], asked: _Asked) -> Added:
+    """Archives that are looked for, and lists that are believed once their first archives are there."""
     from lipika.archive.hints import Draw
-    from lipika.archive.lists import Defaults, is_list, read_list
+    from lipika.archive.lists import Defaults, is_list, list_other_columns, read_list
+    from lipika.archive.presence import LOOKED_AT
     from lipika.archive.sources import find_videos, results_root
     from lipika.db.queue import Queue, Roots
     from lipika.services import open_database, store_settings
@@ -292,14 +325,24 @@ async def _add_sources(
         raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
     out_root = results_root(settings.output_url) if settings.output_url else ""
     found = (
-        hints.add_to(
-            replace(video, priority=priority)
+        asked.hints.add_to(
+            replace(video, priority=asked.priority)
             for video in await find_videos(archives, settings.output_url, store_settings(settings))
         )
         if archives
         else []
     )
-    defaults = Defaults(out_root, key_template, hints.default, priority, hints.forced)
+    defaults = Defaults(
+        out_root,
+        asked.key_template,
+        asked.hints.default,
+        asked.priority,
+        asked.hints.forced,
+        bool(settings.store_url),
+    )
+    first = [video.source_key for path in lists for video in islice(read_list(path, defaults), LOOKED_AT)]
+    presence = await _look_for_first(settings, first, asked)
+    other = {str(path): names for path in lists if (names := list_other_columns(path))}
     reports: list[AddReport] = []
     draw = Draw()
     roots = Roots(settings.store_url or None, settings.output_url or None)
@@ -316,32 +359,48 @@ async def _add_sources(
             already_there=sum(report.existing for report in reports),
             conflicts=[video_id for report in reports for video_id in report.conflicts],
             refused=[str(clash) for report in reports for clash in report.clashes],
+            columns_passed_over=other,
+            missing_archives=list(presence.missing),
+            not_looked_for=presence.unreachable,
         ),
     )
 
 
-async def _add_table(
-    settings: Settings, table: str, key_template: str, key_column: str | None, hints: Hints, priority: int
-) -> Added:
+async def _look_for_first(settings: Settings, keys: Sequence[str], asked: _Asked) -> Presence:
+    from lipika.archive.presence import Presence, find_first, refuse_relative
+    from lipika.services import Stores, store_settings
+
+    if not settings.store_url:
+        refuse_relative(keys)
+    if not asked.check or not keys:
+        return Presence(0, ())
+    stores = Stores(store_settings(settings))
+    return await find_first(keys, lambda key: stores.place(key, settings.store_url))
+
+
+async def _add_table(settings: Settings, table: str, asked: _Asked) -> Added:
+    from lipika.archive import presence
     from lipika.archive.hints import LOOKED_AT
     from lipika.archive.sources import OUTPUT_SUFFIX, results_root
-    from lipika.db.tables import TableSource, add_table
+    from lipika.db.tables import TableSource, add_table, find_first_keys
     from lipika.models import NewVideo
     from lipika.services import open_database
 
     prefix = f"{results_root(settings.output_url).rstrip('/')}/" if settings.output_url else ""
     source = TableSource(
         table,
-        key_template,
-        key_column,
+        asked.key_template,
+        asked.key_column,
         prefix,
         OUTPUT_SUFFIX,
-        hints.default,
-        hints.forced,
-        priority,
+        asked.hints.default,
+        asked.hints.forced,
+        asked.priority,
         settings.max_attempts,
     )
     async with open_database(settings) as database:
+        keys = await find_first_keys(database, source, presence.LOOKED_AT)
+        found = await _look_for_first(settings, keys, asked)
         report = await add_table(database, source, looked_at=LOOKED_AT)
     hinted = [NewVideo(row["video_id"], row["source_key"], "", row["language"]) for row in report.hinted]
     already = report.found - report.added - len(report.conflicts) - len(report.refused)
@@ -349,7 +408,16 @@ async def _add_table(
         f"{video_id}: its result would be written over another's result or archive, or no file could have its name"
         for video_id in report.refused
     ]
-    added = Added(report.added, already, report.conflicts, report.found, report.without_language, refused)
+    added = Added(
+        report.added,
+        already,
+        report.conflicts,
+        report.found,
+        report.without_language,
+        refused,
+        missing_archives=list(found.missing),
+        not_looked_for=found.unreachable,
+    )
     return await _add_comparison(settings, hinted, added)
 
 
@@ -390,6 +458,27 @@ def _report(verb: str, changed: int, ids: Sequence[str] | None) -> None:
         raise typer.Exit(1)
 
 
+def _print_not_requeued(ids: Sequence[str], rows: Sequence[QueuedVideo], *, also_done: bool) -> None:
+    """The reason why each kind of video was left alone, with what would do."""
+    out, known = open_console(), {row.video_id: row.status for row in rows}
+    kinds = {
+        "not in the queue": [video_id for video_id in ids if video_id not in known],
+        "waiting already": [video_id for video_id, status in known.items() if status == VideoStatus.PENDING],
+        "at work, and left to it": [
+            video_id
+            for video_id, status in known.items()
+            if status in (VideoStatus.CLAIMED, VideoStatus.PROCESSING)
+        ],
+        "done: their stored answers are used again with --also-done": [
+            video_id for video_id, status in known.items() if status == VideoStatus.DONE and not also_done
+        ],
+    }
+    for reason, found in kinds.items():
+        if found:
+            named = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+            out.print(f"{len(found)} {reason} ({named})", markup=False, soft_wrap=True)
+
+
 def _print_added(report: Added) -> None:
     always = ("added", "already_there") if report.found is None else ("found", "added", "without_language")
     often = ("conflicts", "refused", "languages_compared", "language_conflicts")
@@ -414,6 +503,16 @@ def _print_added(report: Added) -> None:
         )
     for sentence in report.refused:
         out.print(f"REFUSED  {sentence}", markup=False, soft_wrap=True)
+    for path, names in report.columns_passed_over.items():
+        out.print(f"PASSED OVER  {path}: the columns {', '.join(names)}", markup=False, soft_wrap=True)
+    for key in report.missing_archives:
+        out.print(f"MISSING  {key}: added, but not there: workers will fail it", markup=False, soft_wrap=True)
+    if report.not_looked_for:
+        out.print(
+            f"The first archives could not be looked for from here: {report.not_looked_for}",
+            markup=False,
+            soft_wrap=True,
+        )
     for one in report.language_conflicts[:_LANGUAGE_LINES]:
         out.print(
             f"LANGUAGE  {one['video_id']}: {one['row']} by its row, which holds; {one['archive']} by itself",

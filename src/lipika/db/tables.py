@@ -45,6 +45,11 @@ class TableSource:
 
 
 @dataclass(frozen=True, slots=True)
+class _Key:
+    source_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Column:
     name: str
 
@@ -57,19 +62,7 @@ async def add_table(database: Database, source: TableSource, *, looked_at: int =
     Raises:
         UsageError: there is no such table with `video_id` and `language`; the message lists those there are.
     """
-    schema, table = await _find(database, source.table)
-    key: sql.Composable = sql.SQL("null::text")
-    if source.key_column is not None:
-        columns = await _columns(database, schema, table)
-        if source.key_column not in columns:
-            raise UsageError(
-                f"--key-column {source.key_column}: {schema}.{table} has no column {source.key_column}; it has"
-                f" {', '.join(columns)}"
-            )
-        key = sql.SQL("t.{}::text").format(sql.Identifier(source.key_column))
-    statement = sql.SQL(_QUERIES["add_table"].sql.decode()).format(
-        table=sql.Identifier(schema, table), key=key
-    )
+    statement = await _complete(database, source, _QUERIES["add_table"])
     aliases = {alias: code for code, language in LANGUAGES.items() for alias in _aliases(code, language.name)}
     aliases |= {alias: code for code, language in LANGUAGES.items() for alias in language.aliases}
     params = {
@@ -84,7 +77,34 @@ async def add_table(database: Database, source: TableSource, *, looked_at: int =
         "priority": source.priority,
         "max_attempts": source.max_attempts,
     }
-    return await database.row(Query("tables.add_table", statement.as_bytes(None)), params, TableReport)
+    return await database.row(statement, params, TableReport)
+
+
+async def find_first_keys(database: Database, source: TableSource, count: int) -> list[str]:
+    """The archives of a few rows of a table, by key or URL: any, so that nothing is sorted.
+
+    Raises:
+        UsageError: there is no such table or column.
+    """
+    statement = await _complete(database, source, _QUERIES["first_keys"])
+    params = {"key_template": source.key_template, "count": count}
+    return [row.source_key for row in await database.rows(statement, params, _Key)]
+
+
+async def _complete(database: Database, source: TableSource, query: Query) -> Query:
+    """A query with the names of its table and of the column that holds the archive's key."""
+    schema, table = await _find(database, source.table)
+    key: sql.Composable = sql.SQL("null::text")
+    if source.key_column is not None:
+        columns = await _columns(database, schema, table)
+        if source.key_column not in columns:
+            raise UsageError(
+                f"--key-column {source.key_column}: {schema}.{table} has no column {source.key_column}; it has"
+                f" {', '.join(columns)}"
+            )
+        key = sql.SQL("t.{}::text").format(sql.Identifier(source.key_column))
+    statement = sql.SQL(query.sql.decode()).format(table=sql.Identifier(schema, table), key=key)
+    return Query(query.name, statement.as_bytes(None))
 
 
 async def _columns(database: Database, schema: str, table: str) -> list[str]:

@@ -26,6 +26,10 @@ def queue(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Runs `lipika queue ...` on the test's database and gives exit code and what was printed."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("OUTPUT_URL", "s3://results/x")
+    monkeypatch.setenv("STORE_URL", str(tmp_path / "store"))
+    (tmp_path / "store").mkdir()
+    for name in ("v1", "v2", "1", "3"):
+        (tmp_path / "store" / f"{name}.tar").touch()
     monkeypatch.chdir(tmp_path)
     app = typer.Typer()
     add_to(app, lambda job: asyncio.run(job()))
@@ -51,14 +55,16 @@ def test_lists_fill_the_queue_and_twice_is_once(queue: Any, database_url: str, t
     (tmp_path / "b.jsonl").write_text(
         '{"video_id": "v3", "source_key": "s3://b/v3.tar", "language": "ta-IN"}\n\n'
     )
-    assert queue("add", "a.csv", "b.jsonl", "--language", "mr") == (0, "added 3, already there 0\n")
-    assert queue("add", "a.csv", "b.jsonl", "--language", "mr") == (0, "added 0, already there 3\n")
+    passed_over = "PASSED OVER  a.csv: the columns extra\n"
+    first, second = (queue("add", "a.csv", "b.jsonl", "--language", "mr", "--no-check") for _ in range(2))
+    assert first == (0, f"added 3, already there 0\n{passed_over}")
+    assert second == (0, f"added 0, already there 3\n{passed_over}")
     assert queued(database_url) == [
         ("v1", "v1.tar", "s3://results/x/v1_transcribed.tar", "hi", 5),
         ("v2", "v2.tar", "s3://results/x/v2_transcribed.tar", "mr", 0),
         ("v3", "s3://b/v3.tar", "s3://results/x/v3_transcribed.tar", "ta", 0),
     ]
-    code, said = queue("add", "a.csv", "--key-template", "raw/{video_id}.tar", "--json")
+    code, said = queue("add", "a.csv", "--key-template", "raw/{video_id}.tar", "--json", "--no-check")
     assert code == 1
     assert json.loads(said)["conflicts"] == ["v1", "v2"]
 
@@ -103,7 +109,7 @@ def test_a_pipe_gets_whole_names_unless_told_how_wide_it_is(
 ) -> None:
     name = "a-video-whose-name-alone-is-almost-as-long-as-a-line-of-eighty-columns"
     Path("a.jsonl").write_text(json.dumps({"video_id": name, "language": "hi"}))
-    queue("add", "a.jsonl")
+    queue("add", "a.jsonl", "--no-check")
     code, said = queue("list")
     assert code == 0
     assert name in said
@@ -119,21 +125,88 @@ def test_a_table_fills_the_queue_inside_the_database(queue: Any, database_url: s
         "insert into videos values (1, 'Hindi', null), (2, 'ta_IN', 's3://b/2.tar'), (3, 'Klingon', ''),"
         " (3, null, '')",
     )
-    code, said = queue("add", "--from-table", "videos", "--key-column", "tar", "--priority", "2")
+    code, said = queue(
+        "add", "--from-table", "videos", "--key-column", "tar", "--priority", "2", "--no-check"
+    )
     assert (code, said) == (0, "found 3, added 3, without language 1\n")
     assert sorted(queued(database_url)) == [
         ("1", "1.tar", "s3://results/x/1_transcribed.tar", "hi", 2),
         ("2", "s3://b/2.tar", "s3://results/x/2_transcribed.tar", "ta", 2),
         ("3", "3.tar", "s3://results/x/3_transcribed.tar", None, 2),
     ]
-    assert queue("add", "--from-table", "public.videos", "--key-column", "tar")[1].startswith(
-        "found 3, added 0"
-    )
+    again = queue("add", "--from-table", "public.videos", "--key-column", "tar", "--no-check")
+    assert again[1].startswith("found 3, added 0")
     with pytest.raises(UsageError, match=r"there are: public\.videos"):
         queue("add", "--from-table", "films")
     with pytest.raises(Exception, match="no_such"):
         queue("add", "--from-table", "videos", "--key-column", 'no_such"; drop table videos; --')
     assert len(rows(database_url, "select * from videos")) == 4
+
+
+def test_archives_that_are_not_there_are_said_before_workers_fail_them(queue: Any, database_url: str) -> None:
+    Path("a.csv").write_text("video_id\nw1\nw2\n")
+    with pytest.raises(
+        UsageError, match=r"of the first 2 archives none is there: w1\.tar, w2\.tar.*--no-check"
+    ):
+        queue("add", "a.csv")
+    assert queued(database_url) == []
+    Path("b.csv").write_text("video_id\nv1\nw2\n")
+    code, said = queue("add", "b.csv")
+    missing = "MISSING  w2.tar: added, but not there: workers will fail it"
+    assert (code, said.splitlines()) == (0, ["added 2, already there 0", missing])
+    assert json.loads(queue("add", "b.csv", "--json")[1])["missing_archives"] == ["w2.tar"]
+    change(
+        database_url,
+        "create table films (video_id text, language text); insert into films values ('x', 'hi')",
+    )
+    with pytest.raises(UsageError, match="of the first 1 archives none is there: x"):
+        queue("add", "--from-table", "films")
+    assert [video for video, *_ in queued(database_url)] == ["v1", "w2"]
+
+
+def test_a_store_that_cannot_be_asked_keeps_nobody_from_adding(queue: Any, database_url: str) -> None:
+    Path("a.csv").write_text("video_id,url\nv1,s3://bucket/v1.tar\n")
+    code, said = queue("add", "a.csv")
+    assert code == 0
+    assert "could not be looked for from here" in said
+    assert queued(database_url)[0][:2] == ("v1", "s3://bucket/v1.tar")
+
+
+def test_keys_below_a_store_that_nobody_named_are_refused(
+    queue: Any, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The queue would hold keys that mean something else to each worker."""
+    monkeypatch.delenv("STORE_URL")
+    change(
+        database_url,
+        "create table films (video_id text, language text); insert into films values ('x', 'hi')",
+    )
+    Path("a.csv").write_text("video_id\nv1\n")
+    for source in (("a.csv",), ("--from-table", "films"), ("a.csv", "--no-check")):
+        with pytest.raises(UsageError, match=r"'(v1|x)\.tar' is a key below STORE_URL"):
+            queue("add", *source)
+    assert queue("add", "a.csv", "--key-template", f"{tmp_path}/store/{{video_id}}.tar")[0] == 0
+
+
+def test_a_path_without_a_store_lies_beside_the_list(
+    queue: Any, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "a.csv").write_text("video_id,path,title\nv1,v9.tar,x\n")
+    (tmp_path / "lists" / "v9.tar").touch()
+    with pytest.raises(UsageError, match="none is there"):
+        queue("add", "lists/a.csv")  # below STORE_URL, where there is one
+    monkeypatch.delenv("STORE_URL")
+    code, said = queue("add", "lists/a.csv")
+    assert (code, said) == (0, "added 1, already there 0\nPASSED OVER  lists/a.csv: the columns title\n")
+    (row,) = queued(database_url)
+    assert Path(str(row[1])).samefile(tmp_path / "lists" / "v9.tar")
+
+
+def test_a_row_names_one_archive(queue: Any) -> None:
+    Path("a.csv").write_text("video_id,url,path\nv1,s3://b/a.tar,a.tar\n")
+    with pytest.raises(UsageError, match=r"row 1: it names several archives: url s3://b/a\.tar, path a\.tar"):
+        queue("add", "a.csv")
 
 
 def test_folders_are_looked_through(queue: Any, database_url: str) -> None:
@@ -165,6 +238,26 @@ def test_the_verbs(queue: Any, database_url: str) -> None:
     assert (code, said.splitlines()[-1]) == (0, "more: --after b")
     (last,) = json.loads(queue("list", "--after", "b", "--json")[1])
     assert (last["video_id"], last["status"]) == ("c", "pending")
+
+
+def test_requeue_says_why_it_leaves_a_video_alone(queue: Any, database_url: str) -> None:
+    async def prepare() -> None:
+        async with Database(database_url) as database:
+            held = Queue(database)
+            await held.add([NewVideo(name, "s", f"o/{name}") for name in "abcd"])
+            await held.claim("w", 60, 1)
+            change(database_url, "update video_queue set status = 'done' where video_id in ('b', 'c')")
+
+    asyncio.run(prepare())
+    code, said = queue("requeue", "a", "b", "c", "d", "e")
+    assert code == 1
+    assert said.splitlines() == [
+        "1 not in the queue (e)",
+        "1 waiting already (d)",
+        "1 at work, and left to it (a)",
+        "2 done: their stored answers are used again with --also-done (b, c)",
+        "requeued 0 of 5",
+    ]
 
 
 def test_what_would_write_over_something_is_refused_and_named(

@@ -114,7 +114,17 @@ async def test_the_row_of_a_table_likewise(stage: Stage, archives: list[Path], t
     wrong = await lipika_beside(*command[:-4], "--key-column", "uri", "--out", str(stage.out), env=env)
     assert wrong.returncode == 2
     assert "has no column uri; it has video_id, language, url" in wrong.stderr
-    again = await lipika_beside("queue", "add", "--from-table", "clips", "--out", str(stage.out), env=env)
+    again = await lipika_beside(
+        "queue",
+        "add",
+        "--from-table",
+        "clips",
+        "--key-template",
+        "s3://b/{video_id}.tar",
+        "--out",
+        str(stage.out),
+        env=env,
+    )
     assert again.returncode == 1
     for path in archives:  # other sources than those they were added with
         assert f"CONFLICT  {path.stem}:" in again.stdout

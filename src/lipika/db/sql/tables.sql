@@ -3,6 +3,13 @@ select attname::text as name from pg_attribute
 where attrelid = to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)) and attnum > 0 and not attisdropped
 order by attnum
 
+-- name: first_keys
+-- Archives of a few rows, whichever come first. The table and the key column are quoted identifiers.
+select coalesce(nullif({key}, ''), replace(%(key_template)s, '{{video_id}}', t.video_id::text)) as source_key
+from {table} t
+where t.video_id::text <> ''
+limit %(count)s
+
 -- name: add_table
 -- Inside the database: a million rows never leave it. The table and the key column are quoted identifiers. Language names
 -- and codes in whatever spelling become codes of the registry. The outer select sees the queue as it was before.
