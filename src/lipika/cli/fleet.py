@@ -90,13 +90,13 @@ def _workers(app: typer.Typer, run: Run) -> None:
         if context.invoked_subcommand:
             return
         from lipika.db.stats_fleet import FleetStats
-        from lipika.fleet.status import alignment_of, workers_table
+        from lipika.fleet.status import FittingTable, alignment_of, workers_table
 
         found = run(lambda: on_database(data_dir, lambda database: FleetStats(database).workers()))
         if as_json:
             print_json(found)
         elif found:
-            _console().print(workers_table(found))
+            _console().print(FittingTable(workers_table(found)))
             _console().print(alignment_of(found))
         else:
             _console().print("none in the last hour")

@@ -64,6 +64,9 @@ class QueuePace:
     clips_lately: int  # in the last ten whole minutes
     minutes_lately: int  # of these, those with any sample
     clips_last_minute: int
+    sending: bool = (
+        True  # whether any live worker has sent something in the last minute, or waits for an answer
+    )
     usd_lately: float = 0.0  # in the same minutes
     usd_day_cap: float | None = None  # of the providers in use; None: one of them has none
     usd_day_left: float = 0.0  # of it, today
@@ -94,12 +97,14 @@ class QueuePace:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds until the queue is empty at this speed, and within the day's dollar cap; None when that cannot be
-        said."""
+        """Seconds until the queue is empty at this speed, and within the day's dollar cap.
+
+        None when that cannot be said, or nothing is sent: the speed of the last minutes is then one of the past.
+        """
         left, speed = self.clips_left, self.clips_per_minute
         if left == 0:
             return 0.0
-        if left is None or speed <= 0:
+        if left is None or speed <= 0 or not self.sending:
             return None
         usd = left * self._usd_per_clip
         if self.usd_day_cap is None or usd <= self.usd_day_left:
@@ -127,9 +132,9 @@ class QueuePace:
             return "nothing is left to do"
         if self.clips_per_video is None:
             return "unknown until the first video is done"
-        if not self.clips_per_minute:
+        if not self.clips_per_minute or not self.sending:
             spent = self.usd_day_cap is not None and self.usd_day_left <= 0
-            return f"unknown while nothing moves{': the day has used up its dollars' if spent else ''}"
+            return f"unknown while nothing is sent{': the day has used up its dollars' if spent else ''}"
         span = f"the last {self.minutes_lately} minutes" if self.minutes_lately > 1 else "the last minute"
         return (
             f"{self.videos_left:,} videos left, about {self.clips_left or 0:,.0f} clips"

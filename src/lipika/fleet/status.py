@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
-from rich.console import Group, RenderableType
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +29,7 @@ from lipika.models import Agreement, Tier
 from lipika.wording import duration, latency, money, percent
 
 _LAST_ERRORS = 10
+_ANY_WIDTH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +125,40 @@ def render_status(report: StatusReport) -> RenderableType:
     """The report for a terminal."""
     parts: list[RenderableType] = [Text("\n".join(_lines(report)))]
     if report.fleet.providers:
-        parts.append(budgets_table(report.fleet.providers))
-    parts.append(workers_table(report.workers) if report.workers else Text("Workers: none in the last hour"))
+        parts.append(FittingTable(budgets_table(report.fleet.providers)))
+    parts.append(
+        FittingTable(workers_table(report.workers))
+        if report.workers
+        else Text("Workers: none in the last hour")
+    )
     if report.workers:
         parts.append(alignment_of(report.workers))
-    parts += [Text(error_line(row)) for row in report.errors]
+    parts += [Text(error_line(row, report.at)) for row in report.errors]
     return Group(*parts)
+
+
+class FittingTable:
+    """A table as it is where the screen is wide enough for all of it, else a paragraph for each row."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if (
+            Measurement.get(console, options.update(max_width=_ANY_WIDTH), self._table).maximum
+            <= options.max_width
+        ):
+            yield self._table
+        else:
+            yield from self._paragraphs()
+
+    def _paragraphs(self) -> Iterator[RenderableType]:
+        first, *others = self._table.columns
+        rows = zip(*(column.cells for column in others), strict=True)
+        for name, cells in zip(first.cells, rows, strict=True):
+            told = [_pair(str(column.header), str(cell)) for column, cell in zip(others, cells, strict=True)]
+            yield Text(f"{first.header} {name}", style="bold")
+            yield Padding(Columns([Text(pair) for pair in told if pair], padding=(0, 3)), (0, 0, 0, 2))
 
 
 def _lines(report: StatusReport) -> list[str]:
@@ -248,9 +280,17 @@ def alignment_of(workers: Sequence[WorkerRow]) -> RenderableType:
     return table
 
 
-def error_line(row: ErrorRow) -> str:
+def _pair(header: str, cell: str) -> str:
+    """A cell with its header; nothing where it is empty."""
+    return cell if header == "$" or not cell else f"{header} {cell}"
+
+
+def error_line(row: ErrorRow, now: datetime | None = None) -> str:
+    """An error with its age: the last one may be of last week."""
+    age = duration(max(((now or datetime.now(UTC)) - row.occurred_at).total_seconds(), 0))
     video = f" {row.video_id}" if row.video_id else ""
-    return f"{row.occurred_at:%m-%d %H:%M:%S}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
+    when = f"{row.occurred_at:%m-%d %H:%M:%S} ({age} ago)"
+    return f"{when}  {row.worker_id}{video}  {row.exception_type}: {row.message}"
 
 
 def _beside_limit(limit: Limit, used: float, most: float | None) -> str:

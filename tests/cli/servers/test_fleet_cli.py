@@ -103,6 +103,19 @@ def test_status_for_people_says_the_same(lipika: Lipika) -> None:
     assert "it [broke]" in text
 
 
+def test_status_and_workers_are_readable_on_eighty_columns(
+    lipika: Lipika, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No table is folded: a row that does not fit is a paragraph, and no value is cut."""
+    for command in ("status", "workers"):
+        monkeypatch.setenv("COLUMNS", "80")
+        text = lipika(command).stdout
+        assert "…" not in text
+        assert max(map(len, text.splitlines())) <= 80
+        assert "┃ worker" not in text
+        assert "in flight 7" in text
+
+
 def test_status_goes_on_until_it_is_interrupted(lipika: Lipika, database_url: str) -> None:
     del lipika  # for the database it fills
     process = subprocess.Popen(

@@ -265,12 +265,13 @@ def test_the_outlook_says_what_it_is_based_on() -> None:
     [
         ({"videos_left": 0}, 0.0, "nothing is left to do"),
         ({"videos_done": 0}, None, "unknown until the first video is done"),
-        ({"clips_lately": 0}, None, "unknown while nothing moves"),
+        ({"clips_lately": 0}, None, "unknown while nothing is sent"),
+        ({"sending": False}, None, "unknown while nothing is sent"),  # the last minutes are of the past
         ({"minutes_lately": 1, "clips_last_minute": 29}, 600.0, "over the last minute"),
     ],
 )
 def test_an_outlook_without_basis_gives_no_time(
-    change: Mapping[str, int], eta_s: float | None, basis: str
+    change: Mapping[str, Any], eta_s: float | None, basis: str
 ) -> None:
     outlook = replace(OUTLOOK, **change)
     assert outlook.eta_s == (eta_s if eta_s is None else pytest.approx(eta_s))

@@ -49,6 +49,11 @@ select
     select coalesce(sum(active_clips), 0)::bigint from workers w
     where status = 'online' and lipika_worker_state(w) in ('live', 'draining')
   ) as clips_last_minute,
+  exists (
+    select from workers w
+    where status = 'online' and lipika_worker_state(w) in ('live', 'draining')
+      and greatest(requests_in_flight, active_rpm, active_clips) > 0
+  ) as sending,
   (
     select coalesce(sum(usd), 0)::double precision from worker_minutes
     where minute >= date_trunc('minute', now()) - interval '10 minutes' and minute < date_trunc('minute', now())
