@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asking import MODEL
 from benchmarks.speech_corpus import CorpusPlan, make_corpus
+from lipika.audio.codec import decode, encode_flac
 from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.asking import AskOptions, Way, ask_all
 from lipika.canary.records import Asked
@@ -173,3 +177,35 @@ async def test_a_canary_asks_what_the_pipeline_asks_and_judges_as_it_does(
             tuple(found.code for found in result.verdict.findings) if result.verdict else ()
         )
     assert len({result.status for result in results.values()}) > 1
+
+
+@pytest.mark.parametrize("ask_silence", [False, True])
+async def test_a_canary_asks_nobody_for_silence(
+    archive: Path, tmp_path: Path, threads: ThreadPoolExecutor, ask_silence: bool
+) -> None:
+    quiet = with_silence(archive, tmp_path / "quiet.tar", every=2)
+    desk = Desk(lambda _key: place_of(quiet), threads, tmp_path, ask_silence=ask_silence)
+    sample = await take_sample([SampleArchive("v", quiet.name, "hi")], 10 * SEGMENTS, 1, desk)
+    (video,) = sample.videos
+    heard = [one for one in sample.clips if decode(one.audio.read_bytes()).samples.any()]
+
+    assert len(heard) == SEGMENTS // 2
+    assert len(sample.clips) == (SEGMENTS if ask_silence else SEGMENTS // 2) == video.clips_made
+    assert sample.not_asked == video.not_asked == (0 if ask_silence else SEGMENTS // 2)
+
+
+def with_silence(archive: Path, copy: Path, every: int) -> Path:
+    """The same archive with every second, third, … segment as digital silence."""
+    with tarfile.open(archive) as old, tarfile.open(copy, "w") as new:
+        segments = 0
+        for member in old.getmembers():
+            file = old.extractfile(member)
+            data = file.read() if file else b""
+            if member.name.endswith(".flac"):
+                segments += 1
+                sound = decode(data)
+                if segments % every == 0:
+                    data = encode_flac(replace(sound, samples=np.zeros_like(sound.samples)))
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return copy

@@ -123,6 +123,7 @@ async def run_canary(
             stopped=asked.stopped,
             ended_early=asked.ended_early,
             usd=asked.usd,
+            not_asked=clips.not_asked,
             lag_ms=asked.lag_ms,
         )
         await shelf.keep_answers(run.asked)
@@ -228,6 +229,7 @@ async def _choose(
             threads,
             folder,
             SendFormat(settings.send_format),
+            settings.ask_silence,
         )
         return await take_sample(archives, clips, seed, desk)
 

@@ -108,12 +108,13 @@ def _judge_run(run: CanaryRun, baseline: ArmMeasures | None) -> Iterator[Criteri
     complete = asked >= run.clips_wanted and not reason
     mark = Mark.GO if complete else Mark.WARN if asked else Mark.NO_GO
     way_out = "see the reason; then run the canary again" if reason else "put more archives into the queue"
+    silence = f"; {run.not_asked:,} more are silence, and cost nothing" if run.not_asked else ""
     yield Criterion(
         "sample",
         mark,
         f"{asked:,} clips",
         f"{run.clips_wanted:,}",
-        reason or ("every clip was asked" if mark is Mark.GO else "there were no more clips"),
+        (reason or ("every clip was asked" if mark is Mark.GO else "there were no more clips")) + silence,
         "" if mark is Mark.GO else way_out,
     )
     busy = run.lag_ms > _BUSY_MS

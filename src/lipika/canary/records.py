@@ -22,12 +22,13 @@ class SourceVideo:
     source_bytes: int | None
     segments: int
     segments_polished: int  # of which clips were made, or nothing usable came
-    clips_made: int
+    clips_made: int  # to be asked for
     says: str = ""  # the language that the archive names where its row names another
+    not_asked: int = 0  # clips besides those, in which nothing can be speech
 
     @property
     def clips_estimated(self) -> float:
-        """Clips of the whole archive, at the rate of the segments that were polished."""
+        """Clips of the whole archive that are asked for, at the rate of the segments that were polished."""
         if not self.segments_polished:
             return 0.0
         return self.segments * self.clips_made / self.segments_polished
@@ -94,4 +95,5 @@ class CanaryRun:
     stopped: tuple[Stopped, ...]
     ended_early: str
     usd: float  # of all requests, those of clips that did not end too
+    not_asked: int = 0  # clips met that nobody was asked for: nothing in them can be speech
     lag_ms: float = 0.0  # how late this machine was in what it does by the clock, 95th percentile

@@ -28,6 +28,7 @@ class CanaryReport:
     seed: int
     clips_wanted: int
     videos: int
+    not_asked: int  # clips met in which nothing can be speech
     max_usd: float
     usd: float
     ended_early: str

@@ -63,6 +63,7 @@ async def make_report(
         seed=run.seed,
         clips_wanted=run.clips_wanted,
         videos=len(run.videos),
+        not_asked=run.not_asked,
         max_usd=run.max_usd,
         usd=run.usd,
         ended_early=run.ended_early,

@@ -65,6 +65,11 @@ class ClipSample:
     clips: list[SampledClip] = field(default_factory=list)
     videos: list[SourceVideo] = field(default_factory=list)
 
+    @property
+    def not_asked(self) -> int:
+        """Clips met in which nothing can be speech: as workers, a canary asks nobody for them."""
+        return sum(video.not_asked for video in self.videos)
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -74,6 +79,7 @@ class Desk:
     threads: Executor
     folder: Path  # for audio; the caller's, who removes it
     send_format: SendFormat = SendFormat.FLAC
+    ask_silence: bool = False  # take clips in which nothing can be speech, too
 
 
 async def take_sample(candidates: Sequence[SampleArchive], clips: int, seed: int, desk: Desk) -> ClipSample:
@@ -179,7 +185,7 @@ def _clips_of(
     row = find_language(candidate.language) if candidate.language_from is HintFrom.ROW else None
     other = says.code if says is not None and row is not None and says.code != row.code else ""
     clips: list[SampledClip] = []
-    polished = made = 0
+    polished = made = silent = 0
     for member in drawn:
         if len(clips) >= quota:
             break
@@ -190,14 +196,17 @@ def _clips_of(
             found = polish_segment(member.segment, member.data, desk.send_format).clips
         except SegmentError:
             continue
-        made += len(found)
-        for one in found:
+        to_ask = found if desk.ask_silence else [one for one in found if not one.silent]
+        made += len(to_ask)
+        silent += len(found) - len(to_ask)
+        for one in to_ask:
             path = (
                 desk.folder / f"{hashlib.sha256(candidate.video_id.encode()).hexdigest()[:16]}_{len(clips)}"
             )
             path.write_bytes(one.sent)
             clips.append(SampledClip(candidate.video_id, language, one.clip, path, one.sent_format))
-    video = SourceVideo(candidate.video_id, language, candidate.source_bytes, segments, polished, made, other)
+    size = candidate.source_bytes
+    video = SourceVideo(candidate.video_id, language, size, segments, polished, made, other, silent)
     return video, clips
 
 
