@@ -10,7 +10,7 @@ import aiohttp
 
 from lipika.config import load_settings
 from lipika.dashboard.app import create_app
-from lipika.dashboard.guard import Access
+from lipika.dashboard.people import Access
 from lipika.dashboard.serve import Listen, make_board, serve
 from lipika.db.connection import Database
 

@@ -292,6 +292,11 @@ class Settings(BaseSettings):
     dashboard_token: SecretStr | None = Field(
         None, description="What a person shows to see the board; needed where others can reach it."
     )
+    dashboard_tokens: SecretStr | None = Field(
+        None,
+        description="People and what each shows: `name:role:token`, with commas between; roles are `reader`,"
+        " `reviewer` and `operator`. DASHBOARD_TOKEN is that of one operator, named operator.",
+    )
     dashboard_trusted_proxies: str = Field(
         "",
         description="Proxies before the board whose X-Forwarded-* headers are believed: addresses or networks,"
@@ -325,7 +330,9 @@ class Settings(BaseSettings):
         urls = (url, self.https_proxy, self.http_proxy, self.all_proxy)
         passwords = [password for one in urls if (password := _password(one))]
         given = (getattr(self, name) for name in type(self).model_fields)
+        people = self.dashboard_tokens.get_secret_value() if self.dashboard_tokens else ""
         return [
+            *(entry.split(":", 2)[-1].strip() for entry in re.split(r"[,\n]", people)),
             *passwords,
             *map(unquote, passwords),
             *(value.get_secret_value() for value in given if isinstance(value, SecretStr)),

@@ -16,7 +16,7 @@ import aiohttp
 
 from lipika.config import load_settings
 from lipika.dashboard.app import create_app
-from lipika.dashboard.guard import Access
+from lipika.dashboard.people import Access, Person
 from lipika.dashboard.serve import Listen, make_board, serve
 from lipika.dashboard.signing import Signer
 from lipika.db import Database
@@ -92,6 +92,7 @@ async def a_board(
     database_url: str,
     *,
     token: str = "",
+    people: tuple[Person, ...] = (),
     read_only: bool = False,
     signer: Signer | None = None,
     tls: tuple[Path | None, Path | None] = (None, None),
@@ -101,8 +102,9 @@ async def a_board(
 ) -> AsyncIterator[str]:
     """The URL of a board that runs in this loop."""
     settings = load_settings(database_url=database_url, output_url=output_url)
+    access = Access(people, read_only) if people else Access.from_token(token, read_only=read_only)
     async with Database(database_url, wait_seconds=1.0) as database:
-        board = make_board(settings, database, Access(token, read_only))
+        board = make_board(settings, database, access)
         board = replace(board, live_s=live_s, signer=signer or board.signer)
         listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         running = asyncio.create_task(

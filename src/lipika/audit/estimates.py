@@ -206,7 +206,7 @@ def _student(normal: float, freedom: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Slope:
-    """What the proxy explains of a sample: by how much it is off, and what is left of each clip [clips].
+    """The part of a sample that the proxy explains: by how much it is off, and what is left of each clip [clips].
 
     `freedom` is how many clips, each worth as much, the slope was learned from.
     """

@@ -19,12 +19,19 @@ def add_to(app: typer.Typer, run: Run) -> None:
     @app.command()
     def dashboard(
         host: Annotated[
-            str, typer.Option(help="Address to listen at; any but 127.0.0.1 needs DASHBOARD_TOKEN.")
+            str, typer.Option(help="Address to listen at; any but 127.0.0.1 needs a token (DASHBOARD_TOKEN).")
         ] = "127.0.0.1",
         port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8600,
         read_only: Annotated[
             bool, typer.Option("--read-only", help="Show everything, change nothing.")
         ] = False,
+        name: Annotated[
+            str,
+            typer.Option(
+                help="Your name beside what you change, where no token says it. Default: this machine's user.",
+                show_default=False,
+            ),
+        ] = "",
         tls_cert: Annotated[
             Path | None, typer.Option(help="Certificate (PEM), to serve HTTPS.", show_default=False)
         ] = None,
@@ -45,7 +52,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
 
         settings = load_settings(lipika_data_dir=data_dir)
         listen = Listen(host, port, tls_cert, tls_key, proxies(settings.dashboard_trusted_proxies))
-        run(lambda: run_board(settings, listen, read_only=read_only, ready=_say))
+        run(lambda: run_board(settings, listen, read_only=read_only, visitor=name, ready=_say))
 
 
 def _say(url: str) -> None:

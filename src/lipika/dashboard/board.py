@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from lipika import __version__
 from lipika.dashboard import words
 from lipika.dashboard.clip_audio import ClipAudio
-from lipika.dashboard.guard import Access
+from lipika.dashboard.people import Access, Role, User
 from lipika.dashboard.signing import Attempts, Signer
 from lipika.db.budgets import Budgets
 from lipika.db.queue import Queue
@@ -79,7 +79,9 @@ def render(
         "here": "/" + request.url.path.split("/")[1],
         "csrf": request.state.csrf,
         "read_only": board.access.read_only,
-        "signed_in": bool(board.access.token) and request.state.session.entered,
+        "user": request.state.user,
+        "signed_in": board.access.needs_token and request.state.user is not None,
+        **rights_of(request),
         "version": __version__,
         "live": live,
         "after": request.query_params.get("after", ""),
@@ -88,6 +90,21 @@ def render(
         "url": lambda **changes: changed_url(request, changes),
     }
     return HTMLResponse(_templates.get_template(template).render(shared | dict(context)), status)
+
+
+def user_of(request: Request) -> User:
+    """The user who asks, for a page that needs one."""
+    user: User | None = request.state.user
+    if user is None:
+        raise HTTPException(401, "The token is needed: open /login.")
+    return user
+
+
+def rights_of(request: Request) -> dict[str, bool]:
+    """The changes that a page may offer its reader: `may_review`, `may_operate`."""
+    user: User | None = request.state.user
+    role = Role.READER if user is None or board_of(request).access.read_only else user.role
+    return {"may_review": role >= Role.REVIEWER, "may_operate": role >= Role.OPERATOR}
 
 
 def fragment(template: str, context: Mapping[str, object]) -> str:

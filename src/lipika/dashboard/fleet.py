@@ -21,6 +21,7 @@ from lipika.dashboard.board import (
     problem,
     redirect_with_message,
     render,
+    rights_of,
 )
 from lipika.db.budgets import Limits
 from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
@@ -184,7 +185,7 @@ async def _event(request: Request, board: Board, lookout: SharedLook) -> bytes:
         look = await lookout.look(board, board.live_s / 4)
     except LipikaError as error:
         return b"event: away\ndata: " + orjson.dumps(str(error)) + b"\n\n"
-    context = {"look": look, "csrf": request.state.csrf, "read_only": board.access.read_only}
+    context = {"look": look, "csrf": request.state.csrf, **rights_of(request)}
     news = {
         "top": fragment("fleet_top.html", context),
         "rest": fragment("fleet_rest.html", context),

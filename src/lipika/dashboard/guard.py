@@ -7,9 +7,7 @@ origin), how large it may be, and the headers that every answer carries.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -17,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lipika.dashboard.people import Access, Role, User
 from lipika.dashboard.signing import Attempts, Session, Signer
 
 COOKIE = "lipika_board"
@@ -42,20 +41,15 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """The rights of visitors. Without a token the board answers to names of this machine only."""
-
-    token: str = field(default="", repr=False)
-    read_only: bool = False
-
-    def matches(self, given: str) -> bool:
-        """True if `given` is the token; takes as long for a wrong one."""
-        return bool(self.token) and hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+_REVIEWERS_PATHS = ("/review/",)
+"""Changes below these need a reviewer; all others need an operator."""
 
 
 class Guard:
-    """ASGI middleware. Puts `session` and `csrf` into the request's state."""
+    """ASGI middleware. Puts `session`, `csrf` and `user` into the request's state.
+
+    `user` is None where nobody has shown a token yet: pages for which one is needed are never reached like that.
+    """
 
     def __init__(self, app: ASGIApp, access: Access, signer: Signer, attempts: Attempts) -> None:
         self._app = app
@@ -76,9 +70,10 @@ class Guard:
         session = self._session(headers)
         new = session is None
         if session is None:
-            session = self._signer.new_session(entered=False)
+            session = self._signer.new_session("")
         state = scope.setdefault("state", {})
         state["session"], state["csrf"] = session, self._signer.csrf(session)
+        user = state["user"] = self._access.find_user(session.user)
         cookie = self._cookie(scope, session) if new and not scope["path"].startswith(_OPEN_PATHS) else None
 
         async def send_guarded(message: Message) -> None:
@@ -90,10 +85,10 @@ class Guard:
                     answer.append("set-cookie", cookie)
             await send(message)
 
-        refusal = self._stranger(scope, headers) or self._outsider(scope, headers, session)
+        refusal = self._stranger(scope, headers) or self._outsider(scope, headers, user)
         if refusal is None and scope["method"] in _CHANGES:
             body = await _body(receive, headers)
-            refusal = self._unmeant(scope, headers, session, body)
+            refusal = self._unmeant(scope, headers, session, body) or self._not_yours(scope, user)
             receive = _again(body or b"", receive)
         await (refusal or self._app)(scope, receive, send_guarded)
 
@@ -112,14 +107,14 @@ class Guard:
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
         """Without a token, only names of this machine: a page elsewhere may have its own name lead here."""
         del scope
-        if self._access.token or _host_name(headers.get("host", "")) in LOOPBACK:
+        if self._access.needs_token or _host_name(headers.get("host", "")) in LOOPBACK:
             return None
         return PlainTextResponse("The board answers to 127.0.0.1 and localhost only.\n", 421)
 
-    def _outsider(self, scope: Scope, headers: Headers, session: Session) -> Response | None:
+    def _outsider(self, scope: Scope, headers: Headers, user: User | None) -> Response | None:
         """With a token: whoever has not shown it is sent to the login page."""
         path: str = scope["path"]
-        if not self._access.token or session.entered or path.startswith((*_OPEN_PATHS, *_ENTRY_PATHS)):
+        if user is not None or path.startswith((*_OPEN_PATHS, *_ENTRY_PATHS)):
             return None
         if path == "/metrics":
             return self._bearer(scope, headers)
@@ -134,7 +129,7 @@ class Guard:
         """A scraper shows the token with each request."""
         client = client_of(scope)
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._access.matches(given.strip()):
+        if scheme.lower() == "bearer" and self._access.find_owner(given.strip()) is not None:
             return None  # whoever has it is never kept out by others' tries
         wait_s = self._attempts.wait_s(client)
         if wait_s:
@@ -156,6 +151,24 @@ class Guard:
         if not _own_origin(headers) or not self._signer.csrf_holds(session, _csrf_in(headers, body)):
             return PlainTextResponse("This form is out of date: load the page again.\n", 403)
         return None
+
+    def _not_yours(self, scope: Scope, user: User | None) -> Response | None:
+        """A change needs its role."""
+        if scope["path"].startswith(_ENTRY_PATHS):
+            return None
+        needed = role_needed(scope["path"])
+        if user is not None and user.role >= needed:
+            return None
+        who = f"{user.name} is a {user.role.word} here" if user is not None else "Nobody has signed in"
+        return PlainTextResponse(f"{who}: this takes {_WITH_ARTICLE[needed]}.\n", 403)
+
+
+_WITH_ARTICLE = {Role.READER: "a reader", Role.REVIEWER: "a reviewer", Role.OPERATOR: "an operator"}
+
+
+def role_needed(path: str) -> Role:
+    """The least role for a change at `path`."""
+    return Role.REVIEWER if path.startswith(_REVIEWERS_PATHS) else Role.OPERATOR
 
 
 def session_cookie(signer: Signer, session: Session, *, secure: bool) -> str:

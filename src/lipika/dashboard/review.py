@@ -24,6 +24,7 @@ from lipika.dashboard.board import (
     redirect_with_message,
     render,
     text_of,
+    user_of,
     whole,
 )
 from lipika.dashboard.cursor import pack, unpack
@@ -260,7 +261,7 @@ async def resolve(request: Request) -> Response:
         count = await board.stats.flags.resolve(
             names["video"],
             names["clip"],
-            by="board",
+            by=user_of(request).name,
             note=names["note"][:_MAX_NOTE],
             flag_type=flag_type,
             start_ms=start_ms,

@@ -19,7 +19,7 @@ from lipika.config import Settings
 from lipika.dashboard.app import create_app
 from lipika.dashboard.board import Board
 from lipika.dashboard.clip_audio import ClipAudio
-from lipika.dashboard.guard import Access
+from lipika.dashboard.people import Access, machine_user, name_problem, read_people
 from lipika.dashboard.signing import Attempts, Signer
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
@@ -29,7 +29,6 @@ from lipika.db.workers import Workers
 from lipika.errors import UsageError
 from lipika.services import Stores, open_database, store_settings
 
-_SHORT_TOKEN = 16
 _GRACE_S = 1
 _HEADER_S = 10.0  # from the first byte of a request, or a new connection, to the end of a header
 _STORE_RETRY_S = 10.0  # a person waits; a worker would not give up so soon
@@ -46,7 +45,7 @@ class Listen:
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-* headers are believed
 
 
-def check_access(listen: Listen, token: str) -> None:
+def check_access(listen: Listen, access: Access) -> None:
     """Refuse to serve without a token, unless only this machine can reach the board.
 
     Raises:
@@ -54,14 +53,10 @@ def check_access(listen: Listen, token: str) -> None:
     """
     if bool(listen.tls_cert) != bool(listen.tls_key):
         raise UsageError("--tls-cert and --tls-key belong together: give both or none")
-    if token and len(token) < _SHORT_TOKEN:
+    if not access.needs_token and not is_loopback(listen.host):
         raise UsageError(
-            f"DASHBOARD_TOKEN is too short: {_SHORT_TOKEN} characters at least, such as: openssl rand -hex 24"
-        )
-    if not token and not is_loopback(listen.host):
-        raise UsageError(
-            f"--host {listen.host} lets others reach the board: set DASHBOARD_TOKEN (such as: openssl rand -hex 24),"
-            " or leave --host out and use an SSH tunnel"
+            f"--host {listen.host} lets others reach the board: set DASHBOARD_TOKEN (such as: openssl rand -hex 24)"
+            " or DASHBOARD_TOKENS, or leave --host out and use an SSH tunnel"
         )
 
 
@@ -91,14 +86,30 @@ async def run_board(
     listen: Listen,
     *,
     read_only: bool = False,
+    visitor: str = "",
     ready: Callable[[str], object] = lambda _url: None,
 ) -> None:
     """The board over the database and the stores that `settings` name, until it is told to stop."""
-    token = settings.dashboard_token.get_secret_value() if settings.dashboard_token else ""
-    check_access(listen, token)
+    access = access_of(settings, read_only=read_only, visitor=visitor)
+    check_access(listen, access)
     async with open_database(settings) as database:
-        board = make_board(settings, database, Access(token, read_only))
+        board = make_board(settings, database, access)
         await serve(create_app(board), listen, ready)
+
+
+def access_of(settings: Settings, *, read_only: bool, visitor: str = "") -> Access:
+    """The rights that settings give. `visitor` names whoever comes without a token; else the machine does.
+
+    Raises:
+        UsageError: an entry of DASHBOARD_TOKENS, or the name, will not do.
+    """
+    if visitor and (problem := name_problem(visitor)):
+        raise UsageError(f"--name {visitor!r} {problem}")
+    given = (settings.dashboard_token, settings.dashboard_tokens)
+    people = read_people(*(secret.get_secret_value() if secret else "" for secret in given))
+    if visitor and people:
+        raise UsageError("--name is for a board without tokens: DASHBOARD_TOKENS names whoever shows one")
+    return Access(people, read_only, visitor or machine_user())
 
 
 def make_board(settings: Settings, database: Database, access: Access) -> Board:

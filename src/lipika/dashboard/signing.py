@@ -9,6 +9,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 SESSION_S = 12 * 3600.0
 LINK_S = 900.0
@@ -19,11 +20,11 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser. `entered`: it has shown the token."""
+    """One browser. `user` is the name of the person whose token it has shown; nothing: none yet."""
 
     sid: str
     expires: int  # Unix time, seconds
-    entered: bool
+    user: str
 
 
 class Signer:
@@ -36,11 +37,11 @@ class Signer:
 
     # ---- sessions
 
-    def new_session(self, *, entered: bool) -> Session:
-        return Session(secrets.token_urlsafe(18), int(self._clock() + SESSION_S), entered)
+    def new_session(self, user: str) -> Session:
+        return Session(secrets.token_urlsafe(18), int(self._clock() + SESSION_S), user)
 
     def cookie(self, session: Session) -> str:
-        value = f"{session.sid}.{session.expires}.{int(session.entered)}"
+        value = f"{session.sid}.{session.expires}.{quote(session.user, safe='')}"
         return f"{value}.{self._mac('session', value)}"
 
     def session(self, cookie: str) -> Session | None:
@@ -48,10 +49,10 @@ class Signer:
         value, _, mac = cookie.rpartition(".")
         if not value or not self._is(mac, "session", value):
             return None
-        sid, expires, entered = value.split(".")
+        sid, expires, user = value.split(".", 2)
         if int(expires) <= self._clock() or sid in self._ended:
             return None
-        return Session(sid, int(expires), entered == "1")
+        return Session(sid, int(expires), unquote(user))
 
     def session_is_open(self, session: Session) -> bool:
         """True if it still counts: for answers that last."""

@@ -14,7 +14,7 @@ from lipika.config import KEY_VARIABLES, Settings
 from lipika.errors import UsageError
 from lipika.vast.client import Vast
 
-_KEPT_BACK = {"DASHBOARD_TOKEN", "VAST_API_KEY"}  # no worker needs them
+_KEPT_BACK = {"DASHBOARD_TOKEN", "DASHBOARD_TOKENS", "VAST_API_KEY"}  # no worker needs them
 _ALSO_SECRET = {"R2_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"}
 _LOCAL_ONLY = {
     "LIPIKA_DATA_DIR",

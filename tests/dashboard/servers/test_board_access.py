@@ -16,6 +16,7 @@ from board_kit import TOKEN, Visitor, a_board, a_visitor
 from fleet_kit import change, rows
 from lipika.dashboard.board import PAGES, local_path
 from lipika.dashboard.cursor import pack
+from lipika.dashboard.people import Access
 from lipika.dashboard.serve import Listen, check_access, proxies
 from lipika.dashboard.signing import LINK_S, SESSION_S, Attempts, Signer
 from lipika.errors import UsageError
@@ -48,23 +49,22 @@ async def test_without_a_token_the_board_answers_to_names_of_this_machine_only(d
 
 
 @pytest.mark.parametrize(
-    ("listen", "token", "said"),
+    ("listen", "said"),
     [
-        (Listen("0.0.0.0"), "", "DASHBOARD_TOKEN"),  # noqa: S104 - the point of the test
-        (Listen("::"), "", "DASHBOARD_TOKEN"),
-        (Listen("board.example"), "", "DASHBOARD_TOKEN"),
-        (Listen(), "short", "too short"),
-        (Listen(tls_cert=Path("x")), "", "belong together"),
+        (Listen("0.0.0.0"), "DASHBOARD_TOKEN"),  # noqa: S104 - the point of the test
+        (Listen("::"), "DASHBOARD_TOKEN"),
+        (Listen("board.example"), "DASHBOARD_TOKEN"),
+        (Listen(tls_cert=Path("x")), "belong together"),
     ],
 )
-def test_what_others_can_reach_needs_a_token(listen: Listen, token: str, said: str) -> None:
+def test_what_others_can_reach_needs_a_token(listen: Listen, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        check_access(listen, token)
+        check_access(listen, Access())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
-    check_access(Listen(host), "")
+    check_access(Listen(host), Access())
 
 
 # ----------------------------------------------------------------------------- with a token
@@ -241,7 +241,7 @@ def test_the_pause_ends_and_one_address_does_not_shut_out_others() -> None:
 def test_a_session_ends_and_cannot_be_made_up() -> None:
     clock = Clock()
     signer = Signer(clock=clock)
-    session = signer.new_session(entered=True)
+    session = signer.new_session("mira")
     cookie = signer.cookie(session)
     assert signer.session(cookie) == session
     value, _, mac = cookie.rpartition(".")

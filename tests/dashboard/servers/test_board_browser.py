@@ -313,7 +313,7 @@ async def test_a_flag_is_resolved_with_a_note_and_opened_again(run: Run) -> None
     await page.get_by_role("button", name="Resolve").first.click()
     await expect(page.locator("#said")).to_contain_text("Resolved")
     query = "select resolved, resolved_by, note from transcription_flags where flag_type = 'rate_high'"
-    assert rows(run.stage.database_url, query) == [(True, "board", "listened to it: <fine>")]
+    assert rows(run.stage.database_url, query) == [(True, "operator", "listened to it: <fine>")]
     await page.get_by_role("button", name="Open again").first.click()
     await expect(page.locator("#said")).to_contain_text("Opened again")
     assert rows(run.stage.database_url, query)[0].resolved is False
