@@ -200,7 +200,7 @@ class _Direct(AIStudioProvider):
 
 @dataclass(slots=True)
 class Governor:
-    """`lipika_reserve` with the clock passed in, one connection for the whole fleet."""
+    """`lipika_grant` with the clock passed in, one connection for the whole fleet."""
 
     connection: psycopg.Connection[Any]
     unix_s: Callable[[], float]

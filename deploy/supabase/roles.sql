@@ -136,6 +136,7 @@ begin
       'lipika_write_window',
       'lipika_keep_opinions', 'lipika_write_voters', 'lipika_way',
       'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve',
+      'lipika_grant',
       'lipika_calibration_turn', 'lipika_end_calibration'
     ])
   loop

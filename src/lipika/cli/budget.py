@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -12,14 +12,17 @@ from rich.table import Table
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Run, print_json
 from lipika.errors import UsageError
-from lipika.forecast.limits import LIMITS, Limit
+from lipika.forecast.limits import ALL, LIMITS, Limit
 from lipika.wording import money, read_limit
 
 if TYPE_CHECKING:
     from lipika.db.budgets import BudgetRow
     from lipika.db.reservations import Spent
 
-ToWhom = Annotated[str, typer.Argument(help="aistudio, openrouter or simulator.", show_default=False)]
+ToWhom = Annotated[
+    str,
+    typer.Argument(help="aistudio, openrouter, simulator, or `all` providers together.", show_default=False),
+]
 
 
 def add_to(lipika: typer.Typer, run: Run) -> None:
@@ -40,10 +43,12 @@ def add_to(lipika: typer.Typer, run: Run) -> None:
 def _looking(app: typer.Typer, run: Run) -> None:
     @app.command("show")
     def show(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-        """Limits of each provider, and what has been spent."""
+        """Limits of each provider and of all together, and what has been spent."""
+        from lipika.db.reservations import add_up
+
         budgets, spent = run(lambda: _budgets(data_dir))
         if as_json:
-            print_json({"budgets": budgets, "spent": spent})
+            print_json({"budgets": budgets, "spent": spent, "spent_over_all": add_up(spent)})
         else:
             _print_budgets(budgets, spent)
 
@@ -59,17 +64,19 @@ async def _budgets(data_dir: Path | None) -> tuple[Sequence[BudgetRow], Sequence
 
 
 def _print_budgets(budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None:
+    from lipika.db.reservations import add_up
+
     out = open_console()
     if not budgets:
         out.print("Budgets: none set, so nothing is limited (lipika budget set aistudio --rpm 18000)")
         return
-    used = {(row.provider, row.project): row for row in spent}
+    used = {(row.provider, row.project): row for row in (*spent, add_up(spent))}
     table = Table("provider", *(limit.head for limit in LIMITS), "spent today", "spent", "")
     for row in budgets:
         usage = used.get((row.provider, row.project))
         table.add_row(
             f"{row.provider} {row.project}".strip(),
-            *(_limit_text(limit, getattr(row, limit.column)) for limit in LIMITS),
+            *(_limit_text(row, limit) for limit in LIMITS),
             money(usage.usd_today) if usage else money(0),
             money(usage.usd_total) if usage else money(0),
             f"PAUSED: {row.pause_reason}" if row.paused else "",
@@ -77,7 +84,10 @@ def _print_budgets(budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None
     out.print(table)
 
 
-def _limit_text(limit: Limit, value: float | None) -> str:
+def _limit_text(row: BudgetRow, limit: Limit) -> str:
+    value: float | None = getattr(row, limit.column)
+    if row.provider == ALL and limit.whole:
+        return "-"  # each provider's own
     if value is None:
         return "no limit"
     return f"{value:,}" if limit.whole else money(value)
@@ -99,7 +109,11 @@ def _limits(app: typer.Typer, run: Run) -> None:
         usd_total: Annotated[str | None, typer.Option(help="Dollars in all: the cap, or `none`.")] = None,
         data_dir: DataDir = None,
     ) -> None:
-        """Set some limits; the others stay. Example: lipika budget set aistudio --rpm 18000 --usd-total 90000"""
+        """Set some limits; the others stay. `all` limits the dollars of all providers together, second opinions and
+        canaries among them; a simulator's made-up dollars are held against it apart from real ones.
+
+        Example: lipika budget set aistudio --rpm 18000 --usd-total 90000; lipika budget set all --usd-total 100000
+        """
         from lipika.config import load_settings
         from lipika.db.budgets import Budgets
         from lipika.services import open_database
@@ -113,6 +127,7 @@ def _limits(app: typer.Typer, run: Run) -> None:
         if not changes:
             *others, last = (limit.option for limit in LIMITS)
             raise typer.BadParameter(f"name a limit: {', '.join(others)} or {last}")
+        _check_limits_of_all(provider, changes)
 
         async def job() -> None:
             async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
@@ -126,7 +141,10 @@ def _limits(app: typer.Typer, run: Run) -> None:
 
 def _say_what_is_over(provider: str, budgets: Sequence[BudgetRow], spent: Sequence[Spent]) -> None:
     """Caps of this provider that lie below what has been spent already: nothing more is sent under them."""
-    used = {(row.provider, row.project): row for row in spent}
+    from lipika.db.reservations import add_up
+
+    used = {(row.provider, row.project): row for row in (*spent, add_up(spent))}
+    whose = "all providers" if provider == ALL else provider
     for row in budgets:
         so_far = used.get((row.provider, row.project))
         if row.provider != provider or so_far is None:
@@ -137,7 +155,7 @@ def _say_what_is_over(provider: str, budgets: Sequence[BudgetRow], spent: Sequen
         ):
             if cap is not None and usd >= cap:
                 open_console().print(
-                    f"{provider}: {money(usd)} have been spent {span}, and the cap is {money(cap)}:"
+                    f"{whose}: {money(usd)} have been spent {span}, and the cap is {money(cap)}:"
                     " nothing more is sent",
                     soft_wrap=True,
                 )
@@ -153,11 +171,23 @@ def _limit(limit: Limit, text: str) -> float | None:
         raise typer.BadParameter(f"{error}, or `none`", param_hint=limit.option) from None
 
 
+def _check_limits_of_all(provider: str, changes: Mapping[str, object]) -> None:
+    """Requests and tokens of different providers are no sum that anybody limits."""
+    own = [limit.option for limit in LIMITS if limit.whole and limit.column in changes]
+    if provider == ALL and own:
+        raise typer.BadParameter(
+            f"{' and '.join(own)}: each provider has limits of its own on requests and tokens; over all of them only"
+            " dollars are limited (--usd-10min, --usd-day, --usd-total)"
+        )
+
+
 def _check_provider(name: str) -> str:
     from lipika.config import ProviderName
 
-    if name not in get_args(ProviderName):
-        raise UsageError(f"{name!r} is no provider: aistudio, openrouter or simulator")
+    if name not in (*get_args(ProviderName), ALL):
+        raise UsageError(
+            f"{name!r} is no provider: aistudio, openrouter, simulator, or all of them together: all"
+        )
     return name
 
 

@@ -350,7 +350,7 @@ def _print_outlook(found: Prediction) -> None:
     table = Table("if only this limit held", "set to", "clips a minute", "time", "95 % interval", "")
     for one in told.limits:
         table.add_row(
-            LIMIT_WORDS[one.name],
+            LIMIT_WORDS[one.name] + (" over all providers" if one.name in found.held_by_all else ""),
             (money if one.name.startswith("spend") else number)(one.limit),
             number(one.clips_per_s * 60),
             duration(one.seconds.value),
@@ -365,8 +365,9 @@ def _print_outlook(found: Prediction) -> None:
     if told.workers_needed is not None:
         out.print(f"{told.workers_needed} workers use the quota in full; more would wait for it")
     if told.clips_until_cap is not None:
+        whose = " over all providers" if "spend_total" in found.held_by_all else ""
         out.print(
-            f"The dollar cap in all stops it after {number(told.clips_until_cap)} clips (lipika budget set)"
+            f"The dollar cap in all{whose} stops it after {number(told.clips_until_cap)} clips (lipika budget set)"
         )
     if found.pace_seconds is not None:
         out.print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
 from lipika.db.stats_queue import LanguageProgress, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.errors import LipikaError
-from lipika.forecast.limits import LIMITS, Limit
+from lipika.forecast.limits import ALL, LIMITS, Limit
 from lipika.wording import read_limit
 
 HISTORY_MINUTES = 60
@@ -90,12 +90,21 @@ class FleetLook:
 
     @property
     def usd_minute_limit(self) -> float | None:
-        ten = _total([row.spend_10min_usd for row in self.active])
+        ten = self._lesser(
+            _total([row.spend_10min_usd for row in self.active]), lambda row: row.spend_10min_usd
+        )
         return None if ten is None else ten / 10
 
     @property
     def usd_limit(self) -> float | None:
-        return _total([row.spend_total_usd for row in self.active])
+        """In all; the lesser where there is a cap over all providers, too."""
+        return self._lesser(
+            _total([row.spend_total_usd for row in self.active]), lambda row: row.spend_total_usd
+        )
+
+    def _lesser(self, limit: float | None, of: Callable[[ProviderNow], float | None]) -> float | None:
+        overall = of(self.now.overall) if self.now.overall else None
+        return min((one for one in (limit, overall) if one is not None), default=None)
 
     def series(self) -> dict[str, list[float]]:
         """The charts' columns; the last place holds what is so now."""
@@ -231,13 +240,14 @@ async def budget(request: Request) -> Response:
         return _unknown(request)
     budgets = board_of(request).budgets
     held = next(iter(await budgets.show(provider)), None)
-    values = {limit.column: getattr(held, limit.column) if held else None for limit in LIMITS}
+    limits_of = [limit for limit in LIMITS if provider != ALL or not limit.whole]
+    values = {limit.column: getattr(held, limit.column) if held else None for limit in limits_of}
     if request.method == "GET":
         return _budget_form(request, provider, values)
     form = await request.form(max_files=0, max_fields=20)
-    given = {limit.column: str(form.get(limit.column, "")).strip() for limit in LIMITS}
+    given = {limit.column: str(form.get(limit.column, "")).strip() for limit in limits_of}
     try:
-        limits = Limits(**{limit.column: _limit(limit, given[limit.column]) for limit in LIMITS})
+        limits = Limits(**{limit.column: _limit(limit, given[limit.column]) for limit in limits_of})
     except ValueError as error:
         return _budget_form(request, provider, given, str(error), 400)
     await budgets.set_limits(provider, limits)
@@ -247,7 +257,8 @@ async def budget(request: Request) -> Response:
 def _budget_form(
     request: Request, provider: str, values: Mapping[str, object], wrong: str = "", status: int = 200
 ) -> Response:
-    context = {"title": "Limits", "provider": provider, "limits": LIMITS, "values": values, "wrong": wrong}
+    limits = [limit for limit in LIMITS if limit.column in values]
+    context = {"title": "Limits", "provider": provider, "limits": limits, "values": values, "wrong": wrong}
     return render(request, "budget.html", context, status=status)
 
 
@@ -265,7 +276,7 @@ def _limit(limit: Limit, text: str) -> Any:
 async def _provider(request: Request, name: str) -> str | None:
     """`name` if it is a provider that the fleet uses or has a budget for."""
     known = {row.provider for row in (await board_of(request).stats.fleet.now()).providers}
-    return name if name in known | {"aistudio", "openrouter", "simulator"} else None
+    return name if name in known | {"aistudio", "openrouter", "simulator", ALL} else None
 
 
 def _unknown(request: Request) -> Response:

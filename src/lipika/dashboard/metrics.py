@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import Metric
@@ -61,6 +61,7 @@ def fleet_metrics(figures: FleetFigures) -> Iterator[Metric]:
     """The same figures as `lipika status` and the board show."""
     yield from _fleet(figures.fleet)
     yield from _providers(figures.fleet.providers)
+    yield from _budgets(figures.fleet.budgets)
     yield from _queue(figures)
     yield from _corpus(figures)
 
@@ -114,13 +115,21 @@ def _providers(providers: Iterable[ProviderNow]) -> Iterator[Metric]:
     yield gauge("fleet_tokens_per_minute_limit", "The budget's limit.", column("tokens_per_minute"), label)
     yield gauge("fleet_dollars_per_minute", "US dollars of the last minute.", column("usd_per_minute"), label)
     yield gauge("fleet_requests_in_flight", "Requests on the wire.", column("in_flight"), label)
-    yield gauge("fleet_paused", "1: the fleet sends nothing to this provider.", column("paused"), label)
-    used = {(row.provider, limit): share for row in rows for limit, share in row.used.items()}
-    yield gauge("fleet_budget_used_ratio", "Share of a limit in use.", used, ("provider", "limit"))
     windows = [(limit, limit.name.removeprefix("spend_")) for limit in LIMITS if limit.cap]
     spent = {(row.provider, window): row.in_use[limit.name] for limit, window in windows for row in rows}
     yield gauge("fleet_spend_dollars", "US dollars, this UTC day and in all.", spent, ("provider", "window"))
-    caps = {(row.provider, window): getattr(row, limit.column) for limit, window in windows for row in rows}
+
+
+def _budgets(budgets: Sequence[ProviderNow]) -> Iterator[Metric]:
+    """Of the provider `all` what limits all of them together; sums over providers leave it out."""
+    paused = {(row.provider,): float(row.paused) for row in budgets}
+    yield gauge("fleet_paused", "1: the fleet sends nothing to this provider.", paused, ("provider",))
+    used = {(row.provider, limit): share for row in budgets for limit, share in row.used.items()}
+    yield gauge("fleet_budget_used_ratio", "Share of a limit in use.", used, ("provider", "limit"))
+    windows = [(limit, limit.name.removeprefix("spend_")) for limit in LIMITS if limit.cap]
+    caps = {
+        (row.provider, window): getattr(row, limit.column) for limit, window in windows for row in budgets
+    }
     given = {key: cap for key, cap in caps.items() if cap is not None}
     yield gauge("fleet_spend_limit_dollars", "The budget's caps.", given, ("provider", "window"))
 

@@ -35,7 +35,12 @@ _STATES: Mapping[str, tuple[str, str]] = {
 }
 _METERS = {limit.name: limit.meter for limit in LIMITS}
 _LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
-_PROVIDERS = {"aistudio": "AI Studio", "openrouter": "OpenRouter", "simulator": "Simulator"}
+_PROVIDERS = {
+    "aistudio": "AI Studio",
+    "openrouter": "OpenRouter",
+    "simulator": "Simulator",
+    "all": "All providers",
+}
 
 
 def clock(milliseconds: int | None) -> str:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
+from lipika.forecast.budget import Budget
+from lipika.forecast.limits import LIMITS
 
 _QUERIES = load("budgets")
 
@@ -35,6 +37,12 @@ class BudgetRow:
     spend_total_usd: float | None
     paused: bool
     pause_reason: str | None
+
+    @property
+    def budget(self) -> Budget:
+        """The same as the arithmetic takes it."""
+        limits = {limit.field: getattr(self, limit.column) for limit in LIMITS}
+        return Budget(**limits, paused=self.paused)
 
 
 class Budgets:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
 from lipika.forecast.budget import GRANT_HORIZON_S, SAFETY
+from lipika.forecast.limits import ALL
 
 _QUERIES = load("reservations")
 FRESH_S = 10.0
@@ -57,6 +59,18 @@ class Spent:
     usd_reserved: float
 
 
+def add_up(spent: Iterable[Spent]) -> Spent:
+    """The dollars over all providers; those that a simulator makes up are none."""
+    real = [row for row in spent if row.provider != "simulator"]
+    return Spent(
+        ALL,
+        "",
+        usd_total=sum(row.usd_total for row in real),
+        usd_today=sum(row.usd_today for row in real),
+        usd_reserved=sum(row.usd_reserved for row in real),
+    )
+
+
 OPINIONS = "/second-opinions"
 """Ends the names under which workers account for second opinions, in ledger and batches, beside their own."""
 
@@ -70,7 +84,7 @@ class OpinionsSpent:
 
 
 class Reservations:
-    """`lipika_reserve`. Raises DatabaseUnavailable while Postgres is away: then nothing may be launched."""
+    """`lipika_grant`. Raises DatabaseUnavailable while Postgres is away: then nothing may be launched."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

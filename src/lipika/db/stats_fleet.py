@@ -9,7 +9,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.forecast.limits import LIMITS
+from lipika.forecast.limits import ALL, LIMITS
 from lipika.meters import percentile
 from lipika.models import RATE_KINDS, Agreement
 
@@ -165,6 +165,14 @@ class FleetNow:
     failures: tuple[FailureCount, ...]
     latency_p50_ms: float | None  # of the last minute
     latency_p95_ms: float | None
+    overall: ProviderNow | None = (
+        None  # all providers together, where they have a budget; of its figures the dollars
+    )
+
+    @property
+    def budgets(self) -> tuple[ProviderNow, ...]:
+        """Whatever has limits: each provider, and all together."""
+        return (*self.providers, *([self.overall] if self.overall else []))
 
     @property
     def clips_per_minute(self) -> int:
@@ -256,7 +264,12 @@ class FleetStats:
             rows(_QUERIES["latency"], {}, _Counts),
         )
         p50, p95 = (percentile(latency.counts, share) for share in (0.5, 0.95))
-        return FleetNow(totals, tuple(providers), tuple(failures), p50, p95)
+        each = tuple(row for row in providers if row.provider != ALL)
+        overall = next((row for row in providers if row.provider == ALL), None)
+        if overall is not None:
+            usd = sum(row.usd_per_minute for row in each if row.provider != "simulator")
+            overall = replace(overall, usd_per_minute=usd)
+        return FleetNow(totals, each, tuple(failures), p50, p95, overall)
 
     async def totals(self) -> FleetTotals:
         return await self._database.row(_QUERIES["totals"], {}, FleetTotals)

@@ -17,7 +17,7 @@ from lipika.engine.evidence import Evidence
 from lipika.engine.pacing import AdaptiveConcurrency, Gate, Probing
 from lipika.errors import Unavailable
 from lipika.forecast.budget import GUESS_MARGIN
-from lipika.forecast.limits import LIMITS
+from lipika.forecast.limits import ALL_LIMITS, LIMITS
 from lipika.llm.capabilities import Capabilities
 from lipika.llm.provider import BaseProvider, TranscriptionRequest, TranscriptionResponse, estimate_prompt
 from lipika.llm.transport import NEVER_SENT
@@ -486,12 +486,12 @@ class Route:
 _ASK_AHEAD_S = 1.0
 _ASK_EVERY_S = 0.25
 _ASK_SOON_S = 0.05
-_MONEY = {*(limit.name for limit in LIMITS if limit.cap), "canary_cap"}
+_MONEY = {*(limit.name for limit in (*LIMITS, *ALL_LIMITS) if limit.cap), "canary_cap"}
 _OUTAGE_RETRY_S = 1.0
 _FREE_S = 4.0
 """Without limits, how long the ledger's word holds: a limit that is set is obeyed within this time."""
 _BINDS = {
-    **{limit.name: limit.waiting for limit in LIMITS},
+    **{limit.name: limit.waiting for limit in (*LIMITS, *ALL_LIMITS)},
     "paused": "paused by a person (lipika budget resume)",
 }
 

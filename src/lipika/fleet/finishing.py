@@ -12,9 +12,9 @@ from lipika.db.connection import Database
 from lipika.db.outlook import OutlookQueries
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Alert
-from lipika.forecast.budget import Budget, seconds_per_request
+from lipika.forecast.budget import seconds_per_request
 from lipika.forecast.escalation import EscalationPlan, TierPace, plan_escalation
-from lipika.forecast.limits import LIMITS
+from lipika.forecast.limits import ALL
 from lipika.forecast.workload import workload
 from lipika.log import get_logger
 from lipika.wording import duration
@@ -99,10 +99,7 @@ class Finishing:
     async def _requests_per_s(self, workers: int) -> float:
         """Of this worker: its pace, and its part of what the fleet's limits allow."""
         route = self._engine.routes[0]
-        rows = await self._budgets.show(route.name)
-        if not rows:
-            return self._clips_per_s
-        budget = Budget(**{limit.field: getattr(rows[0], limit.column) for limit in LIMITS})
-        moved = seconds_per_request(budget, route.usual_tokens, route.usual_usd)
-        slowest_s = max(moved.values(), default=0.0)
+        rows = [row for row in await self._budgets.show() if row.provider in (route.name, ALL)]
+        moved = [seconds_per_request(row.budget, route.usual_tokens, route.usual_usd) for row in rows]
+        slowest_s = max((seconds for one in moved for seconds in one.values()), default=0.0)
         return min(self._clips_per_s, 1 / slowest_s / workers if slowest_s else math.inf)

@@ -24,7 +24,7 @@ from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
 from lipika.db.stats_quality import QualityStats, TierCount
 from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
 from lipika.db.stats_spend import SpendStats
-from lipika.forecast.limits import LIMITS, Limit
+from lipika.forecast.limits import ALL, LIMITS, Limit
 from lipika.models import Agreement, Tier
 from lipika.wording import duration, latency, money, percent
 
@@ -109,13 +109,20 @@ async def read_status(database: Database) -> StatusReport:
 
 def status_document(report: StatusReport) -> dict[str, object]:
     """The report for machines: its fields, and of each provider what binds and how much of each limit is used."""
-    providers = [
-        {**asdict(row), "binds": row.binds, "used": row.used, "cache_rate": row.cache_rate}
-        for row in report.fleet.providers
-    ]
+
+    def describe(row: ProviderNow) -> dict[str, object]:
+        return {**asdict(row), "binds": row.binds, "used": row.used, "cache_rate": row.cache_rate}
+
+    fleet = report.fleet
+    providers = [describe(row) for row in fleet.providers]
+    overall = describe(fleet.overall) if fleet.overall else None
     fields_ = {field.name: getattr(report, field.name) for field in fields(report)}
     limits = report.calibration and report.calibration.document()
-    return {**fields_, "fleet": {**asdict(report.fleet), "providers": providers}, "calibration": limits}
+    return {
+        **fields_,
+        "fleet": {**asdict(fleet), "providers": providers, "overall": overall},
+        "calibration": limits,
+    }
 
 
 # ----------------------------------------------------------------------------- as a person reads it
@@ -124,8 +131,8 @@ def status_document(report: StatusReport) -> dict[str, object]:
 def render_status(report: StatusReport) -> RenderableType:
     """The report for a terminal."""
     parts: list[RenderableType] = [Text("\n".join(_lines(report)))]
-    if report.fleet.providers:
-        parts.append(FittingTable(budgets_table(report.fleet.providers)))
+    if report.fleet.budgets:
+        parts.append(FittingTable(budgets_table(report.fleet.budgets)))
     parts.append(
         FittingTable(workers_table(report.workers))
         if report.workers
@@ -219,11 +226,17 @@ def budgets_table(providers: Sequence[ProviderNow]) -> Table:
     for row in providers:
         table.add_row(
             row.provider,
-            *(_beside_limit(limit, row.in_use[limit.name], getattr(row, limit.column)) for limit in LIMITS),
+            *(_write_use(row, limit) for limit in LIMITS),
             percent(row.cache_rate),
             f"PAUSED: {row.pause_reason}" if row.paused else row.binds,
         )
     return table
+
+
+def _write_use(row: ProviderNow, limit: Limit) -> str:
+    if row.provider == ALL and limit.whole:
+        return "-"  # each provider's own
+    return _beside_limit(limit, row.in_use[limit.name], getattr(row, limit.column))
 
 
 def workers_table(workers: Sequence[WorkerRow]) -> Table:

@@ -1,4 +1,4 @@
-"""A fleet's budget: the arithmetic that `lipika_reserve` does in SQL, and what a forecast computes with it. Pure.
+"""A fleet's budget: the arithmetic that `lipika_grant` does in SQL, and what a forecast computes with it. Pure.
 
 Times are seconds, given by the caller as `now`.
 """
@@ -93,11 +93,7 @@ def grant(
         if rate.per_s <= 0:
             return Grant(0, now, 0.0, rate.name, horizon_s / 2), ledger
         free_from = max(rate.until, now)
-        fair = max(int(rate.per_s * horizon_s / rate.each / max(ask.live_workers, 1)), 1)
-        room = int((now + horizon_s - free_from) * rate.per_s / rate.each)
-        if room < 1 and free_from <= now:
-            room = 1  # slower than one a horizon: let the next one go when its time has come
-        allowed = max(min(room, fair), 0)
+        allowed = rate.room(now, horizon_s, ask.live_workers)
         if allowed < granted:
             granted, binds = allowed, rate.name
         start = max(start, free_from)
@@ -108,6 +104,63 @@ def grant(
     most = max(ask.usd_most, ask.usd_each)
     ledger = replace(ledger, usd_reserved=ledger.usd_reserved + granted * most, **reserved)
     return Grant(granted, start, step_s, binds), ledger
+
+
+def grant_within(
+    overall: Budget,
+    whole: Ledger,
+    budget: Budget,
+    ledger: Ledger,
+    ask: Ask,
+    now: float,
+    *,
+    live_overall: int = 1,
+    horizon_s: float = GRANT_HORIZON_S,
+) -> tuple[Grant, Ledger, Ledger]:
+    """As `grant`, within what all providers together may cost: `overall`, whose limits on dollars and whose pause
+    hold, with `whole`, the sums over all of them. Returns the grant, the ledger and the whole's.
+
+    The database does the same in `lipika_grant`. Caps are held as strictly as a single provider's.
+    """
+    wanted, binds, retry_s = ask.requests, "", 0.0
+    rate = _overall_rate(overall, whole, ask)
+    if overall.paused:
+        wanted, binds, retry_s = 0, "paused", 1.0
+    elif wanted:
+        wanted, name = _affordable(overall, whole, ask)
+        binds = _overall_name(name)
+        if not wanted:
+            retry_s = 0.5 if whole.usd_reserved > _NOTHING_USD else 5.0
+        elif rate is not None:
+            room = rate.room(now, horizon_s, live_overall)
+            if room < wanted:
+                wanted, binds = room, _overall_name(rate.name)
+            if not wanted:
+                retry_s = max(min(rate.until - now, horizon_s) / 2, 0.05)
+    if binds and not wanted:
+        return Grant(0, now, 0.0, binds, retry_s), ledger, whole
+    got, ledger = grant(budget, ledger, replace(ask, requests=wanted), now, horizon_s)
+    if got.requests == wanted and binds:
+        got = replace(got, binds=binds)
+    if not got.requests:
+        return got, ledger, whole
+    most = max(ask.usd_most, ask.usd_each)
+    whole = replace(whole, usd_reserved=whole.usd_reserved + got.requests * most)
+    if rate is not None:
+        free_from, step_s = max(rate.until, now), rate.each / rate.per_s
+        got = replace(got, start=max(got.start, free_from), step_s=max(got.step_s, step_s))
+        whole = replace(whole, usd_until=free_from + got.requests * step_s)
+    return got, ledger, whole
+
+
+def _overall_rate(overall: Budget, whole: Ledger, ask: Ask) -> _Rate | None:
+    """The dollars per ten minutes of all providers; tokens and requests are each provider's own."""
+    rates = _rates(Budget(usd_per_10min=overall.usd_per_10min), whole, ask)
+    return next((rate for rate in rates if rate.each > 0), None)
+
+
+def _overall_name(name: str) -> str:
+    return name.replace("spend_", "all_")
 
 
 GUESS_MARGIN = 1.15
@@ -174,6 +227,17 @@ class _Rate:
     until: float
     per_s: float
     each: float  # units of one request
+
+    def room(self, now: float, horizon_s: float, live_workers: int) -> int:
+        """Requests that fit between the cursor and the horizon, and no more than one worker's part of it."""
+        if self.per_s <= 0:
+            return 0
+        free_from = max(self.until, now)
+        fair = max(int(self.per_s * horizon_s / self.each / max(live_workers, 1)), 1)
+        room = int((now + horizon_s - free_from) * self.per_s / self.each)
+        if room < 1 and free_from <= now:
+            room = 1  # slower than one a horizon: let the next one go when its time has come
+        return max(min(room, fair), 0)
 
 
 def _rates(budget: Budget, ledger: Ledger, ask: Ask) -> list[_Rate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Limit:
         return f"{self.unit} {self.span}"
 
 
-_CAP = "cap is reached, or a request might go over it (lipika budget set)"
+_REACHED = "is reached, or a request might go over it (lipika budget set)"
 
 LIMITS = (
     Limit(
@@ -102,7 +102,7 @@ LIMITS = (
         meter="$ today",
         unit="dollars",
         span="a day",
-        waiting=f"the day's dollar {_CAP}",
+        waiting=f"the day's dollar cap {_REACHED}",
         most=10**9,
         cap=True,
     ),
@@ -117,8 +117,30 @@ LIMITS = (
         meter="$ in all",
         unit="dollars",
         span="in all",
-        waiting=f"the total dollar {_CAP}",
+        waiting=f"the total dollar cap {_REACHED}",
         most=10**9,
         cap=True,
     ),
 )
+
+ALL = "all"
+"""The name under which a budget over all providers is kept: of its limits those on dollars hold."""
+
+ALL_LIMITS = tuple(
+    replace(
+        limit,
+        name=limit.name.replace("spend_", "all_"),
+        span=f"{limit.span} over all providers",
+        waiting=waiting,
+    )
+    for limit, waiting in zip(
+        (limit for limit in LIMITS if not limit.whole and limit.unit == "dollars"),
+        (
+            "dollars per ten minutes of the budget over all providers",
+            f"the day's dollar cap over all providers {_REACHED}",
+            f"the total dollar cap over all providers {_REACHED}",
+        ),
+        strict=True,
+    )
+)
+"""The limits of that budget, each with a name of its own where somebody says what binds."""

@@ -20,7 +20,7 @@ from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.migrate import check, migrate
 from lipika.errors import LipikaError
-from lipika.forecast.limits import LIMITS
+from lipika.forecast.limits import ALL, ALL_LIMITS, LIMITS
 from lipika.llm import prompt
 from lipika.llm.capabilities import cache_note, load_capabilities
 from lipika.llm.probes import Served, probe
@@ -160,16 +160,17 @@ async def _round_trip(visit: _Visit, database: Database) -> float:
 async def _budget(visit: _Visit) -> _Found:
     provider = visit.settings.provider
     async with connect_database(visit.settings) as database:
-        rows = await Budgets(database).show(provider)
+        rows = [row for row in await Budgets(database).show() if row.provider in (provider, ALL)]
     for row in rows:
         if row.paused:
+            whose = "every provider" if row.provider == ALL else provider
             return _Found(
-                f"{provider} is paused: {row.pause_reason}", Level.WARN, f"lipika budget resume {provider}"
+                f"{whose} is paused: {row.pause_reason}", Level.WARN, f"lipika budget resume {row.provider}"
             )
     caps = [
         f"{money(cap)} {limit.span}"
         for row in rows
-        for limit in LIMITS
+        for limit in (ALL_LIMITS if row.provider == ALL else LIMITS)
         if limit.cap and (cap := getattr(row, limit.column)) is not None
     ]
     if provider != "simulator" and not caps:

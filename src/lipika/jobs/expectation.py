@@ -12,8 +12,9 @@ from lipika.config import Settings
 from lipika.db.budgets import BudgetRow, Budgets
 from lipika.db.connection import Database
 from lipika.db.outlook import OutlookQueries
-from lipika.db.reservations import Reservations, Spent
+from lipika.db.reservations import Reservations, Spent, add_up
 from lipika.forecast.budget import SAFETY
+from lipika.forecast.limits import ALL
 from lipika.llm.capabilities import load_capabilities
 from lipika.models import AnswerForm, ServiceTier, Usage
 from lipika.wording import duration, money
@@ -83,7 +84,8 @@ async def expect(
     measured = clips_before >= _FEWEST_CLIPS
     each = bytes_before / clips_before if measured else _BYTES_A_CLIP
     budgets = await Budgets(database).show()
-    spent = {row.provider: row for row in await Reservations(database).list_spending()}
+    rows = await Reservations(database).list_spending()
+    spent = {row.provider: row for row in (*rows, add_up(rows))}
     caps = _list_caps(budgets, spent, settings.provider, max_usd)
     if load.archives and not load.sized:
         return Expectation(load.archives, None, answered, None, None, "", caps)
@@ -116,7 +118,7 @@ def _usd_a_clip(settings: Settings) -> float:
 def _clips_a_minute(settings: Settings, budgets: Sequence[BudgetRow], usd_each: float, workers: int) -> float:
     rates = [max(workers, 1) * settings.worker_batch_size / settings.batch_interval_seconds * 60]
     for row in budgets:
-        if row.provider == settings.provider:
+        if row.provider in (settings.provider, ALL):
             tokens = _PROMPT_TOKENS + _AUDIO_TOKENS
             rates += [SAFETY * row.requests_per_minute] if row.requests_per_minute else []
             rates += [SAFETY * row.tokens_per_minute / tokens] if row.tokens_per_minute else []
@@ -131,13 +133,17 @@ def _list_caps(
 ) -> tuple[str, ...]:
     caps = [f"{money(max_usd)} for this run"] if max_usd is not None else []
     for row in budgets:
-        if row.provider != provider:
+        if row.provider not in (provider, ALL):
             continue
-        so_far = spent.get(row.provider)
+        made_up = (
+            provider == "simulator"
+        )  # whose dollars are held against the cap over all apart from real ones
+        so_far = spent.get(provider if made_up else row.provider)
+        whose = "over all providers" if row.provider == ALL else f"of {row.provider}"
         for cap, used, span in (
             (row.spend_day_usd, so_far.usd_today if so_far else 0.0, "a day"),
             (row.spend_total_usd, so_far.usd_total if so_far else 0.0, "in all"),
         ):
             if cap is not None:
-                caps.append(f"{money(cap)} {span} of {row.provider} ({money(used)} spent)")
+                caps.append(f"{money(cap)} {span} {whose} ({money(used)} spent)")
     return tuple(caps)

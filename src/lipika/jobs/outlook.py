@@ -12,13 +12,14 @@ from lipika.db.budgets import Budgets
 from lipika.db.canary import Canaries, CanarySample
 from lipika.db.connection import Database
 from lipika.db.outlook import BatchSums, OutlookQueries
-from lipika.db.reservations import Reservations
+from lipika.db.reservations import Reservations, Spent, add_up
 from lipika.errors import UsageError
 from lipika.forecast.budget import Budget
 from lipika.forecast.days import MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, find_needed, forecast
 from lipika.forecast.intervals import Estimate
-from lipika.forecast.limits import LIMITS
+from lipika.forecast.limits import ALL
+from lipika.forecast.together import HeldBudget, hold_within
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
 from lipika.models import JsonObject
 from lipika.wording import duration
@@ -52,7 +53,8 @@ class ForecastQuestion:
 class Prediction:
     """A forecast with where it comes from; `simulated`: from made-up answers.
 
-    `pace_*` is how it goes just now, whatever the limits are.
+    `pace_*` is how it goes just now, whatever the limits are; `held_by_all` are the limits that are those over all
+    providers.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Prediction:
     pace_clips_per_minute: float
     pace_seconds: float | None
     simulated: bool = False
+    held_by_all: tuple[str, ...] = ()
 
 
 async def look_ahead(
@@ -90,8 +93,8 @@ async def outlook(
         latency_s=sample.latency_s,
         window_s=settings.batch_interval_seconds,
     )
-    budget, so_far = await _money(database, question.provider, await queries.second_of_day())
-    told = forecast(units, left.clips, budget, crew, so_far)
+    held = await money_held(database, question.provider, await queries.second_of_day())
+    told = forecast(units, left.clips, held.budget, crew, held.so_far)
     pace = await queries.pace()
     return Prediction(
         source=f"SIMULATED answers: {sample.source}" if sample.simulated else sample.source,
@@ -101,6 +104,7 @@ async def outlook(
         pace_clips_per_minute=pace.clips_per_s * 60,
         pace_seconds=told.clips.value / pace.clips_per_s if pace.clips_per_s else None,
         simulated=sample.simulated,
+        held_by_all=tuple(sorted(held.by_all)),
     )
 
 
@@ -203,16 +207,16 @@ def _weigh_by_language(units: Sequence[Unit], left: Workload) -> list[Unit]:
     ]
 
 
-async def _money(database: Database, provider: str, second_of_day: float) -> tuple[Budget, MoneySoFar]:
-    """The provider's budget, and what has been spent of it."""
-    rows = await Budgets(database).show(provider)
-    spent = [row for row in await Reservations(database).list_spending() if row.provider == provider]
-    so_far = MoneySoFar(
-        spent_today_usd=sum(row.usd_today for row in spent),
-        spent_total_usd=sum(row.usd_total for row in spent),
-        second_of_day=second_of_day,
-    )
-    if not rows:
-        return Budget(), so_far
-    row = rows[0]
-    return Budget(**{limit.field: getattr(row, limit.column) for limit in LIMITS}), so_far
+async def money_held(database: Database, provider: str, second_of_day: float) -> HeldBudget:
+    """The provider's budget within the one over all, and what has been spent of both."""
+    rows = {row.provider: row for row in await Budgets(database).show() if not row.project}
+    spent = await Reservations(database).list_spending()
+
+    def so_far(of: Sequence[Spent]) -> MoneySoFar:
+        return MoneySoFar(sum(row.usd_today for row in of), sum(row.usd_total for row in of), second_of_day)
+
+    def limits(name: str) -> Budget:
+        return replace(rows[name].budget, paused=False) if name in rows else Budget()
+
+    own = [row for row in spent if row.provider == provider]
+    return hold_within(limits(provider), so_far(own), limits(ALL), so_far([add_up(spent)]))

@@ -65,6 +65,8 @@ class RunCap:
             whose = f"of this run ({money(self._max_usd)}, --max-usd)"
         elif slots.binds == "spend_total":
             whose = f"on dollars in all of {need.provider} (lipika budget show)"
+        elif slots.binds == "all_total":
+            whose = "on dollars in all over all providers (lipika budget show)"
         if whose:
             self.reason = f"the cap {whose} is reached, or a request might go over it"
             self.on_reached(self.reason)

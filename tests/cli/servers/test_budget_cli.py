@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -67,6 +68,8 @@ def test_pause_says_why_and_resume_says_whether(lipika: Lipika) -> None:
         (("set", "aistudio", "--rpm", "3000000000"), "2,147,483,647"),
         (("set", "aistudio", "--tpm", "99999999999999999999"), "9,223,372,036,854,775,807"),
         (("set", "aistudio"), "--rpm"),
+        (("set", "all", "--rpm", "5"), "each provider has limits of its own"),
+        (("set", "all", "--usd-total", "5", "--tpm", "5"), "--tpm"),
     ],
 )
 def test_wrong_limits_are_explained(
@@ -77,6 +80,31 @@ def test_wrong_limits_are_explained(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert rows(database_url, "select * from provider_budgets") == []
+
+
+def test_a_cap_over_all_providers_is_set_shown_and_told_where_it_is_below_what_is_spent(
+    lipika: Lipika, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "insert into provider_spend (provider, worker_id, day, usd, asked_at) select *, 0 from (values"
+            " ('aistudio', 'w', (now() at time zone 'utc')::date, 7.0),"
+            " ('openrouter', 'w/second-opinions', (now() at time zone 'utc')::date, 2.0),"
+            " ('aistudio', 'v', (now() at time zone 'utc')::date - 1, 3.0),"
+            " ('simulator', 's', (now() at time zone 'utc')::date, 100.0)) as spent"
+        )
+    assert "nothing more is sent" not in lipika("budget", "set", "all", "--usd-total", "50").stdout
+    lowered = lipika("budget", "set", "all", "--usd-day", "8.5").stdout
+    assert "all providers: $9.00 have been spent today, and the cap is $8.50: nothing more is sent" in lowered
+    shown = json.loads(lipika("budget", "show", "--json").stdout)
+    assert shown["spent_over_all"]["usd_total"] == 12.0
+    assert shown["budgets"][0]["spend_total_usd"] == 50.0
+    status = json.loads(lipika("status", "--json").stdout)["fleet"]
+    assert [row["provider"] for row in status["providers"]] == [], "it is no provider, and sums leave it out"
+    assert status["overall"]["used"] == {"spend_day": 9 / 8.5, "spend_total": 12 / 50}
+    (line,) = [line for line in lipika("status").stdout.splitlines() if "$12.00 of $50.00" in line]
+    assert line.split()[1] == "all"
+    assert "paused: the bill" in lipika("budget", "pause", "all", "--reason", "the bill").stdout
 
 
 def test_commas_group_thousands(lipika: Lipika) -> None:

@@ -73,6 +73,7 @@ async def test_a_worker_tells_what_it_did(stage: Stage, database: Database) -> N
     await stage.queue(2, 8)
     await stage.control("faults", {"faults": [{"kind": "rate_minute", "count": 1, "retry_after_s": 0.2}]})
     await Budgets(database).set_limits("aistudio", Limits(90_000, spend_total_usd=50.0))
+    await Budgets(database).change("all", {"spend_total_usd": 25.0})
     port = free_port()
     async with stage.worker() as found, serving_metrics(view(found), "127.0.0.1", port):
         await found.worker.run(until_empty=True)
@@ -103,6 +104,11 @@ async def test_a_worker_tells_what_it_did(stage: Stage, database: Database) -> N
     spent = of(fleet, "lipika_fleet_spend_dollars", provider="aistudio", window="total")
     assert spent == pytest.approx(totals.cost_usd)
     used = of(fleet, "lipika_fleet_budget_used_ratio", provider="aistudio", limit="spend_total")
+    assert of(fleet, "lipika_fleet_budget_used_ratio", provider="all", limit="spend_total") == 2 * used
+    assert of(fleet, "lipika_fleet_spend_limit_dollars", provider="all", window="total") == 25.0
+    assert (
+        'lipika_fleet_spend_dollars{provider="all"' not in (await fleet_exposition(Stats(database))).decode()
+    )
     assert used == pytest.approx(totals.cost_usd / 50)
     clips = sum(value for (name, _), value in fleet.items() if name == "lipika_corpus_clips")
     assert clips == counts.transcribed + counts.no_speech + counts.failed

@@ -303,6 +303,9 @@ async def test_the_outlook_reads_the_days_cap_of_who_is_asked(database: Database
     assert 0 <= outlook.second_of_day <= 86_400
     await Reservations(database).reserve("w", replace(spent, provider="openrouter"))
     assert (await stats.queue.outlook()).usd_day_cap is None, "the other one has no cap"
+    await Budgets(database).change("all", {"spend_day_usd": 1.2})
+    outlook = await stats.queue.outlook()
+    assert (outlook.usd_day_cap, outlook.usd_day_left) == pytest.approx((1.2, 0.2)), "all together have one"
 
 
 async def test_every_question_has_an_answer_on_an_empty_database(database: Database) -> None:

@@ -72,6 +72,23 @@ async def test_a_run_ends_at_the_cap_in_all_and_goes_on_when_it_is_raised(
     assert set(gateway.asked.values()) == {1}
 
 
+async def test_a_run_ends_at_the_cap_over_all_providers(
+    gateway: Gateway, archive: Path, database_url: str
+) -> None:
+    env = {"DATABASE_URL": database_url}
+    assert (await lipika_beside("budget", "set", "all", "--usd-total", "0.02", env=env)).returncode == 0
+    capped = await run(gateway, archive, database_url)
+    assert capped.returncode == 5, capped.stderr
+    assert "the cap on dollars in all over all providers" in capped.stderr
+    assert "caps: $0.02 in all over all providers" in capped.stderr, "and was said before"
+    (spent,) = rows(database_url, "select sum(usd) as usd from provider_spend")
+    assert 0 < spent.usd <= 0.022
+    assert gateway.requests < CLIPS
+    await lipika_beside("budget", "set", "all", "--usd-total", "none", env=env)
+    assert (await run(gateway, archive, database_url)).returncode == 0
+    assert set(gateway.asked.values()) == {1}
+
+
 async def test_a_dry_run_tells_and_changes_nothing(
     gateway: Gateway, archive: Path, database_url: str
 ) -> None:
@@ -95,6 +112,9 @@ async def test_a_dry_run_tells_and_changes_nothing(
     [
         ("spend_total", 5.0, True),
         ("spend_total", 0.5, False),  # what is on its way may turn out cheaper
+        ("all_total", 5.0, True),
+        ("all_total", 0.5, False),
+        ("all_day", 5.0, False),
         ("spend_day", 5.0, False),
         ("spend_10min", 5.0, False),
         ("rpm", 0.1, False),

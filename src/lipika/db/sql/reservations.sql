@@ -12,7 +12,7 @@ with moment as materialized (
   group by m.at_s
 )
 select granted, start_in_s, step_s, binds, retry_in_s, live_workers, pause_reason, unlimited
-from told, lipika_reserve(
+from told, lipika_grant(
   %(key)s::text, %(provider)s, %(project)s, %(worker_id)s, %(wanted)s::int, %(tokens_each)s::float8, %(usd_each)s::float8,
   %(usd_most)s::float8, %(tokens_over)s::float8, %(usd_over)s::float8, told.usd_today, %(reserved_usd)s::float8,
   %(horizon_s)s::float8, %(safety)s::float8, %(fresh_s)s::float8, %(lease_s)s::float8, told.at_s

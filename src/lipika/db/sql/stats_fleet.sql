@@ -1,5 +1,6 @@
 -- name: now
--- One row for each provider in use: what its live workers do, and what its budget is. A few hundred rows at most.
+-- One row for each provider in use: what its live workers do, and what its budget is; and one of all together where there
+-- is a budget over them. A few hundred rows at most.
 with live as (
   select * from workers w where status = 'online' and lipika_worker_state(w) in ('live', 'draining')
 ), working as (
@@ -15,6 +16,10 @@ with live as (
     coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0) as usd_today
   from provider_spend
   group by provider
+  union all
+  select 'all', sum(usd), coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0)
+  from provider_spend
+  where provider <> 'simulator'
 )
 select provider,
   coalesce(w.workers, 0) as workers, coalesce(w.draining, 0) as draining,

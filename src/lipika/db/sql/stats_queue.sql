@@ -63,17 +63,30 @@ select
   extract(epoch from now() at time zone 'utc' - date_trunc('day', now() at time zone 'utc'))::double precision
     as second_of_day
 from queue_counts, (
-  -- Of the providers that cost something today or yesterday, if each of them has a cap.
-  select case when bool_and(b.spend_day_usd is not null) then sum(b.spend_day_usd) end::double precision as usd_day_cap,
-    sum(greatest(b.spend_day_usd - spent.usd_today, 0))::double precision as usd_day_left
+  -- Of the providers that cost something today or yesterday, if each of them has a cap; and of all together. The lesser
+  -- of two caps, where there are both: `least` passes over what is null.
+  select least(own.cap, whole.cap) as usd_day_cap,
+    least(case when own.cap is not null then own.usd_left end, whole.usd_left) as usd_day_left
   from (
-    select provider, project, coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0) as usd_today
-    from provider_spend
-    where day >= (now() at time zone 'utc')::date - 1
-    group by provider, project
-    having sum(usd) > 0
-  ) spent
-  left join provider_budgets b using (provider, project)
+    select case when bool_and(b.spend_day_usd is not null) then sum(b.spend_day_usd) end::double precision as cap,
+      sum(greatest(b.spend_day_usd - spent.usd_today, 0))::double precision as usd_left
+    from (
+      select provider, project, coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0) as usd_today
+      from provider_spend
+      where day >= (now() at time zone 'utc')::date - 1
+      group by provider, project
+      having sum(usd) > 0
+    ) spent
+    left join provider_budgets b using (provider, project)
+  ) own
+  left join (
+    select b.spend_day_usd as cap, greatest(b.spend_day_usd - (
+      select coalesce(sum(usd), 0) from provider_spend
+      where provider <> 'simulator' and day = (now() at time zone 'utc')::date
+    ), 0) as usd_left
+    from provider_budgets b
+    where b.provider = 'all' and b.project = '' and b.spend_day_usd is not null
+  ) whole on true
 ) day
 
 -- name: slowest
