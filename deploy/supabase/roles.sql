@@ -86,6 +86,7 @@ begin
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
+      ('token_counts', 'lipika_reader', 'select'),
       ('flag_counts', 'lipika_reader', 'select'),
       ('batch_hours', 'lipika_reader', 'select'),
       ('batch_minutes', 'lipika_reader', 'select'),

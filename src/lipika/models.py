@@ -119,6 +119,16 @@ class AnswerForm(StrEnum):
     FULL = "full"
     LEAN = "lean"  # short keys and codes, the words once
 
+    @property
+    def schema_version(self) -> str:
+        """The version that goes with every answer of this form."""
+        return "2" if self is AnswerForm.LEAN else "1"
+
+    @classmethod
+    def from_schema(cls, version: str) -> AnswerForm | None:
+        """The form of answers with this schema version; None for a version of another time."""
+        return next((form for form in cls if form.schema_version == version), None)
+
 
 @dataclass(frozen=True, slots=True)
 class PolishedClip:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from lipika.dashboard.board import board_of, render
 from lipika.db.stats_spend import SpendDay, SpendHour
+from lipika.models import AnswerForm
 
 DAYS = 30
 HOURS = 48
@@ -54,8 +55,12 @@ class TokenKinds:
 async def page(request: Request) -> Response:
     """The last thirty days and what lies ahead."""
     stats = board_of(request).stats
-    days, summary, outlook, hours = await asyncio.gather(
-        stats.spend.days(DAYS), stats.spend.summary(), stats.queue.outlook(), stats.spend.hours(HOURS)
+    days, summary, outlook, hours, metered = await asyncio.gather(
+        stats.spend.days(DAYS),
+        stats.spend.summary(),
+        stats.queue.outlook(),
+        stats.spend.hours(HOURS),
+        stats.spend.metered_answers(),
     )
     now = datetime.now(UTC)
     context = {
@@ -68,6 +73,8 @@ async def page(request: Request) -> Response:
         "tokens": TokenKinds.from_days(days),
         "tokens_of": lambda row: TokenKinds.from_days([row]),
         "hours": fill_hours(hours, now),
+        "metered": metered,
+        "form_of": AnswerForm.from_schema,
     }
     return render(request, "spend.html", context)
 

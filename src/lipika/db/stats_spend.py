@@ -1,4 +1,4 @@
-"""Money spent: by day, provider and kind of token; the cost of a clip, and of the rest."""
+"""Money spent: by day, provider and kind of token; tokens of answers; the cost of a clip, and of the rest."""
 
 from __future__ import annotations
 
@@ -77,8 +77,56 @@ class SpendSummary:
         return None if each is None or clips_left is None else self.usd_total + each * clips_left
 
 
+@dataclass(frozen=True, slots=True)
+class MeteredAnswers:
+    """Answers with speech of one language and way of asking that took one request each, as metered. Every answer that
+    was paid for counts once, whatever became of it; what is used again counts no more. Sums."""
+
+    language: str  # heard
+    model_id: str
+    schema_version: str
+    thinking_level: str
+    made_up: bool  # by the simulator: its tokens are a guess
+    answers: int
+    characters: int  # of the transcriptions: code points, blanks among them
+    answer_tokens: int  # billed as output, without thoughts
+    thought_tokens: int
+    prompt_tokens: int
+    audio_tokens: int  # of the prompt's
+    duration_ms: int
+
+    @property
+    def way(self) -> tuple[str, str, str]:
+        return self.model_id, self.schema_version, self.thinking_level
+
+    @property
+    def tokens_per_character(self) -> float:
+        return self.answer_tokens / self.characters
+
+    @property
+    def mean(self) -> MeanTokens:
+        return MeanTokens(
+            self.characters / self.answers,
+            self.answer_tokens / self.answers,
+            self.thought_tokens / self.answers,
+            self.prompt_tokens / self.answers,
+            self.audio_tokens / self.answers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MeanTokens:
+    """Of one clip."""
+
+    characters: float
+    answer: float
+    thoughts: float
+    prompt: float
+    audio: float  # of the prompt's
+
+
 class SpendStats:
-    """Reads `batch_hours`, `provider_spend` and `clip_counts`."""
+    """Reads `batch_hours`, `provider_spend`, `clip_counts` and `token_counts`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -90,6 +138,10 @@ class SpendStats:
     async def hours(self, hours: int = 48) -> list[SpendHour]:
         """The last hours in which anything was sent, oldest first."""
         return await self._database.rows(_QUERIES["hours"], {"hours": hours}, SpendHour)
+
+    async def metered_answers(self) -> list[MeteredAnswers]:
+        """Tokens and characters of answers by language and way of asking, the commonest first."""
+        return await self._database.rows(_QUERIES["metered"], {}, MeteredAnswers)
 
     async def summary(self) -> SpendSummary:
         return await self._database.row(_QUERIES["summary"], {}, SpendSummary)

@@ -23,9 +23,9 @@ from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
 from lipika.db.stats_quality import QualityStats, TierCount
 from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
-from lipika.db.stats_spend import SpendStats
+from lipika.db.stats_spend import MeteredAnswers, SpendStats
 from lipika.forecast.limits import ALL, LIMITS, Limit
-from lipika.models import Agreement, Tier
+from lipika.models import Agreement, AnswerForm, Tier
 from lipika.wording import duration, latency, money, percent
 
 _LAST_ERRORS = 10
@@ -54,6 +54,7 @@ class StatusReport:
     usd_projected: float | None
     tiers: Sequence[TierCount]  # clips that were weighed against other voters
     not_asked: int  # clips in which nothing can be speech
+    metered: Sequence[MeteredAnswers]  # tokens and characters of answers
     open_flags: int
     videos_empty: int  # done, and nothing is left of them
     left_out: Mapping[str, int]  # audio that went no further, by reason
@@ -99,6 +100,7 @@ async def read_status(database: Database) -> StatusReport:
         usd_projected=spend.projected_usd(outlook.clips_left),
         tiers=tiers,
         not_asked=not_asked,
+        metered=await SpendStats(database).metered_answers(),
         open_flags=sum(count.open for count in flags),
         videos_empty=empty,
         left_out=count_left_out(flags),
@@ -122,7 +124,14 @@ def status_document(report: StatusReport) -> dict[str, object]:
         **fields_,
         "fleet": {**asdict(fleet), "providers": providers, "overall": overall},
         "calibration": limits,
+        "metered": [_metered_document(row) for row in report.metered],
     }
+
+
+def _metered_document(row: MeteredAnswers) -> dict[str, object]:
+    means = {name: round(value, 2) for name, value in asdict(row.mean).items()}
+    each = {"tokens_per_character": round(row.tokens_per_character, 4), "mean": means}
+    return {**asdict(row), "answer": AnswerForm.from_schema(row.schema_version), **each}
 
 
 # ----------------------------------------------------------------------------- as a person reads it
@@ -198,6 +207,8 @@ def _lines(report: StatusReport) -> list[str]:
         lines.append(f"Tiers: {_list_tiers(report.tiers)}")
     if report.not_asked:
         lines.append(f"Not asked: {report.not_asked:,} clips in which nothing can be speech (ASK_SILENCE)")
+    if report.metered:
+        lines.append(f"Answers as metered: {_describe_metered(report.metered)}")
     if report.left_out:
         told = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
         lines.append(f"Left out: {told} (lipika flags --type discard:REASON)")
@@ -218,6 +229,21 @@ def _list_tiers(counts: Sequence[TierCount]) -> str:
     each = sorted(by_language.items(), key=lambda item: (-item[1].total(), item[0]))
     told = "; ".join(f"{language} {'/'.join(f'{of[tier]:,}' for tier in Tier)}" for language, of in each)
     return f"{', '.join(f'{whole[tier]:,} {tier}' for tier in Tier)} ({told})"
+
+
+def _describe_metered(rows: Sequence[MeteredAnswers]) -> str:
+    """The commonest way of asking, by language; the others are in the document. What was made up only if all was."""
+    real = [row for row in rows if not row.made_up] or rows
+    first = real[0]
+    form = AnswerForm.from_schema(first.schema_version)
+    same = [row for row in real if row.way == first.way]
+    each = ", ".join(f"{row.language} {row.tokens_per_character:.2f}" for row in same)
+    thoughts = sum(row.thought_tokens for row in same) / sum(row.answers for row in same)
+    made_up = ", SIMULATED" if first.made_up else ""
+    return (
+        f"{each} tokens a character ({first.model_id}, {form or first.schema_version} answers{made_up});"
+        f" {thoughts:,.0f} thought tokens a clip at {first.thinking_level or 'no level'}"
+    )
 
 
 def budgets_table(providers: Sequence[ProviderNow]) -> Table:

@@ -29,8 +29,8 @@ from lipika.languages import DETECTABLE, find_language
 from lipika.llm import lean
 from lipika.models import Answer, AnswerForm, Failure, FailureKind
 
-SCHEMA_VERSION = "1"
-LEAN_SCHEMA_VERSION = "2"
+SCHEMA_VERSION = AnswerForm.FULL.schema_version
+LEAN_SCHEMA_VERSION = AnswerForm.LEAN.schema_version
 """Of the full and of the lean answer. A changed `response_schema()` takes the next free number; a test pins them."""
 
 NO_SPEECH = "NO_SPEECH"
@@ -125,12 +125,12 @@ _VOCABULARIES = tuple(
 
 def schema_version(form: AnswerForm) -> str:
     """The version that goes with every answer of this form."""
-    return LEAN_SCHEMA_VERSION if form is AnswerForm.LEAN else SCHEMA_VERSION
+    return form.schema_version
 
 
 def form_of(version: str) -> AnswerForm | None:
     """The form of answers with this schema version; None for a version of another time."""
-    return next((form for form in AnswerForm if schema_version(form) == version), None)
+    return AnswerForm.from_schema(version)
 
 
 def response_schema(form: AnswerForm = AnswerForm.FULL) -> dict[str, Any]:

@@ -6,6 +6,7 @@ An update that is not heap-only writes every index of its table. One column in t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fleet_kit import rows
 from lipika.db import Database, Queue, Results, Workers
@@ -39,6 +40,10 @@ NAMED_BY_AN_INDEX: Mapping[str, set[str]] = {
     "queue_counts": {"language", "state", "reason", "shard"},
     "clip_counts": {"language", "kind", "key", "shard"},
     "flag_counts": {"language", "flag_type", "severity", "resolved", "shard"},
+    "token_counts": {
+        *("language", "model_id", "schema_version", "thinking_level", "made_up"),
+        "shard",
+    },
     "batch_hours": {"hour", "provider", "shard"},
     "batch_minutes": {"minute", "provider", "shard"},
 }
@@ -97,7 +102,9 @@ async def _work(database: Database) -> None:
     for done in range(ROUNDS):
         await queue.extend([claim], 60)
         await queue.progress(claim, Accounting(segments=99, clips=99, transcribed=done))
-        await results.write(claim, [result(done)])
+        one = result(done)
+        answered = replace(one, provenance=replace(one.provenance, attempts=1))
+        await results.write(claim, [answered])
         await results.write_batch(report(batch_id=f"b{done}"))
         await workers.heartbeat("w1", WorkerStats("aistudio", segments_sent=done))
         await workers.live("w1", active_rpm=done, active_tpm=done, requests_in_flight=done)

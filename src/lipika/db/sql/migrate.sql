@@ -43,7 +43,7 @@ where c.oid in (
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
-    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets'
+    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets', 'token_counts'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -108,6 +108,7 @@ from (
       ('clip_counts', 'language, kind, shard'),
       ('flag_counts', 'flag_type, resolved, shard'),
       ('tier_counts', 'language, tier, shard'),
+      ('token_counts', 'language, schema_version, shard'),
       ('batch_hours', 'hour, provider, shard'),
       ('batch_minutes', 'minute, provider, latency_counts'),
       ('worker_minutes', 'minute, worker_id, rate_limited'),

@@ -47,3 +47,14 @@ select sums.*,
   coalesce((select sum(clips) from clip_counts where kind = 'status'), 0)::bigint as clips,
   coalesce((select sum(clips) from clip_counts where kind = 'lane' and key = 'asr'), 0)::bigint as accepted
 from sums
+
+-- name: metered
+-- Answers as metered: some hundred counters. Those that a simulator made up count apart.
+select language, model_id, schema_version, thinking_level, made_up, sum(answers)::bigint as answers,
+  sum(characters)::bigint as characters, sum(answer_tokens)::bigint as answer_tokens,
+  sum(thought_tokens)::bigint as thought_tokens, sum(prompt_tokens)::bigint as prompt_tokens,
+  sum(audio_tokens)::bigint as audio_tokens, sum(duration_ms)::bigint as duration_ms
+from token_counts
+group by 1, 2, 3, 4, 5
+having sum(answers) > 0
+order by sum(answers) desc, 1, 2, 3, 4, 5
