@@ -57,6 +57,7 @@ begin
       ('calibrations', 'lipika_worker', 'select'),
       ('calibration_turns', 'lipika_worker', ''),
       ('datasets', 'lipika_worker', ''),
+      ('saved_filters', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -64,6 +65,7 @@ begin
       ('workers', 'lipika_dashboard', 'select, update (drain_requested_at)'),
       ('provider_budgets', 'lipika_dashboard', 'select, insert, update'),
       ('transcription_flags', 'lipika_dashboard', 'select, update (resolved, resolved_at, resolved_by, note)'),
+      ('saved_filters', 'lipika_dashboard', 'select, insert, update, delete'),
       -- A worker's panel reads how far the queue is.
       ('queue_counts', 'lipika_worker', 'select'),
       -- Everything, to be read. The dashboard is a reader, too.
@@ -83,6 +85,7 @@ begin
       ('calibrations', 'lipika_reader', 'select'),
       ('calibration_turns', 'lipika_reader', 'select'),
       ('datasets', 'lipika_reader', 'select'),
+      ('saved_filters', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -147,6 +150,14 @@ begin
   if to_regprocedure('lipika_object(text)') is not null then
     grant execute on function lipika_object(text) to lipika_worker, lipika_dashboard, lipika_reader;
   end if;
+  -- The index of marks calls them for whoever writes results, and the board by name.
+  for function in
+    select oid::regprocedure from pg_proc
+    where pronamespace = 'public'::regnamespace
+      and proname = any(array['lipika_clip_marks', 'lipika_clip_place', 'lipika_words'])
+  loop
+    execute format('grant execute on function %s to lipika_worker, lipika_dashboard, lipika_reader', function);
+  end loop;
   -- A view calls it for whoever may read the view.
   grant execute on function lipika_worker_state(workers) to lipika_worker, lipika_reader;
 

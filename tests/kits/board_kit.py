@@ -119,11 +119,16 @@ async def a_board(
 
 @asynccontextmanager
 async def a_visitor(
-    database_url: str, *, token: str = "", read_only: bool = False, signer: Signer | None = None
+    database_url: str,
+    *,
+    token: str = "",
+    people: tuple[Person, ...] = (),
+    read_only: bool = False,
+    signer: Signer | None = None,
 ) -> AsyncIterator[Visitor]:
     """A visitor at a board of its own."""
     async with (
-        a_board(database_url, token=token, read_only=read_only, signer=signer) as url,
+        a_board(database_url, token=token, people=people, read_only=read_only, signer=signer) as url,
         Visitor(url) as visitor,
     ):
         yield visitor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
     app.add_typer(db_app, name="db")
     _migrate(db_app, run)
     _check(db_app, run)
+    _index_words(db_app, run)
 
 
 def _migrate(app: typer.Typer, run: Run) -> None:
@@ -63,3 +64,28 @@ def _check(app: typer.Typer, run: Run) -> None:
                 out.print("no problems")
         if report.problems():
             raise typer.Exit(1)
+
+
+def _index_words(app: typer.Typer, run: Run) -> None:
+    @app.command("index-words")
+    def index_words(
+        drop: Annotated[bool, typer.Option("--drop", help="Remove the index again.")] = False,
+        data_dir: DataDir = None,
+    ) -> None:
+        """Make an index of whole words, so that the board's Clips page finds a word in 100M transcripts at once.
+
+        It is made beside the work and takes some 40 bytes a clip. Without it words are looked for clip by
+        clip, within the other filters.
+
+        Example: lipika db index-words
+        """
+        from lipika.config import load_settings
+        from lipika.db.clip_search import ClipSearch
+        from lipika.services import connect_database
+
+        async def job() -> None:
+            async with connect_database(load_settings(lipika_data_dir=data_dir)) as database:
+                await ClipSearch(database).index_words(drop=drop)
+
+        run(job)
+        open_console().print("the index of words is gone" if drop else "words are found at once now")

@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from lipika.dashboard import datasets, entry, errors, fleet, quality, queue, review, spend
+from lipika.dashboard import clips, datasets, entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.dashboard.metrics import fleet_exposition
@@ -36,9 +36,16 @@ def create_app(board: Board) -> Starlette:
             Route("/fleet/budget", fleet.budget, methods=["GET", "POST"]),
             Route("/queue", queue.page),
             Route("/queue/video", queue.video),
+            Route("/queue/of-clips/{verb}", clips.change_videos, methods=["POST"]),
             Route("/queue/{verb}", queue.change, methods=["POST"]),
             Route("/quality", quality.page),
             Route("/spend", spend.page),
+            Route("/clips", clips.page),
+            Route("/clips/count", clips.count),
+            Route("/clips/clip", clips.clip),
+            Route("/clips/all", clips.everything),
+            Route("/clips/filters", clips.save_filter, methods=["POST"]),
+            Route("/clips/resolve", clips.resolve_all, methods=["POST"]),
             Route("/review", review.page),
             Route("/review/clip", review.clip),
             Route("/review/wave", review.wave),

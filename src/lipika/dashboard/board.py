@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from lipika import __version__
 from lipika.dashboard import words
 from lipika.dashboard.clip_audio import ClipAudio
+from lipika.dashboard.clip_filters import clips_url
 from lipika.dashboard.people import Access, Role, User
 from lipika.dashboard.signing import Attempts, Signer
 from lipika.db.budgets import Budgets
@@ -29,6 +30,7 @@ PAGES = (
     ("/queue", "Queue"),
     ("/quality", "Quality"),
     ("/spend", "Spend"),
+    ("/clips", "Clips"),
     ("/review", "Review"),
     ("/datasets", "Datasets"),
     ("/errors", "Errors"),
@@ -40,6 +42,10 @@ _SAID = {
     "held": "{n} of {of} held back",
     "priority": "Priority changed for {n} of {of}",
     "resolved": "Resolved",
+    "resolved-all": "{n} flags resolved",
+    "others": "Not done: these are other clips than those that were counted. Look again",
+    "saved-filter": "Filter saved",
+    "forgotten": "Filter forgotten",
     "reopened": "Opened again",
     "draining": "Told to stop: it finishes what is on its way and gives its videos back",
     "paused": "Paused: nothing more is sent",
@@ -174,6 +180,7 @@ def _environment() -> Environment:
     environment.filters.update(words.FILTERS)
     environment.globals.update(words.GLOBALS)
     environment.globals["static"] = _static_url
+    environment.globals["clips_url"] = clips_url
     return environment
 
 

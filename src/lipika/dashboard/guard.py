@@ -41,7 +41,7 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-_REVIEWERS_PATHS = ("/review/",)
+_REVIEWERS_PATHS = ("/review/", "/clips/")
 """Changes below these need a reviewer; all others need an operator."""
 
 

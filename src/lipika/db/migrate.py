@@ -119,7 +119,8 @@ class _Version:
 
 
 @dataclass(frozen=True, slots=True)
-class _AudioIndex:
+class _LateIndex:
+    name: str
     missing: bool
     interrupted: bool
 
@@ -166,20 +167,19 @@ async def migrate(database: Database) -> list[str]:
                 await connection.execute(migration.sql)
                 done.append(migration.title)
     await database.execute(_QUERIES["index_outputs"], {})
-    if await _make_audio_index(database):
-        done.append("transcription_results_audio, an index")
-    return done
+    return [*done, *[f"{name}, an index" for name in await _make_late_indexes(database)]]
 
 
-async def _make_audio_index(database: Database) -> bool:
-    """The index on the audio of results, where the table was too large to be locked for it; beside the work."""
-    index = await database.row(_QUERIES["audio_index"], {}, _AudioIndex)
-    if index.interrupted:
-        await database.execute(_QUERIES["drop_audio_index"], {})
-    elif not index.missing:
-        return False
-    await database.execute(_QUERIES["make_audio_index"], {})
-    return True
+async def _make_late_indexes(database: Database) -> list[str]:
+    """The indexes on results that the table was too large to be locked for; beside the work."""
+    made = []
+    for index in await database.rows(_QUERIES["late_indexes"], {}, _LateIndex):
+        if index.interrupted:
+            await database.execute(_QUERIES[f"drop_{index.name}"], {})
+        if index.interrupted or index.missing:
+            await database.execute(_QUERIES[f"make_{index.name}"], {})
+            made.append(index.name)
+    return made
 
 
 async def check(database: Database) -> CheckReport:

@@ -1,6 +1,7 @@
 """Named SQL. Each file in `sql/` holds queries under `-- name: xyz`, each with a line saying why it is so.
 
-`{{answer.*}}` in a query is a group of columns, see `columns.py`.
+`{{answer.*}}` in a query is a group of columns, see `columns.py`; `{{name}}` a piece that its module gives, because
+several of its queries have it in common.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ class Query:
     sql: bytes
 
 
-def load(area: str) -> dict[str, Query]:
-    """The queries of one file by name.
+def load(area: str, **pieces: str) -> dict[str, Query]:
+    """The queries of one file by name, with `pieces` where they name them.
 
     Raises:
         ValueError: the file names a query twice.
     """
     text = (files("lipika.db") / "sql" / f"{area}.sql").read_text(encoding="utf-8")
+    for piece, body in pieces.items():
+        text = text.replace("{{" + piece + "}}", body)
     _, *parts = _HEADER.split(text)
     names, bodies = parts[::2], parts[1::2]
     if len(set(names)) != len(names):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lipika.db.calibrations import Calibrations
+from lipika.db.clip_search import ClipSearch
 from lipika.db.clips import ClipQueries
 from lipika.db.connection import Database
 from lipika.db.datasets import Datasets
@@ -86,8 +87,8 @@ class Found:
 
 
 class Stats:
-    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `errors`, `calibrations` and
-    `datasets`."""
+    """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `search`, `errors`,
+    `calibrations` and `datasets`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,6 +98,7 @@ class Stats:
         self.spend = SpendStats(database)
         self.flags = FlagQueries(database)
         self.clips = ClipQueries(database)
+        self.search = ClipSearch(database)
         self.errors = ErrorQueries(database)
         self.calibrations = Calibrations(database)
         self.datasets = Datasets(database)

@@ -22,7 +22,10 @@ VERBS = {
     "/fleet/resume": (Role.OPERATOR, {"provider": "aistudio"}),
     "/fleet/budget": (Role.OPERATOR, {}),
     "/queue/{verb}": (Role.OPERATOR, {"video": "v"}),
+    "/queue/of-clips/{verb}": (Role.OPERATOR, {"query": "video=v", "clips": "0"}),
     "/review/resolve": (Role.REVIEWER, {"video": "v", "clip": "c"}),
+    "/clips/filters": (Role.REVIEWER, {"query": "video=v", "name": "mine"}),
+    "/clips/resolve": (Role.REVIEWER, {"query": "video=v", "clips": "0"}),
 }
 """Every path of the board that changes something: the least role, and a form."""
 QUEUE_VERBS = ("requeue", "requeue-failed", "hold", "release", "take-back", "priority")

@@ -46,7 +46,7 @@ TABLES = {
         "worker_minutes",
     ),
     *("worker_keys", "transcription_answers", "transcription_voters"),
-    *("calibrations", "calibration_turns", "datasets", "token_counts"),
+    *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters"),
 }
 OF_LATER_FILES = {
     "transcription_answers",
@@ -56,6 +56,7 @@ OF_LATER_FILES = {
     "tier_counts",
     "datasets",
     "token_counts",
+    "saved_filters",
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}

@@ -43,7 +43,8 @@ where c.oid in (
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
-    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets', 'token_counts'
+    'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
+    'token_counts', 'saved_filters'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -120,6 +121,7 @@ from (
       ('calibrations', 'id, simulated, version, content'),
       ('calibration_turns', 'simulated, token, looks'),
       ('datasets', 'id, dest, plan_digest, verification'),
+      ('saved_filters', 'name, page, query, saved_by'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),
@@ -131,19 +133,30 @@ from (
 where missing <> '{}'
 order by table_name
 
--- name: audio_index
--- Whether results can be looked up by their audio. One that nobody is making any more and that is not valid was interrupted.
-select to_regclass('transcription_results_audio') is null as missing,
+-- name: late_indexes
+-- Whether what a large table was not locked for is there. One that nobody is making any more and that is not valid was
+-- interrupted.
+select name::text, i.indexrelid is null as missing,
   coalesce(not indisvalid and not exists (
     select from pg_stat_progress_create_index p where p.index_relid = i.indexrelid
   ), false) as interrupted
-from (values (1)) as one
-left join pg_index i on i.indexrelid = to_regclass('transcription_results_audio')
+from (values ('transcription_results_audio'), ('transcription_results_marks')) as late (name)
+left join pg_index i on i.indexrelid = to_regclass(name)
 
--- name: drop_audio_index
+-- name: drop_transcription_results_audio
 drop index concurrently if exists transcription_results_audio
 
--- name: make_audio_index
+-- name: make_transcription_results_audio
 -- Beside the work: nobody who writes results waits for it. As the migration paid_anywhere makes it of a small table.
 create index concurrently if not exists transcription_results_audio
 on transcription_results (hashtextextended(audio_digest, 0))
+
+-- name: drop_transcription_results_marks
+drop index concurrently if exists transcription_results_marks
+
+-- name: make_transcription_results_marks
+-- The same, as the migration clip_marks makes it.
+create index concurrently if not exists transcription_results_marks on transcription_results using gin (lipika_clip_marks(
+  id, status, expected_language_hint, detected_language, quality_score, asr_eligible, tts_clean_eligible,
+  tts_expressive_eligible, findings, failure_kind, model_id, speaker_id, text_source
+)) with (gin_pending_list_limit = 256)
