@@ -143,6 +143,7 @@ class Engine:
         if self._stop is not None:
             raise copy_of(self._stop)
         ticket = Ticket(request, accept, on_doubt, asyncio.get_running_loop().create_future())
+        ticket.varied = request.varied or request.several is not None  # then no other words are left for it
         for route in self.routes:
             route.expect(request)
         self._waiting.add(ticket)

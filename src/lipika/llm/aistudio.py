@@ -96,10 +96,11 @@ class AIStudioProvider(HttpProvider):
         return any(is_made_up(as_text(entry.get(name))) for name in ("version", "modelVersion"))
 
     def _payload(self, request: TranscriptionRequest) -> dict[str, Any]:
-        audio = {"mimeType": f"audio/{request.audio_format}", "data": AUDIO_MARK}
+        audio = {"inlineData": {"mimeType": f"audio/{request.audio_format}", "data": AUDIO_MARK}}
+        parts = [audio if part == AUDIO_MARK else {"text": part} for part in request.parts()]
         return {
             "systemInstruction": {"parts": [{"text": request.system_prompt}]},
-            "contents": [{"role": "user", "parts": [{"text": request.clip_prompt}, {"inlineData": audio}]}],
+            "contents": [{"role": "user", "parts": parts}],
             "generationConfig": self._generation_config(request),
             "safetySettings": [{"category": category, "threshold": "OFF"} for category in _SAFETY_CATEGORIES],
             **self._tier(request),
@@ -124,7 +125,7 @@ class AIStudioProvider(HttpProvider):
         config: dict[str, Any] = {
             "maxOutputTokens": min(request.max_output_tokens, model.max_output_tokens),
             "responseMimeType": "application/json",
-            "responseJsonSchema": self._response_schema,
+            "responseJsonSchema": request.several.schema if request.several else self._response_schema,
         }
         if options.temperature is not None and model.temperature and not request.varied:
             config["temperature"] = options.temperature

@@ -108,16 +108,18 @@ class OpenRouterProvider(HttpProvider):
 
     def _payload(self, request: TranscriptionRequest) -> dict[str, Any]:
         audio = {"type": "input_audio", "input_audio": {"data": AUDIO_MARK, "format": request.audio_format}}
+        parts = [audio if part == AUDIO_MARK else {"type": "text", "text": part} for part in request.parts()]
+        schema = request.several.schema if request.several else self._response_schema
         return {
             "model": self._model_slug(),
             "messages": [
                 {"role": "system", "content": request.system_prompt},
-                {"role": "user", "content": [{"type": "text", "text": request.clip_prompt}, audio]},
+                {"role": "user", "content": parts},
             ],
             "max_tokens": min(request.max_output_tokens, self._capabilities.max_output_tokens),
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "transcript", "strict": True, "schema": self._response_schema},
+                "json_schema": {"name": "transcript", "strict": True, "schema": schema},
             },
             **self._sampling(request),
             **(self._routing(request) if self._routed else {}),

@@ -57,6 +57,11 @@ def prompt_version(form: AnswerForm = AnswerForm.FULL, *, readings: bool = False
     return PROMPT_VERSION + "".join(parts)
 
 
+def fill_in(name: str, **words: object) -> str:
+    """The prose of that name with its blanks filled in."""
+    return _template(name).substitute(words)
+
+
 def _reading(text: str) -> str:
     """A transcript on one line, no longer than any honest one."""
     plain = " ".join(text.split())

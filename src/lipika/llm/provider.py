@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Protocol, Self
 
 import aiohttp
@@ -34,6 +35,9 @@ from lipika.models import Failure, FailureKind, ServiceTier, Usage
 from lipika.network import Network, keep_alive_socket
 from lipika.redaction import hide
 
+AUDIO_MARK = "\x00audio\x00"
+"""Stands in a payload where the audio's base64 belongs; cannot occur in a prompt."""
+
 
 class AudioSource(Protocol):
     """Audio that lies elsewhere, such as on disk, and is read each time that it is sent."""
@@ -46,10 +50,20 @@ class AudioSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SeveralClips:
+    """More than one clip for one request: the words before each, its audio, and the schema of their answers."""
+
+    schema: Mapping[str, Any]
+    clips: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
     """One clip to transcribe. `audio` is FLAC as sent; `audio_ms` its length with pads.
 
-    Where there is a `source`, the audio is read from there and `audio` is empty: thousands may be in flight.
+    Where there is a `source`, the audio is read from there and `audio` is empty: thousands may be in flight. Where
+    there are `several` clips, `audio` is empty and `audio_ms` is of all. What is wrong with their answer is mended
+    clip by clip: such a request has no varied retry.
     """
 
     clip_id: str  # <video>/<clip>, for logs
@@ -66,6 +80,25 @@ class TranscriptionRequest:
     tier: ServiceTier = ServiceTier.STANDARD  # that it is asked for at
     deadline_s: float | None = None  # of this request, where it is less than the provider's own
     source: AudioSource | None = None
+    several: SeveralClips | None = None
+
+    def parts(self) -> list[str]:
+        """The user's turn in order: texts, and AUDIO_MARK where audio belongs."""
+        if self.several is None:
+            return [self.clip_prompt, AUDIO_MARK]
+        return [self.clip_prompt, *(part for words, _ in self.several.clips for part in (words, AUDIO_MARK))]
+
+    def sounds(self) -> tuple[bytes, ...]:
+        """The audio of each mark; reads files."""
+        if self.several is not None:
+            return tuple(audio for _, audio in self.several.clips)
+        return (self.audio if self.source is None else self.source.read(),)
+
+    def sound_bytes(self) -> tuple[int, ...]:
+        """The size of each, without reading it."""
+        if self.several is not None:
+            return tuple(len(audio) for _, audio in self.several.clips)
+        return (len(self.audio if self.source is None else self.source),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,9 +437,6 @@ def header_key(provider: str, key: str) -> str:
     return trimmed
 
 
-AUDIO_MARK = "\x00audio\x00"
-"""Stands in a payload where the audio's base64 belongs; cannot occur in a prompt."""
-
 _AUDIO_JSON = orjson.dumps(AUDIO_MARK)[1:-1]
 _MAX_FRAMES = 4096
 
@@ -419,22 +449,23 @@ class FrameCache:
 
     def __init__(self, payload: Callable[[TranscriptionRequest], Mapping[str, Any]]):
         self._payload = payload
-        self._frames: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+        self._frames: dict[tuple[object, ...], Sequence[bytes]] = {}
 
     def encode(self, request: TranscriptionRequest) -> bytes:
         """The request's bytes."""
-        head, tail = self._frame(request)
-        audio = request.audio if request.source is None else request.source.read()
-        return b"".join((head, pybase64.b64encode(audio), tail))
+        first, *rest = self._frame(request)
+        spliced = zip(map(pybase64.b64encode, request.sounds()), rest, strict=True)
+        return b"".join((first, *chain.from_iterable(spliced)))
 
     def size(self, request: TranscriptionRequest) -> int:
         """The length of the request's bytes."""
-        head, tail = self._frame(request)
-        audio = len(request.audio if request.source is None else request.source)
-        return len(head) + -(-audio // 3) * 4 + len(tail)
+        frame = sum(map(len, self._frame(request)))
+        return frame + sum(-(-audio // 3) * 4 for audio in request.sound_bytes())
 
-    def _frame(self, request: TranscriptionRequest) -> tuple[bytes, bytes]:
-        """The bytes before the audio's base64, and after it."""
+    def _frame(self, request: TranscriptionRequest) -> Sequence[bytes]:
+        """The bytes before the audio's base64, and after it; between the audio of several clips, too."""
+        if request.several is not None:  # its texts never come again
+            return self._make(request)
         key = (
             request.system_prompt,
             request.clip_prompt,
@@ -448,9 +479,11 @@ class FrameCache:
         if frame is None:
             if len(self._frames) >= _MAX_FRAMES:  # per-clip texts must not grow the cache for ever
                 self._frames.clear()
-            head, tail = orjson.dumps(self._payload(request)).split(_AUDIO_JSON)
-            frame = self._frames[key] = (head, tail)
+            frame = self._frames[key] = self._make(request)
         return frame
+
+    def _make(self, request: TranscriptionRequest) -> Sequence[bytes]:
+        return orjson.dumps(self._payload(request)).split(_AUDIO_JSON)
 
 
 # ----------------------------------------------------------------------------- tokens nobody metered
@@ -517,4 +550,6 @@ def estimate_prompt(request: TranscriptionRequest, audio_tokens_per_second: int)
 
 def _prompt_parts(request: TranscriptionRequest, audio_tokens_per_second: int) -> tuple[int, int]:
     text = text_tokens(request.system_prompt) + text_tokens(request.clip_prompt)
+    if request.several is not None:
+        text += sum(text_tokens(words) for words, _ in request.several.clips)
     return text, -(-request.audio_ms * audio_tokens_per_second // 1000)

@@ -159,13 +159,36 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # Postgres text and UTF-8 file
 
 def read_answer(text: str) -> Answer | Failure:
     """Read a model's answer as `parse_answer` does, with its texts tidied: as it is judged and stored."""
-    parsed = parse_answer(text)
+    return _tidied(parse_answer(text))
+
+
+def _tidied(parsed: Answer | Failure) -> Answer | Failure:
     answer = tidy_answer(parsed) if isinstance(parsed, Answer) else parsed
     if answer is parsed or isinstance(answer, Failure):
         return parsed
     if not answer.transcription.strip():
         return _nothing_said()
     return replace(answer, transcription=NO_SPEECH) if _says_nobody_speaks(answer.transcription) else answer
+
+
+def read_fields(held: object) -> Answer | Failure:
+    """Read the object of an answer, out of its text already, as `read_answer` does."""
+    try:
+        parsed = _answer_of(held)
+    except ValueError as error:
+        return _malformed_failure(_first_problem(error) if isinstance(error, ValidationError) else str(error))
+    return _tidied(parsed)
+
+
+def read_value(text: str) -> object:
+    """Whatever JSON a reply holds, out of its wrapping; a `Failure` where it holds none, or two that differ."""
+    body = text.strip(_AROUND)
+    if not body:
+        return _no_text()
+    try:
+        return _unwrap(_value(body))
+    except (ValueError, RecursionError) as error:
+        return _malformed_failure(f"not the JSON asked for: {error}")
 
 
 def parse_answer(text: str) -> Answer | Failure:
@@ -177,16 +200,24 @@ def parse_answer(text: str) -> Answer | Failure:
     """
     body = text.strip(_AROUND)
     if not body:
-        return Failure(FailureKind.EMPTY, "the model answered with no text")
+        return _no_text()
     try:
-        held = _value(body)
-        if not _is_exact(held):
-            held = lean.expand(_unwrap(held))
-        fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(held)))
+        return _answer_of(_value(body))
     except ValidationError as error:
         return _malformed_failure(_first_problem(error))
     except (ValueError, RecursionError) as error:
         return _malformed_failure(f"not the JSON asked for: {error}")
+
+
+def _answer_of(held: object) -> Answer | Failure:
+    """The answer that a value holds, in either form.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _is_exact(held):
+        held = lean.expand(_unwrap(held))
+    fields = held if _is_exact(held) else dict(vars(_AnswerModel.model_validate(held)))
     transcription = fields["transcription"]
     texts = transcription + fields["tagged"] + fields["speaker_accent"]
     if not texts.isprintable() and _UNSTORABLE.search(texts):
@@ -343,6 +374,10 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # Raw control characters inside strings pass: validation names them.
 _READING: dict[str, Any] = {"strict": False, "object_pairs_hook": _refuse_repeated_keys}
 _DECODER = json.JSONDecoder(**_READING)  # `json.loads` makes one for each text
+
+
+def _no_text() -> Failure:
+    return Failure(FailureKind.EMPTY, "the model answered with no text")
 
 
 def _nothing_said() -> Failure:

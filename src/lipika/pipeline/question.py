@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lipika import validation
 from lipika.engine.outcome import Circumstances, Review
-from lipika.llm import prompt, transcript
-from lipika.llm.provider import AudioSource, TranscriptionRequest
+from lipika.llm import prompt, several, transcript
+from lipika.llm.provider import AudioSource, SeveralClips, TranscriptionRequest
 from lipika.models import (
     Answer,
     AnswerForm,
@@ -52,13 +53,47 @@ def request_for(
     )
 
 
+def request_for_several(
+    name: str,
+    clips: Sequence[tuple[str, Clip, bytes]],
+    language: str | None,
+    audio_format: SendFormat,
+    form: AnswerForm,
+) -> TranscriptionRequest:
+    """One request for several clips of one language, each under an id of `several.make_ids`; for a canary alone.
+
+    `name` is the request's, for logs: its video, and its first clip.
+    """
+    caps = [prompt.max_output_tokens(clip.duration_ms, language) for _, clip, _ in clips]
+    return TranscriptionRequest(
+        clip_id=name,
+        video_id=name.rpartition("/")[0],
+        language=language,
+        system_prompt=prompt.system_prompt(language, form),
+        clip_prompt=several.several_prompt(len(clips), form),
+        audio=b"",
+        audio_format=audio_format,
+        audio_ms=sum(clip.duration_ms for _, clip, _ in clips),
+        max_output_tokens=sum(caps) - (len(caps) - 1) * prompt.THINKING_HEADROOM_TOKENS,
+        several=SeveralClips(
+            several.several_schema(form),
+            tuple((several.words_before(clip_id), audio) for clip_id, _, audio in clips),
+        ),
+    )
+
+
 def review(
     text: str, clip: Clip, language: str | None, bands: validation.Bands, asked: Circumstances
 ) -> Review | Failure:
     """Read and judge an answer, and say whether asking once more may bring a better one."""
     answer = transcript.read_answer(text)
-    if isinstance(answer, Failure):
-        return answer
+    return answer if isinstance(answer, Failure) else judge(answer, clip, language, bands, asked)
+
+
+def judge(
+    answer: Answer, clip: Clip, language: str | None, bands: validation.Bands, asked: Circumstances
+) -> Review:
+    """The same for an answer that has been read."""
     agreed = asked.before is not None and validation.say_the_same(answer, asked.before.answer)
     verdict = validation.validate(answer, clip, language, bands=bands, agreed=agreed)
     advice = validation.retry_advice(verdict, varied=asked.varied, switched=asked.switched)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
+import orjson
+
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.llm.lean import KEYS, shrink
+from lipika.llm.several import CLIP_NAMES, SECONDS_NAMES
 from lipika.llm.transcript import EVENT_TAGS, NO_SPEECH
-from lipika.models import Answer
+from lipika.models import Answer, JsonObject
 from lipika.simulator.audio import SimulatedHearing
-from lipika.simulator.schema import Json
+from lipika.simulator.exchange import ClipAnswer
+from lipika.simulator.schema import Json, instance
 from lipika.simulator.sentences import speak
 
 _PACE = (0.95, 1.12)  # of the language's typical rate
@@ -80,6 +85,31 @@ def known_fields(answer: Answer) -> dict[str, Json]:
     full = {name: value for name in _FIELDS if (value := getattr(answer, name))}
     lean = {key: value for key, value in shrink(answer).items() if KEYS[key] in full}
     return {**full, **lean}
+
+
+def list_in(schema: JsonObject) -> tuple[str, JsonObject] | None:
+    """The property of a schema that is a list of objects, and the schema of its members; None where there is none."""
+    for name, held in (schema.get("properties") or {}).items():
+        items = held.get("items") if isinstance(held, Mapping) else None
+        if isinstance(items, Mapping) and "properties" in items:
+            return name, items
+    return None
+
+
+def write_list(schema: JsonObject, answers: Sequence[ClipAnswer], rng: random.Random) -> str:
+    """Several answers as the schema has them."""
+    found = list_in(schema)
+    if found is None:
+        raise AssertionError("the schema has no list")
+    name, item = found
+    made = {id(one): instance(item, _known_of(one), rng) for one in answers}
+    return orjson.dumps({name: [made[id(one)] for one in answers]}).decode()
+
+
+def _known_of(one: ClipAnswer) -> dict[str, Json]:
+    names: dict[str, Json] = dict.fromkeys(CLIP_NAMES, one.name)
+    seconds: dict[str, Json] = dict.fromkeys(SECONDS_NAMES, one.seconds)
+    return {**known_fields(one.answer), **names, **seconds}
 
 
 def _usual(value: str, rng: random.Random) -> str:

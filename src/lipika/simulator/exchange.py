@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lipika.llm.capabilities import Capabilities
-from lipika.models import JsonObject, ServiceTier
+from lipika.models import Answer, JsonObject, ServiceTier
 from lipika.simulator.audio import SimulatedHearing
 from lipika.simulator.tokens import Tokens
 
@@ -15,6 +16,14 @@ from lipika.simulator.tokens import Tokens
 class Wire(StrEnum):
     GEMINI = "gemini"
     OPENROUTER = "openrouter"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedClip:
+    """One of several clips of a request, under the name that the words before it give."""
+
+    name: str
+    heard: SimulatedHearing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,27 @@ class Question:
     temperature: float | None = None  # None: the model's own
     tier: ServiceTier = ServiceTier.STANDARD  # that is asked for
     server_timeout_s: float | None = None  # after which the client wants no answer
+    clips: tuple[NamedClip, ...] = ()  # where there are several; `heard` is all of them together
+
+
+@dataclass(frozen=True, slots=True)
+class ClipAnswer:
+    """One of several answers in a reply."""
+
+    name: str
+    seconds: float
+    answer: Answer
+
+
+def name_clips(words: Sequence[str], heard: Sequence[SimulatedHearing]) -> tuple[NamedClip, ...]:
+    """Several clips by the names in the words before each; none for a single one."""
+    if len(heard) < 2:
+        return ()
+    named = [_NAME.findall(text) for text in words]
+    return tuple(NamedClip(found[-1] if found else "", one) for found, one in zip(named, heard, strict=True))
+
+
+_NAME = re.compile(r"(?i)\bclip\s+(\w+)")
 
 
 class RefusalKind(StrEnum):

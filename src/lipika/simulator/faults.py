@@ -15,6 +15,7 @@ A plan is a list of rules, in TOML (`[[faults]]` tables) or JSON:
     wire = "openrouter"    # only through this API
     tiers = ["flex"]       # only where this service tier is asked for
     digests = ["0a1b"]     # hex prefixes of the audio's SHA-256
+    least_clips = 2        # only for so many clips in one request, or more
 
 The first rule that applies wins; rules about timing (`straggler`, `slow_body`) apply besides one other.
 """
@@ -106,10 +107,32 @@ class FaultKind(StrEnum):
     TIMESTAMPS = "timestamps"
     OTHER_WORDING = "other_wording"  # a `share` of the letters differs, as another provider's answer might
 
+    # of several clips in one request; nothing happens to a single one
+    SWAP_CLIPS = "swap_clips"  # the first two ids change places
+    SWAP_TEXTS = "swap_texts"  # ... their words alone: lengths stay with the ids
+    DROP_CLIP = "drop_clip"  # the last clip has no answer
+    DOUBLE_CLIP = "double_clip"  # the first id stands over the second answer, too
+    REPEAT_CLIP = "repeat_clip"  # the first answer comes twice
+    STRANGE_CLIP = "strange_clip"  # the first answer has an id that nobody gave
+    MERGE_CLIPS = "merge_clips"  # the first answer holds the words of the second one, too, which has none
+
 
 _MODELS_OWN_TEMPERATURE = 1.0  # Gemini 3's, by Google's documentation
 
 TIMING = frozenset({FaultKind.SLOW_BODY, FaultKind.STRAGGLER})
+
+
+OF_SEVERAL_CLIPS = frozenset(
+    {
+        FaultKind.SWAP_CLIPS,
+        FaultKind.SWAP_TEXTS,
+        FaultKind.DROP_CLIP,
+        FaultKind.DOUBLE_CLIP,
+        FaultKind.REPEAT_CLIP,
+        FaultKind.STRANGE_CLIP,
+        FaultKind.MERGE_CLIPS,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +151,7 @@ class FaultRule:
     attempts: int | None = None
     languages: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
+    least_clips: int = 1  # of the request
     models: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     wire: Wire | None = None
@@ -242,6 +266,7 @@ def _matches(rule: FaultRule, question: Question) -> bool:
         and (not rule.tiers or question.tier in rule.tiers)
         and (rule.max_temperature is None or _temperature(question) <= rule.max_temperature)
         and (not rule.thinking or question.thinking_level in rule.thinking)
+        and max(len(question.clips), 1) >= rule.least_clips
         and (not rule.digests or question.digest.hex().startswith(rule.digests))
     )
 

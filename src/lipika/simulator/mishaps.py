@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -13,7 +13,7 @@ from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.llm.transcript import NO_SPEECH
 from lipika.models import Answer
 from lipika.simulator.answers import text_for, usual_answer
-from lipika.simulator.exchange import Candidate, Question, Shape
+from lipika.simulator.exchange import Candidate, ClipAnswer, Question, Shape
 from lipika.simulator.faults import FaultKind
 
 _LOOPED_WORDS = 3
@@ -77,6 +77,29 @@ def spoil_candidate(kind: FaultKind, candidate: Candidate) -> Candidate:
     if kind is FaultKind.RUNAWAY:
         return replace(candidate, finish="MAX_TOKENS")
     return replace(candidate, shape=_SHAPES.get(kind.value, Shape.USUAL))
+
+
+def spoil_list(kind: FaultKind, answers: Sequence[ClipAnswer]) -> list[ClipAnswer]:
+    """The answers to several clips with a fault in whose is whose; the same for faults of another sort."""
+    first, second, *rest = answers
+    match kind:
+        case FaultKind.SWAP_CLIPS:
+            return [replace(first, name=second.name), replace(second, name=first.name), *rest]
+        case FaultKind.SWAP_TEXTS:
+            return [replace(first, answer=second.answer), replace(second, answer=first.answer), *rest]
+        case FaultKind.DROP_CLIP:
+            return list(answers[:-1])
+        case FaultKind.DOUBLE_CLIP:
+            return [first, replace(second, name=first.name), *rest]
+        case FaultKind.REPEAT_CLIP:
+            return [first, first, second, *rest]
+        case FaultKind.STRANGE_CLIP:
+            return [replace(first, name="z9zz"), second, *rest]
+        case FaultKind.MERGE_CLIPS:
+            both = f"{first.answer.transcription} {second.answer.transcription}"
+            return [replace(first, answer=replace(first.answer, transcription=both, tagged=both)), *rest]
+        case _:
+            return list(answers)
 
 
 def version_after(kind: FaultKind | None, version: str) -> str:

@@ -7,20 +7,22 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import orjson
 
 from lipika.models import Answer, ServiceTier, Usage
 from lipika.simulator import mishaps
-from lipika.simulator.answers import known_fields, transcribe
+from lipika.simulator.answers import known_fields, list_in, transcribe, write_list
 from lipika.simulator.config import Caching, Quotas, SimulatorConfig
 from lipika.simulator.exchange import (
     Answered,
     Candidate,
+    ClipAnswer,
     Delivery,
     Details,
     Ending,
+    NamedClip,
     Question,
     Quota,
     Refusal,
@@ -149,6 +151,8 @@ class Simulation:
         )
 
     def _candidate(self, question: Question, rng: random.Random, rule: FaultRule | None) -> Candidate:
+        if question.clips and question.schema is not None and list_in(question.schema) is not None:
+            return self._several(question, rng, rule)
         answer = self._transcript(question, rng)
         if rule is None:
             return Candidate(_write_answer(question, answer, rng))
@@ -157,6 +161,26 @@ class Simulation:
             answer = mishaps.spoil_answer(kind, mishaps.Scene(answer, question, rng, rule.share))
         text = mishaps.spoil_text(kind, _write_answer(question, answer, rng))
         return mishaps.spoil_candidate(kind, Candidate(text))
+
+    def _several(self, question: Question, rng: random.Random, rule: FaultRule | None) -> Candidate:
+        """Several clips, each as it is answered alone; a fault in what is said befalls the first one."""
+        answers = [self._answer_clip(question, clip) for clip in question.clips]
+        if rule is not None:
+            first = question.clips[0]
+            scene = mishaps.Scene(answers[0].answer, replace(question, heard=first.heard), rng, rule.share)
+            answers[0] = replace(answers[0], answer=mishaps.spoil_answer(rule.kind, scene))
+            answers = mishaps.spoil_list(rule.kind, answers)
+        text = write_list(question.schema or {}, answers, rng)
+        if rule is None:
+            return Candidate(text)
+        return mishaps.spoil_candidate(rule.kind, Candidate(mishaps.spoil_text(rule.kind, text)))
+
+    def _answer_clip(self, question: Question, clip: NamedClip) -> ClipAnswer:
+        alone = replace(question, heard=clip.heard, digest=clip.heard.digest, clips=())
+        answer = self._transcript(alone, random.Random(self._mark(alone, b"answer")))
+        if answer is None:
+            raise AssertionError("a clip that was heard has an answer")
+        return ClipAnswer(clip.name, round(clip.heard.duration_s, 1), answer)
 
     def _transcript(self, question: Question, rng: random.Random) -> Answer | None:
         if question.heard is None:

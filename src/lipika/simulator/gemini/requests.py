@@ -14,7 +14,7 @@ from lipika.llm.capabilities import Capabilities
 from lipika.models import JsonObject, ServiceTier
 from lipika.simulator.answers import hinted_language
 from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, together
-from lipika.simulator.exchange import Question, Wire
+from lipika.simulator.exchange import Question, Wire, name_clips
 from lipika.simulator.gemini.errors import bad_base64, bad_fields, cached_content_missing, invalid
 from lipika.simulator.gemini.messages import (
     CONFIG_PATH,
@@ -45,19 +45,21 @@ def read(
     lifted = lift(body)
     outline = _outline if len(lifted.json) < CACHEABLE_BYTES else _outline.__wrapped__
     question, clips = outline(lifted.json, model)
-    heard = together([_hear(at, lifted.original(data), hear) for at, data in clips])
+    each = [_hear(at, lifted.original(data), hear) for at, data, _ in clips]
+    heard = together(each)
     return replace(
         question,
         project=project,
         heard=heard,
+        clips=name_clips([words for _, _, words in clips], each),
         digest=heard.digest if heard else question.digest,
         server_timeout_s=server_timeout_s,
     )
 
 
 @lru_cache(maxsize=2048)  # apart from the audio, which was lifted out, requests are much alike
-def _outline(json: bytes, model: Capabilities) -> tuple[Question, tuple[tuple[str, str], ...]]:
-    """The question without project and audio; path and data of each clip of audio."""
+def _outline(json: bytes, model: Capabilities) -> tuple[Question, tuple[tuple[str, str, str], ...]]:
+    """The question without project and audio; path and data of each clip of audio, and the words before it."""
     try:
         request = GenerateContentRequest.model_validate(orjson.loads(json))
     except orjson.JSONDecodeError as error:
@@ -99,14 +101,17 @@ def _text(parts: Iterable[Part] | None) -> str:
     return "\n".join(part.text for part in parts or () if part.text)
 
 
-def _clips(request: GenerateContentRequest) -> Iterable[tuple[str, str]]:
+def _clips(request: GenerateContentRequest) -> Iterable[tuple[str, str, str]]:
+    words = ""
     for i, content in enumerate(request.contents or ()):
         for j, part in enumerate(content.parts or ()):
             if part.inline_data is None:
+                words = part.text or words
                 continue
             if part.inline_data.mime_type not in AUDIO_TYPES:
                 raise invalid(f"Unsupported MIME type: {part.inline_data.mime_type or ''}")
-            yield f"contents[{i}].parts[{j}].inline_data.data", part.inline_data.data or ""
+            yield f"contents[{i}].parts[{j}].inline_data.data", part.inline_data.data or "", words
+            words = ""
 
 
 def _hear(at: str, data: bytes, hear: Ear) -> SimulatedHearing:

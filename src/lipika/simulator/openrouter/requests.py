@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lipika.llm.capabilities import Capabilities
 from lipika.simulator.answers import hinted_language
 from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, together
-from lipika.simulator.exchange import Question, Wire
+from lipika.simulator.exchange import Question, Wire, name_clips
 from lipika.simulator.lifting import CACHEABLE_BYTES, lift
 from lipika.simulator.openrouter.errors import invalid, no_endpoint
 from lipika.simulator.openrouter.messages import AudioPart, ChatRequest, Reasoning, Routing, TextPart
@@ -31,8 +31,15 @@ def read(body: bytes, *, models: Mapping[str, Capabilities], project: str, hear:
     if model is None:
         raise invalid(f"{request.model} is not a valid model ID")  # 400, not 404, as OpenRouter has it
     question, clips = _outline(request, model)
-    heard = together([_hear(lifted.original(data), hear) for data in clips])
-    return replace(question, project=project, heard=heard, digest=heard.digest if heard else question.digest)
+    each = [_hear(lifted.original(data), hear) for data, _ in clips]
+    heard = together(each)
+    return replace(
+        question,
+        project=project,
+        heard=heard,
+        clips=name_clips([words for _, words in clips], each),
+        digest=heard.digest if heard else question.digest,
+    )
 
 
 @lru_cache(maxsize=2048)  # apart from the audio, which was lifted out, requests are much alike
@@ -50,8 +57,8 @@ def _parse_chat(json: bytes) -> ChatRequest:
     return request
 
 
-def _outline(request: ChatRequest, model: Capabilities) -> tuple[Question, list[str]]:
-    """The question without project and audio; the data of each clip of audio."""
+def _outline(request: ChatRequest, model: Capabilities) -> tuple[Question, list[tuple[str, str]]]:
+    """The question without project and audio; the data of each clip of audio, and the words before it."""
     routing = request.provider or Routing()
     if routing.require_parameters and request.temperature is not None and not model.temperature:
         raise no_endpoint()
@@ -73,8 +80,18 @@ def _outline(request: ChatRequest, model: Capabilities) -> tuple[Question, list[
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=request.temperature,
     )
-    parts = [part for message in request.messages for part in message.content if isinstance(part, AudioPart)]
-    return question, [part.input_audio.data for part in parts]
+    return question, list(_clips(request))
+
+
+def _clips(request: ChatRequest) -> Iterable[tuple[str, str]]:
+    words = ""
+    for message in request.messages:
+        for part in message.content:
+            if isinstance(part, AudioPart):
+                yield part.input_audio.data, words
+                words = ""
+            elif isinstance(part, TextPart):
+                words = part.text
 
 
 def _hear(data: bytes, hear: Ear) -> SimulatedHearing:
