@@ -28,6 +28,15 @@ class Saving:
 
 
 @dataclass(frozen=True, slots=True)
+class Experiment:
+    """An arm that is for canaries alone: what it would save. It is never recommended, however well it stands."""
+
+    arm: str
+    saving: Saving | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryAdvice:
     """A recommendation with the lines of `.env` that set it; empty where the settings stay as they are."""
 
@@ -35,6 +44,7 @@ class CanaryAdvice:
     env: tuple[str, ...]
     saving: Saving | None
     words: str
+    experimental: tuple[Experiment, ...] = ()
 
 
 def hold_against_baseline(run: CanaryRun, arms: Sequence[Arm], margins: Margins) -> Recommendation:
@@ -42,7 +52,8 @@ def hold_against_baseline(run: CanaryRun, arms: Sequence[Arm], margins: Margins)
     baseline = [one for one in run.asked if one.arm == arms[0].name]
     languages = sorted({one.language for one in baseline})
     pairs = [pair(arm.name, baseline, [one for one in run.asked if one.arm == arm.name]) for arm in arms[1:]]
-    return recommend(pairs, languages, margins)
+    experimental = {arm.name for arm in arms if arm.is_experimental}
+    return recommend(pairs, languages, margins, experimental=experimental)
 
 
 def saving_of(standing: ArmStanding, before: Forecast, after: Forecast | None) -> Saving:
@@ -59,14 +70,48 @@ def saving_of(standing: ArmStanding, before: Forecast, after: Forecast | None) -
 
 
 def advise(
-    recommendation: Recommendation, arms: Sequence[Arm], design: Design, saving: Saving | None
+    recommendation: Recommendation,
+    arms: Sequence[Arm],
+    design: Design,
+    saving: Saving | None,
+    before: Forecast | None = None,
 ) -> CanaryAdvice:
-    """The whole of it. `design` is the canary's as planned."""
+    """The whole of it. `design` is the canary's as planned, `before` the forecast with the settings as they are."""
     best = next((arm for arm in arms if arm.name == recommendation.arm), None)
+    experiments = tuple(_try_out(recommendation, arm, before) for arm in arms[1:] if arm.is_experimental)
     if best is None:
-        return CanaryAdvice(recommendation, (), None, _explain_none(recommendation, design))
+        usual = _without_experiments(recommendation, arms)
+        return CanaryAdvice(recommendation, (), None, _explain_none(usual, design), experiments)
     words = _explain_arm(recommendation, recommendation.standing_of(best.name), best, saving)
-    return CanaryAdvice(recommendation, env_lines(best, arms[0]), saving, words)
+    return CanaryAdvice(recommendation, env_lines(best, arms[0]), saving, words, experiments)
+
+
+def _without_experiments(told: Recommendation, arms: Sequence[Arm]) -> Recommendation:
+    experimental = {arm.name for arm in arms if arm.is_experimental}
+    return replace(told, standings=tuple(one for one in told.standings if one.arm not in experimental))
+
+
+def _try_out(told: Recommendation, arm: Arm, before: Forecast | None) -> Experiment:
+    standing = told.standing_of(arm.name)
+    saving = saving_of(standing, before, None) if before is not None else None
+    cost = standing.cost_ratio
+    if math.isnan(cost.value):
+        return Experiment(arm.name, None, f"“{arm.name}” (experimental): no clip was asked in both ways")
+    saves = ""
+    if saving is not None and math.isfinite(saving.usd.value):
+        usd = saving.usd
+        would = "would save" if usd.value >= 0 else "would cost"
+        ends = sorted((abs(usd.low), abs(usd.high))) if usd.low * usd.high > 0 else (usd.low, usd.high)
+        more = "" if usd.value >= 0 else " more"
+        saves = (
+            f", and {would} {money(abs(usd.value))} ({money(ends[0])} to {money(ends[1])}){more} of the queue"
+        )
+    hardest = f"; {margin_words(standing.worst[0])}" if standing.worst else ""
+    words = (
+        f"“{arm.name}” (experimental, never recommended): {standing.standing}, p {standing.p:.3f}{hardest}. It costs"
+        f" {percent(cost.value)} of the baseline ({percent(cost.low)} to {percent(cost.high)}){saves}"
+    )
+    return Experiment(arm.name, saving, words)
 
 
 def env_lines(arm: Arm, baseline: Arm) -> tuple[str, ...]:
@@ -99,7 +144,7 @@ def _explain_arm(told: Recommendation, standing: ArmStanding, arm: Arm, saving: 
 
 def _explain_none(told: Recommendation, design: Design) -> str:
     if not told.standings:
-        return "Nothing was compared."
+        return "Nothing was compared that could be recommended."
     cheaper = [one for one in told.standings if one.cheaper]
     if not cheaper:
         return "Keep the settings: no other way of asking is surely cheaper."

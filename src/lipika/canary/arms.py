@@ -20,6 +20,13 @@ class ArmKind(StrEnum):
     THINKING = "thinking"
     ANSWER = "answer"
     SETTINGS = "settings"  # whatever settings a person names, one or several
+    CLIPS = "clips"  # several clips a request: only on demand
+
+
+USUAL_KINDS = tuple(kind for kind in ArmKind if kind is not ArmKind.CLIPS)
+"""What is compared where nothing else is said."""
+JOINT_CLIPS = (2, 4)
+"""Clips a request, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,12 @@ class Arm:
     answer: AnswerForm = AnswerForm.FULL
     model_id: str = ""
     tier: ServiceTier = ServiceTier.STANDARD
+    clips: int = 1  # a request
+
+    @property
+    def is_experimental(self) -> bool:
+        """True if it is for canaries alone: workers have no setting for it, and it is never recommended."""
+        return self.clips > 1
 
     @property
     def words(self) -> str:
@@ -43,8 +56,10 @@ class Arm:
         )
         model = f"{self.model_id}, " if self.kind is ArmKind.SETTINGS else ""
         flex = f", {self.tier}" if self.tier is not ServiceTier.STANDARD else ""
+        clips = f", {self.clips} clips a request" if self.clips > 1 else ""
         return (
-            f"{model}{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers{flex}"
+            f"{model}{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers"
+            f"{flex}{clips}"
         )
 
     @property
@@ -57,6 +72,7 @@ class Arm:
             "ANSWER": str(self.answer),
             "MODEL_ID": self.model_id,
             "SERVICE_TIER": str(self.tier),
+            **({"CLIPS_PER_REQUEST": str(self.clips)} if self.clips > 1 else {}),
         }
 
 
@@ -82,7 +98,7 @@ def plan_arms(
     answer: AnswerForm = AnswerForm.FULL,
     model_id: str = "",
     tier: ServiceTier = ServiceTier.STANDARD,
-    kinds: Collection[ArmKind] = tuple(ArmKind),
+    kinds: Collection[ArmKind] = USUAL_KINDS,
     levels: Sequence[str] | None = None,
 ) -> tuple[list[Arm], list[Skipped]]:
     """The baseline first, then one arm for each thing that can differ; and what is left out."""
@@ -117,6 +133,10 @@ def plan_arms(
             _other(baseline, ArmKind.ANSWER, f"{form} answers", answer=form)
             for form in AnswerForm
             if form is not answer
+        ]
+    if ArmKind.CLIPS in kinds:
+        arms += [
+            _other(baseline, ArmKind.CLIPS, f"{count} clips a request", clips=count) for count in JOINT_CLIPS
         ]
     return arms, skipped
 

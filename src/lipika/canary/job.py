@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lipika import __version__
 from lipika.archive.sources import find_videos, object_url
-from lipika.canary.arms import Arm, ArmKind, Skipped, plan_arms, tier_at
+from lipika.canary.arms import USUAL_KINDS, Arm, ArmKind, Skipped, plan_arms, tier_at
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
 from lipika.canary.judgement import GoLimits
 from lipika.canary.keeping import FOLDER, open_shelf
@@ -57,7 +57,7 @@ class CanaryOrder:
         None  # over all languages; None: as many as a recommendation takes and `max_usd` pays for
     )
     seed: int = 0
-    kinds: Sequence[ArmKind] = tuple(ArmKind)
+    kinds: Sequence[ArmKind] = USUAL_KINDS
     levels: Sequence[str] | None = None  # thinking levels to compare; None: the usual ones
     tried: Sequence[str] = ()  # arms by their settings, `NAME=value NAME=value`
     max_usd: float = 25.0
@@ -162,12 +162,18 @@ def _plan(
 ) -> CanaryPlan:
     """For the languages that archives name; where none is known, for all."""
     named = {found.code for one in archives if (found := find_language(one.language)) is not None}
-    design = design_of(order.margins, len(arms) - 1, len(named or FIRST_CLASS))
+    design = design_of(order.margins, _count_compared(arms), len(named or FIRST_CLASS))
     usd_each = sum(
-        _model_of(settings, arm).cost_usd(usual_clip(arm.thinking_level, arm.answer), arm.tier)
+        _model_of(settings, arm).cost_usd(usual_clip(arm.thinking_level, arm.answer, arm.clips), arm.tier)
         for arm in arms
     )
     return plan_clips(design, order.clips, usd_each, order.max_usd)
+
+
+def _count_compared(arms: Sequence[Arm]) -> int:
+    """Arms whose p-values are adjusted to each other: experimental ones are tested apart."""
+    experimental = sum(arm.is_experimental for arm in arms)
+    return max(len(arms) - 1 - experimental, experimental)
 
 
 def _config(

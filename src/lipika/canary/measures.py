@@ -11,6 +11,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from lipika.canary.arms import Arm
+from lipika.canary.joint_measures import JointMeasures, measure_joint
 from lipika.canary.records import Asked, CanaryRun
 from lipika.forecast.forecast import Unit
 from lipika.forecast.intervals import Estimate, mean, ratio, wilson
@@ -130,6 +131,7 @@ class Measures:
     arms: tuple[ArmMeasures, ...]
     languages: tuple[LanguageMeasures, ...]
     against: tuple[Against, ...]
+    joint: tuple[JointMeasures, ...] = ()  # of arms that ask for several clips at once
 
 
 def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
@@ -145,6 +147,9 @@ def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
             for language, found in sorted(_group_rows(rows[arm.name], lambda one: one.language).items())
         ),
         against=tuple(_against(arm.name, baseline, rows[arm.name]) for arm in there if arm is not arms[0]),
+        joint=tuple(
+            found for arm in there if (found := measure_joint(arm.name, baseline, rows[arm.name])) is not None
+        ),
     )
 
 
@@ -154,7 +159,7 @@ def units(run: CanaryRun, arm: str) -> list[Unit]:
     return [
         Unit(
             clips=len(video),
-            requests=sum(one.requests for one in video),
+            requests=sum(one.requests_each for one in video),
             prompt_tokens=sum(one.usage.prompt for one in video),
             output_tokens=sum(one.usage.output for one in video),
             usd=sum(one.cost_usd for one in video),
@@ -175,7 +180,7 @@ def mean_latency_s(run: CanaryRun, arm: str) -> float:
 
 def _measure_arm(arm: Arm, rows: Sequence[Asked]) -> ArmMeasures:
     usage = sum((one.usage for one in rows), Usage())
-    requests = sum(one.requests for one in rows)
+    requests = sum(one.requests_each for one in rows)
     answered = sum(len(one.latencies_ms) for one in rows)
     well = [one for one in rows if one.status != "failed"]
     return ArmMeasures(
@@ -184,13 +189,13 @@ def _measure_arm(arm: Arm, rows: Sequence[Asked]) -> ArmMeasures:
         ended_well=wilson(len(well), len(rows)),
         no_speech=sum(one.status == "no_speech" for one in rows),
         failed=len(rows) - len(well),
-        requests=requests,
-        rate_limited=wilson(sum(one.rate_limited for one in rows), requests),
+        requests=round(requests),
+        rate_limited=wilson(sum(one.rate_limited for one in rows), sum(one.requests for one in rows)),
         retries_each=requests / len(rows) - 1,
         failure_kinds=_most(kind for one in rows for kind in one.failure_kinds),
         looped=wilson(sum(one.looped for one in rows), len(rows)),
         cut=sum(one.first_failure == "truncated" for one in rows),
-        first_try=wilson(sum(one.requests - one.rate_limited == 1 for one in well), len(rows)),
+        first_try=wilson(sum(one.kept_at_first for one in well), len(rows)),
         cost_each=mean([one.cost_usd for one in rows]),
         tokens=_tokens_each(usage, len(rows)),
         cache_hits=wilson(sum(one.cache_hits for one in rows), answered),

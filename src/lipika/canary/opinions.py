@@ -14,8 +14,8 @@ from typing import Self
 
 from lipika.archive.results import ResultArchive, read_files
 from lipika.audio.codec import decode, encode_flac, resample_for_model
-from lipika.canary.asking import Recorder
 from lipika.canary.dollar_cap import LOOK_EVERY_S, DollarCap
+from lipika.canary.recording import Recorder
 from lipika.config import Settings, load_settings, require_key
 from lipika.db.connection import Database
 from lipika.db.voters import Voters

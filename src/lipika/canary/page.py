@@ -50,6 +50,8 @@ def render(report: CanaryReport) -> str:
         right_to_left=lambda code: code == "ur",
         limit_words=LIMIT_WORDS,
         isinf=math.isinf,
+        isnan=math.isnan,
+        is_experimental=lambda name: any(arm.name == name and arm.is_experimental for arm in report.arms),
     )
 
 

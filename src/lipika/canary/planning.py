@@ -26,11 +26,14 @@ _ANSWERS = {AnswerForm.FULL: 120, AnswerForm.LEAN: 60}
 _THOUGHTS = {"minimal": 8, "low": 100, "medium": 400, "high": 1200}
 
 
-def usual_clip(thinking_level: str, form: AnswerForm) -> Usage:
-    """The tokens of one clip of 8 seconds that is asked once: a guess until the canary has measured it."""
+def usual_clip(thinking_level: str, form: AnswerForm, clips: int = 1) -> Usage:
+    """The tokens of one clip of 8 seconds that is asked once: a guess until the canary has measured it.
+
+    `clips` share a prompt. How much is thought of several at once nobody knows: as much of each, to be safe.
+    """
     thoughts = _THOUGHTS[thinking_level]
     return Usage(
-        prompt=_PROMPT + _AUDIO,
+        prompt=_PROMPT // clips + _AUDIO,
         prompt_audio=_AUDIO,
         output=_ANSWERS[form] + thoughts,
         thoughts=thoughts,

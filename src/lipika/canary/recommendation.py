@@ -7,7 +7,7 @@ and Holm's step-down over them takes that back: the chance that a worse arm is r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,15 +88,32 @@ class Recommendation:
 
 
 def recommend(
-    arms: Sequence[Pairs], languages: Sequence[str], margins: Margins, *, alpha: float = ALPHA
+    arms: Sequence[Pairs],
+    languages: Sequence[str],
+    margins: Margins,
+    *,
+    alpha: float = ALPHA,
+    experimental: Collection[str] = (),
 ) -> Recommendation:
-    """Hold every arm against the baseline in each of `languages`, and take the cheapest that is not worse."""
+    """Hold every arm against the baseline in each of `languages`, and take the cheapest that is not worse.
+
+    Experimental arms are never taken. So they take no power from the others: Holm goes over either kind apart.
+    """
     tested = [_Tested(one, languages, margins) for one in arms]
-    adjusted = holm([one.p for one in tested])
-    standings = tuple(one.standing(p, alpha) for one, p in zip(tested, adjusted, strict=True))
-    good = [one for one in standings if one.standing is ArmMark.NOT_WORSE and one.cheaper]
+    standings: dict[str, ArmStanding] = {}
+    for apart in (False, True):
+        kind = [one for one in tested if (one.arm in experimental) is apart]
+        for one, p in zip(kind, holm([one.p for one in kind]), strict=True):
+            standings[one.arm] = one.standing(p, alpha)
+    good = [
+        one
+        for one in standings.values()
+        if one.standing is ArmMark.NOT_WORSE and one.cheaper and one.arm not in experimental
+    ]
     best = min(good, key=lambda one: one.cost_ratio.value, default=None)
-    return Recommendation(best.arm if best else None, margins, alpha, standings)
+    return Recommendation(
+        best.arm if best else None, margins, alpha, tuple(standings[one.arm] for one in arms)
+    )
 
 
 class _Tested:
@@ -110,6 +127,10 @@ class _Tested:
             for language in languages
             for measure, found in _summaries(pairs, language)
         ]
+
+    @property
+    def arm(self) -> str:
+        return self._pairs.arm
 
     @property
     def p(self) -> float:

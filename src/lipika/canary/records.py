@@ -63,6 +63,26 @@ class Asked:
     lanes: tuple[str, ...]  # open ones
     detected_language: str
     transcription: str
+    together: int = 1  # clips of the request that it was asked in first
+    joint: str = ""  # name of that request, where there were several
+    joint_requests: int = 0  # of `requests`: those with others in them
+    joint_faults: tuple[str, ...] = ()  # what was odd about its answer among others (`several.ClipFault`)
+    seconds_by_ear: float | None = None  # as the answer among others has them
+
+    @property
+    def requests_each(self) -> float:
+        """Requests, those that were shared by its part of them."""
+        return self.joint_requests / self.together + self.requests - self.joint_requests
+
+    @property
+    def kept_at_first(self) -> bool:
+        """True if the first answer ended it."""
+        return self.requests - self.rate_limited == 1
+
+    @property
+    def asked_alone(self) -> bool:
+        """True if it was asked among others, and then by itself."""
+        return 0 < self.joint_requests < self.requests
 
     @property
     def looped(self) -> bool:

@@ -97,7 +97,7 @@ async def _advise(
     if best is not None and ahead is not None:
         after, _ = await _look_ahead(settings, database, wanted, _sample(run, best), best)
         saving = saving_of(told.standing_of(best.name), ahead.forecast, after.forecast if after else None)
-    return advise(told, asking.arms, asking.plan.design, saving)
+    return advise(told, asking.arms, asking.plan.design, saving, ahead.forecast if ahead else None)
 
 
 def _sample(run: CanaryRun, arm: Arm) -> MeasuredSample:

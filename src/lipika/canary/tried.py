@@ -9,10 +9,13 @@ from lipika.config import KEY_VARIABLES, Settings, change_settings, require_key
 from lipika.errors import SettingsError, UsageError
 from lipika.jobs.wiring import check_tier
 from lipika.llm.capabilities import load_capabilities
+from lipika.llm.several import MOST_CLIPS
 from lipika.models import AnswerForm, ServiceTier
 
 TRIED = ("MODEL_ID", "SERVICE_TIER", "THINKING_LEVEL", "TEMPERATURE", "ANSWER", "PROVIDER")
 """The settings that decide how a clip is asked: those that an arm can differ in."""
+CLIPS_PER_REQUEST = "CLIPS_PER_REQUEST"
+"""No setting of workers, but of an arm."""
 
 
 def plan_tried(settings: Settings, orders: Sequence[str], taken: Sequence[Arm]) -> list[Arm]:
@@ -46,7 +49,8 @@ def settings_of_arm(settings: Settings, arm: Arm) -> Settings:
 
 def _plan_one(settings: Settings, order: str) -> Arm:
     changes = _read_order(order)
-    given: dict[str, str | None] = {name.lower(): value for name, value in changes.items()}
+    clips = _read_clips(order, changes.get(CLIPS_PER_REQUEST, "1"))
+    given: dict[str, str | None] = {name.lower(): value for name, value in changes.items() if name in TRIED}
     if changes.get("TEMPERATURE", "").lower() == "default":
         given["temperature"] = None
     provider = changes.get("PROVIDER", settings.real_provider)
@@ -75,16 +79,23 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         answer=AnswerForm(changed.answer),
         model_id=changed.model_id,
         tier=tier_at(asked_of, ServiceTier(changed.service_tier)),
+        clips=clips,
     )
+
+
+def _read_clips(order: str, value: str) -> int:
+    if value not in map(str, range(1, MOST_CLIPS + 1)):
+        raise UsageError(f"--try {order!r}: {CLIPS_PER_REQUEST} is 1 to {MOST_CLIPS}, not {value!r}")
+    return int(value)
 
 
 def _read_order(order: str) -> dict[str, str]:
     pairs = [word.partition("=") for word in order.split()]
     changes = {name.upper(): value for name, _, value in pairs}
-    unknown = [name for name in changes if name not in TRIED]
+    unknown = [name for name in changes if name not in (*TRIED, CLIPS_PER_REQUEST)]
     if unknown or len(changes) < len(pairs) or not all(changes.values()) or not changes:
         raise UsageError(
-            f"--try {order!r}: expected NAME=value, each name once, of {', '.join(TRIED)}:"
+            f"--try {order!r}: expected NAME=value, each name once, of {', '.join((*TRIED, CLIPS_PER_REQUEST))}:"
             " --try 'MODEL_ID=gemini-3.1-flash-lite ANSWER=lean'"
         )
     return changes

@@ -36,6 +36,10 @@ class Kind(StrEnum):
     TEMPERATURE = "temperature"
     THINKING = "thinking"
     ANSWER = "answer"
+    CLIPS = "clips"
+
+
+_USUAL = (Kind.PROVIDER, Kind.TEMPERATURE, Kind.THINKING, Kind.ANSWER)
 
 
 Workers = Annotated[
@@ -82,7 +86,9 @@ def _canary(app: typer.Typer, run: Run) -> None:
         arm: Annotated[
             list[Kind] | None,
             typer.Option(
-                help="What else to compare; may be repeated. Default: all four.", show_default=False
+                help="What else to compare; may be repeated. Default: the first four; `clips` (2 and 4 in one"
+                " request) is an experiment, and never recommended.",
+                show_default=False,
             ),
         ] = None,
         tried: Annotated[
@@ -163,7 +169,7 @@ def _canary(app: typer.Typer, run: Run) -> None:
         if list_runs or clean:
             _keep_house(run, _settings_of(provider, data_dir), clean or [], as_json=as_json)
             return
-        kinds = [] if no_arms else [ArmKind(str(kind)) for kind in arm or Kind]
+        kinds = [] if no_arms else [ArmKind(str(kind)) for kind in arm or _USUAL]
         order = CanaryOrder(
             sources=sources or (),
             clips=clips,
@@ -331,10 +337,12 @@ def _print_canary(done: FinishedCanary) -> None:
 
 
 def _print_advice(advice: CanaryAdvice, *, simulated: bool) -> None:
-    made_up = "Of made-up answers: " if simulated and advice.env else ""
-    out.print(f"\n{made_up}{advice.words}", markup=False, soft_wrap=True)
+    made_up = "Of made-up answers: " if simulated and (advice.env or advice.experimental) else ""
+    out.print(f"\n{made_up if advice.env else ''}{advice.words}", markup=False, soft_wrap=True)
     for line in advice.env:
         out.print(f"    {line}", markup=False, soft_wrap=True)
+    for one in advice.experimental:
+        out.print(f"{made_up}{one.words}", markup=False, soft_wrap=True)
 
 
 def _print_outlook(found: Prediction) -> None:

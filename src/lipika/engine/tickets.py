@@ -22,10 +22,14 @@ class PaidAnswer:
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
-        """Open for training first, then nothing doubted, then the score: more text alone is no better answer."""
-        verdict = self.judged.verdict
-        settled = all(found.severity is Severity.INFO for found in verdict.findings)
-        return verdict.asr.eligible, settled, verdict.quality_score
+        return rank_of(self.judged)
+
+
+def rank_of(judged: Judged) -> tuple[bool, bool, float]:
+    """Open for training first, then nothing doubted, then the score: more text alone is no better answer."""
+    verdict = judged.verdict
+    settled = all(found.severity is Severity.INFO for found in verdict.findings)
+    return verdict.asr.eligible, settled, verdict.quality_score
 
 
 @dataclass(slots=True, eq=False)

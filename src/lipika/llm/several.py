@@ -47,7 +47,7 @@ SECONDS_NAMES = tuple(names.seconds for names in _NAMES.values())
 
 
 class ClipFault(StrEnum):
-    """What is wrong with the answer to one of several clips, or with their number."""
+    """The faults of an answer to one of several clips, or with their number."""
 
     MISSING = "clip_missing"  # nothing under its id
     DOUBLED = "clip_doubled"  # two different answers under its id
@@ -178,7 +178,7 @@ class AskedClip:
 
 @dataclass(frozen=True, slots=True)
 class ReadClip:
-    """What a reply says of one clip. `faults` name all that is odd, those with which its answer is kept too."""
+    """A reply's part about one clip. `faults` name all that is odd, and with some of them the answer is kept."""
 
     answer: Answer | Failure
     seconds: float | None = None  # by ear; None: not said, or no number
@@ -265,7 +265,7 @@ def _number(value: object) -> float | None:
 
 
 def tolerance_s(seconds: float) -> float:
-    """How far a length by ear may be off and still be that clip's."""
+    """Seconds that a length by ear may be off and still be that clip's."""
     return max(1.0, 0.2 * seconds)
 
 

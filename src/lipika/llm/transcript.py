@@ -159,10 +159,10 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # Postgres text and UTF-8 file
 
 def read_answer(text: str) -> Answer | Failure:
     """Read a model's answer as `parse_answer` does, with its texts tidied: as it is judged and stored."""
-    return _tidied(parse_answer(text))
+    return _tidy_parsed(parse_answer(text))
 
 
-def _tidied(parsed: Answer | Failure) -> Answer | Failure:
+def _tidy_parsed(parsed: Answer | Failure) -> Answer | Failure:
     answer = tidy_answer(parsed) if isinstance(parsed, Answer) else parsed
     if answer is parsed or isinstance(answer, Failure):
         return parsed
@@ -177,11 +177,11 @@ def read_fields(held: object) -> Answer | Failure:
         parsed = _answer_of(held)
     except ValueError as error:
         return _malformed_failure(_first_problem(error) if isinstance(error, ValidationError) else str(error))
-    return _tidied(parsed)
+    return _tidy_parsed(parsed)
 
 
 def read_value(text: str) -> object:
-    """Whatever JSON a reply holds, out of its wrapping; a `Failure` where it holds none, or two that differ."""
+    """The JSON that a reply holds, out of its wrapping; a `Failure` where it holds none, or two that differ."""
     body = text.strip(_AROUND)
     if not body:
         return _no_text()
