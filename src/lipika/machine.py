@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 _ASK_S = 10.0
+SPARE_FILES = 256
+"""Open files beside one for each request in flight."""
 _NAMES = ("VAST_CONTAINERLABEL", "CONTAINER_ID")
 """Where vast.ai puts a container's label and number."""
 _REFUSALS = {
@@ -46,6 +48,17 @@ def gpu_type() -> str | None:
     names = [line.strip() for line in asked.stdout.splitlines() if line.strip()]
     kinds = {name: names.count(name) for name in names}
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in kinds.items()) or None
+
+
+def allow_open_files(wanted: int) -> int:
+    """Raise this process's own limit on open files to so many, as far as the system lets it; returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    endless = resource.RLIM_INFINITY
+    if soft == endless or soft >= wanted:
+        return wanted if soft == endless else soft
+    raised = wanted if hard == endless else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    return raised
 
 
 def exhausted_resource(error: BaseException) -> str | None:

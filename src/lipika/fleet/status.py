@@ -52,6 +52,8 @@ class StatusReport:
     usd_flex: float  # of the total: billed at Flex
     usd_per_clip: float | None
     usd_projected: float | None
+    requests_in_flight: int
+    usd_in_flight: float | None  # about what a kill of all workers would have asked, and paid for, again
     tiers: Sequence[TierCount]  # clips that were weighed against other voters
     not_asked: int  # clips in which nothing can be speech
     metered: Sequence[MeteredAnswers]  # tokens and characters of answers
@@ -81,6 +83,8 @@ async def read_status(database: Database) -> StatusReport:
         ErrorQueries(database).page(limit=_LAST_ERRORS),
         Calibrations(database).newest_for_people(),
     )
+    each = spend.usd_per_clip
+    in_flight = sum(row.requests_in_flight for row in workers if row.state in {"live", "draining"})
     return StatusReport(
         at=datetime.now(UTC),
         queue=queue,
@@ -96,8 +100,10 @@ async def read_status(database: Database) -> StatusReport:
         usd_canary=spend.usd_canary,
         usd_opinions=spend.usd_opinions,
         usd_flex=spend.usd_flex,
-        usd_per_clip=spend.usd_per_clip,
+        usd_per_clip=each,
         usd_projected=spend.projected_usd(outlook.clips_left),
+        requests_in_flight=in_flight,
+        usd_in_flight=None if each is None else in_flight * each,
         tiers=tiers,
         not_asked=not_asked,
         metered=await SpendStats(database).metered_answers(),
@@ -193,6 +199,11 @@ def _lines(report: StatusReport) -> list[str]:
         f"{ready}: {report.eta_basis}",
         f"Spent: {spent}, {each} a clip, {in_the_end} in the end at that rate",
     ]
+    if report.requests_in_flight:
+        lines.append(
+            f"In flight: {report.requests_in_flight:,} requests, about {money(report.usd_in_flight)}: what is lost"
+            " where workers are killed and not drained"
+        )
     lines[0] += f", {counts.failed:,} failed"
     lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"
     if fleet.latency_p50_ms is not None:

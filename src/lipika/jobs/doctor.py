@@ -25,7 +25,7 @@ from lipika.llm import prompt
 from lipika.llm.capabilities import cache_note, load_capabilities
 from lipika.llm.probes import Served, probe
 from lipika.llm.provider import text_tokens
-from lipika.machine import gpu_type
+from lipika.machine import SPARE_FILES, gpu_type
 from lipika.models import AnswerForm
 from lipika.services import connect_database, store_settings
 from lipika.storage import Store
@@ -33,7 +33,6 @@ from lipika.wording import duration, latency, money
 
 _FREE_GB = 5
 _MEMORY_FLOOR_MB = 512  # of a worker beyond its buffers: interpreter, libraries, what is being polished
-_SPARE_FILES = 256
 _RETIRES_SOON_DAYS = 30
 _LOW_CREDIT_USD = 5.0
 _CLOCK_WARN_S, _CLOCK_FAIL_S = 5.0, 300.0
@@ -325,12 +324,15 @@ def memory_mb(cgroup: Path = Path("/sys/fs/cgroup/memory.max")) -> float:
 
 
 async def _open_files(visit: _Visit) -> _Found:
-    """Each request in flight has a connection of its own."""
-    wanted = visit.settings.max_in_flight + _SPARE_FILES
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    message = f"{soft:,} may be open, {wanted:,} are wanted for MAX_IN_FLIGHT={visit.settings.max_in_flight}"
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        return _Found(message, Level.WARN, f"ulimit -n {wanted}, or lower MAX_IN_FLIGHT")
+    """Each request in flight has a connection of its own. A worker raises its soft limit by itself."""
+    wanted = visit.settings.max_in_flight + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(soft, hard) if resource.RLIM_INFINITY not in (soft, hard) else wanted
+    message = f"{most:,} may be open, {wanted:,} are wanted for MAX_IN_FLIGHT={visit.settings.max_in_flight}"
+    if most < wanted:
+        return _Found(
+            message, Level.WARN, f"raise the hard limit (ulimit -Hn {wanted}), or lower MAX_IN_FLIGHT"
+        )
     return _Found(message)
 
 

@@ -48,7 +48,7 @@ from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import BaseProvider, ModelOptions, text_tokens
 from lipika.log import get_logger
-from lipika.machine import gpu_type, instance_name
+from lipika.machine import SPARE_FILES, allow_open_files, gpu_type, instance_name
 from lipika.models import AnswerForm, SendFormat, ServiceTier
 from lipika.network import Network
 from lipika.pipeline.byte_budget import ByteBudget
@@ -318,6 +318,7 @@ async def open_worker(
     where that has been asked already. `cap` stands before the fleet's ledger.
     """
     cap = cap or RunCap(None)
+    allow_open_files(settings.max_in_flight + SPARE_FILES)
     bands = load_bands(settings.calibration_file)
     said = await ask_who_answers(settings) if said is None else said
     info = await asyncio.to_thread(worker_info, settings, bands, said)

@@ -89,8 +89,7 @@ async def test_all_is_well_and_nothing_was_charged(env: Path, sim: Listening, da
 async def test_what_is_wrong_is_found_and_named(
     env: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, check: str, level: Level, says: str
 ) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, hard))
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 20_000))
     monkeypatch.setenv(setting, value)
     one = (await found())[check]
     assert (one.level, says in one.message) == (level, True), one
