@@ -58,6 +58,9 @@ begin
       ('calibration_turns', 'lipika_worker', ''),
       ('datasets', 'lipika_worker', ''),
       ('saved_filters', 'lipika_worker', ''),
+      ('audits', 'lipika_worker', ''),
+      ('audit_clips', 'lipika_worker', ''),
+      ('audit_judgements', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -86,6 +89,9 @@ begin
       ('calibration_turns', 'lipika_reader', 'select'),
       ('datasets', 'lipika_reader', 'select'),
       ('saved_filters', 'lipika_reader', 'select'),
+      ('audits', 'lipika_reader', 'select'),
+      ('audit_clips', 'lipika_reader', 'select'),
+      ('audit_judgements', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -146,6 +152,11 @@ begin
   loop
     execute format('grant execute on function %s to lipika_worker', function);
   end loop;
+  -- What people hear of an audit, given to them and written by functions that see to it that nobody hears it twice.
+  if to_regprocedure('lipika_take_audit_clips(bigint, text, text[], integer)') is not null then
+    grant execute on function lipika_take_audit_clips(bigint, text, text[], integer),
+      lipika_judge_audit_clip(bigint, integer, text, boolean, text, real) to lipika_dashboard;
+  end if;
   -- An index of the queue calls it for whoever changes a row.
   if to_regprocedure('lipika_object(text)') is not null then
     grant execute on function lipika_object(text) to lipika_worker, lipika_dashboard, lipika_reader;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import getpass
 import os
 import platform
 import resource
@@ -28,6 +29,14 @@ def instance_name(given: str, environment: Mapping[str, str] = os.environ) -> st
     """WORKER_INSTANCE_ID, else the container's label, else the host's name, else a name of our own."""
     names = (given, *(environment.get(name, "") for name in _NAMES), platform.node())
     return next((name for name in names if name), uuid.uuid4().hex[:12])
+
+
+def user_name() -> str:
+    """The name of the user whose process this is; empty where the machine knows none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
 
 
 def gpu_type() -> str | None:

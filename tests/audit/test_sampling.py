@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipika.audit.estimates import AuditedRate
-from lipika.audit.sampling import allot
+from lipika.audit.sampling import allot, allot_more
 from lipika.audit.verdicts import Acceptance, judge
 from lipika.forecast.intervals import Estimate
 
@@ -58,3 +58,13 @@ def test_a_verdict_takes_the_whole_interval(low: float, high: float, verdict: Ac
 def test_no_verdict_on_what_nobody_heard() -> None:
     assert judge(AuditedRate(Estimate(math.nan, 0.0, 1.0), 0), 1.0) is Acceptance.UNDECIDED
     assert judge(AuditedRate(Estimate(0.0, 0.0, 0.001), 300, missing=1), 0.02) is Acceptance.UNDECIDED
+
+
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=30), st.integers(1, 2_000), st.integers(0, 3_000))
+def test_more_are_exactly_more_and_nobody_gives_back(sizes: list[int], heard: int, more: int) -> None:
+    have = allot(sizes, heard)
+    most = [min(size, 4 * part + 5) for size, part in zip(sizes, have, strict=True)]
+    most = [max(one, part) for one, part in zip(most, have, strict=True)]
+    then = allot_more(sizes, have, most, more)
+    assert sum(then) == min(sum(have) + more, sum(most))
+    assert all(before <= after <= end for before, after, end in zip(have, then, most, strict=True))

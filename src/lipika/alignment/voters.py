@@ -156,6 +156,27 @@ def text_distance(first: str, second: str, code: str, romaniser: Romaniser) -> f
     return _distance(readings[first], readings[second])
 
 
+def text_edits(said: str, true: str, code: str, romaniser: Romaniser) -> tuple[int, int]:
+    """(letters of sound to be changed in `said`, letters of `true`), by the cheapest ways to say both.
+
+    Spelling is no error, and neither is where words begin: what is counted is what `text_distance` compares.
+    """
+    readings = _read([said, true], code, romaniser)
+    return min(
+        (
+            _changes(one, other)
+            for one in readings[said] or [_SILENCE]
+            for other in readings[true] or [_SILENCE]
+        ),
+        key=lambda found: found[0] / max(found[1], 1),
+    )
+
+
+def _changes(one: _Reading, other: _Reading) -> tuple[int, int]:
+    first, second = (one.bare, other.bare) if one.mixed or other.mixed else (one.full, other.full)
+    return edits(first, second), sum(map(len, second))
+
+
 def _voices(ballot: Ballot) -> list[Voter]:
     """Those who count; nobody where there are fewer than two."""
     first_of: dict[str, Voter] = {}

@@ -1,4 +1,4 @@
-"""Figures of a whole corpus from a stratified sample that people heard, with 95 % intervals. Pure.
+"""Figures of a whole corpus from a stratified sample that people heard, with intervals (95 %). Pure.
 
 **CER** is errors over letters of all usable clips, not a mean over clips. The estimate is prediction-powered: the
 second listener's distance is known of every clip, heard or not, and where it goes along with what people found, the
@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,6 @@ from lipika.forecast.intervals import Estimate, Floats
 
 PROXY_CAP = 0.6
 """The second listener's distance counts up to this: one clip in which it heard nothing would outweigh a hundred."""
-_Z = {0.90: 1.644854, 0.95: 1.959964}
 _FEW_ERRORS = 10  # clips with an error: fewer say little about how large errors get
 _LEAST_FREEDOM = 3.0
 _HALVINGS = 40
@@ -53,7 +53,7 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class HeardClips:
-    """What people found, one value for each clip that was heard [clips].
+    """The findings of people, one value for each clip that was heard [clips].
 
     `errors` are letters to be changed in `letters` of the true text; both are 0 where the clip is `unusable`. The
     proxy's values are 0 where the second listener did not hear the clip. `stratum` is a place in the list of strata.
@@ -184,7 +184,7 @@ class _Spread:
     def interval(self, value: float, confidence: float) -> Estimate:
         """A rate with Hall's transformed interval: `skewness` is that of the estimate."""
         error = math.sqrt(self.variance)
-        far = _student(_Z[confidence], self.freedom)
+        far = _student(NormalDist().inv_cdf((1 + confidence) / 2), self.freedom)
 
         def transformed_place(place: float) -> float:
             bend = self.skewness

@@ -26,13 +26,31 @@ def allot(
         order = sorted(range(len(clips)), key=lambda place: (-clips[place], place))
         chosen = set(order[:heard])
         return [int(place in chosen) for place in range(len(clips))]
+    return _fill(clips, floor, _ideal_parts(clips, heard, spreads), heard)
+
+
+def allot_more(
+    clips: Sequence[int],
+    have: Sequence[int],
+    most: Sequence[int],
+    more: int,
+    *,
+    spreads: Sequence[float] = (),
+) -> list[int]:
+    """Share out `more` clips beside those that each stratum has, towards what `allot` would do with all of them.
+
+    The sum is that of `have` and `more`, or of `most`, which no part exceeds.
+    """
+    heard = min(sum(have) + more, sum(most))
+    return _fill(most, have, _ideal_parts(clips, heard, spreads), heard)
+
+
+def _ideal_parts(clips: Sequence[int], heard: int, spreads: Sequence[float]) -> list[float]:
     ideal = _proportional_parts(clips, heard)
-    if sum(spreads) > 0:
-        loose = [count * spread for count, spread in zip(clips, spreads, strict=True)]
-        ideal = [
-            (one + other) / 2 for one, other in zip(ideal, _proportional_parts(loose, heard), strict=True)
-        ]
-    return _fill(clips, floor, ideal, heard)
+    if sum(spreads) <= 0:
+        return ideal
+    loose = [count * spread for count, spread in zip(clips, spreads, strict=True)]
+    return [(one + other) / 2 for one, other in zip(ideal, _proportional_parts(loose, heard), strict=True)]
 
 
 def _proportional_parts(sizes: Sequence[float], heard: int) -> list[float]:

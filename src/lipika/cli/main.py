@@ -65,6 +65,10 @@ COMMANDS = {
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
+    "audit": (
+        "audit",
+        "How good the corpus is, by what people hear in a sample: CER with intervals, verdicts.",
+    ),
     "export": ("export", "Datasets that trainers read, of finished results: plan, write, verify."),
     "db": ("database", "The database: what is there, and migrations."),
     "budget": ("budget", "What the whole fleet may use of a provider; workers follow within five seconds."),

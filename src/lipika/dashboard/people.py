@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import getpass
 import hmac
 import re
 import unicodedata
@@ -11,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from lipika.errors import UsageError
+from lipika.machine import user_name
 
 OPERATOR = "operator"
 """The owner of DASHBOARD_TOKEN, and the name of whoever visits where nothing says who."""
@@ -138,8 +138,5 @@ def name_problem(name: str) -> str:
 
 def machine_user() -> str:
     """The name that this machine knows the user of this process by; `operator` where it knows none."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):  # a container's user need have no name
-        return OPERATOR
+    name = user_name()
     return OPERATOR if name_problem(name) else name

@@ -45,6 +45,11 @@ class Candidates:
             yield CandidatePage(await self._copy(after, end.video_id), end.videos, end.video_id)
             after = end.video_id
 
+    async def page_end(self, rows: int = _PAGE_ROWS, *, after: str = "") -> str:
+        """The last video of a page that begins behind `after`; empty: there are no more."""
+        end = await self._database.row(_QUERIES["last_of_page"], {"after": after, "rows": rows}, _PageEnd)
+        return end.video_id if end.videos else ""
+
     async def _copy(self, after: str, last: str) -> bytes:
         query, page = _QUERIES["candidates"], {"after": after, "last": last}
         with translate_driver_errors(query.name):

@@ -11,10 +11,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from lipika.config import Settings, load_settings
 from lipika.dataset.finish import Words, finish
@@ -35,6 +31,7 @@ from lipika.db.connection import Database
 from lipika.errors import DiskFull, SettingsError, Unavailable, UsageError
 from lipika.jobs.export_place import alone, earlier_plan, find_finished, keep_plan, open_place
 from lipika.jobs.export_record import ExportDone, ExportOnRecord, Noticed, on_record
+from lipika.jobs.progress_bar import progress_bar
 from lipika.log import get_logger
 from lipika.processes import spread, spread_on_ray
 from lipika.services import open_database, store_settings
@@ -274,18 +271,6 @@ def _spread(
     if order.actors:
         return spread_on_ray(try_job, units(), order.actors, order.address)
     return spread(try_job, units(), min(order.processes, -(-clips // _CLIPS_A_PROCESS)))
-
-
-@contextmanager
-def progress_bar(what: str, total: float | None = None) -> Iterator[Any]:
-    """A bar on stderr, where that is a terminal. Yields (advance, words) -> None."""
-    console = Console(stderr=True)
-    columns = (TextColumn(f"{what}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(what, total=total, told="")
-        yield lambda step, told: progress.update(task, advance=step, told=told)
 
 
 def _title(dest: str) -> str:

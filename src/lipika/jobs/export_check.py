@@ -18,8 +18,9 @@ from lipika.db.connection import Database
 from lipika.db.datasets import Datasets, DefectRecord, VerificationRecord
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.errors import LipikaError, ObjectMissing, UsageError
-from lipika.jobs.export import FROM_ROWS, progress_bar
+from lipika.jobs.export import FROM_ROWS
 from lipika.jobs.export_place import open_place
+from lipika.jobs.progress_bar import progress_bar
 from lipika.log import get_logger
 from lipika.services import open_database
 from lipika.storage import Store

@@ -47,6 +47,7 @@ TABLES = {
     ),
     *("worker_keys", "transcription_answers", "transcription_voters"),
     *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters"),
+    *("audits", "audit_clips", "audit_judgements"),
 }
 OF_LATER_FILES = {
     "transcription_answers",
@@ -57,6 +58,7 @@ OF_LATER_FILES = {
     "datasets",
     "token_counts",
     "saved_filters",
+    *("audits", "audit_clips", "audit_judgements"),
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}

@@ -44,7 +44,8 @@ where c.oid in (
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
     'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
-    'token_counts', 'saved_filters'
+    'token_counts', 'saved_filters',
+    'audits', 'audit_clips', 'audit_judgements'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -122,6 +123,9 @@ from (
       ('calibration_turns', 'simulated, token, looks'),
       ('datasets', 'id, dest, plan_digest, verification'),
       ('saved_filters', 'name, page, query, saved_by'),
+      ('audits', 'id, seed, strata, looks'),
+      ('audit_clips', 'audit_id, place, stratum, look'),
+      ('audit_judgements', 'audit_id, place, reviewer, usable'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),
