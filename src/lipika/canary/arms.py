@@ -21,9 +21,10 @@ class ArmKind(StrEnum):
     ANSWER = "answer"
     SETTINGS = "settings"  # whatever settings a person names, one or several
     CLIPS = "clips"  # several clips a request: only on demand
+    READING = "reading"  # disputed clips are read again, with both texts: only on demand
 
 
-USUAL_KINDS = tuple(kind for kind in ArmKind if kind is not ArmKind.CLIPS)
+USUAL_KINDS = tuple(kind for kind in ArmKind if kind not in (ArmKind.CLIPS, ArmKind.READING))
 """What is compared where nothing else is said."""
 JOINT_CLIPS = (2, 4)
 """Clips a request, by default."""
@@ -46,7 +47,7 @@ class Arm:
     @property
     def is_experimental(self) -> bool:
         """True if it is for canaries alone: workers have no setting for it, and it is never recommended."""
-        return self.clips > 1
+        return self.clips > 1 or self.kind is ArmKind.READING
 
     @property
     def words(self) -> str:
@@ -57,9 +58,10 @@ class Arm:
         model = f"{self.model_id}, " if self.kind is ArmKind.SETTINGS else ""
         flex = f", {self.tier}" if self.tier is not ServiceTier.STANDARD else ""
         clips = f", {self.clips} clips a request" if self.clips > 1 else ""
+        reading = ", disputed clips read again" if self.kind is ArmKind.READING else ""
         return (
             f"{model}{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers"
-            f"{flex}{clips}"
+            f"{flex}{clips}{reading}"
         )
 
     @property
@@ -72,6 +74,7 @@ class Arm:
             "ANSWER": str(self.answer),
             "MODEL_ID": self.model_id,
             "SERVICE_TIER": str(self.tier),
+            **({"SECOND_READING": "disputed"} if self.kind is ArmKind.READING else {}),
             **({"CLIPS_PER_REQUEST": str(self.clips)} if self.clips > 1 else {}),
         }
 
@@ -138,6 +141,8 @@ def plan_arms(
         arms += [
             _other(baseline, ArmKind.CLIPS, f"{count} clips a request", clips=count) for count in JOINT_CLIPS
         ]
+    if ArmKind.READING in kinds:
+        arms.append(_other(baseline, ArmKind.READING, "second reading"))
     return arms, skipped
 
 

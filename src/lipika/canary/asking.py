@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lipika.canary.arms import Arm
-from lipika.canary.desks import ArmDesk, JointDesk
+from lipika.canary.arms import Arm, ArmKind
+from lipika.canary.desks import ArmDesk, JointDesk, ReadingDesk
 from lipika.canary.dollar_cap import LOOK_EVERY_S, DollarCap
+from lipika.canary.readings import Voice, Voices
 from lipika.canary.recording import Recorder
 from lipika.canary.records import Asked, Stopped
 from lipika.canary.sample import SampledClip
@@ -53,6 +54,7 @@ class AskOptions:
     probing: Probing
     max_in_flight: int
     bands: Bands
+    voices: Mapping[str, Voices] = field(default_factory=dict)  # on record, by the audio's digest
 
 
 @dataclass(slots=True)
@@ -131,6 +133,8 @@ async def _open(
     )
     engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine)
     await stack.enter_async_context(engine)
+    if way.arm.kind is ArmKind.READING:
+        return ReadingDesk(way.arm, recorder, engine, options.bands, options.voices)
     if way.arm.clips > 1:
         return JointDesk(way.arm, recorder, engine, options.bands, Circles(clips, way.arm.clips))
     return ArmDesk(way.arm, recorder, engine, options.bands)
@@ -138,13 +142,19 @@ async def _open(
 
 async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[ArmDesk], watch: _CanaryWatch) -> None:
     room = asyncio.Semaphore(_CLIPS_AT_ONCE)
+    readers = [desk for desk in desks if isinstance(desk, ReadingDesk)]
+    first = [desk for desk in desks if not isinstance(desk, ReadingDesk)]
 
     async def one(number: int, sampled: SampledClip) -> None:
         try:
-            audio = await asyncio.to_thread(sampled.audio.read_bytes)
+            clip = ClipToAsk(number, sampled, await asyncio.to_thread(sampled.audio.read_bytes))
             async with asyncio.TaskGroup() as arms:
-                for desk in desks:
-                    arms.create_task(desk.ask(ClipToAsk(number, sampled, audio)))
+                for desk in first:
+                    arms.create_task(desk.ask(clip))
+            baseline = desks[0].rows.get(number)
+            for desk in readers:
+                if baseline is not None and not watch.reason:
+                    await desk.read_again(clip, baseline, _other_voices(desks, number))
         finally:
             room.release()
 
@@ -154,6 +164,23 @@ async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[ArmDesk], w
             if watch.reason or all(desk.stopped for desk in desks):
                 return
             group.create_task(one(number, sampled))
+
+
+def _other_voices(desks: Sequence[ArmDesk], number: int) -> list[Voice]:
+    """Texts of a clip in arms that another model or provider has answered, those of other models first."""
+    base = desks[0].arm
+    others = [
+        desk
+        for desk in desks[1:]
+        if desk.arm.clips == 1
+        and not isinstance(desk, ReadingDesk)
+        and (desk.arm.model_id, desk.arm.provider) != (base.model_id, base.provider)
+    ]
+    others.sort(key=lambda desk: desk.arm.model_id == base.model_id)
+    found = [(desk.arm.name, desk.rows.get(number)) for desk in others]
+    return [
+        Voice(name, row.transcription) for name, row in found if row is not None and row.status != "failed"
+    ]
 
 
 # ----------------------------------------------------------------------------- when it is over

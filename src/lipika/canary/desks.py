@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lipika.canary.arms import Arm
+from lipika.canary.readings import NO_VOICES, Voice, Voices, add_reading, find_dispute
 from lipika.canary.recording import ClipEnd, ClipView, PaidAttempt, Recorder, row_of
 from lipika.canary.records import Asked
 from lipika.canary.together import Circles, ClipToAsk, JointView, Share, ids_of, share_out
@@ -37,6 +38,7 @@ class ArmDesk:
         self.engine = engine
         self.bands = bands
         self.ended: list[EndedClip] = []
+        self.rows: dict[int, Asked] = {}  # the same by number
         self.stopped = ""
 
     async def ask(self, clip: ClipToAsk) -> None:
@@ -52,6 +54,12 @@ class ArmDesk:
         row = row_of(
             self.arm, clip.sampled, ClipEnd.from_outcome(outcome), attempts, view.first, view.unreadable
         )
+        before = tuple(text for text in view.texts if text != row.transcription)
+        self.keep(clip, replace(row, texts_before=before))
+
+    def keep(self, clip: ClipToAsk, row: Asked) -> None:
+        """The end of a clip."""
+        self.rows[clip.number] = row
         self.ended.append(EndedClip(clip.number, row))
 
     def request_for(self, clip: ClipToAsk) -> TranscriptionRequest:
@@ -135,7 +143,47 @@ class JointDesk(ArmDesk):
         row = row_of(
             self.arm, clip.sampled, ending, attempts, joint.first, [*joint.unreadable, *view.unreadable]
         )
-        self.ended.append(EndedClip(clip.number, joint.mark(row)))
+        self.keep(clip, joint.mark(row))
+
+
+class ReadingDesk(ArmDesk):
+    """The baseline, whose disputed clips are read once more with both texts. What that says is taken, unless it
+    cannot be read: its worth is what is measured. A clip that nobody disputes has the baseline's end."""
+
+    def __init__(
+        self, arm: Arm, recorder: Recorder, engine: Engine, bands: Bands, voices: Mapping[str, Voices]
+    ) -> None:
+        super().__init__(arm, recorder, engine, bands)
+        self._voices = voices
+
+    async def read_again(self, clip: ClipToAsk, baseline: Asked, others: Sequence[Voice]) -> None:
+        """End a clip that the baseline has ended; `others` are texts of other arms."""
+        known = self._voices.get(clip.sampled.clip.audio_digest, NO_VOICES)
+        row = replace(baseline, arm=self.arm.name, reference=known.reference)
+        voice = find_dispute(baseline, [*others, *known.others])
+        if voice is None or self.stopped:
+            self.keep(clip, row)
+            return
+        sampled = clip.sampled
+        request = question.request_for(
+            sampled.video_id,
+            sampled.clip,
+            sampled.language,
+            clip.audio,
+            sampled.sent_format,
+            form=self.arm.answer,
+            readings=(baseline.transcription, voice.text),
+        )
+        view = ClipView(sampled, self.bands, is_last=True)
+        outcome = await self.transcribe(request, view)
+        if outcome is None:
+            return
+        attempts = self.recorder.attempts_at(request.clip_id)
+        end = ClipEnd.from_outcome(outcome)
+        self.keep(
+            clip,
+            add_reading(row, row_of(self.arm, sampled, end, attempts, view.first, view.unreadable), voice),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from lipika.canary.keeping import FOLDER, open_shelf
 from lipika.canary.listening import hear
 from lipika.canary.measures import measure
 from lipika.canary.planning import CanaryPlan, design_of, plan_clips, usual_clip
+from lipika.canary.readings import Voice, Voices
 from lipika.canary.recommendation import Margins
 from lipika.canary.records import Asked, CanaryRun
 from lipika.canary.report import CanaryReport
@@ -32,13 +33,14 @@ from lipika.canary.tried import plan_tried, settings_of_arm
 from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
+from lipika.db.voters import Voters
 from lipika.engine.route import Reserve, reserve_unlimited
 from lipika.errors import UsageError
 from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, make_provider, probing
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, load_capabilities
-from lipika.models import AnswerForm, HintFrom, SendFormat, ServiceTier, is_made_up
+from lipika.models import AnswerForm, HintFrom, SendFormat, ServiceTier, VoterKind, is_made_up
 from lipika.processes import stop_signals
 from lipika.rework.limits import find_bands
 from lipika.services import Stores, store_settings
@@ -260,6 +262,7 @@ async def _ask(
         probing=probing(settings),
         max_in_flight=settings.max_in_flight,
         bands=await find_bands(settings, database),
+        voices=await _find_voices(database, arms, clips),
     )
     models = {arm.model_id for arm in arms}
     async with _reachable(settings, models) as reachable:
@@ -277,6 +280,20 @@ async def _ask(
         stop = asyncio.Event()  # the first Ctrl-C ends the asking and still gives a report
         with stop_signals(stop.set, _end_at_once):
             return await ask_all(clips.clips, ways, options, on_change, stop)
+
+
+async def _find_voices(database: Database, arms: Sequence[Arm], clips: ClipSample) -> dict[str, Voices]:
+    """The texts on record of clips that are read again, where archives have been transcribed before."""
+    if not any(arm.kind is ArmKind.READING for arm in arms):
+        return {}
+    found = await Voters(database).find_voices(sorted({one.video_id for one in clips.clips}))
+    voices = {}
+    for digest, (voters, heard) in found.items():
+        people = [one.text for one in voters if one.kind is VoterKind.PERSON]
+        others = [Voice(one.name, one.text) for one in voters if one.kind is not VoterKind.PERSON]
+        recogniser = [Voice("second recogniser", heard)] if heard else []
+        voices[digest] = Voices((*others, *recogniser), people[0] if len(set(people)) == 1 else "")
+    return voices
 
 
 @asynccontextmanager

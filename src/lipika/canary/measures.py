@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from lipika.canary.arms import Arm
+from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.joint_measures import JointMeasures, measure_joint
+from lipika.canary.readings import ReadingMeasures, measure_readings
 from lipika.canary.records import Asked, CanaryRun
 from lipika.forecast.forecast import Unit
 from lipika.forecast.intervals import Estimate, mean, ratio, wilson
@@ -132,6 +133,7 @@ class Measures:
     languages: tuple[LanguageMeasures, ...]
     against: tuple[Against, ...]
     joint: tuple[JointMeasures, ...] = ()  # of arms that ask for several clips at once
+    readings: tuple[ReadingMeasures, ...] = ()  # of arms that read disputed clips again
 
 
 def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
@@ -147,6 +149,11 @@ def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
             for language, found in sorted(_group_rows(rows[arm.name], lambda one: one.language).items())
         ),
         against=tuple(_against(arm.name, baseline, rows[arm.name]) for arm in there if arm is not arms[0]),
+        readings=tuple(
+            measure_readings(arm.name, baseline, rows[arm.name])
+            for arm in there
+            if arm.kind is ArmKind.READING
+        ),
         joint=tuple(
             found for arm in there if (found := measure_joint(arm.name, baseline, rows[arm.name])) is not None
         ),

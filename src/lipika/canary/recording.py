@@ -58,14 +58,20 @@ class ClipView:
     first: Judged | Failure | None = None
     before: Judged | None = None  # an answer that this clip has from elsewhere, and that is doubted
     unreadable: list[str] = field(default_factory=list)  # kinds of answers that the parser refused
+    texts: list[str] = field(default_factory=list)  # of those that it read
+    is_last: bool = False  # nothing more is asked, whatever comes
 
     def review(self, text: str, asked: Circumstances) -> Review | Failure:
         """An arm has one provider: no other can be asked."""
-        alone = replace(asked, switched=True, before=asked.before or self.before)
+        alone = replace(
+            asked, varied=asked.varied or self.is_last, switched=True, before=asked.before or self.before
+        )
         found = question.review(text, self.sampled.clip, self.sampled.language, self.bands, alone)
         self.first = self.first or (found if isinstance(found, Failure) else found.judged)
         if isinstance(found, Failure):
             self.unreadable.append(str(found.kind))
+        else:
+            self.texts.append(found.judged.answer.transcription)
         return found
 
 

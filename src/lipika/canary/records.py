@@ -68,6 +68,11 @@ class Asked:
     joint_requests: int = 0  # of `requests`: those with others in them
     joint_faults: tuple[str, ...] = ()  # what was odd about its answer among others (`several.ClipFault`)
     seconds_by_ear: float | None = None  # as the answer among others has them
+    texts_before: tuple[str, ...] = ()  # of readable answers that were not kept
+    voice: str = ""  # whose text it was read a second time with: an arm, a voter, its own retry
+    other_text: str = ""  # that text
+    reading_usd: float = 0.0  # of `cost_usd`: the second reading's
+    reference: str = ""  # as a person has read it; empty where nobody has
 
     @property
     def requests_each(self) -> float:

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     THINKING = "thinking"
     ANSWER = "answer"
     CLIPS = "clips"
+    READING = "reading"
 
 
 _USUAL = (Kind.PROVIDER, Kind.TEMPERATURE, Kind.THINKING, Kind.ANSWER)
@@ -86,8 +87,8 @@ def _canary(app: typer.Typer, run: Run) -> None:
         arm: Annotated[
             list[Kind] | None,
             typer.Option(
-                help="What else to compare; may be repeated. Default: the first four; `clips` (2 and 4 in one"
-                " request) is an experiment, and never recommended.",
+                help="What else to compare; may be repeated. Default: the first four. Experiments, never"
+                " recommended: `clips` (2 and 4 in one request), `reading` (disputed clips again, with both texts).",
                 show_default=False,
             ),
         ] = None,

@@ -94,6 +94,13 @@ class _Readers:
     voters: Sequence[Mapping[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    audio_digest: str
+    voters: Sequence[Mapping[str, str]]
+    heard: str
+
+
 _VOTERS = TypeAdapter(tuple[Voter, ...])
 
 
@@ -146,6 +153,11 @@ class Voters:
         """The readings of a video's clips by people, by the digest of the audio that they heard."""
         found = await self._database.rows(_QUERIES["people"], {"video_id": video_id}, _Readers)
         return {row.audio_digest: _VOTERS.validate_python(row.voters) for row in found}
+
+    async def find_voices(self, video_ids: Sequence[str]) -> dict[str, tuple[tuple[Voter, ...], str]]:
+        """(voters, text of the second recogniser) of all clips of these videos, by the audio's digest."""
+        found = await self._database.rows(_QUERIES["voices"], {"video_ids": list(video_ids)}, _Heard)
+        return {row.audio_digest: (_VOTERS.validate_python(row.voters), row.heard) for row in found}
 
     async def replaced_answers(self, audio_digest: str) -> list[ReplacedAnswer]:
         """Answers to this audio that were replaced, the latest first."""

@@ -6,6 +6,8 @@ language, so that a provider may cache it; what differs by clip comes after it, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cache
 from importlib import resources
 from string import Template
@@ -41,11 +43,14 @@ def system_prompt(language: str | None, form: AnswerForm = AnswerForm.FULL) -> s
 def clip_prompt(duration_ms: int, *, varied: bool = False, readings: tuple[str, str] | None = None) -> str:
     """The text between system prompt and audio. `varied` is for the one retry after an unusable answer.
 
-    `readings` are what two voters wrote who disagree. Nothing asks so yet: a canary has to show what it is worth.
+    `readings` are what two voters wrote who disagree; only a canary asks so. They are quoted, on one line each, in an
+    order of chance that is the same whoever said which.
     """
     text = _template("clip").substitute(seconds=f"{duration_ms / 1000:.1f}")
     if readings is not None:
-        first, second = sorted(_reading(reading) for reading in readings)  # no order tells whose is whose
+        first, second = sorted(map(_reading, readings))
+        if hashlib.blake2b(f"{first}\n{second}".encode("utf-8", "replace"), digest_size=1).digest()[0] & 1:
+            first, second = second, first
         text = f"{text} {_template('readings').substitute(first=first, second=second)}"
     return f"{text} {_template('vary').substitute()}" if varied else text
 
@@ -63,9 +68,10 @@ def fill_in(name: str, **words: object) -> str:
 
 
 def _reading(text: str) -> str:
-    """A transcript on one line, no longer than any honest one."""
+    """A transcript in quotes, on one line, no longer than any honest one: nothing in it can end the quotes."""
     plain = " ".join(text.split())
-    return plain if len(plain) <= _LONGEST_READING else plain[: _LONGEST_READING - 1] + "…"
+    cut = plain if len(plain) <= _LONGEST_READING else plain[: _LONGEST_READING - 1] + "…"
+    return json.dumps(cut, ensure_ascii=False)
 
 
 def max_output_tokens(duration_ms: int, language: str | None) -> int:

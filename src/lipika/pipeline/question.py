@@ -36,7 +36,7 @@ def request_for(
     """The request for a clip. `language` is the hint; `audio` the bytes as sent, or where they lie; `form` that of
     the answer, which must be the provider's, too.
 
-    With `readings` of two voters who disagree it is asked for what is right; nothing does that yet.
+    With `readings` of two voters who disagree it is asked for what is right; only a canary does that.
     """
     return TranscriptionRequest(
         clip_id=f"{video_id}/{clip.name.stem}",

@@ -67,6 +67,13 @@ where w.made_up or not starts_with(a.model_version, %(simulated)s)
 -- A function that asks for the worker's key: a worker's role writes no table by itself.
 select lipika_keep_opinions(%(worker_id)s::text, %(key)s::text, %(rows)s::jsonb)
 
+-- name: voices
+-- All texts of others, by audio, with what a second recogniser heard.
+select audio_digest, coalesce(voters, '[]') as voters, coalesce(alignment ->> 'heard', '') as heard
+from transcription_voters
+where video_id = any(%(video_ids)s::text[])
+order by video_id, segment_file
+
 -- name: people
 -- By the index on (video_id, segment_file).
 select audio_digest, jsonb_path_query_array(voters, '$[*] ? (@.kind == "person")') as voters
