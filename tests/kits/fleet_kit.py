@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -139,6 +141,38 @@ async def a_stage(
     simulator = SimulatorConfig(latency=Latency(latency_s, 0.1), **config)
     async with running(simulator) as listening:
         yield Stage(folder, listening.url, database_url)
+
+
+async def start_worker(
+    stage: Stage, log: Path, *options: str, **environment: str
+) -> asyncio.subprocess.Process:
+    """`lipika worker` in a process of its own, which finds in its environment what it is told and reads no settings
+    besides; its log goes to a file."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
+    told = {
+        "DATABASE_URL": stage.database_url,
+        "GEMINI_BASE_URL": stage.url,
+        "GEMINI_API_KEY": "a-key",
+        "OUTPUT_URL": str(stage.out),
+        "HEARTBEAT_SECONDS": "0.5",
+        "LIVE_SECONDS": "0.2",
+        "LEASE_SECONDS": "2",
+        "BATCH_INTERVAL_SECONDS": "1",
+        "RETRY_SECONDS": "0.1",
+        "LEAST_WAIT_SECONDS": "0.05",
+    }
+    with log.open("wb") as file:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "lipika", "worker", "--json-logs", *options),
+            env=kept | told | environment,
+            stderr=file,
+        )
+
+
+def logged(log: Path, event: str) -> list[dict[str, Any]]:
+    """The lines of a worker's log that tell of this event."""
+    lines = (orjson.loads(line) for line in log.read_bytes().splitlines() if line.startswith(b"{"))
+    return [line for line in lines if line.get("event") == event]
 
 
 class Line:
