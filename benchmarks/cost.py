@@ -21,6 +21,7 @@ from statistics import fmean
 import orjson
 
 from lipika.languages import FIRST_CLASS
+from lipika.llm.assumed import CLIP_S, THOUGHT_TOKENS
 from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.llm.prompt import clip_prompt, system_prompt
 from lipika.llm.transcript import response_schema
@@ -37,8 +38,7 @@ BEGIN, END = "<!-- begin levers: written by python -m benchmarks.cost -->\n", "<
 
 CLIPS = 100_000_000
 TARGET_USD = 40_000
-CLIP_S = 8.0
-THOUGHTS = (100, 8)
+THOUGHTS = (THOUGHT_TOKENS["low"], THOUGHT_TOKENS["minimal"])
 """Thought tokens of a clip that are assumed at thinking `low` and at `minimal`: metered on no real answer yet."""
 
 MODEL = "gemini-3-flash-preview"

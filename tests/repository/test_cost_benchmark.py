@@ -18,6 +18,7 @@ from benchmarks.cost import (
     main,
     usd,
 )
+from lipika.llm.assumed import ANSWER_TOKENS, PROMPT_TOKENS, assume_usage
 from lipika.llm.capabilities import load_capabilities
 from lipika.models import AnswerForm, ServiceTier
 
@@ -29,6 +30,13 @@ LEAN = TOKENS[AnswerForm.LEAN]
 def test_the_page_says_what_is_computed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) == 0, "python -m benchmarks.cost writes it"
     assert capsys.readouterr().out.strip() in PAGE.read_text("utf-8")
+
+
+def test_what_the_forecast_assumes_is_what_is_counted() -> None:
+    for form in AnswerForm:
+        counted = TOKENS[form]
+        assert (PROMPT_TOKENS[form], ANSWER_TOKENS[form]) == (round(counted.text), round(counted.answer))
+        assert assume_usage(form, "low", FLASH).prompt_audio == counted.audio
 
 
 def test_the_arithmetic_by_hand() -> None:

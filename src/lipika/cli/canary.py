@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Provider, Run, print_json
-from lipika.wording import duration, money, number
+from lipika.wording import duration, money, number, percent
 
 if TYPE_CHECKING:
     from lipika.canary.advice import CanaryAdvice
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lipika.config import Settings
     from lipika.db.canary import CanaryRow
     from lipika.db.connection import Database
+    from lipika.jobs.asking import WhatIf
+    from lipika.jobs.cheapest import CheapestAnswer
     from lipika.jobs.outlook import Prediction
 
 
@@ -41,6 +43,30 @@ class Kind(StrEnum):
 
 
 _USUAL = (Kind.PROVIDER, Kind.TEMPERATURE, Kind.THINKING, Kind.ANSWER)
+
+
+class TierChoice(StrEnum):
+    """Tiers of a provider."""
+
+    STANDARD = "standard"
+    FLEX = "flex"
+
+
+class FormChoice(StrEnum):
+    """Forms of an answer."""
+
+    FULL = "full"
+    LEAN = "lean"
+
+
+class ThinkingChoice(StrEnum):
+    """Thinking levels; `none`: of a model that takes none."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
 
 
 Workers = Annotated[
@@ -216,33 +242,50 @@ def _forecast(app: typer.Typer, run: Run) -> None:
         window_hours: Annotated[
             float, typer.Option(min=0.1, help="Look at the fleet's last hours, so many.")
         ] = 6.0,
+        tier: Annotated[TierChoice | None, typer.Option(help="What if it were asked at this tier?")] = None,
+        answer: Annotated[FormChoice | None, typer.Option(help="What if answers had this form?")] = None,
+        thinking: Annotated[ThinkingChoice | None, typer.Option(help="What if it thought so much?")] = None,
+        model: Annotated[str | None, typer.Option(help="What if this model were asked?")] = None,
+        cheapest: Annotated[
+            bool, typer.Option("--cheapest", help="The plan that ends within --hours at the least cost.")
+        ] = False,
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
         """Forecast when the queue will be done and what it will cost, under each limit of the budget.
 
-        Goes by what the fleet has measured in the last hours; before that, by the last canary.
+        Goes by what the fleet has measured in the last hours; before that, by the last canary. What if the same queue
+        were asked another way (--tier, --answer, --thinking, --model) goes by a canary's arm of that way, else by the
+        price list, and says which. The cheapest plan asks no model that no canary has found to be not worse.
 
-        Example: lipika forecast --workers 18 --hours 96
+        Example: lipika forecast --workers 18 --hours 96; lipika forecast --tier flex --answer lean --thinking minimal
         """
+        from lipika.jobs.asking import look_otherwise
+        from lipika.jobs.cheapest import find_cheapest
         from lipika.jobs.outlook import ForecastQuestion, look_ahead
         from lipika.services import open_database
 
-        async def job() -> Prediction:
+        changes = {"service_tier": tier, "answer": answer, "thinking_level": thinking, "model_id": model}
+        given = {name: str(value) for name, value in changes.items() if value is not None}
+        if cheapest and given:
+            raise typer.BadParameter("--cheapest looks at every way that a canary found not worse: name none")
+
+        async def job() -> Prediction | WhatIf | CheapestAnswer:
             settings = _settings_of(provider, data_dir)()
+            question = ForecastQuestion(settings.real_provider, clips, workers, hours)
+            window_s = window_hours * 3600
             async with open_database(settings) as database:
-                return await look_ahead(
-                    database,
-                    settings,
-                    ForecastQuestion(settings.real_provider, clips, workers, hours),
-                    window_hours * 3600,
-                )
+                if cheapest:
+                    return await find_cheapest(database, settings, question, window_s)
+                if given:
+                    return await look_otherwise(database, settings, question, given, window_s)
+                return await look_ahead(database, settings, question, window_s)
 
         found = run(job)
         if as_json:
             print_json(found)
         else:
-            _print_outlook(found)
+            _print_forecast(found)
 
 
 # ----------------------------------------------------------------------------- work
@@ -344,6 +387,97 @@ def _print_advice(advice: CanaryAdvice, *, simulated: bool) -> None:
         out.print(f"    {line}", markup=False, soft_wrap=True)
     for one in advice.experimental:
         out.print(f"{made_up}{one.words}", markup=False, soft_wrap=True)
+
+
+def _print_forecast(found: Prediction | WhatIf | CheapestAnswer) -> None:
+    from lipika.jobs.asking import WhatIf
+    from lipika.jobs.cheapest import CheapestAnswer
+
+    if isinstance(found, WhatIf):
+        _print_what_if(found)
+    elif isinstance(found, CheapestAnswer):
+        _print_cheapest(found)
+    else:
+        _print_outlook(found)
+
+
+def _print_what_if(found: WhatIf) -> None:
+    _print_outlook(found.then)
+    table = Table("", "way of asking", "dollars", "time")
+    for head, way, one in (("today", found.way_today, found.today), ("what if", found.way, found.then)):
+        told = one.forecast
+        table.add_row(head, escape(way.words), money(told.usd.value), duration(told.seconds.value))
+    out.print(table)
+    share = found.saves_usd / found.today.forecast.usd.value if found.today.forecast.usd.value else 0.0
+    verb = "saves" if found.saves_usd >= 0 else "costs more:"
+    sooner = "sooner" if found.saves_seconds >= 0 else "later"
+    spared = (
+        f"; {duration(abs(found.saves_seconds))} {sooner}" if abs(found.saves_seconds) < float("inf") else ""
+    )
+    out.print(f"It {verb} {money(abs(found.saves_usd))} ({percent(abs(share))}){spared}")
+    for figure in found.figures:
+        shown = money(figure.value) if figure.name == "dollars" else number(figure.value)
+        basis = f"metered ({figure.basis})" if figure.metered else figure.basis
+        out.print(f"  {figure.name} of a clip: {shown}, {basis}", markup=False, soft_wrap=True)
+
+
+def _print_cheapest(found: CheapestAnswer) -> None:
+    if not found.meets_deadline:
+        out.print(
+            f"No plan does {number(found.clips)} clips in {duration(found.hours * 3600)}; by then at most"
+            f" {number(sum(part.clips for part in found.parts))}:",
+            style="bold",
+        )
+    table = Table("what", "clips", "dollars", "from", "to", "figures")
+    for part in found.parts:
+        table.add_row(
+            escape(part.way.words),
+            number(part.clips),
+            money(part.usd),
+            duration(part.begins_s),
+            duration(part.ends_s),
+            escape(f"{'metered' if part.metered else 'by price'}: {part.basis}"),
+        )
+    out.print(table)
+    if found.meets_deadline:
+        out.print(
+            f"All together: {money(found.usd)} in {duration(found.seconds)};"
+            f" as it is set now {money(found.usd_today)}"
+        )
+    if found.binds:
+        out.print(f"It binds: {', '.join(_name_limit(name) for name in found.binds)}", soft_wrap=True)
+    _print_raises(found)
+    for provider, lines in found.env.items():
+        out.print(f"In .env of workers with {provider}:")
+        for line in lines:
+            out.print(f"    {line}", markup=False, soft_wrap=True)
+    for words in found.assumes:
+        out.print(f"Assumed: {words}", markup=False, soft_wrap=True)
+
+
+def _print_raises(found: CheapestAnswer) -> None:
+    """The limits to be raised, where no plan meets the deadline."""
+    if found.meets_deadline:
+        return
+    for one in found.raises:
+        write = money if "spend" in one.limit else number
+        out.print(
+            f"It would take: {_name_limit(one.limit)} raised from {write(one.now)} to {write(one.to)}",
+            soft_wrap=True,
+        )
+    if not found.raises and found.times is not None:
+        out.print(f"No limit alone is enough: all of them, and the workers, times {found.times:.2f}")
+    if found.seconds_as_it_is is not None:
+        out.print(f"With the limits as they are it takes {duration(found.seconds_as_it_is)}")
+
+
+def _name_limit(name: str) -> str:
+    """`aistudio rpm` in words."""
+    from lipika.forecast.forecast import LIMIT_WORDS
+
+    whose, _, limit = name.rpartition(" ")
+    whose = "all providers" if whose == "all" else whose
+    return f"{LIMIT_WORDS[limit]} of {whose}" if whose else LIMIT_WORDS[limit]
 
 
 def _print_outlook(found: Prediction) -> None:

@@ -49,6 +49,15 @@ class CanarySample:
     simulated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CanaryArms:
+    """The arms of a canary as its report has them: measures, and what the recommendation found."""
+
+    run_id: str
+    arms: Sequence[JsonObject] | None
+    standings: Sequence[JsonObject] | None
+
+
 class Canaries:
     """`canary_runs` and `canary_clips`."""
 
@@ -85,6 +94,10 @@ class Canaries:
         """A simulated one only if there is no other."""
         found = await self._database.rows(_QUERIES["latest"], {}, CanarySample)
         return found[0] if found else None
+
+    async def reports(self) -> list[CanaryArms]:
+        """The last ten that came to their end, the newest first; simulated ones only if there is no other."""
+        return await self._database.rows(_QUERIES["reports"], {}, CanaryArms)
 
     async def remove(self, run_ids: Sequence[str]) -> int:
         """Take runs and their rows out; returns how many there were."""

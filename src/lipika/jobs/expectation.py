@@ -15,16 +15,15 @@ from lipika.db.outlook import OutlookQueries
 from lipika.db.reservations import Reservations, Spent, add_up
 from lipika.forecast.budget import SAFETY
 from lipika.forecast.limits import ALL
+from lipika.llm.assumed import assume_usage
 from lipika.llm.capabilities import load_capabilities
-from lipika.models import AnswerForm, ServiceTier, Usage
+from lipika.models import AnswerForm, ServiceTier
 from lipika.wording import duration, money
 
 _BYTES_A_CLIP = 125_000
 """8 s of speech at 16 kHz as FLAC."""
 _FEWEST_CLIPS = 200
 """With fewer the archives of before say less than a guess."""
-_PROMPT_TOKENS, _AUDIO_TOKENS = 440, 256
-_OUTPUT_TOKENS = {AnswerForm.FULL: 220, AnswerForm.LEAN: 160}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +103,22 @@ async def expect(
 
 
 def _usd_a_clip(settings: Settings) -> float:
-    output = _OUTPUT_TOKENS[AnswerForm(settings.answer)]
-    usage = Usage(
-        prompt=_PROMPT_TOKENS + _AUDIO_TOKENS,
-        prompt_text=_PROMPT_TOKENS,
-        prompt_audio=_AUDIO_TOKENS,
-        output=output,
-    )
+    model = load_capabilities(settings.model_id, settings.models_file)
+    usage = assume_usage(AnswerForm(settings.answer), settings.thinking_level, model)
     tier = ServiceTier(settings.service_tier) if settings.provider == "aistudio" else ServiceTier.STANDARD
-    return load_capabilities(settings.model_id, settings.models_file).cost_usd(usage, tier)
+    return model.cost_usd(usage, tier)
+
+
+def _prompt_tokens(settings: Settings) -> int:
+    model = load_capabilities(settings.model_id, settings.models_file)
+    return assume_usage(AnswerForm(settings.answer), settings.thinking_level, model).prompt
 
 
 def _clips_a_minute(settings: Settings, budgets: Sequence[BudgetRow], usd_each: float, workers: int) -> float:
     rates = [max(workers, 1) * settings.worker_batch_size / settings.batch_interval_seconds * 60]
     for row in budgets:
         if row.provider in (settings.provider, ALL):
-            tokens = _PROMPT_TOKENS + _AUDIO_TOKENS
+            tokens = _prompt_tokens(settings)
             rates += [SAFETY * row.requests_per_minute] if row.requests_per_minute else []
             rates += [SAFETY * row.tokens_per_minute / tokens] if row.tokens_per_minute else []
             rates += (

@@ -75,7 +75,7 @@ async def look_ahead(
     Raises:
         UsageError: nothing has been measured, or nothing is left to do.
     """
-    sample = await _find_sample(database, question.provider, window_s)
+    sample = await find_sample(database, question.provider, window_s)
     return await outlook(database, settings, question, sample)
 
 
@@ -84,7 +84,7 @@ async def outlook(
 ) -> Prediction:
     """As `look_ahead`, from this sample."""
     queries = OutlookQueries(database)
-    left = await _workload_left(queries, question, sample)
+    left = await workload_left(queries, question, sample)
     units = _weigh_by_language(sample.units, left)
     crew = Crew(
         workers=question.workers or max(await queries.workers(), 1),
@@ -117,7 +117,7 @@ def sample_to_json(sample: MeasuredSample) -> JsonObject:
 _SAMPLE: TypeAdapter[MeasuredSample] = TypeAdapter(MeasuredSample)
 
 
-async def _find_sample(database: Database, provider: str, window_s: float) -> MeasuredSample:
+async def find_sample(database: Database, provider: str, window_s: float) -> MeasuredSample:
     """The fleet's own figures with this provider where there are enough, else the last canary's; what was made up
     only where nothing else is known.
     """
@@ -168,9 +168,14 @@ def _sample_of_batches(
     )
 
 
-async def _workload_left(
+async def workload_left(
     queries: OutlookQueries, question: ForecastQuestion, sample: MeasuredSample
 ) -> Workload:
+    """The clips that are asked about.
+
+    Raises:
+        UsageError: nothing is left to do, or nobody knows how much.
+    """
     remaining: Sequence[Remaining] = await queries.remaining()
     known = workload(sample.counted, remaining) if sample.counted and remaining else None
     if question.clips is not None:

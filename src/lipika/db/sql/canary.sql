@@ -50,5 +50,17 @@ where report -> 'forecast_sample' is not null
 order by simulated, started_at desc
 limit 1
 
+-- name: reports
+select run_id, report -> 'measures' -> 'arms' as arms,
+  report -> 'advice' -> 'recommendation' -> 'standings' as standings
+from canary_runs r
+where report -> 'measures' is not null
+  and coalesce((report ->> 'simulated')::boolean, false) = not exists (
+    select from canary_runs where report -> 'measures' is not null
+      and not coalesce((report ->> 'simulated')::boolean, false)
+  )
+order by started_at desc
+limit 10
+
 -- name: remove
 delete from canary_runs where run_id = any(%(run_ids)s)
