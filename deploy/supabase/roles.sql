@@ -2,7 +2,7 @@
 -- the SQL editor), after each `lipika db migrate`. Running it again changes nothing.
 --
 --   lipika_worker      works on the queue, by functions that check; writes no table by itself
---   lipika_dashboard   reads everything; may requeue, hold, pause, set budgets and resolve flags
+--   lipika_dashboard   reads everything; may requeue, hold, pause, set budgets, resolve flags and correct clips
 --   lipika_reader      reads everything
 --
 -- Row level security is on for every table. Roles other than the owner see no row without a policy, so each gets one
@@ -61,6 +61,9 @@ begin
       ('audits', 'lipika_worker', ''),
       ('audit_clips', 'lipika_worker', ''),
       ('audit_judgements', 'lipika_worker', ''),
+      ('transcription_edits', 'lipika_worker', ''),
+      -- All but who the people are.
+      ('edited_clips', 'lipika_worker', 'select (video_id, segment_file, audio_digest, edit_id, word, model)'),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -92,6 +95,8 @@ begin
       ('audits', 'lipika_reader', 'select'),
       ('audit_clips', 'lipika_reader', 'select'),
       ('audit_judgements', 'lipika_reader', 'select'),
+      ('transcription_edits', 'lipika_reader', 'select'),
+      ('edited_clips', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -156,6 +161,11 @@ begin
   if to_regprocedure('lipika_take_audit_clips(bigint, text, text[], integer)') is not null then
     grant execute on function lipika_take_audit_clips(bigint, text, text[], integer),
       lipika_judge_audit_clip(bigint, integer, text, boolean, text, real) to lipika_dashboard;
+  end if;
+  -- People's words, written by a function that keeps the history.
+  if to_regprocedure('lipika_edit_clip(text, text, text, jsonb, bigint, jsonb)') is not null then
+    grant execute on function lipika_edit_clip(text, text, text, jsonb, bigint, jsonb) to lipika_dashboard;
+    grant execute on function lipika_clip_version(bigint, text, text) to lipika_reader;
   end if;
   -- An index of the queue calls it for whoever changes a row.
   if to_regprocedure('lipika_object(text)') is not null then

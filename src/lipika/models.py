@@ -677,6 +677,7 @@ class ClipResult:
     alignment: Alignment | None = None  # where a second recogniser has listened
     voters: tuple[Voter, ...] = ()  # beside the answer and that recogniser
     consensus: Consensus | None = None  # of all of them, where there are two and they were weighed
+    model_answer: Answer | None = None  # the model's own, where a person's word stands in its place
 
     @property
     def segment_file(self) -> str:

@@ -153,6 +153,6 @@ def test_long_evidence_is_cut() -> None:
 
 
 def test_what_only_a_whole_video_shows_is_found_again_when_answers_are_judged_again() -> None:
-    """What two askings agreed on is, too; whatever else comes later is a second recogniser's, and kept as it is."""
+    """What two askings agreed on is, too; whatever else comes later is a recogniser's or a person's, and kept."""
     later = {code for code, rule in RULES.items() if rule.later and rule.part is not ScorePart.ALIGNMENT}
-    assert later == OF_WHOLE_VIDEO | {"repetition_agreed"}
+    assert later == OF_WHOLE_VIDEO | {"repetition_agreed", "unusable"}

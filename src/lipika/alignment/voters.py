@@ -15,14 +15,17 @@ from lipika.alignment.compare import language_of, spoken_readings
 from lipika.alignment.romanise import Romaniser
 from lipika.alignment.sounds import Words, distance, edits, is_mixed
 from lipika.languages import FIRST_CLASS
-from lipika.models import Alignment, ClipResult, Consensus, Tier, Voter, VoterKind
+from lipika.models import Alignment, ClipResult, Consensus, TextSource, Tier, Voter, VoterKind
 from lipika.validation.aligned import add_alignment
+from lipika.validation.person import decide
 
 VOTING_VERSION = "1"
 """Bump when any clip could get another tier or distance from the same texts."""
 
 RECOGNISER = "indicconformer"
 NOBODY_SPEAKS = "NO_SPEECH"
+PERSON = "person"
+"""Whose text it is where a person has edited or approved it: by no name, which is nobody else's business."""
 SHORT_LETTERS = 6  # of sound, on both sides: one letter is spelling
 
 
@@ -78,9 +81,18 @@ def weigh(ballots: Sequence[Ballot], romaniser: Romaniser) -> list[Consensus | N
     readings = {code: _read(sorted(set(texts)), code, romaniser) for code, texts in wanted.items() if texts}
     version = voting_version(romaniser)
     return [
-        _weigh(heard, readings[ballot.language], TIER_CUTS[ballot.language], version) if heard else None
+        _trust_person(ballot)
+        or (_weigh(heard, readings[ballot.language], TIER_CUTS[ballot.language], version) if heard else None)
         for ballot, heard in zip(ballots, voices, strict=True)
     ]
+
+
+def _trust_person(ballot: Ballot) -> Consensus | None:
+    """Gold where the clip's own text is a person's, whoever hears otherwise; None where it is not."""
+    own = ballot.voters[0] if ballot.voters else None
+    if own is None or (own.kind, own.digest) != (VoterKind.PERSON, PERSON):
+        return None
+    return Consensus(Tier.GOLD, 0.0, (PERSON, PERSON), 1, PERSON)
 
 
 def voters_of(result: ClipResult) -> list[Voter]:
@@ -88,13 +100,17 @@ def voters_of(result: ClipResult) -> list[Voter]:
     if result.answer is None:
         return []
     asked, alignment = result.provenance, result.alignment
-    own = model_voter(
-        result.answer.transcription,
-        asked.model_id,
-        asked.temperature,
-        asked.thinking_level,
-        asked.prompt_version,
-        asked.schema_version,
+    own = (
+        Voter(PERSON, VoterKind.PERSON, result.answer.transcription, PERSON)
+        if result.text_source is TextSource.PERSON
+        else model_voter(
+            result.answer.transcription,
+            asked.model_id,
+            asked.temperature,
+            asked.thinking_level,
+            asked.prompt_version,
+            asked.schema_version,
+        )
     )
     heard = (
         [Voter(RECOGNISER, VoterKind.RECOGNISER, alignment.heard, alignment.version)]
@@ -141,7 +157,10 @@ def apply_alignment(result: ClipResult, alignment: Alignment | None) -> ClipResu
     """The result with what was heard, and what that means for its verdict and tier; as it is where that is none."""
     if alignment is None or result.verdict is None:
         return result
-    heard = replace(result, alignment=alignment, verdict=add_alignment(result.verdict, alignment))
+    verdict = add_alignment(result.verdict, alignment)
+    if result.text_source is TextSource.PERSON:  # it is shown, and decides nothing
+        return replace(result, alignment=alignment, verdict=decide(verdict))
+    heard = replace(result, alignment=alignment, verdict=verdict)
     return replace(heard, consensus=consensus_of_alignment(heard))
 
 

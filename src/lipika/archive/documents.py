@@ -104,6 +104,8 @@ def clip_result_to_json(result: ClipResult) -> bytes:
         "failure": result.failure,
         **curator_fields(result),
     }
+    if result.model_answer is not None:
+        document["model_answer"] = result.model_answer
     if not all(map(math.isfinite, _floats(result))):
         raise ValueError(f"the result of {result.segment_file} holds a number that is not finite")
     return to_json(document, result.segment_file, orjson.OPT_APPEND_NEWLINE)
@@ -124,6 +126,7 @@ def failed_result(result: ClipResult, code: str, reason: str) -> ClipResult:
         voters=(),
         consensus=None,
         text_source=TextSource.MODEL,
+        model_answer=None,
         failure=Failure(FailureKind.DEFECT, _unicode(reason)[:1000], code=code),
         usage=Usage(*(_whole(getattr(result.usage, item.name)) for item in fields(Usage))),
         cost_usd=_finite(result.cost_usd),
@@ -253,6 +256,7 @@ def _nest_fields(document: Mapping[str, Any]) -> dict[str, object]:
         "voters": document.get("voters") or (),
         "consensus": document.get("agreement"),
         "text_source": document.get("text_source") or TextSource.MODEL,
+        "model_answer": document.get("model_answer"),
     }
 
 

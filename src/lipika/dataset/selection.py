@@ -52,6 +52,7 @@ REASONS: Mapping[str, str] = {
     "duplicate_clip": "the same clip is in another archive, of another run over its video",
     "failed": "no answer was got for it",
     "no_speech": "nobody speaks",
+    "unusable": "a person says that nobody should use it",
     "video": "its video is not in the list",
     "language": "another language",
     "lane": "the lane is closed",
@@ -107,6 +108,7 @@ def conditions(wanted: Selection) -> tuple[Condition, ...]:
         Condition("no_archive", "archive is not null", always=True),
         Condition("failed", "status in ('transcribed', 'no_speech')"),
         Condition("no_speech", "status = 'transcribed'"),
+        Condition("unusable", f"not {_any_finding(['unusable'])}"),
         *(Condition(reason, keeps) for reason, keeps in asked if keeps),
     )
 

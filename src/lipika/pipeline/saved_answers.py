@@ -21,7 +21,7 @@ from lipika.archive.documents import clip_result_from_json, clip_result_to_json,
 from lipika.db.result_rows import StoredAnswer
 from lipika.errors import ArchiveError, LipikaError, ObjectMissing
 from lipika.log import get_logger
-from lipika.models import ClaimedVideo, ClipResult
+from lipika.models import ClaimedVideo, ClipResult, TextSource
 from lipika.storage import Store
 
 log = get_logger(__name__)
@@ -173,18 +173,22 @@ def _parse_lines(lines: Iterable[bytes], key: str) -> list[StoredAnswer]:
 
 
 def as_stored_answer(result: ClipResult) -> StoredAnswer:
-    """The result as one that is read back."""
+    """The result as one that is read back: the model's own answer, whatever a person has made of it since."""
+    if result.text_source is TextSource.PERSON:
+        own, source = result.model_answer, TextSource.MODEL
+    else:
+        own, source = result.answer, result.text_source
     return StoredAnswer(
         segment_file=result.segment_file,
         audio_digest=result.clip.audio_digest,
         trimmer_version=result.clip.trimmer_version,
         language_hint=result.language_hint,
         status=result.status,
-        answer=result.answer,
+        answer=own,
         failure=result.failure,
         usage=result.usage,
         cost_usd=result.cost_usd,
         provenance=result.provenance,
         alignment=result.alignment,
-        text_source=result.text_source,
+        text_source=source,
     )

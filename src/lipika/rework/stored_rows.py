@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lipika.archive.results import archive_on_record, read_archive
 from lipika.db.stored import Stored, StoredClip
 from lipika.errors import ArchiveError, StorageError
-from lipika.models import Answer, AudioFacts, ClipResult, SegmentName
+from lipika.models import Answer, AudioFacts, ClipResult, SegmentName, TextSource
 from lipika.storage import StoreSettings
 from lipika.validation.again import JudgedAnswer
 from lipika.validation.catalogue import LaneName
@@ -37,6 +37,7 @@ def judged_answer_of(result: ClipResult) -> JudgedAnswer | None:
         result.language_hint,
         result.verdict.findings,
         ComparedVerdict.from_verdict(result.verdict),
+        by_person=result.text_source is TextSource.PERSON,
     )
 
 
@@ -105,4 +106,5 @@ def _judged_row(row: StoredClip, answer: Answer, facts: AudioFacts) -> JudgedAns
         codes=frozenset(found.code for found in findings),
         quality_score=row.old_score,
     )
-    return JudgedAnswer(answer, row.clip(facts), row.language_hint, findings, before)
+    by_person = row.text_source == TextSource.PERSON
+    return JudgedAnswer(answer, row.clip(facts), row.language_hint, findings, before, by_person=by_person)

@@ -9,6 +9,7 @@ from lipika.models import Answer, Clip, Finding, SegmentName, Verdict
 from lipika.validation import DEFAULT_BANDS, Bands, add_findings, overlap_findings, overlaps, validate
 from lipika.validation.catalogue import RULES
 from lipika.validation.compare import ComparedVerdict
+from lipika.validation.person import decide
 
 OF_WHOLE_VIDEO = frozenset({"overlap_timeline"})
 """What is found here anew, among all clips of a video; other findings that come later are kept."""
@@ -23,6 +24,7 @@ class JudgedAnswer:
     language_hint: str
     findings: tuple[Finding, ...]
     before: ComparedVerdict
+    by_person: bool = False  # whose word decides lanes and score
 
 
 def judge_again(
@@ -40,7 +42,8 @@ def judge_again(
         extra = [finding for finding in one.findings if _is_kept(finding)]
         if one.clip.name in shared:
             extra.append(shared[one.clip.name])
-        yield add_findings(verdict, extra)
+        verdict = add_findings(verdict, extra)
+        yield decide(verdict) if one.by_person else verdict
 
 
 def _is_kept(finding: Finding) -> bool:

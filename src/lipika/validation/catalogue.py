@@ -394,6 +394,13 @@ _RULES = (
         "a number word from 11 on",
         "lists of the project, without words that also mean something else",
     ),
+    # ------------------------------------------------------------------------- people
+    Rule(
+        "unusable", _WARN, ScorePart.FORM, 1.0, _ALL, _KEEP,
+        "A person has heard the clip and says that nobody should use it; the evidence is their reason.",
+        "`lipika edits unusable`, or the board",
+        later=True,
+    ),
     # ------------------------------------------------------------------------- audio
     Rule(
         "clipping", _WARN, ScorePart.AUDIO, 0.2, _TTS, _KEEP,

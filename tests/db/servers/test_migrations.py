@@ -48,6 +48,7 @@ TABLES = {
     *("worker_keys", "transcription_answers", "transcription_voters"),
     *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters"),
     *("audits", "audit_clips", "audit_judgements"),
+    *("transcription_edits", "edited_clips"),
 }
 OF_LATER_FILES = {
     "transcription_answers",
@@ -59,6 +60,8 @@ OF_LATER_FILES = {
     "token_counts",
     "saved_filters",
     *("audits", "audit_clips", "audit_judgements"),
+    "transcription_edits",
+    "edited_clips",
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}

@@ -578,7 +578,8 @@ def test_overlap_is_found_anew_and_other_tiers_findings_are_kept() -> None:
     assert [found.code for found in shared.findings] == ["overlap_timeline"]
     assert shared.overlap_suspected
     assert RULES["overlap_timeline"].later
-    assert {rule.part for rule in RULES.values() if rule.later and rule.code != "repetition_agreed"} == {
+    of_askings_or_people = {"repetition_agreed", "unusable"}
+    assert {rule.part for rule in RULES.values() if rule.later and rule.code not in of_askings_or_people} == {
         ScorePart.TAGS,
         ScorePart.ALIGNMENT,
     }

@@ -45,7 +45,8 @@ where c.oid in (
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
     'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
     'token_counts', 'saved_filters',
-    'audits', 'audit_clips', 'audit_judgements'
+    'audits', 'audit_clips', 'audit_judgements',
+    'transcription_edits', 'edited_clips'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -126,6 +127,8 @@ from (
       ('audits', 'id, seed, strata, looks'),
       ('audit_clips', 'audit_id, place, stratum, look'),
       ('audit_judgements', 'audit_id, place, reviewer, usable'),
+      ('transcription_edits', 'id, video_id, segment_file, kind, edited_by'),
+      ('edited_clips', 'video_id, segment_file, edit_id, word, model'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),

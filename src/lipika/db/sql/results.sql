@@ -13,10 +13,24 @@ select lipika_write_discards(%(video_id)s::text, %(claim_token)s::uuid, %(flags)
 select lipika_remove_clips(%(video_id)s::text, %(claim_token)s::uuid, %(segment_files)s::text[]) as owned
 
 -- name: stored_answers
--- One page by key: no cursor survives a transaction pooler. What was heard lies aside, but in rows of earlier releases.
-select {{r.clip.*}}, {{r.answer.*}}, {{r.failure.*}}, {{r.provenance.*}},
-  case when r.alignment ? 'heard' then r.alignment when r.alignment is not null then v.alignment end as alignment
+-- One page by key: no cursor survives a transaction pooler. What was heard lies aside, but in rows of earlier releases. Of a
+-- clip that a person has edited it is the model's answer: that was paid for, and a person's word is of that clip alone, not of
+-- others with its audio.
+select r.segment_file, r.audio_digest, r.trimmer_version, r.expected_language_hint,
+  case when e.edit_id is null then r.status else e.model ->> 'status' end as status,
+  case when e.edit_id is null then r.transcription else e.model ->> 'transcription' end as transcription,
+  case when e.edit_id is null then r.tagged else e.model ->> 'tagged' end as tagged,
+  case when e.edit_id is null then r.detected_language else e.model ->> 'detected_language' end as detected_language,
+  r.speaker_emotion, r.speaker_style, r.speaker_pace, r.speaker_accent,
+  case when e.edit_id is null then r.text_source else 'model' end as text_source,
+  case when e.edit_id is null then r.failure_kind else e.model ->> 'failure_kind' end as failure_kind,
+  case when e.edit_id is null then r.failure_code else e.model ->> 'failure_code' end as failure_code,
+  case when e.edit_id is null then r.failure_message else e.model ->> 'failure_message' end as failure_message,
+  {{r.provenance.*}},
+  case when r.alignment ? 'heard' then r.alignment
+    when coalesce(r.alignment, nullif(e.model -> 'alignment', 'null')) is not null then v.alignment end as alignment
 from transcription_results r
+left join edited_clips e on e.video_id = r.video_id and e.segment_file = r.segment_file and e.audio_digest = r.audio_digest
 left join transcription_voters v on v.video_id = r.video_id and v.segment_file = r.segment_file
 where r.video_id = %(video_id)s and r.segment_file > %(after)s
 order by r.segment_file

@@ -50,7 +50,8 @@ with held as materialized (
   )
 ), previous as materialized (
   select r.segment_file, r.created_at, r.expected_language_hint, r.detected_language, r.worker_id, r.asr_eligible,
-    r.tts_clean_eligible, r.tts_expressive_eligible, r.lang_mismatch_flag, r.quality_score, r.findings
+    r.tts_clean_eligible, r.tts_expressive_eligible, r.lang_mismatch_flag, r.quality_score, r.findings, r.audio_digest,
+    r.text_source
   from transcription_results r join incoming i using (segment_file)
   where r.video_id = %(video_id)s and r.xmin::text = i.seen and not exists (select from held where busy)
   order by r.segment_file
@@ -67,6 +68,15 @@ with held as materialized (
     validator_version = i.validator_version
   from incoming i join previous p using (segment_file)
   where r.video_id = %(video_id)s and r.segment_file = i.segment_file
+), words as (
+  -- Of a person's word only the judgement changes; without this a trigger would put the former one back.
+  update edited_clips e set word = e.word || (to_jsonb(i) - array['segment_file', 'seen', 'alignment', 'alignment_score'])
+    || case when i.alignment is null then '{}' else jsonb_build_object('alignment_score', i.alignment_score, 'alignment',
+      jsonb_build_object('agreement', i.alignment -> 'agreement', 'score', i.alignment -> 'score',
+        'version', i.alignment -> 'version')) end
+  from incoming i join previous p using (segment_file)
+  where e.video_id = %(video_id)s and e.segment_file = i.segment_file and e.edit_id is not null
+    and e.audio_digest = p.audio_digest
 ), counted as (
   insert into quality_rollup as q (
     hour, language, worker_id, clips, transcribed, no_speech, failed, asr_eligible, tts_clean, tts_expressive,
@@ -93,9 +103,10 @@ with held as materialized (
     lang_mismatch = q.lang_mismatch + excluded.lang_mismatch, scored = q.scored + excluded.scored,
     score_sum = q.score_sum + excluded.score_sum
 ), incoming_flag as materialized (
-  select f.* from previous join jsonb_to_recordset(%(flags)s::jsonb) as f (
+  select f.* from previous p join jsonb_to_recordset(%(flags)s::jsonb) as f (
     segment_file text, flag_type text, start_ms int, end_ms int, severity text, details text
   ) using (segment_file)
+  where p.text_source <> 'person' -- who has decided
 ), flagged as (
   insert into transcription_flags as f (video_id, segment_file, flag_type, start_ms, end_ms, severity, details)
   select %(video_id)s, segment_file, flag_type, start_ms, end_ms, severity, details from incoming_flag
