@@ -316,7 +316,7 @@ begin
     return null;
   end if;
   for written in
-    select i.id as row_id, e.video_id, e.segment_file, e.audio_digest = i.audio_digest as same_audio
+    select e.video_id, e.segment_file, e.audio_digest = i.audio_digest as same_audio
     from rows_in i
     join edited_clips e on e.video_id = i.video_id and e.segment_file = i.segment_file
     cross join lateral jsonb_populate_record(null::transcription_results, e.word - 'answered') w
@@ -336,10 +336,12 @@ begin
     end
     order by e.video_id, e.segment_file
   loop
-    select * into r from transcription_results t where t.id = written.row_id;
+    select * into r from transcription_results t
+    where t.video_id = written.video_id and t.segment_file = written.segment_file;
     continue when not found;
     if not written.same_audio then -- left there by a worker that knows nothing of it
-      update transcription_results set text_source = 'model' where id = r.id;
+      update transcription_results set text_source = 'model'
+      where video_id = r.video_id and segment_file = r.segment_file;
       continue;
     end if;
     select e.word into word from edited_clips e
@@ -384,16 +386,17 @@ begin
 end
 $$;
 
+-- By name after the triggers that count what answers took: those look for answers that have been filed before.
 do $$
 declare
   wanted record;
 begin
   for wanted in
     select * from (values
-      ('keep_words_insert', 'transcription_results',
+      ('words_kept_insert', 'transcription_results',
         'after insert on transcription_results referencing new table as rows_in for each statement '
         'execute function lipika_keep_words()'),
-      ('keep_words_update', 'transcription_results',
+      ('words_kept_update', 'transcription_results',
         'after update on transcription_results referencing new table as rows_in for each statement '
         'execute function lipika_keep_words()'),
       ('keep_tiers', 'transcription_voters',

@@ -69,6 +69,11 @@ COMMANDS = {
         "audit",
         "How good the corpus is, by what people hear in a sample: CER with intervals, verdicts.",
     ),
+    "edits": ("edits", "What people say of clips: corrections, their history, out and in."),
+    "repack": (
+        "edits",
+        "Rewrite result tars that lack what people have said since: only those, each verified, in one step.",
+    ),
     "export": ("export", "Datasets that trainers read, of finished results: plan, write, verify."),
     "db": ("database", "The database: what is there, and migrations."),
     "budget": ("budget", "What the whole fleet may use of a provider; workers follow within five seconds."),

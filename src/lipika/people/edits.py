@@ -37,6 +37,7 @@ class Saved:
     version: str
     findings: tuple[Finding, ...]
     lanes: tuple[str, ...]  # open
+    by_model: bool = False  # nobody's word stands any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,14 @@ class Edits:
         outcome = await self._table.save(row.video_id, row.segment_file, expected, entry, columns, in_force)
         if outcome is None:
             raise UsageError(f"there is no clip {row.segment_file} of video {row.video_id}")
+        if word is None and outcome.saved:
+            return await self._tell_of_model(row, outcome)
         return _tell(outcome, word, expected or row.version)
+
+    async def _tell_of_model(self, row: EditableClip, outcome: EditOutcome) -> Saved:
+        now = await self.clip(row.video_id, row.segment_file)
+        lanes = open_lanes(now.asr_eligible, now.tts_clean_eligible, now.tts_expressive_eligible)
+        return Saved(outcome.edit_id, outcome.version, now.old_findings(), lanes, by_model=True)
 
 
 def _tell(outcome: EditOutcome, word: Word | None, expected: str) -> Saved | Conflict:
