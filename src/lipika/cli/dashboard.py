@@ -43,7 +43,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
             ),
         ] = None,
     ) -> None:
-        """The board in a browser: fleet, queue, quality, spend, review, datasets, errors; /metrics for Prometheus.
+        """The board in a browser: fleet, queue, quality, spend, clips, review, audit, datasets, errors; metrics.
 
         Example: lipika dashboard --read-only
         """

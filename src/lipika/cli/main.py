@@ -49,7 +49,7 @@ COMMANDS = {
     "errors": ("fleet", "List what went wrong, newest first: exceptions and alerts of all workers."),
     "dashboard": (
         "dashboard",
-        "The board in a browser: fleet, queue, quality, spend, review, datasets, errors; /metrics for Prometheus.",
+        "The board in a browser: fleet, queue, quality, spend, clips, review, audit, datasets, errors; metrics.",
     ),
     "canary": (
         "canary",

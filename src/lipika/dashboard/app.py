@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from lipika.dashboard import clips, datasets, entry, errors, fleet, quality, queue, review, spend
+from lipika.dashboard import audit, clips, datasets, entry, errors, fleet, quality, queue, review, spend
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.dashboard.metrics import fleet_exposition
@@ -51,6 +51,10 @@ def create_app(board: Board) -> Starlette:
             Route("/review/wave", review.wave),
             Route("/review/audio", review.audio),
             Route("/review/resolve", review.resolve, methods=["POST"]),
+            Route("/audit", audit.page),
+            Route("/audit/hear", audit.hear),
+            Route("/audit/take", audit.take, methods=["POST"]),
+            Route("/audit/judge", audit.judge, methods=["POST"]),
             Route("/datasets", datasets.page),
             Route("/errors", errors.page),
             Route("/login", entry.login, methods=["GET", "POST"]),

@@ -20,6 +20,7 @@ from lipika.dashboard.clip_audio import ClipAudio
 from lipika.dashboard.clip_filters import clips_url
 from lipika.dashboard.people import Access, Role, User
 from lipika.dashboard.signing import Attempts, Signer
+from lipika.db.audits import Audits
 from lipika.db.budgets import Budgets
 from lipika.db.queue import Queue
 from lipika.db.stats import Stats
@@ -32,6 +33,7 @@ PAGES = (
     ("/spend", "Spend"),
     ("/clips", "Clips"),
     ("/review", "Review"),
+    ("/audit", "Audit"),
     ("/datasets", "Datasets"),
     ("/errors", "Errors"),
 )
@@ -62,6 +64,7 @@ class Board:
     queue: Queue
     budgets: Budgets
     workers: Workers
+    audits: Audits
     audio: ClipAudio
     access: Access
     signer: Signer

@@ -21,6 +21,7 @@ from lipika.dashboard.board import Board
 from lipika.dashboard.clip_audio import ClipAudio
 from lipika.dashboard.people import Access, machine_user, name_problem, read_people
 from lipika.dashboard.signing import Attempts, Signer
+from lipika.db.audits import Audits
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.queue import Queue
@@ -119,6 +120,7 @@ def make_board(settings: Settings, database: Database, access: Access) -> Board:
         queue=Queue(database),
         budgets=Budgets(database),
         workers=Workers(database),
+        audits=Audits(database),
         audio=ClipAudio(
             Stores(replace(store_settings(settings), retry_s=_STORE_RETRY_S)), settings.output_url
         ),

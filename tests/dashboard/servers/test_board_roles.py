@@ -23,6 +23,8 @@ VERBS = {
     "/fleet/budget": (Role.OPERATOR, {}),
     "/queue/{verb}": (Role.OPERATOR, {"video": "v"}),
     "/queue/of-clips/{verb}": (Role.OPERATOR, {"query": "video=v", "clips": "0"}),
+    "/audit/take": (Role.REVIEWER, {"audit": "1"}),
+    "/audit/judge": (Role.REVIEWER, {"audit": "1", "place": "0", "usable": "yes", "text": "x"}),
     "/review/resolve": (Role.REVIEWER, {"video": "v", "clip": "c"}),
     "/clips/filters": (Role.REVIEWER, {"query": "video=v", "name": "mine"}),
     "/clips/resolve": (Role.REVIEWER, {"query": "video=v", "clips": "0"}),
