@@ -34,6 +34,7 @@ from lipika.db.migrate import migrate
 from lipika.db.queries import Query
 from lipika.db.queue import Queue
 from lipika.db.stats import Stats
+from lipika.db.ways import Ways
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.fleet.status import read_status
 from lipika.models import VideoStatus
@@ -235,6 +236,7 @@ def _questions_of_review(size: Size, middle: str) -> dict[str, Question]:
         "review.errors by video": lambda db: Stats(db).errors.page(ErrorFilter(video_id="v00000300")),
         "review.error": lambda db: Stats(db).errors.one(size.errors // 2),
         "review.error_types": lambda db: Stats(db).errors.types(),
+        "answers.ways": lambda db: Ways(db).counts(),
     }
 
 

@@ -101,6 +101,7 @@ begin
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
       ('token_counts', 'lipika_reader', 'select'),
+      ('way_counts', 'lipika_reader', 'select'),
       ('flag_counts', 'lipika_reader', 'select'),
       ('batch_hours', 'lipika_reader', 'select'),
       ('batch_minutes', 'lipika_reader', 'select'),

@@ -41,6 +41,10 @@ class Gateway:
     latency_s: float = 0.0
     blocks_first: bool = False  # the first request for each audio
     model_version: str = "gemini-3-flash-preview"
+    says: Callable[[str, float | None], str] | None = (
+        None  # text by digest and temperature, of a clip with speech
+    )
+    systems: Counter[str] = field(default_factory=Counter)  # system prompts it was given
 
     @property
     def requests(self) -> int:
@@ -74,12 +78,17 @@ async def a_gateway(describe: Describe = not_there, **given: Any) -> AsyncIterat
         data = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
         digest = hashlib.sha256(data.encode()).hexdigest()
         gateway.asked[digest] += 1
+        gateway.systems[_system_text(sent)] += 1
         model = request.path.rpartition("/")[2].partition(":")[0]
         gateway.asked_as[digest, model, sent["generationConfig"].get("temperature")] += 1
         await asyncio.sleep(gateway.latency_s)
         if gateway.blocks_first and gateway.asked[digest] == 1:
             return web.json_response({"promptFeedback": {"blockReason": "SAFETY"}})
-        return web.Response(body=_answer(gateway, gateway.heard(digest)), content_type="application/json")
+        language = gateway.heard(digest)
+        text = TEXTS[language]
+        if gateway.says is not None and language != "none":
+            text = gateway.says(digest, sent["generationConfig"].get("temperature"))
+        return web.Response(body=_answer(gateway, language, text), content_type="application/json")
 
     async def get(request: web.Request) -> web.Response:
         gateway.described += 1
@@ -92,10 +101,15 @@ async def a_gateway(describe: Describe = not_there, **given: Any) -> AsyncIterat
         yield gateway
 
 
-def _answer(gateway: Gateway, language: str) -> bytes:
+def _system_text(sent: dict[str, Any]) -> str:
+    parts = (sent.get("systemInstruction") or sent.get("system_instruction") or {}).get("parts", [])
+    return "".join(part.get("text", "") for part in parts)
+
+
+def _answer(gateway: Gateway, language: str, text: str) -> bytes:
     answer = {
-        "transcription": TEXTS[language],
-        "tagged": TEXTS[language],
+        "transcription": text,
+        "tagged": text,
         "detected_language": language,
         "speaker_emotion": "neutral",
         "speaker_style": "conversational",

@@ -19,11 +19,14 @@ from lipika.storage import Store
 
 @dataclass(frozen=True, slots=True)
 class ChangedKeys:
-    """The places a rewriting may change: keys of a clip's document, of the summary, some tiers' versions there."""
+    """The places a rewriting may change: keys of a clip's document, of the summary, some tiers' versions there; and
+    with `endings` how many clips ended how, in the accounting.
+    """
 
     document: Sequence[str]
     summary: Sequence[str]
     versions: Sequence[str]
+    endings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,11 @@ def compose_again(
         same = result is document.result
         content = document.content if same else _replace_values(document.content, result, keys.document)
         spool.add_result(document.stem, content)
-    return spool.compose(amend_metadata(old.metadata, summary, keys.summary, keys.versions, spool.digests))
+    return spool.compose(
+        amend_metadata(
+            old.metadata, summary, keys.summary, keys.versions, spool.digests, endings=keys.endings
+        )
+    )
 
 
 def _replace_values(document: bytes, result: ClipResult, keys: Iterable[str]) -> bytes:

@@ -16,7 +16,18 @@ import orjson
 from lipika import __version__
 from lipika.archive.documents import METADATA_NAME, VIDEO_FORMAT, to_json
 from lipika.archive.metadata import Metadata, join_members
-from lipika.models import LANES, Accounting, ClipResult, Discard, Finding, JsonObject, Lane, Usage, Verdict
+from lipika.models import (
+    LANES,
+    Accounting,
+    ClipResult,
+    ClipStatus,
+    Discard,
+    Finding,
+    JsonObject,
+    Lane,
+    Usage,
+    Verdict,
+)
 
 
 @dataclass(slots=True)
@@ -168,6 +179,10 @@ class Summary:
             "versions": {"lipika": __version__, **self.versions()},
         }
 
+    def endings(self) -> dict[str, int]:
+        """Clips by how they ended."""
+        return {status.value: self._counts["statuses"][status.value] for status in ClipStatus}
+
     def versions(self) -> dict[str, dict[str, int]]:
         """Clips by what they were made with."""
         return {key: _sort_counts(counts) for key, counts in self._versions.items()}
@@ -216,8 +231,11 @@ def amend_metadata(
     keys: Iterable[str],
     versions: Iterable[str],
     digests: Callable[[], dict[str, str]],
+    *,
+    endings: bool = False,
 ) -> bytes:
-    """A result's `metadata.json` with a new summary's values under `keys`, and its versions of some tiers.
+    """A result's `metadata.json` with a new summary's values under `keys`, and its versions of some tiers; with
+    `endings` the accounting says how many clips ended how by the summary, too.
 
     All others stay as they were written. `digests` are asked for where the metadata hold those of transcriptions.
     """
@@ -226,6 +244,8 @@ def amend_metadata(
     old, fresh = orjson.loads(f"[{block['versions']},{block['digests']}]"), summary.document()
     changes = {key: fresh[key] for key in keys}
     changes["versions"] = old[0] | {version: summary.versions()[version] for version in versions}
+    if endings:
+        changes["accounting"] = orjson.loads(block["accounting"]) | summary.endings()
     if "transcriptions_sha256" in old[1]:
         changes["digests"] = old[1] | digests()
     return _add_block(members, block | {key: _text(value, 2) for key, value in changes.items()})

@@ -59,7 +59,7 @@ def pair(arm: str, baseline: Sequence[Asked], rows: Sequence[Asked]) -> Pairs:
     ]
     numbers = {video: number for number, video in enumerate(dict.fromkeys(one.video_id for one, _ in both))}
     texts = [_compare(before, after) for before, after in both]
-    bad = [(_faults(before), _faults(after)) for before, after in both]
+    bad = [(faults(before), faults(after)) for before, after in both]
     return Pairs(
         arm=arm,
         languages=np.asarray([before.language for before, _ in both], np.str_),
@@ -77,7 +77,7 @@ def pair(arm: str, baseline: Sequence[Asked], rows: Sequence[Asked]) -> Pairs:
     )
 
 
-def _faults(row: Asked) -> frozenset[str]:
+def faults(row: Asked) -> frozenset[str]:
     """The measures by which this end of a clip is bad. A clip without speech is in no lane, whoever says so."""
     failed = row.status == "failed"
     found = {

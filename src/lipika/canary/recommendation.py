@@ -125,7 +125,7 @@ class _Tested:
         self._tests = [
             (language, measure, found, p_not_worse(found, margins.margin_of(measure)))
             for language in languages
-            for measure, found in _summaries(pairs, language)
+            for measure, found in summaries(pairs, language)
         ]
 
     @property
@@ -149,7 +149,7 @@ class _Tested:
             clips=len(self._pairs),
             disagreeing=_disagreeing(self._pairs),
             worst=worst,
-            cost_ratio=_ratio_by_video(self._pairs.videos, self._pairs.usd, self._pairs.usd_before),
+            cost_ratio=ratio_by_video(self._pairs.videos, self._pairs.usd, self._pairs.usd_before),
             latency_ratio=_latency_ratio(self._pairs),
         )
 
@@ -171,7 +171,8 @@ class _Tested:
         )
 
 
-def _summaries(pairs: Pairs, language: str) -> Iterator[tuple[str, PairedSummary]]:
+def summaries(pairs: Pairs, language: str) -> Iterator[tuple[str, PairedSummary]]:
+    """Every measure with its differences in one language, summed up by video."""
     here = np.flatnonzero(pairs.languages == language)
     videos = pairs.videos[here]
     for measure in SHARES:
@@ -187,7 +188,7 @@ def _disagreeing(pairs: Pairs) -> float:
     )
 
 
-def _ratio_by_video(
+def ratio_by_video(
     videos: np.ndarray[tuple[int], np.dtype[np.int64]], top: Floats, bottom: Floats
 ) -> Estimate:
     """Sum over sum, whole videos drawn together."""
@@ -198,4 +199,4 @@ def _ratio_by_video(
 
 def _latency_ratio(pairs: Pairs) -> Estimate:
     known = ~(np.isnan(pairs.milliseconds) | np.isnan(pairs.milliseconds_before))
-    return _ratio_by_video(pairs.videos[known], pairs.milliseconds[known], pairs.milliseconds_before[known])
+    return ratio_by_video(pairs.videos[known], pairs.milliseconds[known], pairs.milliseconds_before[known])

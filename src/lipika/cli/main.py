@@ -63,6 +63,10 @@ COMMANDS = {
         "models",
         "The models whose prices are known, and what they take: dollars per million tokens, as they are today.",
     ),
+    "answers": (
+        "answers",
+        "Answers by the way they were asked for: list the ways, compare two, make one the results again.",
+    ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
     "audit": (

@@ -103,6 +103,11 @@ class Database:
             open=False,
         )
 
+    @property
+    def url(self) -> str:
+        """Where it is at present, for another process that opens it for itself. Never to be logged or shown."""
+        return self._conninfo()
+
     def _conninfo(self) -> str:
         return _check_url(self._url if isinstance(self._url, str) else self._url())
 

@@ -101,9 +101,21 @@ class PaidAnswers:
         params = {"digests": list(digests), "most": _LOOKED_AT, **way}
         replaced = await self._database.rows(_QUERIES["replaced"], params, _ReplacedRow)
         found: list[_ReplacedRow | _ResultRow] = [*replaced]
-        if self._indexed or await self._is_indexed():
+        if await self.is_indexed():
             found += await self._database.rows(_QUERIES["results"], params, _ResultRow)
         return [stored for row in found if (stored := row.stored_answer()) is not None]
+
+    async def list_kept(self, digests: Sequence[str], way: str) -> list[StoredAnswer]:
+        """Answers to audios of these digests that are kept aside, asked for in the way of that name, under whatever
+        hint.
+        """
+        params = {"digests": list(digests), "way": way}
+        rows = await self._database.rows(_QUERIES["kept"], params, _ReplacedRow)
+        return [stored for row in rows if (stored := row.stored_answer()) is not None]
+
+    async def is_indexed(self) -> bool:
+        """True where results can be looked up by their audio."""
+        return self._indexed or await self._is_indexed()
 
     async def _is_indexed(self) -> bool:
         self._indexed = (await self._database.row(_QUERIES["indexed"], {}, _Indexed)).found

@@ -285,12 +285,13 @@ class StoredRow(ClipColumns, AnswerColumns, FailureColumns, ProvenanceColumns):
             usage=self.usage,
             cost_usd=self.cost_usd,
             provenance=self.provenance,
-            alignment=None if self.alignment is None else _alignment(self.alignment),
+            alignment=None if self.alignment is None else read_alignment(self.alignment),
             text_source=TextSource(self.text_source),
         )
 
 
-def _alignment(column: Mapping[str, object]) -> Alignment:
+def read_alignment(column: Mapping[str, object]) -> Alignment:
+    """An alignment as its column has it."""
     words = column.get("words", ())
     known = {name: column[name] for name in _OF_ALIGNMENT if name in column}
     return _ALIGNMENT.validate_python(

@@ -59,6 +59,11 @@ def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Differe
     form = transcript.form_of(was.schema_version)
     if form not in (None, asked.answer):
         return Difference("answer", str(form), asked.answer)
+    return hint_difference(was, language)
+
+
+def hint_difference(was: Was, language: str | None) -> Difference | None:
+    """Another hint, where the clip was not heard in the language that is hinted at now."""
     hint = language or ""
     heard_right = was.no_speech or was.detected_language == (hint or was.language_hint)
     if was.language_hint != hint and not heard_right:
@@ -133,7 +138,7 @@ def fits(former: StoredAnswer, asked: AskedAs, language: str | None) -> bool:
     return (
         former.answer is not None
         and former.provenance.asked
-        and difference(_was(former), asked, language) is None
+        and difference(was_of(former), asked, language) is None
     )
 
 
@@ -162,7 +167,7 @@ class EarlierAnswers:
     def count_paid_again(self, language: str | None) -> Lost:
         """Those that would be paid for again."""
         paid = (
-            (_was(former), 1, former.cost_usd)
+            (was_of(former), 1, former.cost_usd)
             for former in self.answers.values()
             if former.answer is not None and former.provenance.asked
         )
@@ -173,7 +178,7 @@ class EarlierAnswers:
         former = self.answers.get(audio_digest)
         if former is None or former.answer is None or not former.provenance.asked:
             return None
-        other = difference(_was(former), self.asked, language)
+        other = difference(was_of(former), self.asked, language)
         if other is not None:
             self.outdated[other.what] += 1
             return None
@@ -214,7 +219,8 @@ def _yes(made_up: bool) -> str:
     return "yes" if made_up else "no"
 
 
-def _was(former: StoredAnswer) -> Was:
+def was_of(former: StoredAnswer) -> Was:
+    """The way in which a stored answer was asked for, and what was heard."""
     how, answer = former.provenance, former.answer
     return Was(
         how.model_id,

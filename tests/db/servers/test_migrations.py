@@ -45,12 +45,13 @@ TABLES = {
         "batch_minutes",
         "worker_minutes",
     ),
-    *("worker_keys", "transcription_answers", "transcription_voters"),
+    *("worker_keys", "transcription_answers", "transcription_voters", "way_counts"),
     *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters"),
     *("audits", "audit_clips", "audit_judgements"),
     *("transcription_edits", "edited_clips"),
 }
 OF_LATER_FILES = {
+    "way_counts",
     "transcription_answers",
     "transcription_voters",
     "calibrations",

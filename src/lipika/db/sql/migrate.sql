@@ -42,7 +42,7 @@ where c.oid in (
   select to_regclass(name) from unnest(array[
     'lipika_migrations', 'video_queue', 'workers', 'worker_errors', 'provider_budgets', 'transcription_results',
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
-    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys',
+    'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys', 'way_counts',
     'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
     'token_counts', 'saved_filters',
     'audits', 'audit_clips', 'audit_judgements',
@@ -122,6 +122,7 @@ from (
       ('transcription_voters', 'video_id, segment_file, voters'),
       ('calibrations', 'id, simulated, version, content'),
       ('calibration_turns', 'simulated, token, looks'),
+      ('way_counts', 'way, place, shard'),
       ('datasets', 'id, dest, plan_digest, verification'),
       ('saved_filters', 'name, page, query, saved_by'),
       ('audits', 'id, seed, strata, looks'),

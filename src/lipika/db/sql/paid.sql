@@ -12,6 +12,15 @@ where regexp_replace(a.model_id, '^(google|models)/', '') = %(model_id)s
   and (a.thinking_level, a.prompt_version, a.schema_version)
     = (%(thinking_level)s, %(prompt_version)s, %(schema_version)s)
 
+-- name: kept
+-- Answers to these audios that are kept aside and were asked for in the way of this name, under whatever hint.
+select a.audio_digest, a.provider, a.model_id, a.model_version, a.temperature, a.thinking_level, a.prompt_version,
+  a.schema_version, a.language_hint, a.answer, a.usage, a.cost_usd, a.batch_id, a.attempts, a.latency_ms,
+  a.service_tier
+from transcription_answers a
+where a.way = %(way)s and a.audio_digest = any(%(digests)s::text[])
+order by a.audio_digest, a.way_digest
+
 -- name: results
 -- Answers to these audios that are results of clips, of any video: by the index on the audio, the first few of each. Of a
 -- jingle or of silence there may be a million.
