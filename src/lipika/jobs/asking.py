@@ -325,10 +325,15 @@ async def list_arms(database: Database) -> list[ArmOnRecord]:
     for row in await Canaries(database).reports():
         standings = {one["arm"]: one["standing"] for one in row.standings or []}
         for number, measured in enumerate(row.arms or []):
-            if measured["clips"]:
+            if measured["clips"] and not _is_experimental(measured["arm"]):
                 standing = "baseline" if number == 0 else standings.get(measured["arm"]["name"], "unsure")
                 found.append(_read_arm(row.run_id, measured, standing))
     return found
+
+
+def _is_experimental(arm: JsonObject) -> bool:
+    """True if workers have no setting for it: its settings would be read as those of another arm."""
+    return bool(arm.get("clips", 1) > 1 or arm.get("kind") == "reading")
 
 
 def _read_arm(run_id: str, measured: JsonObject, standing: str) -> ArmOnRecord:

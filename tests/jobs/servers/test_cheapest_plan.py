@@ -37,11 +37,19 @@ def arm(name: str, usd: float, **differs: Any) -> dict[str, Any]:
 
 ARMS = (
     arm("baseline", 0.0012),
+    arm("2 clips a request", 0.0002, answer="lean", clips=2, kind="clips"),
+    arm("read again", 0.0003, answer="lean", kind="reading"),
     arm("lean", 0.0009, answer="lean"),
     arm("lite", 0.0001, model_id="gemini-3.1-flash-lite"),
     arm("other", 0.0008, answer="lean", thinking_level="minimal"),
 )
-STANDINGS = (("lean", "not worse"), ("lite", "worse"), ("other", "unsure"))
+STANDINGS = (
+    ("2 clips a request", "not worse"),
+    ("read again", "not worse"),
+    ("lean", "not worse"),
+    ("lite", "worse"),
+    ("other", "unsure"),
+)
 
 
 async def put_canary(database: Database) -> None:
