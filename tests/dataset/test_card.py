@@ -18,9 +18,10 @@ from huggingface_hub import DatasetCard
 from lipika.dataset.card import Sample, card_files
 from lipika.dataset.card.front_matter import front_matter, size_category
 from lipika.dataset.card.page import MOST_BYTES, SAMPLES_EACH, within_reason
+from lipika.dataset.card.readme import readme
 from lipika.dataset.card.words import markdown, plain, show_hours
 from lipika.dataset.model import FileFact, Tarset
-from lipika.dataset.summary import ExportSummary
+from lipika.dataset.summary import AuditedLanguage, CorpusAudit, ExportSummary
 from lipika.languages import FIRST_CLASS
 from summary_kit import a_plan_row, a_summary, an_utterance
 
@@ -113,6 +114,26 @@ def test_a_small_card_reads_like_this() -> None:
     assert "SIMULATED" not in card
     assert "hold\n  mistakes" in card
     assert 'load_dataset(folder, "hi", split="train", streaming=True)' in card
+
+
+def test_a_card_tells_what_people_heard() -> None:
+    rates = {"cer": 0.042, "cer_low": 0.034, "cer_high": 0.051}
+    shares = {"unusable": 0.01, "unusable_low": 0.002, "unusable_high": 0.03}
+    words = {"cer_verdict": "accepted: at most 5.0 %", "unusable_verdict": "undecided: hear 120 more"}
+    languages = [
+        AuditedLanguage(language=code, heard=300, **rates, **shares, **words)  # type: ignore[arg-type]
+        for code in ("hi", "bn")
+    ]
+    audit = CorpusAudit(number=3, drawn_on="2026-11-30", lane="asr", agreement_cer=0.012, languages=languages)
+    summary = a_summary(audit=audit)
+    card = readme(summary, [], "flac")
+    assert "| Hindi (hi) | 300 | 4.2 % (3.4 % to 5.1 %) |" in card
+    assert "accepted: at most 5.0 %; undecided: hear 120 more" in card
+    assert "Bengali" not in card  # of the audit, not of this export
+    assert "Nobody has heard clips of Tamil." in card
+    assert "differ in 1.2 % of the letters" in card
+    assert ExportSummary.decode(summary.encode()) == summary
+    assert "by ear" not in readme(a_summary(), [], "flac")
 
 
 def test_every_picture_and_page_that_a_card_names_is_there() -> None:

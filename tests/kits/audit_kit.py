@@ -18,7 +18,7 @@ insert into transcription_results (
   schema_version, trimmer_version, provider, model_id, model_version, thinking_level, worker_id, batch_id, attempts,
   latency_ms, cache_hit, token_usage_json, cost_usd
 )
-select video_id, segment_file, 's.flac', 'speaker0', 'transcribed', 0, 5000, 0, 5000, 150, 150, 5000,
+select video_id, segment_file, segment_file, 'speaker0', 'transcribed', 0, 5000, 0, 5000, 150, 150, 5000,
   md5(video_id || segment_file), language, language, text, text, 0.9, asr, tts, false, score, '1', '2', '1',
   'aistudio', 'm', 'm-1', 'low', 'w', 'b', 1, 100, false, '{}', 0.001
 from unnest(

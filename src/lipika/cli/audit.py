@@ -45,6 +45,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
     _add_looks(audit, run)
     _add_report(audit, run)
     _add_exchange(audit, run)
+    _add_apply(audit, run)
 
 
 def _add_draw(audit: typer.Typer, run: Run) -> None:
@@ -252,6 +253,35 @@ def _add_exchange(audit: typer.Typer, run: Run) -> None:
             return
         late = f"; {unwanted:,} that others have heard already were left out" if unwanted else ""
         err.print(f"{kept:,} judgements of audit {audit_id} kept{late}")
+
+
+def _add_apply(audit: typer.Typer, run: Run) -> None:
+    @audit.command("apply")
+    def apply_words(
+        number: Number = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Put what people corrected in an audit into the corpus, as their edits (`lipika edits`).
+
+        Clips that were changed after the draw, and those with event tags, which a plain correction would lose, stay
+        as they are. The figures of the audit do not change: they are of the texts at the draw.
+
+        Example: lipika audit apply --dry-run
+        """
+        from lipika.jobs.audit_edits import apply_corrections
+
+        done = run(lambda: apply_corrections(number, data_dir, dry_run=dry_run))
+        if as_json:
+            print_json(done.document())
+            return
+        would = "would be " if dry_run else ""
+        open_console().print(
+            f"Audit {done.audit}: {done.corrected:,} clips {would}corrected, {done.unusable:,} {would}unusable;"
+            f" left as they are: {done.already:,} that say so already, {done.changed_since:,} changed since the draw,"
+            f" {done.with_events:,} with event tags, {done.gone:,} gone"
+        )
 
 
 def _write(path: Path, text: str) -> None:

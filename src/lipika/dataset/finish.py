@@ -21,7 +21,7 @@ from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import DROPPED, PLAN, PlanReport
 from lipika.dataset.shards import ExportBroken, JobDone, index_path, read_record, record_path, sample_path
 from lipika.dataset.sql import sql_path
-from lipika.dataset.summary import SCORE_RANGES, Amount, ExportSummary, Speakers
+from lipika.dataset.summary import SCORE_RANGES, Amount, CorpusAudit, ExportSummary, Speakers
 from lipika.errors import StorageError
 from lipika.models import LANES
 
@@ -32,11 +32,12 @@ _LISTS_READ = 100_000  # clips: a reader of lists holds them all; beyond it, `ex
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """All that only a person can say of a dataset."""
+    """All that only people can say of a dataset."""
 
     title: str
     licence: str
     source: str
+    audit: CorpusAudit | None = None
 
 
 def finish(
@@ -217,6 +218,7 @@ class _Index:
             text_sources=self._counts("text_source"),
             tiers=self._counts("tier"),
             text_changes=dict(report.changes),
+            audit=words.audit,
             notes=[*report.notes, *_left_out(report)],
         )
 

@@ -42,6 +42,33 @@ class Speakers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedLanguage:
+    """The findings of people in a sample of one language: shares, 0..1, with 95 % intervals; verdicts in words."""
+
+    language: str
+    heard: int  # clips
+    cer: float
+    cer_low: float
+    cer_high: float
+    unusable: float
+    unusable_low: float
+    unusable_high: float
+    cer_verdict: str
+    unusable_verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusAudit:
+    """An audit of the corpus that an export was chosen from. `lane` empty: of all its clips."""
+
+    number: int
+    drawn_on: str  # ISO 8601
+    lane: str
+    agreement_cer: float | None  # letters in which two people differ
+    languages: Sequence[AuditedLanguage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSummary:
     """All that was exported, from what, and what was not.
 
@@ -75,6 +102,7 @@ class ExportSummary:
     text_sources: Mapping[str, int]  # model, person, reference
     tiers: Mapping[str, int]
     text_changes: Mapping[str, int]  # by what the text view changed: digits, latin, punctuation, markers
+    audit: CorpusAudit | None = None  # None: nobody has heard a sample to its end
     notes: Sequence[str] = ()  # sentences, such as that the smallest group went to dev
     schema_version: int = 1  # of `dataset.json`
 

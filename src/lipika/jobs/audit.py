@@ -76,7 +76,7 @@ async def _open_audits(data_dir: Path | None) -> AsyncIterator[tuple[Audits, Set
         yield Audits(database), settings
 
 
-async def _find(audits: Audits, audit_id: int | None) -> AuditRecord:
+async def find_audit_record(audits: Audits, audit_id: int | None) -> AuditRecord:
     """That audit, or the newest. Raises UsageError: there is none."""
     if audit_id is not None:
         found = await audits.one(audit_id)
@@ -101,7 +101,7 @@ async def draw_audit(order: DrawOrder, data_dir: Path | None) -> AuditState:
                 seen = passed
 
             audit_id = await draw(audits, order, show_passed)
-        return AuditState(await _find(audits, audit_id), await audits.progress(audit_id))
+        return AuditState(await find_audit_record(audits, audit_id), await audits.progress(audit_id))
 
 
 async def list_states(data_dir: Path | None) -> list[AuditState]:
@@ -113,14 +113,14 @@ async def list_states(data_dir: Path | None) -> list[AuditState]:
 async def show_state(audit_id: int | None, data_dir: Path | None) -> AuditState:
     """One audit; the newest if none is named."""
     async with _open_audits(data_dir) as (audits, _):
-        audit = await _find(audits, audit_id)
+        audit = await find_audit_record(audits, audit_id)
         return AuditState(audit, await audits.progress(audit.id))
 
 
 async def measure_audit(audit_id: int | None, data_dir: Path | None) -> AuditFigures:
     """The figures of an audit; of the newest if none is named."""
     async with _open_audits(data_dir) as (audits, settings):
-        audit = await _find(audits, audit_id)
+        audit = await find_audit_record(audits, audit_id)
         clips = await audits.clips(audit.id)
     return make_figures(audit, clips, open_romaniser(settings.align_romaniser))
 
@@ -134,7 +134,7 @@ async def draw_more(
         UsageError: a language is not in it, the reserve is empty, or what was drawn has not been heard yet.
     """
     async with _open_audits(data_dir) as (audits, _):
-        audit = await _find(audits, audit_id)
+        audit = await find_audit_record(audits, audit_id)
         if unknown := sorted(set(languages) - set(audit.languages)):
             raise UsageError(f"audit {audit.id} has no clips of {', '.join(unknown)}")
         progress = await audits.progress(audit.id)
@@ -153,7 +153,7 @@ async def draw_more(
             raise UsageError(
                 f"somebody else has just drawn more clips of audit {audit.id}: look at its status"
             )
-        return AuditState(await _find(audits, audit.id), await audits.progress(audit.id)), drawn
+        return AuditState(await find_audit_record(audits, audit.id), await audits.progress(audit.id)), drawn
 
 
 async def export_table(
@@ -161,7 +161,7 @@ async def export_table(
 ) -> tuple[int, int, str]:
     """(number of the audit, clips, the table of them): those that still want somebody, or all."""
     async with _open_audits(data_dir) as (audits, _):
-        audit = await _find(audits, audit_id)
+        audit = await find_audit_record(audits, audit_id)
         clips = [
             clip
             for clip in await audits.clips(audit.id)
@@ -185,7 +185,7 @@ async def import_table(
     if not by.strip():
         raise UsageError("--by: say whose judgements these are")
     async with _open_audits(data_dir) as (audits, _):
-        audit = await _find(audits, audit_id)
+        audit = await find_audit_record(audits, audit_id)
         found = read_table(text, audit.id, await audits.clips(audit.id))
         kept = 0
         for one in found:

@@ -29,6 +29,7 @@ from lipika.dataset.user_files import UserFiles
 from lipika.dataset.wanted import TextRules
 from lipika.db.connection import Database
 from lipika.errors import DiskFull, SettingsError, Unavailable, UsageError
+from lipika.jobs.export_audit import find_audit
 from lipika.jobs.export_place import alone, earlier_plan, find_finished, keep_plan, open_place
 from lipika.jobs.export_record import ExportDone, ExportOnRecord, Noticed, on_record
 from lipika.jobs.progress_bar import progress_bar
@@ -139,7 +140,8 @@ async def _export(
             await record.finish(done, whole.tarsets)
             return done
         await _write(order, settings, place, done, record, plan)
-        words = Words(order.title or _title(place.url), order.licence, _source_words(order))
+        audit = await find_audit(database, order.options.selection.lane, settings)
+        words = Words(order.title or _title(place.url), order.licence, _source_words(order), audit)
         summary = await asyncio.to_thread(finish, place, report, plan, words, folder, order.processes)
         done.hours = summary.hours
         done.seconds = time.monotonic() - started

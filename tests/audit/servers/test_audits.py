@@ -14,9 +14,12 @@ from lipika.alignment.romanise import open_romaniser
 from lipika.audit.draw import DrawOrder, choose_more, draw
 from lipika.audit.figures import AuditFigures, count_errors, make_figures
 from lipika.audit.verdicts import Acceptance
+from lipika.config import load_settings
 from lipika.db import Database
 from lipika.db.audits import Audits, HeardClip
 from lipika.errors import UsageError
+from lipika.jobs.audit_edits import apply_corrections
+from lipika.jobs.export_audit import find_audit
 
 ORDER = DrawOrder(seed=20261130, drawn_by="mira", per_language=200)
 BUILTIN = open_romaniser("builtin")
@@ -284,3 +287,76 @@ async def test_without_a_second_listener_people_alone_are_heard(
     part = (await figures_of(audits, number)).languages[0]
     assert part.cer.gain == 1
     assert part.cer.estimate.low < part.cer.estimate.value < part.cer.estimate.high
+
+
+async def test_the_card_of_an_export_has_the_newest_audit_that_is_heard(
+    database_url: str, database: Database
+) -> None:
+    clips = make_clips([30] * 10)
+    store_clips(database_url, clips)
+    audits, settings = Audits(database), load_settings(align_romaniser="builtin")
+    assert await find_audit(database, "asr", settings) is None
+    assert await find_audit(None, "asr", settings) is None
+    heard = await draw(audits, replace(ORDER, per_language=50))
+    assert await find_audit(database, "asr", settings) is None
+    await hear(audits, heard, clips, "mira")
+    await draw(audits, ORDER)  # nobody has heard it yet
+    found = await find_audit(database, "asr", settings)
+    assert found is not None
+    assert (found.number, found.lane) == (heard, "asr")
+    figures = await figures_of(audits, heard)
+    of_lane = next(part for part in figures.lanes if part.lane == "asr")
+    assert [one.cer for one in found.languages] == [of_lane.cer.estimate.value]
+    whole = await find_audit(database, "tts_expressive", settings)
+    assert whole is not None
+    assert (whole.lane, whole.languages[0].heard) == ("", 50)
+
+
+async def test_a_database_of_an_earlier_release_has_no_audit(database_url: str, database: Database) -> None:
+    change(database_url, "drop table audit_judgements, audit_clips, audits")
+    assert await find_audit(database, "asr", load_settings()) is None
+
+
+async def test_corrections_become_edits_of_those_who_made_them_once(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    clips = make_clips([20] * 5, unusable=0.2)
+    store_clips(database_url, clips)
+    audits = Audits(database)
+    number = await draw(audits, replace(ORDER, per_language=60, double_share=0.0))
+    await hear(audits, number, clips, "mira")
+    heard = [clip for clip in await audits.clips(number) if clip.judgements]
+    corrected = [clip for clip in heard if clip.judgements[0].text is not None]
+    unusable = [clip for clip in heard if not clip.judgements[0].usable]
+    other, tagged = corrected[0], corrected[1]
+    change(
+        database_url,
+        "update transcription_results set transcription = 'anew', tagged = 'anew'"
+        " where (video_id, segment_file) = (%s, %s)",
+        *(other.video_id, other.segment_file),
+    )
+    change(
+        database_url,
+        "update transcription_results set tagged = '[laugh] ' || tagged where (video_id, segment_file) = (%s, %s)",
+        *(tagged.video_id, tagged.segment_file),
+    )
+    foreseen = await apply_corrections(number, None, dry_run=True)
+    done = await apply_corrections(None, None)
+    assert done == foreseen
+    assert done.document() == {
+        "audit": number, "corrected": len(corrected) - 2, "unusable": len(unusable), "already": 0,
+        "changed_since": 1, "with_events": 1, "gone": 0,
+    }  # fmt: skip
+    last = corrected[2]
+    row = rows(
+        database_url,
+        "select transcription, text_source from transcription_results where (video_id, segment_file) = (%s, %s)",
+        *(last.video_id, last.segment_file),
+    )
+    assert row == [(last.judgements[0].text, "person")]
+    by = rows(database_url, "select distinct edited_by from transcription_edits")
+    assert [one.edited_by for one in by] == ["mira"]
+    again = await apply_corrections(number, None)
+    assert (again.corrected, again.unusable) == (0, 0)
+    assert again.already == len(corrected) - 2 + len(unusable)

@@ -8,7 +8,7 @@ from typing import Any
 from lipika.dataset.card.front_matter import front_matter
 from lipika.dataset.card.loading import lines_to_load
 from lipika.dataset.card.words import markdown, name_language, name_range, name_unknown, show_hours, table
-from lipika.dataset.summary import SCORE_RANGES, ExportSummary
+from lipika.dataset.summary import SCORE_RANGES, CorpusAudit, ExportSummary
 from lipika.wording import duration, most_first, number, percent
 
 _LANES = {
@@ -56,6 +56,9 @@ def _body(summary: ExportSummary, form: str) -> Iterator[str]:
     yield from _left_out(summary)
     yield "## How it was judged\n"
     yield _JUDGED.format(lanes=_lanes_in_words(summary))
+    if summary.audit is not None:
+        yield "## How good it is, by ear\n"
+        yield from _heard_by_people(summary, summary.audit)
     yield "## Splits and speakers\n"
     yield from _splits(summary)
     yield "## Known limits\n"
@@ -242,6 +245,33 @@ def _left_out(summary: ExportSummary) -> Iterator[str]:
                 if clips
             ],
         )
+
+
+def _heard_by_people(summary: ExportSummary, audit: CorpusAudit) -> Iterator[str]:
+    of = f"open for `{audit.lane}` " if audit.lane else ""
+    yield (
+        f"People heard clips {of}of the corpus that this was chosen from, drawn by chance on {audit.drawn_on} (audit"
+        f" {audit.number}). CER is letters to be changed over letters that are said, without case and punctuation;"
+        " in brackets 95 % intervals. The figures are the corpus's, not those of this selection alone.\n"
+    )
+    rows = [
+        (
+            _language(one.language),
+            f"{one.heard:,}",
+            f"{percent(one.cer)} ({percent(one.cer_low)} to {percent(one.cer_high)})",
+            f"{percent(one.unusable)} ({percent(one.unusable_low)} to {percent(one.unusable_high)})",
+            "; ".join(filter(None, (one.cer_verdict, one.unusable_verdict))),
+        )
+        for one in audit.languages
+        if one.language in summary.languages
+    ]
+    yield table(("language", "heard", "CER", "unusable", "verdicts: CER; unusable"), rows)
+    known = {one.language for one in audit.languages}
+    if missing := [name_language(code) for code in summary.languages if code not in known]:
+        yield f"Nobody has heard clips of {markdown(', '.join(missing))}.\n"
+    if audit.agreement_cer is not None:
+        apart = percent(audit.agreement_cer)
+        yield f"Where two people heard the same clip, their texts differ in {apart} of the letters.\n"
 
 
 def _lanes_in_words(summary: ExportSummary) -> str:
