@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         "https://openrouter.ai/api/v1", description="OpenRouter, or any OpenAI-compatible server."
     )
     model_id: str = Field("gemini-3-flash-preview", min_length=1, description="Model to ask.")
+    cascade: str = Field(
+        "",
+        description="Models to ask one after another, `gemini-3.5-flash-lite,gemini-3-flash-preview`: what validation"
+        " doubts of one goes up to the next. Takes the place of MODEL_ID.",
+    )
     models_file: Path | None = Field(None, description="TOML file that overrides prices and capabilities.")
     temperature: float | None = Field(
         0.0, ge=0, le=2, description="Sampling temperature; `default` leaves it to the model."
@@ -304,6 +309,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are asked for a clip, in order: those of CASCADE, else MODEL_ID alone."""
+        return tuple(name.strip() for name in self.cascade.split(",")) if self.cascade else (self.model_id,)
+
+    @property
     def has_aws_keys(self) -> bool:
         """True if the store's keys are those of AWS_ names; either set is used as a whole."""
         given = self.r2_access_key_id or self.r2_secret_access_key
@@ -364,7 +374,8 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
-    settings = _apply_flex_defaults(settings)
+    _refuse_contradiction(settings)
+    settings = _apply_flex_defaults(_apply_cascade(settings))
     _check_together(settings)
     return settings
 
@@ -376,10 +387,13 @@ def change_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         SettingsError: one line for each value that will not do.
     """
     before = {name: getattr(settings, name) for name in type(settings).model_fields}
+    if "model_id" in changes:
+        before["cascade"] = ""
     try:
         changed = Settings(**(before | dict(changes)))
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    changed = _apply_cascade(changed)
     _check_together(changed)
     return changed
 
@@ -396,6 +410,45 @@ def _apply_flex_defaults(settings: Settings) -> Settings:
     return settings.model_copy(
         update={name: value for name, value in FLEX_DEFAULTS.items() if name not in given}
     )
+
+
+def plain_model(model_id: str) -> str:
+    """The name of a model without its vendor's: `google/...` at OpenRouter, `models/...` at Google."""
+    return model_id.strip().removeprefix("google/").removeprefix("models/")
+
+
+def _refuse_contradiction(settings: Settings) -> None:
+    """CASCADE is what is asked; MODEL_ID beside it may name one of its models, and no other."""
+    names = [plain_model(name) for name in settings.models]
+    if (
+        settings.cascade
+        and "model_id" in settings.model_fields_set
+        and plain_model(settings.model_id) not in names
+    ):
+        raise SettingsError(
+            f"MODEL_ID: {settings.model_id!r} will not do with CASCADE={settings.cascade}, which does not name it:"
+            " CASCADE says which models are asked. Leave MODEL_ID out, or leave CASCADE empty to ask MODEL_ID alone"
+        )
+
+
+def _apply_cascade(settings: Settings) -> Settings:
+    """MODEL_ID is the first model of a cascade."""
+    return settings.model_copy(update={"model_id": settings.models[0]}) if settings.cascade else settings
+
+
+def _check_cascade(settings: Settings) -> None:
+    names = [plain_model(name) for name in settings.models]
+    if "" in names:
+        raise SettingsError(f"CASCADE: {settings.cascade!r} will not do: names of models with commas between")
+    if len(names) < 2:
+        raise SettingsError(
+            f"CASCADE: {settings.cascade!r} names one model: name another one after it, or set MODEL_ID alone"
+        )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SettingsError(
+            f"CASCADE: {settings.cascade!r} names {twice} twice: a second time it would say the same"
+        )
 
 
 def _explain(problem: Any) -> str:
@@ -430,6 +483,8 @@ def read_deadline(text: str, now: float) -> float:
 def _check_together(settings: Settings) -> None:
     """Rules over several settings: a lease must outlive three heartbeats, or live work would be reclaimed; and Flex
     sheds what comes in bursts."""
+    if settings.cascade:
+        _check_cascade(settings)
     if settings.finish_by:
         read_deadline(settings.finish_by, 0.0)
     if settings.service_tier == "flex" and settings.batch_launch == "burst":

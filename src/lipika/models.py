@@ -604,6 +604,13 @@ class Judged:
     answer: Answer
     verdict: Verdict
 
+    @property
+    def rank(self) -> tuple[bool, bool, float]:
+        """The better of two has the higher one: open for training first, then nothing doubted, then the score; more
+        text alone is no better answer."""
+        settled = all(found.severity is Severity.INFO for found in self.verdict.findings)
+        return self.verdict.asr.eligible, settled, self.verdict.quality_score
+
 
 class Advice(StrEnum):
     """The advice on a readable answer: keep it, or ask once more for a better one."""
@@ -640,6 +647,17 @@ def is_made_up(model_version: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedModel:
+    """One model of a cascade that was asked for a clip: what it cost, and why its answer did not end the clip; empty
+    where it did, or where no other was left."""
+
+    model_id: str
+    usd: float
+    because: str = ""
+    answered: bool = True  # False: nothing came of it for no fault of the clip, and it may be asked again
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """The origin of an answer: enough to tell two runs apart."""
 
@@ -656,6 +674,7 @@ class Provenance:
     latency_ms: int
     service_tier: ServiceTier = ServiceTier.STANDARD  # that the answer was served and billed at
     asked: bool = True  # False: nothing in it can be speech, and no request was made
+    cascade: tuple[AskedModel, ...] = ()  # of a clip that went up in a cascade: all that were asked, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -678,6 +697,9 @@ class ClipResult:
     voters: tuple[Voter, ...] = ()  # beside the answer and that recogniser
     consensus: Consensus | None = None  # of all of them, where there are two and they were weighed
     model_answer: Answer | None = None  # the model's own, where a person's word stands in its place
+    aside: tuple[
+        ClipResult, ...
+    ] = ()  # answers of other models of a cascade, at their own cost; in no document
 
     @property
     def segment_file(self) -> str:
@@ -766,6 +788,20 @@ def add_to_tier(sums: dict[str, TierSums], tier: ServiceTier, usage: Usage, usd:
         at.usd += usd
 
 
+@dataclass(slots=True)
+class ModelSums:
+    """The attempts at one model of a cascade that were billed, their dollars, and the clips that went up from it."""
+
+    answers: int = 0
+    usd: float = 0.0
+    went_up: int = 0
+
+    def add(self, usage: Usage, usd: float) -> None:
+        """Count one attempt that came back."""
+        self.answers += usage.total > 0
+        self.usd += usd
+
+
 @dataclass(frozen=True, slots=True)
 class BatchReport:
     """One closed batch window, complete: every attempt it launched has ended. One `transcription_batches` row.
@@ -793,6 +829,7 @@ class BatchReport:
     validation_scores: Mapping[str, float]  # count, mean, min, max of the scores of its clips
     latency_counts: tuple[int, ...] = ()  # attempts that came back, by place (`meters.place`)
     tiers: Mapping[str, TierSums] = field(default_factory=dict)  # by the tier that was served
+    models: Mapping[str, ModelSums] = field(default_factory=dict)  # of a cascade, by model; else empty
 
 
 # ----------------------------------------------------------------------------- the queue

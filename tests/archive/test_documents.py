@@ -33,6 +33,7 @@ from lipika.models import (
     Agreement,
     Alignment,
     Answer,
+    AskedModel,
     AudioFacts,
     Clip,
     ClipResult,
@@ -170,9 +171,11 @@ def segment_names(draw: st.DrawFn) -> SegmentName:
 BY_TYPE[SegmentName] = segment_names()
 BY_TYPE[tuple[Finding, ...]] = st.lists(of(Finding), max_size=2).map(tuple)
 BY_TYPE[tuple[WordTime, ...]] = WORDS = st.lists(of(WordTime), max_size=2).map(tuple)
+BY_TYPE[tuple[AskedModel, ...]] = st.lists(of(AskedModel), max_size=2).map(tuple)
 for part in (AudioFacts, Answer, Lane, Failure, Usage, Provenance, Clip, Verdict, Alignment, Consensus):
     BY_TYPE[part] = of(part)
     BY_TYPE[part | None] = st.none() | of(part)
+BY_TYPE[tuple[ClipResult, ...]] = st.just(())  # answers aside are in no document
 BY_TYPE[tuple[Voter, ...]] = st.lists(of(Voter), max_size=2).map(tuple)
 RESULTS = of(ClipResult)
 

@@ -10,6 +10,7 @@ from lipika import validation
 from lipika.answers.compare import PairedAnswers
 from lipika.answers.ways import WayOfAnswers, WaySettings
 from lipika.canary.records import Asked
+from lipika.config import plain_model
 from lipika.db.connection import Database
 from lipika.db.paid import PaidAnswers
 from lipika.db.result_rows import StoredAnswer
@@ -17,7 +18,7 @@ from lipika.db.ways import AskedRow, AskedRowOfVideo, Ways
 from lipika.errors import UsageError
 from lipika.llm import transcript
 from lipika.models import LANES, Answer, Clip, Provenance, Usage
-from lipika.pipeline.reuse import hint_difference, plain_name, was_of
+from lipika.pipeline.reuse import hint_difference, was_of
 from lipika.validation import Bands
 
 
@@ -128,7 +129,7 @@ def is_asked_in(clip: AskedRow, way: WaySettings) -> bool:
 def settings_of_row(clip: AskedRow) -> WaySettings:
     """The way in which a clip's result was asked for."""
     return WaySettings(
-        plain_name(clip.model_id),
+        plain_model(clip.model_id),
         None if clip.temperature is None else round(clip.temperature, 4),
         clip.thinking_level,
         clip.prompt_version,

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lipika.config import plain_model
 from lipika.db.ways import WayCount
 from lipika.errors import UsageError
 from lipika.llm import transcript
 from lipika.models import AnswerForm
-from lipika.pipeline.reuse import plain_name
 
 _NAME = re.compile(r"[0-9a-f]{3,8}")
 _SETTINGS = ("MODEL_ID", "TEMPERATURE", "THINKING_LEVEL", "ANSWER", "PROMPT")
@@ -159,7 +159,7 @@ def _read_settings(told: str) -> dict[str, str]:
     if unknown or len(wanted) < len(pairs) or not all(wanted.values()):
         raise UsageError(f"{told!r}: expected NAME=value, each name once, of {', '.join(_SETTINGS)}")
     if "MODEL_ID" in wanted:
-        wanted["MODEL_ID"] = plain_name(wanted["MODEL_ID"])
+        wanted["MODEL_ID"] = plain_model(wanted["MODEL_ID"])
     if wanted.get("TEMPERATURE", "default") != "default":
         try:
             wanted["TEMPERATURE"] = f"{round(float(wanted['TEMPERATURE']), 4):g}"

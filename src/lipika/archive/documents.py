@@ -264,6 +264,7 @@ def _floats(result: ClipResult) -> Iterator[float]:
     facts = result.clip.audio
     yield from (facts.rms_dbfs, facts.peak_dbfs, facts.snr_db, facts.clipped_share)
     yield from (result.clip.boundary_score, result.cost_usd, result.provenance.temperature or 0.0)
+    yield from (asked.usd for asked in result.provenance.cascade)
     if result.verdict is not None:
         yield from (result.verdict.quality_score, result.verdict.text_length_per_sec)
         yield from result.verdict.score_parts.values()

@@ -58,6 +58,8 @@ class Summary:
         self.usage = Usage()
         self._clips = self._audio_ms = self._reused = self._not_asked = 0
         self._costs, self._scores = array("d"), array("d")
+        self._went_up = 0
+        self._costs_by_model: dict[str, array[float]] = {}
         self._lanes = {lane: _LaneCount() for lane in LANES}
         self._counts: dict[str, Counter[str]] = {
             key: Counter()
@@ -94,7 +96,7 @@ class Summary:
         """Count one clip's end."""
         clip, asked = result.clip, result.provenance
         self.usage += result.usage
-        self._costs.append(result.cost_usd)
+        self._add_costs(result)
         self._clips += 1
         self._audio_ms += clip.duration_ms
         self._reused += result.reused
@@ -115,6 +117,16 @@ class Summary:
             self._versions["prompt"][asked.prompt_version] += 1
             self._versions["schema"][asked.schema_version] += 1
         self._versions["trimmer"][clip.trimmer_version] += 1
+
+    def _add_costs(self, result: ClipResult) -> None:
+        """All that its clip has cost: in a cascade, answers that were not chosen too."""
+        asked = result.provenance
+        paid = [(one.model_id, one.usd) for one in asked.cascade] or [(asked.model_id, result.cost_usd)]
+        self._went_up += bool(asked.cascade)
+        for model_id, usd in paid:
+            self._costs.append(usd)
+            if asked.asked:
+                self._costs_by_model.setdefault(model_id, array("d")).append(usd)
 
     def _add_verdict(self, verdict: Verdict, duration_ms: int) -> None:
         self._scores.append(verdict.quality_score)
@@ -170,6 +182,10 @@ class Summary:
             "not_asked": self._not_asked,
             "usage": {**_fields(self.usage), "total": self.usage.total},
             "cost_usd": self.cost_usd,
+            "cost_usd_by_model": {
+                name: math.fsum(costs) for name, costs in sorted(self._costs_by_model.items())
+            },
+            "went_up": self._went_up,
             "quality_score": _distribution(self._scores),
             "lanes": {
                 name: {"clips": lane.clips, "audio_ms": lane.audio_ms, "reasons": _sort_counts(lane.reasons)}

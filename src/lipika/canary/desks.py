@@ -13,7 +13,6 @@ from lipika.canary.records import Asked
 from lipika.canary.together import Circles, ClipToAsk, JointView, Share, ids_of, share_out
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Outcome
-from lipika.engine.tickets import rank_of
 from lipika.errors import Draining, WorkerStop
 from lipika.llm.provider import TranscriptionRequest
 from lipika.models import Advice, Failure, Judged
@@ -236,7 +235,7 @@ class _Joint:
                 self.outcome.model_version,
             )
         better = alone.judged
-        if better is None or (kept is not None and rank_of(kept) >= rank_of(better)):
+        if better is None or (kept is not None and kept.rank >= better.rank):
             better = kept
         return ClipEnd(
             better,

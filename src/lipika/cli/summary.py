@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lipika.models import LANES
+from lipika.models import LANES, ModelSums
 from lipika.wording import duration, money, most_first
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
             "dollars",
             money(summary.cost_usd) + (" (simulated: nothing was charged)" if summary.simulated else ""),
         ),
+        *_models(summary.models),
         *_second_opinions(summary.second_opinions),
         ("clips per minute", f"{summary.clips_per_minute:,.0f}"),
         ("time", duration(summary.seconds)),
@@ -74,6 +75,18 @@ def print_summary(out: Console, summary: RunSummary, where: object) -> None:
         out.print(f"Results: {where}", soft_wrap=True)
     if summary.next_step:
         out.print(f"Next: {summary.next_step}", markup=False, soft_wrap=True)
+
+
+def _models(models: Mapping[str, ModelSums]) -> Sequence[tuple[str, str]]:
+    """Of a cascade, each model's part."""
+    return [
+        (
+            f"  {name}",
+            f"{sums.answers:,} answers, {money(sums.usd)}"
+            + (f", {sums.went_up:,} went up" if sums.went_up else ""),
+        )
+        for name, sums in models.items()
+    ]
 
 
 def _second_opinions(asked: OpinionFigures | None) -> Sequence[tuple[str, str]]:

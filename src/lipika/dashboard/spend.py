@@ -75,6 +75,7 @@ async def page(request: Request) -> Response:
         "hours": fill_hours(hours, now),
         "metered": metered,
         "form_of": AnswerForm.from_schema,
+        "models": await stats.spend.models(DAYS),
     }
     return render(request, "spend.html", context)
 

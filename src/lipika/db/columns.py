@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lipika.models import Answer, Failure, FailureKind, Provenance, ServiceTier, Usage
+from lipika.models import Answer, AskedModel, Failure, FailureKind, Provenance, ServiceTier, Usage
 
 _TOKENS = tuple(field.name for field in fields(Usage))
 _PLACE = re.compile(r"\{\{(?:(\w+)\.)?(\w+)\.\*\}\}")
@@ -138,6 +138,7 @@ class ProvenanceColumns:
     token_usage_json: Mapping[str, int]
     cost_usd: float
     service_tier: str | None  # null: the standard one
+    cascade: Sequence[Mapping[str, Any]] | None  # null: the clip did not go up in one
 
     @property
     def provenance(self) -> Provenance:
@@ -155,6 +156,7 @@ class ProvenanceColumns:
             latency_ms=self.latency_ms,
             service_tier=ServiceTier.read(self.service_tier or "") or ServiceTier.STANDARD,
             asked=self.attempts > 0,
+            cascade=tuple(AskedModel(**one) for one in self.cascade or ()),
         )
 
     @property

@@ -75,6 +75,11 @@ OPINIONS = "/second-opinions"
 """Ends the names under which workers account for second opinions, in ledger and batches, beside their own."""
 
 
+def step_suffix(step: int) -> str:
+    """Ends the name under which a worker accounts for a later model of a cascade, counted from 0, in the ledger."""
+    return f"/model-{step + 1}" if step else ""
+
+
 @dataclass(frozen=True, slots=True)
 class OpinionsSpent:
     """US dollars for second opinions: metered, and reserved for what is on its way."""

@@ -12,6 +12,7 @@ from lipika.models import (
     LANES,
     Alignment,
     Answer,
+    AskedModel,
     AudioFacts,
     BatchReport,
     ClipResult,
@@ -158,6 +159,7 @@ class ResultRow(JudgedRow):
     token_usage_json: Usage
     cost_usd: float
     service_tier: str | None  # null: the standard one
+    cascade: tuple[AskedModel, ...] | None = None  # null: it did not go up
 
 
 def result_row(result: ClipResult) -> ResultRow:
@@ -196,7 +198,8 @@ def result_row(result: ClipResult) -> ResultRow:
         token_usage_json=result.usage,
         cost_usd=result.cost_usd,
         text_source=result.text_source,
-        service_tier=None if source.service_tier is ServiceTier.STANDARD else source.service_tier,
+        service_tier=_tier_column(source),
+        cascade=source.cascade or None,
     )
     if result.answer:
         _put_answer(row, result.answer)
@@ -215,6 +218,33 @@ def _put_answer(row: ResultRow, answer: Answer) -> None:
     row.detected_language = answer.detected_language
     row.speaker_emotion, row.speaker_style = answer.speaker_emotion, answer.speaker_style
     row.speaker_pace, row.speaker_accent = answer.speaker_pace, answer.speaker_accent
+
+
+def _tier_column(source: Provenance) -> str | None:
+    return None if source.service_tier is ServiceTier.STANDARD else source.service_tier
+
+
+def kept_row(result: ClipResult) -> Mapping[str, object]:
+    """An answer as `keep_answers` takes it, for what is paid for and no clip's result."""
+    source = result.provenance
+    return {
+        "audio_digest": result.clip.audio_digest,
+        "provider": source.provider,
+        "model_id": source.model_id,
+        "model_version": source.model_version,
+        "temperature": source.temperature,
+        "thinking_level": source.thinking_level,
+        "prompt_version": source.prompt_version,
+        "schema_version": source.schema_version,
+        "language_hint": result.language_hint,
+        "answer": result.answer,
+        "usage": result.usage,
+        "cost_usd": result.cost_usd,
+        "batch_id": source.batch_id,
+        "attempts": source.attempts,
+        "latency_ms": source.latency_ms,
+        "service_tier": _tier_column(source),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,4 +358,5 @@ def batch_params(report: BatchReport) -> Mapping[str, object]:
         "latency_counts": list(report.latency_counts),
         "flex_answers": flex.answers,
         "flex_usd": flex.usd,
+        "models": report.models or None,
     }

@@ -15,6 +15,7 @@ from lipika.db.result_rows import (
     batch_params,
     discard_flag,
     distinct_flags,
+    kept_row,
     result_flags,
     result_row,
 )
@@ -80,6 +81,16 @@ class Results:
             said = [row for result in batch if result.voters and (row := voter_row(result)) is not None]
             if said:
                 await self._write_if_owned("write_voters", claim, {"rows": to_json(said)})
+
+    async def keep_answers(self, claim: ClaimedVideo, answers: Sequence[ClipResult]) -> None:
+        """Store paid answers of clips of this video that are no clip's result: those of other models in a cascade.
+
+        Raises:
+            LeaseLost: another worker owns the video; nothing of the batch was written.
+        """
+        for start in range(0, len(answers), _ROWS_PER_STATEMENT):
+            rows = to_json([kept_row(answer) for answer in answers[start : start + _ROWS_PER_STATEMENT]])
+            await self._write_if_owned("keep_answers", claim, {"rows": rows})
 
     async def write_discards(self, claim: ClaimedVideo, discards: Sequence[Discard]) -> None:
         """Store what went no further, as flags `discard:<reason>`. Raises LeaseLost."""

@@ -43,6 +43,16 @@ class SpendHour:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSpend:
+    """One model of a cascade: attempts that were billed, their dollars, and clips that went up from it."""
+
+    model_id: str
+    answers: int
+    usd: float
+    went_up: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpendSummary:
     """Dollars so far, and the clips they bought."""
 
@@ -126,7 +136,7 @@ class MeanTokens:
 
 
 class SpendStats:
-    """Reads `batch_hours`, `provider_spend`, `clip_counts` and `token_counts`."""
+    """Reads `batch_hours`, `model_hours`, `provider_spend`, `clip_counts` and `token_counts`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -142,6 +152,10 @@ class SpendStats:
     async def metered_answers(self) -> list[MeteredAnswers]:
         """Tokens and characters of answers by language and way of asking, the commonest first."""
         return await self._database.rows(_QUERIES["metered"], {}, MeteredAnswers)
+
+    async def models(self, days: int = 36_500) -> list[ModelSpend]:
+        """The models of cascades in the last days, those that clips go up from first."""
+        return await self._database.rows(_QUERIES["models"], {"days": days}, ModelSpend)
 
     async def summary(self) -> SpendSummary:
         return await self._database.row(_QUERIES["summary"], {}, SpendSummary)

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 
 from lipika import meters
 from lipika.engine.pacing import Pacer
-from lipika.models import BatchReport, Failure, Judged, ServiceTier, TierSums, Usage, add_to_tier
+from lipika.models import (
+    BatchReport,
+    Failure,
+    Judged,
+    ModelSums,
+    ServiceTier,
+    TierSums,
+    Usage,
+    add_to_tier,
+)
 
 _FLOOD_SHARE = 0.10
 _FLOOD_LEAST = 10
@@ -42,6 +51,7 @@ class Batch:
     failure_kinds: Counter[str] = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
     tiers: dict[str, TierSums] = field(default_factory=dict)
+    models: dict[str, ModelSums] = field(default_factory=dict)  # of a cascade
 
     def note_launch(self, video_id: str, provider: str, *, first: bool) -> None:
         if first:
@@ -72,6 +82,10 @@ class Batch:
     def note_doubt(self) -> None:
         """An answer came, but one more attempt may bring a better one."""
         self.failure_kinds["doubted"] += 1
+
+    def note_step_up(self) -> None:
+        """An attempt has ended without an answer that will do, and a better model is asked for its clip."""
+        self.failure_kinds["went_up"] += 1
 
     def note_cancellation(self, cost_usd: float) -> None:
         """An attempt was given up under way; `cost_usd` is a guess, and of no tier."""
@@ -134,6 +148,7 @@ class Batch:
             ),
             latency_counts=tuple(meters.count(latencies)),
             tiers=self.tiers,
+            models=self.models,
         )
 
 

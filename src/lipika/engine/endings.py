@@ -37,6 +37,8 @@ class Endings:
 
     def fail(self, ticket: Ticket, batch: Batch, response: TranscriptionResponse, failure: Failure) -> None:
         """End a clip without a new answer."""
+        if ticket.accounts and not ticket.accounts[-1].because:
+            ticket.accounts[-1].because = failure.code or str(failure.kind)
         if ticket.best is not None:
             self.end_well(ticket, ticket.best)
             return

@@ -17,22 +17,29 @@ from typing import Any, Self
 
 from lipika.engine.alerts import Alerts
 from lipika.engine.batches import Batch, Windows
-from lipika.engine.choice import IDLE_S, RouteChoice
+from lipika.engine.choice import IDLE_S
 from lipika.engine.endings import Endings, copy_of, hand_over_best, hand_over_end
 from lipika.engine.escalation import Escalation
 from lipika.engine.evidence import Refused
-from lipika.engine.ledger import SlotSupply
-from lipika.engine.next_step import NextStep
 from lipika.engine.outcome import Accept, EngineOptions, Events, OnDoubt, Outcome, Review, Totals
 from lipika.engine.retries import Decision, Step
 from lipika.engine.route import Permit, Route
+from lipika.engine.stages import Stage, StageParts, Stages
 from lipika.engine.tickets import PaidAnswer, Ticket
-from lipika.engine.waiting import Turn, Waiting
+from lipika.engine.waiting import Turn
 from lipika.errors import Draining, WorkerStop
 from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
 from lipika.log import get_logger, redact
-from lipika.meters import place
-from lipika.models import Failure, FailureKind, ServiceTier, Stops, Usage, add_to_tier
+from lipika.models import (
+    Advice,
+    Failure,
+    FailureKind,
+    Judged,
+    ModelSums,
+    ServiceTier,
+    Stops,
+    Usage,
+)
 
 log = get_logger(__name__)
 
@@ -45,6 +52,7 @@ class _Attempt:
     """One launch of a clip: where to, and the batch of the window that it is accounted to."""
 
     ticket: Ticket
+    stage: Stage
     route: Route
     permit: Permit
     batch: Batch
@@ -55,6 +63,8 @@ class Engine:
 
     `routes` are the providers in order of preference: the first is asked while it can be, the second takes over
     when over a tenth of a window is answered 429 or the first is parked, until a probe finds the first well again.
+    `above` makes a cascade: the providers of each better model, in order. A clip whose answer is doubted, or that has
+    none, goes up to the next model; the last one is asked again as a single model is.
     """
 
     def __init__(
@@ -66,6 +76,7 @@ class Engine:
         events: Events | None = None,
         clock: Callable[[], float] = time.monotonic,
         escalation: Escalation | None = None,
+        above: Sequence[Sequence[Route]] = (),
     ):
         self.routes = tuple(routes)
         self.escalation = escalation or Escalation()
@@ -79,16 +90,17 @@ class Engine:
         )
         self._alerts = Alerts(events or Events(), now=now)
         self._endings = Endings(self._windows, self.totals, self._alerts)
-        self._choice = RouteChoice(self.routes, self._windows)
-        self._waiting = Waiting(self._choice, self._windows, self._endings.end_as_it_stands, self.escalation)
-        self._next_step = NextStep(self._choice, options.retry)
-        self._slots = SlotSupply(
-            self._choice,
-            self._waiting,
-            self._windows,
-            clock=clock,
-            on_answer=self._wake.set,
-            on_broken=self._halt,
+        self._stages = Stages(
+            [self.routes, *map(tuple, above)],
+            StageParts(
+                self._windows,
+                options,
+                self.escalation,
+                clock,
+                give_up=self._endings.end_as_it_stands,
+                on_answer=self._wake.set,
+                on_broken=self._halt,
+            ),
         )
         self._bad_requests = 0
         self._stop: WorkerStop | Draining | None = None
@@ -109,7 +121,8 @@ class Engine:
             task.cancel()
         # The block's own error is not the group's business: it would come out wrapped.
         await self._tasks.__aexit__(None, None, None)
-        await self._slots.settle()
+        for stage in self._stages:
+            await stage.slots.settle()
         self.close_batches()
 
     @property
@@ -128,13 +141,20 @@ class Engine:
     # ------------------------------------------------------------------------- asking
 
     async def transcribe(
-        self, request: TranscriptionRequest, accept: Accept, on_doubt: OnDoubt = lambda _outcome: None
+        self,
+        request: TranscriptionRequest,
+        accept: Accept,
+        on_doubt: OnDoubt = lambda _outcome: None,
+        *,
+        step: int = 0,
+        before: Judged | None = None,
     ) -> Outcome:
         """Bring one clip to its end.
 
         An answer that could end it and is doubted is given to `on_doubt` at once: it is paid for, and the second
         attempt may wait for a window. So is one that comes when nobody waits any more, its caller being cancelled,
-        and one that had ended the clip when the cancellation came before the caller was woken.
+        and one that had ended the clip when the cancellation came before the caller was woken. `step`: of a cascade,
+        the model to begin with, where those before have been asked; `before` is what they have said.
 
         Raises:
             Draining: the engine stopped launching before this clip had an answer.
@@ -142,11 +162,13 @@ class Engine:
         """
         if self._stop is not None:
             raise copy_of(self._stop)
-        ticket = Ticket(request, accept, on_doubt, asyncio.get_running_loop().create_future())
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(request, accept, on_doubt, done, step=step, before=before)
         ticket.varied = request.varied or request.several is not None  # then no other words are left for it
-        for route in self.routes:
-            route.expect(request)
-        self._waiting.add(ticket)
+        for stage in self._stages:
+            for route in stage.choice:
+                route.expect(request)
+        self._stages[step].waiting.add(ticket)
         self._wake.set()
         try:
             return await ticket.done
@@ -155,32 +177,37 @@ class Engine:
             raise
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models of a cascade, in order; none where there is but one."""
+        return tuple(stage.model_id for stage in self._stages) if self._stages.is_cascade else ()
+
+    @property
     def queued(self) -> int:
         """Clips that wait for a slot or a retry."""
-        return len(self._waiting)
+        return len(self._stages)
 
     @property
     def in_flight(self) -> int:
         """Requests on the wire."""
-        return self._choice.in_flight
+        return self._stages.in_flight
 
     def live(self) -> tuple[int, int]:
         """Requests and prompt tokens of the last minute."""
-        return self._choice.live(self._clock())
+        return self._stages.live(self._clock())
 
     @property
     def provider_in_use(self) -> str:
         """Who is asked at the moment."""
-        return self._choice.preferred.name
+        return self._stages.first.choice.preferred.name
 
     @property
     def binds(self) -> str:
         """Which of the fleet's limits decided last: rpm, tpm, spend_10min ... or empty."""
-        return self._choice.preferred.binds
+        return self._stages.first.choice.preferred.binds
 
     def limited_by(self) -> str:
         """What holds the queue back now, in words; empty when nothing waits or only the batch window does."""
-        return self._choice.limited_by(self._clock()) if self.queued else ""
+        return self._stages.limited_by(self._clock()) if self.queued else ""
 
     def in_flight_of(self, video_id: str) -> int:
         """Requests of one video on the wire, whether anybody waits for them or not."""
@@ -193,11 +220,12 @@ class Engine:
             self._wake.clear()
             now = self._clock()
             delay = self._launch_due(now)
-            for question in self._slots.questions(now, self.totals.requests):
-                self._own(question)
-            delay = min(delay, self._slots.asks_in_s(now))
+            for stage in self._stages:
+                for question in stage.slots.questions(now, self.totals.requests):
+                    self._own(question)
+            delay = min(delay, self._stages.asks_in_s(now))
             self._close_batches(now)
-            self._alerts.log_wait(now, self.limited_by, self._waiting)
+            self._alerts.log_wait(now, self.limited_by, self._stages)
             timer = asyncio.get_running_loop().call_later(min(max(delay, _TICK_S), IDLE_S), self._wake.set)
             try:
                 await self._wake.wait()
@@ -210,7 +238,7 @@ class Engine:
         """Launch everything that may go now; returns the seconds until the next look."""
         wait_s = IDLE_S
         while self._stop is None:
-            wait_s, turn = self._waiting.take_next(now)
+            wait_s, turn = self._stages.take_next(now)
             if turn is None:
                 break
             self._launch(turn, now)
@@ -238,7 +266,7 @@ class Engine:
         if route.tier is ServiceTier.FLEX:
             self.escalation.note_launch(flex=permit.tier is ServiceTier.FLEX)
             self.totals.escalated += permit.tier is ServiceTier.STANDARD
-        self._own(self._flight(_Attempt(ticket, route, permit, batch)))
+        self._own(self._flight(_Attempt(ticket, self._stages[ticket.step], route, permit, batch)))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
@@ -301,17 +329,14 @@ class Engine:
         """Meter the attempt, whatever came of it: a rejected answer is paid for too."""
         now, ticket, totals = self._clock(), attempt.ticket, self.totals
         cost = attempt.route.note_end(attempt.permit, response, now, time.time())
-        ticket.usage += response.usage
-        ticket.cost_usd += cost
+        ticket.meter(attempt.stage.model_id, response, cost)
         attempt.batch.note_end(now, response.latency_ms, response.usage, cost, response.tier)
-        add_to_tier(totals.tiers, response.tier, response.usage, cost)
-        totals.usage += response.usage
-        totals.cost_usd += cost
-        totals.cache_hits += response.usage.cached > 0
-        totals.latency_ms += response.latency_ms
-        totals.latency_counts[place(response.latency_ms)] += 1
+        totals.add(response.usage, cost, response.tier, response.latency_ms)
+        if self._stages.is_cascade:
+            for models in (totals.models, attempt.batch.models):
+                models.setdefault(attempt.stage.model_id, ModelSums()).add(response.usage, cost)
         if response.model_version:
-            self._alerts.note_model(attempt.route.name, response.model_version)
+            self._alerts.note_model(attempt.route.label, response.model_version)
             totals.model_versions[response.model_version] += 1
 
     def _on_answer(self, attempt: _Attempt, response: TranscriptionResponse, review: Review) -> None:
@@ -322,47 +347,65 @@ class Engine:
         if ticket.is_over:  # its video was given up: what is paid for is kept, and nothing more is asked
             hand_over_best(ticket)
             return
-        again = self._next_step.decide_on_answer(ticket, attempt.route, review.advice, self._clock())
+        doubted = not review.acceptable or review.advice is not Advice.KEEP
+        if doubted and self._goes_up(attempt):
+            self._step_up(attempt, _list_codes(review.judged))
+            return
+        again = attempt.stage.next_step.decide_on_answer(ticket, attempt.route, review.advice, self._clock())
         if again is not None and self._stop is None:
             batch.note_doubt()
             hand_over_best(ticket)
-            self._again(ticket, attempt.route, again)
+            self._again(attempt, again)
         elif ticket.best is not None:
             self._endings.end_well(ticket, ticket.best)
         else:
-            worst = ", ".join(finding.code for finding in review.judged.verdict.findings)
-            failure = Failure(FailureKind.MALFORMED, f"no acceptable answer: {worst}", code=worst)
+            failure = _no_answer(review.judged)
             batch.note_failure(failure, attempt.route.name)
             self._endings.fail(ticket, batch, response, failure)
 
     def _on_failure(self, attempt: _Attempt, response: TranscriptionResponse, failure: Failure) -> None:
-        ticket, route, batch = attempt.ticket, attempt.route, attempt.batch
+        ticket, route, batch, stage = attempt.ticket, attempt.route, attempt.batch, attempt.stage
         batch.note_failure(failure, route.name)
         rate_limited = failure.rule.is_429
         self.totals.rate_limited += rate_limited
         self.totals.errors += not rate_limited
         self.totals.failure_kinds[failure.kind] += 1
         self._count_bad_requests(failure)
-        if self._choice.note_flood(route, batch):
-            self._alerts.note_flood(route.name, self.routes[1].name if len(self.routes) > 1 else None)
+        if stage.choice.note_flood(route, batch):
+            self._alerts.note_flood(route.label, next((one.name for one in stage.choice.routes[1:]), None))
         if ticket.is_over and not route.closed:  # its video was given up: nobody is asked for it any more
             return
-        decision = self._next_step.decide_on_failure(ticket, route, failure, self._clock())
+        decision = stage.next_step.decide_on_failure(ticket, route, failure, self._clock())
         match decision.step:
             case Step.STOP:
-                self._halt(WorkerStop(_stop_message(route.name, failure)))
+                self._halt(WorkerStop(_stop_message(route, failure)))
                 self._endings.stop(ticket, self._stop)
+            case Step.FINAL if failure.kind is not FailureKind.DEFECT and self._goes_up(attempt):
+                self._step_up(attempt, failure.code or str(failure.kind))
             case Step.FINAL:
                 self._endings.fail(ticket, batch, response, ticket.decisive_failure(failure))
             case _ if self._stop is not None:
                 self._endings.stop(ticket, self._stop)
             case _:
-                self._again(ticket, route, decision, failure)
+                self._again(attempt, decision, failure)
 
-    def _again(
-        self, ticket: Ticket, route: Route, decision: Decision, failure: Failure | None = None
-    ) -> None:
+    def _goes_up(self, attempt: _Attempt) -> bool:
+        """True if a better model can be asked for a clip that this one has no good answer for."""
+        return not attempt.stage.is_last and self._stop is None
+
+    def _step_up(self, attempt: _Attempt, because: str) -> None:
+        """Ask the next model of the cascade. What is there is handed over: it is paid for."""
+        ticket, model_id = attempt.ticket, attempt.stage.model_id
+        attempt.batch.note_step_up()
+        for models in (self.totals.models, attempt.batch.models):
+            models.setdefault(model_id, ModelSums()).went_up += 1
+        hand_over_best(ticket)
+        ticket.step_up(because)
+        self._stages[ticket.step].waiting.add_again(ticket, self._clock())
+
+    def _again(self, attempt: _Attempt, decision: Decision, failure: Failure | None = None) -> None:
         """Let the clip wait for its next attempt."""
+        ticket, route = attempt.ticket, attempt.route
         wait_s, now = decision.wait_s, self._clock()
         if decision.step is Step.ELSEWHERE:
             ticket.send_elsewhere(route.name, failure, now)
@@ -374,19 +417,14 @@ class Engine:
             wait_s = 0.0 if not route.usable else wait_s
         if decision.varied:
             ticket.vary()
-        self._waiting.add_again(ticket, now + wait_s)
+        attempt.stage.waiting.add_again(ticket, now + wait_s)
 
     def _count_bad_requests(self, failure: Failure) -> None:
         if failure.rule.stops is not Stops.MANY:
             return
         self._bad_requests += 1
         if self._bad_requests >= self._options.bad_requests_in_a_row:
-            self._halt(
-                WorkerStop(
-                    f"{self._bad_requests} requests in a row were refused as malformed: {failure.message}. The"
-                    " request itself is wrong (model, schema or parameter): check MODEL_ID and run lipika doctor"
-                )
-            )
+            self._halt(WorkerStop(_malformed_message(self._bad_requests, failure)))
 
     # ------------------------------------------------------------------------- stopping
 
@@ -396,7 +434,7 @@ class Engine:
         self._end_waiting(reason)
 
     def _end_waiting(self, reason: WorkerStop | Draining) -> None:
-        for ticket in self._waiting.take_all():
+        for ticket in self._stages.take_all():
             self._endings.stop(ticket, reason)
 
 
@@ -413,13 +451,30 @@ def _review(ticket: Ticket, response: TranscriptionResponse) -> Review | Failure
         )
 
 
-def _stop_message(provider: str, failure: Failure) -> str:
+def _list_codes(judged: Judged) -> str:
+    return ", ".join(found.code for found in judged.verdict.findings)
+
+
+def _no_answer(judged: Judged) -> Failure:
+    worst = _list_codes(judged)
+    return Failure(FailureKind.MALFORMED, f"no acceptable answer: {worst}", code=worst)
+
+
+def _malformed_message(requests: int, failure: Failure) -> str:
+    return (
+        f"{requests} requests in a row were refused as malformed: {failure.message}. The request itself is wrong"
+        " (model, schema or parameter): check MODEL_ID and run lipika doctor"
+    )
+
+
+def _stop_message(route: Route, failure: Failure) -> str:
     if failure.stands:  # says itself what to do
-        return f"{provider}: {redact(failure.message)}"
+        return f"{route.label}: {redact(failure.message)}"
     status = f"HTTP {failure.http_status}" if failure.http_status else "the provider"
     if failure.kind is FailureKind.PAYMENT:
         return f"out of credit ({status}): {redact(failure.message)}. Add credit, then start again"
+    who = "the provider" if route.label == route.name else route.label
     return (
-        f"the provider refused the key, model or region ({status}): {redact(failure.message)}."
+        f"{who} refused the key, model or region ({status}): {redact(failure.message)}."
         " Check the API key and MODEL_ID; lipika doctor tests both"
     )

@@ -7,8 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lipika.engine.retries import RetryPolicy
-from lipika.meters import PLACES
-from lipika.models import Advice, BatchReport, Failure, Judged, ServiceTier, TierSums, Usage
+from lipika.meters import PLACES, place
+from lipika.models import (
+    Advice,
+    AskedModel,
+    BatchReport,
+    Failure,
+    Judged,
+    ModelSums,
+    ServiceTier,
+    TierSums,
+    Usage,
+    add_to_tier,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,11 @@ Accept = Callable[[str, Circumstances], Review | Failure]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one clip. Exactly one of `judged` and `failure` is set; usage and cost sum all attempts."""
+    """The end of one clip. Exactly one of `judged` and `failure` is set; usage and cost sum all attempts.
+
+    In a cascade they sum those at the model that has ended it and at models of which no answer is left; answers of
+    the others are `aside`, each at its own cost, so that nothing is counted twice.
+    """
 
     judged: Judged | None
     failure: Failure | None
@@ -66,6 +81,9 @@ class Outcome:
     batch_id: str
     latency_ms: float  # of the last attempt
     tier: ServiceTier = ServiceTier.STANDARD  # that the answer was served at
+    model_id: str = ""  # whose answer it is, or who failed last
+    cascade: tuple[AskedModel, ...] = ()  # all that were asked, where it was more than one
+    aside: tuple[Outcome, ...] = ()  # paid answers of the others
 
 
 OnDoubt = Callable[[Outcome], object]
@@ -112,3 +130,13 @@ class Totals:
     providers: Counter[str] = field(default_factory=Counter)  # attempts
     escalated: int = 0  # requests at the standard tier where Flex is asked else
     tiers: dict[str, TierSums] = field(default_factory=dict)  # by the tier that was served
+    models: dict[str, ModelSums] = field(default_factory=dict)  # of a cascade, by model
+
+    def add(self, usage: Usage, usd: float, tier: ServiceTier, latency_ms: float) -> None:
+        """Meter one attempt that came back, whatever came of it."""
+        add_to_tier(self.tiers, tier, usage, usd)
+        self.usage += usage
+        self.cost_usd += usd
+        self.cache_hits += usage.cached > 0
+        self.latency_ms += latency_ms
+        self.latency_counts[place(latency_ms)] += 1

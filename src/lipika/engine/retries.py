@@ -50,6 +50,9 @@ class RetryPolicy:
     backoff: Backoff = Backoff()
     least: Backoff = Backoff(1.0, 60.0)
     probes_in_vain: int = 10  # of one clip in an outage in which there are replies; then it has failed
+    goes_up: bool = (
+        False  # a better model is asked instead of this one's second try, or of another provider's
+    )
 
 
 def decide(failure: Failure, history: History, policy: RetryPolicy, jitter: float) -> Decision:
@@ -63,14 +66,15 @@ def decide(failure: Failure, history: History, policy: RetryPolicy, jitter: floa
             return Decision(Step.RETRY, wait_s(failure, history.waits + 1, policy, jitter), rule.counts)
         case Remedy.RETRY if not history.given_up and history.counted < policy.max_retries:
             return Decision(Step.RETRY, wait_s(failure, history.counted + 1, policy, jitter), rule.counts)
-        case Remedy.VARY if not history.varied:
+        case Remedy.VARY if not history.varied and not policy.goes_up:
             return Decision(Step.RETRY, varied=True)
         case Remedy.NONE:
             return Decision(Step.FINAL)
         case Remedy.STOP:
             return Decision(Step.STOP)
         case _:
-            return Decision(Step.ELSEWHERE if history.elsewhere else Step.FINAL)
+            goes_up = policy.goes_up and rule.is_the_clips
+            return Decision(Step.ELSEWHERE if history.elsewhere and not goes_up else Step.FINAL)
 
 
 def wait_s(failure: Failure, failures: int, policy: RetryPolicy, jitter: float) -> float:

@@ -120,9 +120,11 @@ class Route:
         probing: Probing | None = None,
         restraint: Callable[[], str] = _no_restraint,
         tier: ServiceTier = ServiceTier.STANDARD,
+        label: str = "",  # for people, where several routes have one name
     ):
         self.provider = provider
         self.name = provider.get_provider_name()
+        self.label = label or self.name
         self.capabilities = capabilities
         self.tier = tier
         self.concurrency = AdaptiveConcurrency(max_in_flight)
@@ -132,8 +134,7 @@ class Route:
         self.closed = False  # no credit or no valid key: not asked again in this life
         self.parked_kind: FailureKind | None = None
         self.in_flight = 0
-        self.rpm = RateMeter()
-        self.tpm = RateMeter()
+        self.rpm, self.tpm = RateMeter(), RateMeter()
         self.binds = ""  # which of the fleet's limits decided last
         self._reserve = reserve
         self._restraint = restraint
@@ -469,18 +470,18 @@ class Route:
         """The reason that holds this route back, in words; empty when nothing does."""
         restraint = self._restraint()
         if restraint:
-            return f"{self.name}: {restraint}"
+            return f"{self.label}: {restraint}"
         if self.closed:
-            return f"{self.name}: {self._closed_because}"
+            return f"{self.label}: {self._closed_because}"
         if not self.gate.is_open:
             left_s = max(self.gate.shut_until - now, 0.0)
             until = f"for {duration(left_s)} more" if left_s else "a probe is out"
-            return f"{self.name}: {self.gate.reason}, {until}"
+            return f"{self.label}: {self.gate.reason}, {until}"
         if self.in_flight >= self.concurrency.limit:
-            return f"{self.name}: {self.concurrency.limit} requests in flight"
+            return f"{self.label}: {self.concurrency.limit} requests in flight"
         if not self.flex.gate.is_open:
-            return f"{self.name}: {self.flex.gate.reason}"
-        return f"{self.name}: {_BINDS.get(self.binds, self.binds)}" if self.binds else ""
+            return f"{self.label}: {self.flex.gate.reason}"
+        return f"{self.label}: {_BINDS.get(self.binds, self.binds)}" if self.binds else ""
 
 
 _ASK_AHEAD_S = 1.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field, replace
 
 from lipika.engine.batches import Batch
 from lipika.engine.evidence import Refused
 from lipika.engine.outcome import Accept, Circumstances, OnDoubt, Outcome
 from lipika.llm.provider import TranscriptionRequest, TranscriptionResponse
-from lipika.models import Failure, Judged, Severity, Usage
+from lipika.models import AskedModel, Failure, Judged, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,39 @@ class PaidAnswer:
 
     @property
     def rank(self) -> tuple[bool, bool, float]:
-        return rank_of(self.judged)
+        return self.judged.rank
 
 
-def rank_of(judged: Judged) -> tuple[bool, bool, float]:
-    """Open for training first, then nothing doubted, then the score: more text alone is no better answer."""
-    verdict = judged.verdict
-    settled = all(found.severity is Severity.INFO for found in verdict.findings)
-    return verdict.asr.eligible, settled, verdict.quality_score
+@dataclass(slots=True)
+class Account:
+    """The account of one model for a clip: tokens, dollars, and the best that came of them."""
+
+    model_id: str
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    best: PaidAnswer | None = None
+    because: str = ""  # why its answer was not the end, or there is none
+    attempts: int = 0
+    answered: bool = False  # it has spoken of the clip, if only to refuse it
+
+    def aside(self) -> Outcome | None:
+        """Its answer, where another's was chosen."""
+        if self.best is None:
+            return None
+        response = self.best.response
+        return Outcome(
+            judged=self.best.judged,
+            failure=None,
+            usage=self.usage,
+            cost_usd=self.cost_usd,
+            attempts=self.attempts,
+            provider=response.provider,
+            model_version=response.model_version,
+            batch_id=self.best.batch.batch_id,
+            latency_ms=response.latency_ms,
+            tier=response.tier,
+            model_id=self.model_id,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -55,8 +81,9 @@ class Ticket:
     last_response: TranscriptionResponse | None = None
     last_batch: Batch | None = None
     best: PaidAnswer | None = None  # paid for already, kept unless a better one comes
-    usage: Usage = Usage()
-    cost_usd: float = 0.0
+    step: int = 0  # the model of the cascade that is asked now
+    accounts: list[Account] = field(default_factory=list)  # of the models that were asked, in order
+    before: Judged | None = None  # what a model before has said of this audio, paid for elsewhere
 
     @property
     def is_over(self) -> bool:
@@ -66,13 +93,29 @@ class Ticket:
     @property
     def circumstances(self) -> Circumstances:
         """The way in which it is asked for now."""
-        before = self.best.judged if self.best is not None else None
+        before = self.best.judged if self.best is not None else self.before
         return Circumstances(self.varied, bool(self.refused_by), before)
+
+    @property
+    def cost_usd(self) -> float:
+        """All that it has cost."""
+        return math.fsum(account.cost_usd for account in self.accounts)
 
     def send_elsewhere(self, refused_by: str, failure: Failure | None, now: float) -> None:
         """From now on another provider is asked, whose patience is its own."""
         self.refused_by |= {refused_by}
         self.refusal, self.elsewhere_since = failure, now
+        self._begin_anew()
+
+    def step_up(self, because: str) -> None:
+        """From now on the next model is asked, for the first time and by any provider."""
+        self.accounts[-1].because = because
+        self.step += 1
+        self.refused_by, self.refusal, self.elsewhere_since = frozenset(), None, None
+        self.last_batch = None  # it goes as soon as it may: of this model there was no attempt in any window
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self.first_asked_at = None
         self.refused.clear()
         self.counted = self.waits = self.in_vain = 0
@@ -83,10 +126,23 @@ class Ticket:
         words = self.request.varied_prompt or self.request.clip_prompt
         self.request = replace(self.request, varied=True, clip_prompt=words)
 
+    def meter(self, model_id: str, response: TranscriptionResponse, cost_usd: float) -> None:
+        """Add an attempt at the model that is asked now."""
+        if not self.accounts or self.accounts[-1].model_id != model_id:
+            self.accounts.append(Account(model_id))
+        account, failure = self.accounts[-1], response.failure
+        account.usage += response.usage
+        account.cost_usd += cost_usd
+        account.attempts += 1
+        account.answered |= failure is None or failure.rule.is_the_clips
+
     def remember(self, answer: PaidAnswer) -> None:
         """Keep the better of two acceptable answers."""
         if self.best is None or answer.rank > self.best.rank:
             self.best = answer
+        if self.accounts:
+            mine = self.accounts[-1]
+            mine.best = answer if mine.best is None or answer.rank > mine.best.rank else mine.best
 
     def decisive_failure(self, failure: Failure) -> Failure:
         """The first provider's word, where the other one spoke of itself and not of the clip."""
@@ -95,16 +151,31 @@ class Ticket:
     def outcome(
         self, batch: Batch, response: TranscriptionResponse, judged: Judged | None, failure: Failure | None
     ) -> Outcome:
-        """Its end with this answer or this failure, at the cost of all its attempts so far."""
+        """Its end with this answer or this failure, at the cost of all its attempts so far but those that have left
+        another model's answer."""
+        own = next((one for one in self.accounts if one.best is not None and one.best is self.best), None)
+        own = own or (self.accounts[-1] if self.accounts else Account(""))
+        others = [(one, one.aside()) for one in self.accounts if one is not own]
+        mine = [own, *(one for one, answer in others if answer is None)]
         return Outcome(
             judged=judged,
             failure=failure,
-            usage=self.usage,
-            cost_usd=self.cost_usd,
+            usage=sum((one.usage for one in mine), Usage()),
+            cost_usd=math.fsum(one.cost_usd for one in mine),
             attempts=self.attempts,
             provider=response.provider,
             model_version=response.model_version,
             batch_id=batch.batch_id,
             latency_ms=response.latency_ms,
             tier=response.tier,
+            model_id=own.model_id,
+            cascade=self._cascade(),
+            aside=tuple(answer for _, answer in others if answer is not None),
+        )
+
+    def _cascade(self) -> tuple[AskedModel, ...]:
+        if len(self.accounts) < 2:
+            return ()
+        return tuple(
+            AskedModel(one.model_id, one.cost_usd, one.because, one.answered) for one in self.accounts
         )

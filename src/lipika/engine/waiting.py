@@ -82,7 +82,8 @@ class Waiting:
     """Clips that were never asked, in the order they came, and retries, each from the time it is due.
 
     Retries wait apart by the providers that have refused them, and by whether they go on at the standard tier, since
-    each of these lots has routes of its own. `give_up` ends a clip that nobody will be asked about any more.
+    each of these lots has routes of its own. `give_up` ends a clip that nobody will be asked about any more;
+    `any_fresh` tells whether clips that were never asked wait here, or for another model of a cascade.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Waiting:
         windows: Windows,
         give_up: Callable[[Ticket], None],
         escalation: Escalation | None = None,
+        any_fresh: Callable[[], bool] | None = None,
     ):
         self.escalation = escalation or Escalation()
+        self._any_fresh = any_fresh or (lambda: self.fresh > 0)
         self._looked_at = -math.inf  # for clips whose patience is at its end
         self._choice = choice
         self._windows = windows
@@ -182,7 +185,7 @@ class Waiting:
                 return due - now, None
             current = self._windows.current(now)
             if current is not None and ticket.last_batch is current:
-                if self._fresh:
+                if self._any_fresh():
                     queue.pop()
                     queue.push(current.window_end, ticket)
                     continue

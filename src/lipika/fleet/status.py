@@ -23,7 +23,7 @@ from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
 from lipika.db.stats_quality import QualityStats, TierCount
 from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
-from lipika.db.stats_spend import MeteredAnswers, SpendStats
+from lipika.db.stats_spend import MeteredAnswers, ModelSpend, SpendStats
 from lipika.forecast.limits import ALL, LIMITS, Limit
 from lipika.models import Agreement, AnswerForm, Tier
 from lipika.wording import duration, latency, money, percent
@@ -50,6 +50,7 @@ class StatusReport:
     usd_canary: float  # of the total: of canaries, which no clip of the queue has cost
     usd_opinions: float  # of the total: of second opinions
     usd_flex: float  # of the total: billed at Flex
+    models: Sequence[ModelSpend]  # of cascades, each model's part
     usd_per_clip: float | None
     usd_projected: float | None
     requests_in_flight: int
@@ -100,6 +101,7 @@ async def read_status(database: Database) -> StatusReport:
         usd_canary=spend.usd_canary,
         usd_opinions=spend.usd_opinions,
         usd_flex=spend.usd_flex,
+        models=await SpendStats(database).models(),
         usd_per_clip=each,
         usd_projected=spend.projected_usd(outlook.clips_left),
         requests_in_flight=in_flight,
@@ -216,6 +218,8 @@ def _lines(report: StatusReport) -> list[str]:
         lines.append(f"429s in the last minute (in all): {told}")
     if report.tiers:
         lines.append(f"Tiers: {_list_tiers(report.tiers)}")
+    if report.models:
+        lines.append(f"Cascade: {_list_models(report.models)}")
     if report.not_asked:
         lines.append(f"Not asked: {report.not_asked:,} clips in which nothing can be speech (ASK_SILENCE)")
     if report.metered:
@@ -229,6 +233,15 @@ def _lines(report: StatusReport) -> list[str]:
     if report.open_flags:
         lines.append(f"Flags: {report.open_flags:,} open (lipika flags)")
     return lines
+
+
+def _list_models(models: Sequence[ModelSpend]) -> str:
+    """Each model of a cascade, the share that goes up from it, and its dollars."""
+    return "; ".join(
+        f"{row.model_id} {row.answers:,} answers, {money(row.usd)}"
+        + (f", {row.went_up:,} ({percent(row.went_up / max(row.answers, 1))}) went up" if row.went_up else "")
+        for row in models
+    )
 
 
 def _list_tiers(counts: Sequence[TierCount]) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +31,7 @@ from lipika.jobs.expectation import Expectation, Load, expect
 from lipika.jobs.run_cap import RunCap
 from lipika.jobs.wiring import Running, ask_who_answers, open_worker
 from lipika.log import get_logger, redact
-from lipika.models import NewVideo, is_made_up
+from lipika.models import ModelSums, NewVideo, is_made_up
 from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.processes import stop_signals
 from lipika.services import wait_out
@@ -101,6 +101,7 @@ class RunSummary:
     findings: tuple[Found, ...] = ()  # the commonest first
     next_step: str = ""  # what a person does now
     second_opinions: OpinionFigures | None = None  # where another model is asked, too
+    models: Mapping[str, ModelSums] = field(default_factory=dict)  # of a cascade, in its order
 
 
 async def run_videos(
@@ -331,6 +332,7 @@ def _summary(
         outputs=tuple(video.output_key for video in videos),
         errors=tuple(running.worker.tally.errors),
         second_opinions=_opinion_figures(running.tools.opinions),
+        models={name: asked.models.get(name, ModelSums()) for name in running.engine.models},
     )
 
 

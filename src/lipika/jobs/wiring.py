@@ -26,7 +26,7 @@ from lipika.db.clip_samples import ClipSamples
 from lipika.db.connection import Database
 from lipika.db.paid import PaidAnswers
 from lipika.db.queue import Queue
-from lipika.db.reservations import OPINIONS, Demand, Reservations
+from lipika.db.reservations import OPINIONS, Demand, Reservations, step_suffix
 from lipika.db.results import Results
 from lipika.db.voters import Voters
 from lipika.db.workers import WorkerInfo, Workers
@@ -65,6 +65,7 @@ from lipika.pipeline.troubles import Troubles
 from lipika.rework.calibrate import load_bands
 from lipika.services import Stores, saved_answers_folder, store_settings
 from lipika.simulator.config import SimulatorConfig
+from lipika.simulator.faults import FaultKind, FaultPlan, FaultRule
 from lipika.simulator.process import spawn
 from lipika.storage import Store
 from lipika.storage.store import Place
@@ -77,6 +78,9 @@ _OPINIONS_IN_FLIGHT = 100
 _MOST_PROCESSES = 16  # unless told otherwise: they polish more than one event loop sends, even of 48 kHz
 
 
+ReserveStep = Callable[[int], Reserve]
+"""The ledger of each model of a cascade; of a single one, of step 0."""
+
 Said = Mapping[str, bool | None]
 """Of each provider, whether its model says that it makes answers up; None: it says nothing of itself."""
 
@@ -86,13 +90,37 @@ log = get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> AsyncIterator[list[Route]]:
-    """The providers that can be asked while the lease holds, the primary first; the second one if its key is set."""
+async def open_routes(
+    settings: Settings, reserve: ReserveStep, lease: Lease
+) -> AsyncIterator[list[list[Route]]]:
+    """For each model that is asked, the providers that can be asked while the lease holds, the primary first; the
+    second one if its key is set. `reserve` gives the ledger of each: every model accounts under a name of its own.
+
+    Raises:
+        SettingsError: there is no key, or a model of the cascade is unknown or has no such tier.
+    """
+    check_cascade(settings)
     async with AsyncExitStack() as stack:
+        url = ""
         if settings.provider == "simulator":
-            simulator = await stack.enter_async_context(spawn(SimulatorConfig(models=(settings.model_id,))))
+            simulator = await stack.enter_async_context(spawn(simulated_models(settings)))
+            url = simulator.url
+        yield [
+            await stack.enter_async_context(_open_routes(settings, step, url, reserve(step), lease))
+            for step in range(len(settings.models))
+        ]
+
+
+@asynccontextmanager
+async def _open_routes(
+    whole: Settings, step: int, simulator_url: str, reserve: Reserve, lease: Lease
+) -> AsyncIterator[list[Route]]:
+    """The providers of one model."""
+    settings = at_step(whole, step)
+    async with AsyncExitStack() as stack:
+        if simulator_url:
             providers: list[BaseProvider] = [
-                _aistudio(settings, simulator.url, SIMULATED_KEY.get_secret_value(), "simulator")
+                _aistudio(settings, simulator_url, SIMULATED_KEY.get_secret_value(), "simulator")
             ]
         else:
             require_key(settings)
@@ -111,9 +139,41 @@ async def open_routes(settings: Settings, reserve: Reserve, lease: Lease) -> Asy
                 probing=probing(settings),
                 restraint=lease.restraint,
                 tier=_tier(settings, provider),
+                label=f"{provider.get_provider_name()} for {settings.model_id}" if whole.cascade else "",
             )
             for provider in providers
         ]
+
+
+def at_step(settings: Settings, step: int) -> Settings:
+    """The settings with one model of a cascade alone."""
+    return settings.model_copy(update={"model_id": settings.models[step], "cascade": ""})
+
+
+def check_cascade(settings: Settings) -> None:
+    """Refuse models whose prices are not known: a cascade is for the sake of a price.
+
+    Raises:
+        SettingsError: one of them is unknown, and the way out.
+    """
+    for name in settings.models if settings.cascade else ():
+        if not load_capabilities(name, settings.models_file).known:
+            raise SettingsError(
+                f"CASCADE: {name} is no model whose prices are known (lipika models lists them): mend the name, or"
+                " give its prices in MODELS_FILE"
+            )
+
+
+_DOUBTED_IN_A_REHEARSAL = 0.15
+
+
+def simulated_models(settings: Settings) -> SimulatorConfig:
+    """A simulator of all models that are asked; of a cascade, one answer in seven of the cheaper ones is doubted."""
+    cheaper = settings.models[:-1]
+    doubted = FaultRule(
+        FaultKind.INVENTED_SPEECH, name="cheaper", models=cheaper, probability=_DOUBTED_IN_A_REHEARSAL
+    )
+    return SimulatorConfig(models=settings.models, faults=FaultPlan((doubted,) if cheaper else ()))
 
 
 def check_tier(settings: Settings, capabilities: Capabilities) -> None:
@@ -238,11 +298,12 @@ def fleet_ledger(database: Database, worker_id: str, may_send: Callable[[], bool
 def reuse_conditions(settings: Settings, simulated: bool | None) -> AskedAs:
     """The facts that an earlier answer must share to be used again; `simulated` is the model's own word."""
     return AskedAs(
-        settings.model_id,
+        settings.models[0],
         settings.temperature,
         settings.thinking_level,
         simulated,
         AnswerForm(settings.answer),
+        settings.models[1:],
     )
 
 
@@ -273,7 +334,7 @@ def worker_info(
             "schema_version": transcript.schema_version(AnswerForm(settings.answer)),
             "trimmer_version": polish.TRIMMER_VERSION,
             "validator_version": validation.validator_version(bands),
-            "model_id": settings.model_id,
+            "model_id": ", then ".join(settings.models),
             "temperature": settings.temperature,
             "thinking_level": settings.thinking_level,
             "service_tier": settings.service_tier,
@@ -327,8 +388,8 @@ async def open_worker(
     results, troubles, alerts = Results(database), Troubles(), list[Alert]()
     limits = RateLimits(bands)
     async with AsyncExitStack() as stack:
-        ledger = cap.guard("", fleet_ledger(database, info.worker_id, lambda: lease.holds))
-        routes = await stack.enter_async_context(open_routes(settings, ledger, lease))
+        ledgers = _ledgers(database, info.worker_id, lease, cap)
+        routes = await stack.enter_async_context(open_routes(settings, ledgers, lease))
         executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
         polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))
@@ -379,6 +440,16 @@ async def open_worker(
         yield Running(info.worker_id, worker, tools)
 
 
+def _ledgers(database: Database, worker_id: str, lease: Lease, cap: RunCap) -> ReserveStep:
+    """For each model of a cascade the ledger under a name of its own, behind the cap."""
+
+    def reserve_for(step: int) -> Reserve:
+        own = fleet_ledger(database, f"{worker_id}{step_suffix(step)}", lambda: lease.holds)
+        return cap.guard(step_suffix(step), own)
+
+    return reserve_for
+
+
 @dataclass(frozen=True, slots=True)
 class _StorePlaces:
     """Where the keys of queue rows lie."""
@@ -397,14 +468,15 @@ class _StorePlaces:
         return place.store, place.key
 
 
-def _engine(settings: Settings, routes: list[Route], worker_id: str, events: Events) -> Engine:
+def _engine(settings: Settings, routes: list[list[Route]], worker_id: str, events: Events) -> Engine:
     patience_s = math.inf if settings.flex_patience is None else settings.flex_patience
     return Engine(
-        routes,
+        routes[0],
         worker_id=worker_id,
         options=engine_options(settings),
         events=events,
         escalation=Escalation(patience_s),
+        above=routes[1:],
     )
 
 

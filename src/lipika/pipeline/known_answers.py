@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Self, TypeAlias
 
+from lipika.config import plain_model
 from lipika.db.paid import WayOfAsking
 from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
 from lipika.models import ClipResult
-from lipika.pipeline.reuse import AskedAs, fits, plain_name
+from lipika.pipeline.reuse import AskedAs, fits, last_step
 from lipika.pipeline.saved_answers import as_stored_answer
 
 _GATHER_S = 0.02
@@ -29,9 +30,10 @@ _REMEMBERED = 5_000
 LookUp: TypeAlias = Callable[[Sequence[str], WayOfAsking], Awaitable[list[StoredAnswer]]]
 """Finds answers that were paid for by digests of their audio."""
 
-Patiently: TypeAlias = Callable[
-    [Callable[[], Awaitable[StoredAnswer | None]]], Awaitable[StoredAnswer | None]
-]
+Known: TypeAlias = tuple[StoredAnswer, ...]
+"""The answers to one audio: one of each model that it was asked of, in their order in a cascade."""
+
+Patiently: TypeAlias = Callable[[Callable[[], Awaitable[Known]]], Awaitable[Known]]
 
 
 async def look_nowhere(digests: Sequence[str], way: WayOfAsking) -> list[StoredAnswer]:
@@ -47,7 +49,7 @@ class KnownAnswers:
         self._look_up = look_up
         self._asked = asked
         self._way: WayOfAsking = {
-            "model_id": plain_name(asked.model_id),
+            "model_ids": [plain_model(name) for name in asked.models],
             "temperature": asked.temperature,
             "thinking_level": asked.thinking_level,
             "prompt_version": prompt.prompt_version(asked.answer),
@@ -76,14 +78,14 @@ class KnownAnswers:
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
 
-    async def find(self, digests: Sequence[str], language: str | None) -> StoredAnswer | None:
-        """The answer to this audio that fits how clips are asked now; None where nobody has paid for one.
+    async def find(self, digests: Sequence[str], language: str | None) -> Known:
+        """The answers to this audio that fit how clips are asked now; none where nobody has paid for one.
 
         Raises:
             DatabaseUnavailable: nobody knows.
         """
         former = self._recall(digests, language)
-        if former is not None:
+        if former:
             return former
         found = await asyncio.gather(*map(self._want, digests))
         return self._best((stored for some in found for stored in some), language)
@@ -97,15 +99,19 @@ class KnownAnswers:
         known: dict[str, StoredAnswer] = {}
         for start in range(0, len(digests), _DIGESTS_A_QUERY):
             for stored in await self._look_up(digests[start : start + _DIGESTS_A_QUERY], self._way):
-                if fits(stored, self._asked, language):
-                    known[stored.audio_digest] = stored
+                digest, before = stored.audio_digest, known.get(stored.audio_digest)
+                if fits(stored, self._asked, language) and (
+                    before is None or last_step(before, self._asked) <= last_step(stored, self._asked)
+                ):
+                    known[digest] = stored
         return known
 
     @asynccontextmanager
     async def turn(
         self, digests: Sequence[str], language: str | None, patiently: Patiently
-    ) -> AsyncIterator[StoredAnswer | None]:
-        """The answer that is known; or, with None, the caller's turn to ask. Meanwhile others with this audio wait.
+    ) -> AsyncIterator[Known]:
+        """The answers that are known; where none of them will do it is the caller's turn to ask. Meanwhile others
+        with this audio wait.
 
         Where the first got no answer, each of the others asks for itself: nobody waits for more than one.
         `patiently` repeats a look-up for as long as the database is away.
@@ -125,15 +131,22 @@ class KnownAnswers:
                 del self._asking[key]
             mine.set_result(None)
 
-    def _recall(self, digests: Sequence[str], language: str | None) -> StoredAnswer | None:
+    def _recall(self, digests: Sequence[str], language: str | None) -> Known:
         return self._best(
             (self._remembered[digest] for digest in digests if digest in self._remembered), language
         )
 
-    def _best(self, found: Iterable[StoredAnswer], language: str | None) -> StoredAnswer | None:
-        """One that was asked for under the same hint, else any that fits."""
-        fitting = [stored for stored in found if fits(stored, self._asked, language)]
-        return min(fitting, key=lambda stored: stored.language_hint != (language or ""), default=None)
+    def _best(self, found: Iterable[StoredAnswer], language: str | None) -> Known:
+        """Of each model one that was asked for under the same hint, else any that fits; of these, one whose clip has
+        gone up furthest."""
+
+        def order(stored: StoredAnswer) -> tuple[bool, int]:
+            return stored.language_hint != (language or ""), -last_step(stored, self._asked)
+
+        best: dict[int, StoredAnswer] = {}
+        for stored in sorted((one for one in found if fits(one, self._asked, language)), key=order):
+            best.setdefault(self._asked.step_of(stored.provenance.model_id), stored)
+        return tuple(best[step] for step in sorted(best))
 
     # ------------------------------------------------------------------------- looking up
 

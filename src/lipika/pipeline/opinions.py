@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lipika.alignment.voters import model_voter
-from lipika.config import Settings, require_key
+from lipika.config import Settings, plain_model, require_key
 from lipika.db.voters import SecondAnswer
 from lipika.engine.outcome import Circumstances, Outcome, Review
 from lipika.errors import UsageError
@@ -103,17 +103,16 @@ def settings_of_opinions(settings: Settings) -> Settings:
         UsageError: no model is named, or it is the one whose answers are to be held against it.
         SettingsError: the provider has no key.
     """
-    if _plain(settings.second_opinion_model) in ("", _plain(settings.model_id)):
+    asked = [plain_model(name) for name in settings.models]
+    if plain_model(settings.second_opinion_model) in ("", *asked):
         raise UsageError(
-            "SECOND_OPINION_MODEL: name another model; MODEL_ID would only repeat itself, whoever serves it"
+            "SECOND_OPINION_MODEL: name another model; MODEL_ID and those of a CASCADE would only repeat themselves,"
+            " whoever serves them"
         )
     name = settings.second_opinion_provider or settings.real_provider
-    chosen = settings.model_copy(update={"model_id": settings.second_opinion_model, "provider": name})
+    chosen = settings.model_copy(
+        update={"model_id": settings.second_opinion_model, "cascade": "", "provider": name}
+    )
     if settings.provider != "simulator":  # beside which nobody else is asked
         require_key(chosen)
     return chosen
-
-
-def _plain(model_id: str) -> str:
-    """A model's name without the vendor's, as `lipika_way` takes it."""
-    return model_id.removeprefix("google/").removeprefix("models/")

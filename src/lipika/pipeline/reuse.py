@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lipika.audio import polish
+from lipika.config import plain_model
 from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
 from lipika.models import AnswerForm, PolishedClip, Was
@@ -15,13 +16,27 @@ from lipika.wording import money
 
 @dataclass(frozen=True, slots=True)
 class AskedAs:
-    """The settings of a request, stored with each result. An earlier answer is used again only if they are equal."""
+    """The settings of a request, stored with each result. An earlier answer is used again only if they are equal.
+
+    In a cascade `model_id` is asked first, and those `above` for what is doubted: an answer may be of any of them.
+    """
 
     model_id: str
     temperature: float | None
     thinking_level: str
     simulated: bool | None = None  # whether answers are made up; None: nobody knows, and all count as alike
     answer: AnswerForm = AnswerForm.FULL
+    above: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.model_id, *self.above)
+
+    def step_of(self, model_id: str) -> int:
+        """The place of a model among those that are asked; -1 where it is none of them."""
+        names = [plain_model(name) for name in self.models]
+        name = plain_model(model_id)
+        return names.index(name) if name in names else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +65,8 @@ def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Differe
     """The part of `difference` that a person has chosen, unlike the versions of our own prompt and schema."""
     if asked.simulated not in (None, was.made_up):
         return Difference("simulated", _yes(was.made_up), _yes(not was.made_up))
-    if plain_name(was.model_id) != plain_name(asked.model_id):
-        return Difference("model", was.model_id, asked.model_id)
+    if asked.step_of(was.model_id) < 0:
+        return Difference("model", was.model_id, ", then ".join(asked.models))
     if _round_temperature(was.temperature) != _round_temperature(asked.temperature):
         return Difference("temperature", _degrees(was.temperature), _degrees(asked.temperature))
     if was.thinking_level != asked.thinking_level:
@@ -133,6 +148,12 @@ def count_lost(
     return found
 
 
+def last_step(former: StoredAnswer, asked: AskedAs) -> int:
+    """The last model of a cascade that has been asked for what this answer belongs to."""
+    seen = [one.model_id for one in former.provenance.cascade if one.answered]
+    return max(asked.step_of(name) for name in (former.provenance.model_id, *seen))
+
+
 def fits(former: StoredAnswer, asked: AskedAs, language: str | None) -> bool:
     """True for an answer that may be used again for the very same audio."""
     return (
@@ -198,11 +219,6 @@ class EarlierAnswers:
         if other_cuts:
             self.outdated["trimmer version"] = other_cuts
         return {f"other {reason}": count for reason, count in sorted(self.outdated.items())}
-
-
-def plain_name(model_id: str) -> str:
-    """The name of a model without its vendor's: `google/...` at OpenRouter, `models/...` at Google."""
-    return model_id.removeprefix("google/").removeprefix("models/")
 
 
 def _round_temperature(temperature: float | None) -> float | None:

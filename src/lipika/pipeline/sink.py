@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from lipika.archive.documents import clip_result_from_json, failed_result
+from lipika.archive.documents import clip_result_from_json, clip_result_to_json, failed_result
 from lipika.db.results import Results
 from lipika.errors import LeaseLost, LipikaError, RowRefused, Unavailable
 from lipika.log import get_logger, redact
@@ -54,7 +54,9 @@ class _Waiting:
     """Results of one claim of a video that wait for their write. A clip that comes again replaces its row."""
 
     video: ClaimedVideo
-    rows: dict[str, ClipResult | _Spilled] = field(default_factory=dict)
+    rows: dict[str, ClipResult | _Spilled] = field(
+        default_factory=dict
+    )  # answers aside among them, by `_aside_key`
     unsaved: list[bytes] = field(default_factory=list)  # documents of answers
     refused: dict[str, ClipResult] = field(
         default_factory=dict
@@ -123,7 +125,9 @@ class ResultSink:
         """The same at once. A claim that has been lost takes no row, but an answer to be saved."""
         waiting = self._waiting.setdefault(video.claim_token, _Waiting(video))
         if not waiting.lost:
-            self._take(waiting, result, document)
+            for answer in result.aside:
+                self._take(waiting, _aside_key(answer), answer, clip_result_to_json(answer))
+            self._take(waiting, result.segment_file, result, document)
         paid = not result.reused and result.answer is not None and result.provenance.asked
         if paid and self._unsaved < self._limits.unsaved:
             waiting.unsaved.append(document)
@@ -192,8 +196,11 @@ class ResultSink:
         waiting = self._waiting.get(token)
         while waiting is not None and waiting.rows:
             part = dict(islice(waiting.rows.items(), self._limits.write_rows))
+            aside = {name: row for name, row in part.items() if _ASIDE in name}
+            rows = {name: row for name, row in part.items() if name not in aside}
             try:
-                await self._write_rows(waiting, self._load_rows(waiting, part))
+                await self._write_aside(waiting, self._load_rows(waiting, aside))
+                await self._write_rows(waiting, self._load_rows(waiting, rows))
             except LeaseLost:
                 self.lose(waiting.video)
                 self.on_lost(waiting.video)
@@ -231,6 +238,23 @@ class ResultSink:
         else:  # the failure is refused as well: the archive alone will tell of this clip
             log.error("row_left_out", video=waiting.video.video_id, row=rows[0].segment_file)
 
+    async def _write_aside(self, waiting: _Waiting, answers: Sequence[ClipResult]) -> None:
+        """Write answers of one claim that are no clip's result. One that is refused for what it holds is left out.
+
+        Raises: as `_write_rows`.
+        """
+        if not answers:
+            return
+        try:
+            await self._results.keep_answers(waiting.video, answers)
+        except RowRefused as error:
+            middle = len(answers) // 2
+            if middle:
+                await self._write_aside(waiting, answers[:middle])
+                await self._write_aside(waiting, answers[middle:])
+            else:
+                self._troubles.note(waiting.video.video_id, answers[0].segment_file, error)
+
     async def _write_refusal(self, waiting: _Waiting, row: ClipResult, reason: Exception) -> None:
         self._troubles.note(waiting.video.video_id, row.segment_file, reason)
         failed = failed_result(row, type(reason).__name__, f"its row was refused: {redact(str(reason))}")
@@ -247,14 +271,14 @@ class ResultSink:
                 self._troubles.note(waiting.video.video_id, name, error)
         return loaded
 
-    def _take(self, waiting: _Waiting, result: ClipResult, document: bytes) -> None:
-        former = waiting.rows.pop(result.segment_file, None)
+    def _take(self, waiting: _Waiting, key: str, result: ClipResult, document: bytes) -> None:
+        former = waiting.rows.pop(key, None)
         if former is not None:
             self._let_go(former)
         row: ClipResult | _Spilled = result
         if self._in_memory >= self._limits.memory_rows and self._spill.size < self._limits.disk_bytes:
             row = self._spill.add(document) or result
-        waiting.rows[result.segment_file] = row
+        waiting.rows[key] = row
         self._count += 1
         self._in_memory += row is result
 
@@ -355,6 +379,14 @@ class ResultSink:
         self._unsaved -= len(waiting.unsaved)
         while waiting.rows:
             self._let_go(waiting.rows.popitem()[1])
+
+
+_ASIDE = "\n"
+
+
+def _aside_key(answer: ClipResult) -> str:
+    """The place of an answer that is no clip's result: no file of a clip has such a name."""
+    return f"{answer.segment_file}{_ASIDE}{answer.provenance.model_id}"
 
 
 class _Spill:

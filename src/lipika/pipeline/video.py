@@ -12,7 +12,6 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from lipika import validation
-from lipika.alignment.voters import apply_alignment
 from lipika.archive import documents, video_documents
 from lipika.archive.spool import ComposedTar, Spool
 from lipika.db.result_rows import StoredAnswer
@@ -28,11 +27,9 @@ from lipika.errors import (
     WorkerStop,
     WouldPayAgain,
 )
-from lipika.llm import prompt, transcript
 from lipika.log import get_logger, redact
 from lipika.models import (
     Accounting,
-    Answer,
     ClaimedVideo,
     Clip,
     ClipResult,
@@ -44,22 +41,25 @@ from lipika.models import (
     Judged,
     Mishap,
     PolishedClip,
-    Provenance,
     SegmentName,
+    TextSource,
     Usage,
 )
 from lipika.network import patiently
-from lipika.pipeline import question
+from lipika.pipeline import cascade, question
+from lipika.pipeline.clip_results import make_result, make_reused
+from lipika.pipeline.known_answers import Known
 from lipika.pipeline.other_voices import OtherVoices
 from lipika.pipeline.polishers import DEFECT
 from lipika.pipeline.reading import ClipReader, find_hint, run_blocking
-from lipika.pipeline.reuse import EarlierAnswers
+from lipika.pipeline.reuse import EarlierAnswers, last_step
 from lipika.pipeline.spooled import SpooledClip
 from lipika.pipeline.tools import Counts, Tools
 from lipika.storage import ObjectInfo
 from lipika.storage.store import Place
 
 T = TypeVar("T")
+_Join = Callable[[ClipResult], ClipResult]
 
 log = get_logger(__name__)
 
@@ -267,14 +267,16 @@ class _Job:
         """How the clip ended. What is wrong with it alone is its failure; what concerns more than it is raised."""
         try:
             former = self.earlier.find(polished.clip.audio_digest, self.language)
-            if former is not None and former.answer is not None:
-                return self._reuse(polished, former, former.answer)
-            if polished.silent and not self.tools.ask_silence:
+            if former is not None:
+                result = self._reuse(polished, former)
+                if self._ends(former, result):
+                    return self._count_reused(result)
+            elif polished.silent and not self.tools.ask_silence:
                 bands, worker = self.tools.limits.bands, self.tools.worker_id
                 return question.answer_unasked(
                     self.video.video_id, polished.clip, self.language, bands, worker
                 )
-            return await self._ask_once(polished)
+            return await self._ask_once(polished, () if former is None else (former,))
         except LipikaError:
             raise
         except Exception as error:  # the boundary of a clip
@@ -282,16 +284,29 @@ class _Job:
             nothing = Outcome(None, None, Usage(), 0.0, 0, "", "", "", 0.0)
             return documents.failed_result(self._result(polished, nothing), *_code_and_reason(error))
 
-    async def _ask_once(self, polished: SpooledClip) -> ClipResult:
-        """An answer to the same audio that was paid for elsewhere, or is under way; else a new one."""
+    async def _ask_once(self, polished: SpooledClip, own: Known) -> ClipResult:
+        """An answer to the same audio that was paid for elsewhere, or is under way; else a new one. In a cascade, of
+        the first model that none of them is of; `own` is what this clip has already."""
         digests = list(dict.fromkeys(filter(None, (polished.clip.audio_digest, polished.other_digest))))
         patience = partial(_ask_database, self.tools, self.video.video_id)
-        async with self.tools.known.turn(digests, self.language, patience) as former:
-            if former is not None and former.answer is not None:
-                return self._reuse(polished, former, former.answer)
-            result = self._result(polished, await self._answer(polished))
+        async with self.tools.known.turn(digests, self.language, patience) as found:
+            former = [(stored, self._reuse(polished, stored)) for stored in (*own, *found)]
+            best = max((result for _, result in former), key=cascade.rank, default=None)
+            if best is not None and any(self._ends(stored, result) for stored, result in former):
+                return self._count_reused(best)
+            step = max((last_step(stored, self.tools.asked_as) for stored, _ in former), default=-1) + 1
+            own_best = any(result is best for _, result in former[: len(own)])
+            join = partial(cascade.join, best, own=own_best)
+            result = await self._answer(polished, step, best, join)
             self.tools.known.remember(digests, result)
             return result
+
+    def _ends(self, stored: StoredAnswer, result: ClipResult) -> bool:
+        """True if nobody is left to be asked for a better answer, or it needs none: a person's word is one."""
+        asked = self.tools.asked_as
+        if stored.text_source is not TextSource.MODEL:
+            return True
+        return last_step(stored, asked) >= len(asked.above) or not cascade.is_doubted(result)
 
     def _make_document(self, result: ClipResult) -> tuple[ClipResult, bytes]:
         """The result with its document; a failure where no document can be made of it."""
@@ -305,7 +320,11 @@ class _Job:
     def _trouble(self, what: str, error: Exception | Mishap) -> None:
         self.tools.troubles.note(self.video.video_id, what, error)
 
-    async def _answer(self, polished: SpooledClip) -> Outcome:
+    async def _answer(
+        self, polished: SpooledClip, step: int, former: ClipResult | None, join: _Join
+    ) -> ClipResult:
+        """A new answer, beginning with that model of a cascade; `former` is the best that those before have said, and
+        `join` keeps it where it is the better of the two."""
         request = question.request_for(
             self.video.video_id,
             polished.clip,
@@ -314,19 +333,26 @@ class _Job:
             polished.sent_format,
             form=self.tools.asked_as.answer,
         )
+        before = None
+        if former is not None and former.answer is not None and former.verdict is not None:
+            before = Judged(former.answer, former.verdict)
         outcome = await self.tools.engine.transcribe(
-            request, partial(self._review, polished), partial(self._keep_meanwhile, polished)
+            request,
+            partial(self._review, polished),
+            partial(self._keep_meanwhile, polished, join),
+            step=step,
+            before=before,
         )
         if polished.trouble is not None and outcome.judged is None:
             raise polished.trouble  # the spool's, and no failure of the clip
-        return outcome
+        return join(self._result(polished, outcome))
 
-    def _keep_meanwhile(self, polished: SpooledClip, paid: Outcome) -> None:
+    def _keep_meanwhile(self, polished: SpooledClip, join: _Join, paid: Outcome) -> None:
         """Make a paid answer durable though a better one may come, or nobody waits for it any more: the first may
         take a window, in which a worker may die. Called by the engine, which must hear of no trouble of ours.
         """
         try:
-            result = self._result(polished, paid)
+            result = join(self._result(polished, paid))
             self.tools.keeper.take(self.video, result, documents.clip_result_to_json(result))
         except Exception as error:
             self._trouble(f"{polished.clip.name.stem}.flac", error)
@@ -340,27 +366,12 @@ class _Job:
             code, reason = _code_and_reason(error)
             return Failure(FailureKind.DEFECT, reason, code=code)
 
-    def _reuse(self, polished: SpooledClip, former: StoredAnswer, given: Answer) -> ClipResult:
-        """An earlier answer to the very same audio, prompt and model; judged anew, not paid again."""
+    def _count_reused(self, result: ClipResult) -> ClipResult:
         self.tools.counts.reused += 1
-        answer = transcript.tidy_answer(given)
-        verdict = validation.validate(answer, polished.clip, self.language, bands=self.tools.limits.bands)
-        judged = Judged(answer, verdict)
-        result = ClipResult(
-            video_id=self.video.video_id,
-            clip=polished.clip,
-            language_hint=self.language or "",  # by which it is judged now
-            status=question.status_of(judged),
-            answer=answer,
-            verdict=verdict,
-            failure=None,
-            usage=former.usage,
-            cost_usd=former.cost_usd,
-            provenance=former.provenance,
-            reused=True,
-            text_source=former.text_source,
-        )
-        return apply_alignment(result, former.alignment)
+        return result
+
+    def _reuse(self, polished: SpooledClip, former: StoredAnswer) -> ClipResult:
+        return make_reused(self.video.video_id, polished.clip, self.language, former, self.tools)
 
     def log_unusable_answers(self) -> None:
         """Earlier answers that were paid for and cannot be used: asked again, and not in silence."""
@@ -375,32 +386,7 @@ class _Job:
             )
 
     def _result(self, polished: SpooledClip, outcome: Outcome) -> ClipResult:
-        judged, asked = outcome.judged, self.tools.asked_as
-        return ClipResult(
-            video_id=self.video.video_id,
-            clip=polished.clip,
-            language_hint=self.language or "",
-            status=question.status_of(judged),
-            answer=judged.answer if judged else None,
-            verdict=judged.verdict if judged else None,
-            failure=outcome.failure,
-            usage=outcome.usage,
-            cost_usd=outcome.cost_usd,
-            provenance=Provenance(
-                provider=outcome.provider,
-                model_id=asked.model_id,
-                model_version=outcome.model_version,
-                prompt_version=prompt.prompt_version(asked.answer),
-                schema_version=transcript.schema_version(asked.answer),
-                temperature=asked.temperature,
-                thinking_level=asked.thinking_level,
-                worker_id=self.tools.worker_id,
-                batch_id=outcome.batch_id,
-                attempts=outcome.attempts,
-                latency_ms=round(outcome.latency_ms),
-                service_tier=outcome.tier,
-            ),
-        )
+        return make_result(self.video.video_id, polished.clip, self.language, outcome, self.tools)
 
     def _record(self, result: ClipResult) -> None:
         """Count the clip's end."""

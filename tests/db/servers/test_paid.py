@@ -21,7 +21,7 @@ from postgres_kit import TEMPLATE, on_database
 from result_kit import ANSWER, USAGE, result
 
 WAY = {
-    "model_id": "gemini-3-flash-preview",
+    "model_ids": ["gemini-3-flash-preview"],
     "temperature": 0.0,
     "thinking_level": "low",
     "prompt_version": "p1",
@@ -69,7 +69,7 @@ async def test_results_and_replaced_answers_are_found_by_audio_and_way(
     (other,) = await paid.find([digest(0), digest(1)], WAY | {"temperature": 0.7})
     assert other.audio_digest == digest(0)
     assert other.provenance.temperature == pytest.approx(0.7)
-    for change_of_way in ({"model_id": "x"}, {"temperature": None}, {"thinking_level": "high"}):
+    for change_of_way in ({"model_ids": ["x"]}, {"temperature": None}, {"thinking_level": "high"}):
         assert await paid.find([digest(1)], WAY | change_of_way) == []
     assert await paid.find([digest(1)], WAY | {"prompt_version": "p2"}) == []
     assert await paid.find([digest(1)], WAY | {"schema_version": "s2"}) == []

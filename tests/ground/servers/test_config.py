@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lipika.config import Settings, load_settings, require_key
+from lipika.config import Settings, change_settings, load_settings, require_key
 from lipika.engine.pacing import Backoff, Probing
 from lipika.engine.retries import RetryPolicy
 from lipika.errors import SettingsError
@@ -92,6 +92,34 @@ def test_dotenv_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MODEL_ID", "from-environment")
     settings = load_settings()
     assert (settings.model_id, settings.max_attempts) == ("from-environment", 7)
+
+
+def test_a_cascade_takes_the_place_of_the_model() -> None:
+    settings = load_settings(cascade="gemini-3.5-flash-lite, google/gemini-3-flash-preview")
+    assert settings.models == ("gemini-3.5-flash-lite", "google/gemini-3-flash-preview")
+    assert settings.model_id == "gemini-3.5-flash-lite"
+    assert load_settings(model_id="a").models == ("a",)
+    named = load_settings(cascade="a,b", model_id="google/b")
+    assert (named.models, named.model_id) == (("a", "b"), "a")
+    assert change_settings(named, {"model_id": "c"}).models == ("c",), "an arm of a canary asks one model"
+    assert change_settings(settings, {"cascade": "c,d"}).models == ("c", "d")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"cascade": "a,b", "model_id": "c"},
+            r"MODEL_ID: 'c' will not do with CASCADE=a,b.*Leave MODEL_ID out",
+        ),
+        ({"cascade": "a"}, r"CASCADE: 'a' names one model"),
+        ({"cascade": "a,google/a"}, r"names a twice"),
+        ({"cascade": "a,,b"}, r"names of models with commas between"),
+    ],
+)
+def test_a_cascade_that_will_not_do_says_why(given: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_settings(**given)
 
 
 def test_temperature_default_leaves_it_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ where c.oid in (
     'transcription_flags', 'transcription_batches', 'quality_rollup', 'provider_spend', 'queue_counts', 'clip_counts',
     'flag_counts', 'batch_hours', 'batch_minutes', 'worker_minutes', 'canary_runs', 'canary_clips', 'worker_keys', 'way_counts',
     'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
-    'token_counts', 'saved_filters',
+    'token_counts', 'saved_filters', 'model_hours',
     'audits', 'audit_clips', 'audit_judgements',
     'transcription_edits', 'edited_clips'
   ]) as name
@@ -113,6 +113,7 @@ from (
       ('tier_counts', 'language, tier, shard'),
       ('token_counts', 'language, schema_version, shard'),
       ('batch_hours', 'hour, provider, shard'),
+      ('model_hours', 'hour, model_id, shard'),
       ('batch_minutes', 'minute, provider, latency_counts'),
       ('worker_minutes', 'minute, worker_id, rate_limited'),
       ('canary_runs', 'run_id, verdict, report'),

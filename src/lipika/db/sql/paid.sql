@@ -7,7 +7,7 @@ from unnest(%(digests)s::text[]) as w (digest)
 cross join lateral (
   select * from transcription_answers k where k.audio_digest = w.digest limit %(most)s
 ) a
-where regexp_replace(a.model_id, '^(google|models)/', '') = %(model_id)s
+where regexp_replace(a.model_id, '^(google|models)/', '') = any(%(model_ids)s)
   and round(a.temperature::numeric, 4) is not distinct from round(%(temperature)s::real::numeric, 4)
   and (a.thinking_level, a.prompt_version, a.schema_version)
     = (%(thinking_level)s, %(prompt_version)s, %(schema_version)s)
@@ -31,7 +31,7 @@ cross join lateral (
   where hashtextextended(k.audio_digest, 0) = hashtextextended(w.digest, 0) limit %(most)s
 ) r
 where r.audio_digest = w.digest and r.transcription is not null and r.text_source = 'model' and r.attempts > 0
-  and regexp_replace(r.model_id, '^(google|models)/', '') = %(model_id)s
+  and regexp_replace(r.model_id, '^(google|models)/', '') = any(%(model_ids)s)
   and round(r.temperature::numeric, 4) is not distinct from round(%(temperature)s::real::numeric, 4)
   and (r.thinking_level, r.prompt_version, r.schema_version)
     = (%(thinking_level)s, %(prompt_version)s, %(schema_version)s)

@@ -3,6 +3,9 @@
 -- write no result by itself, and delete none.
 select lipika_write_clips(%(video_id)s::text, %(claim_token)s::uuid, %(rows)s::jsonb, %(flags)s::jsonb) as owned
 
+-- name: keep_answers
+select lipika_keep_answers(%(video_id)s::text, %(claim_token)s::uuid, %(rows)s::jsonb) as owned
+
 -- name: write_voters
 select lipika_write_voters(%(video_id)s::text, %(claim_token)s::uuid, %(rows)s::jsonb) as owned
 

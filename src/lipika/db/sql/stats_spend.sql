@@ -19,6 +19,15 @@ where hour >= date_trunc('hour', now()) - make_interval(hours => %(hours)s - 1)
 group by 1
 order by 1
 
+-- name: models
+-- Of cascades, each model that was asked: the hours of all time.
+select model_id, sum(answers)::bigint as answers, sum(usd)::double precision as usd, sum(went_up)::bigint as went_up
+from model_hours
+where hour >= now() - make_interval(days => %(days)s)
+group by 1
+having sum(answers) > 0 or sum(went_up) > 0
+order by sum(went_up) desc, 1
+
 -- name: summary
 -- Dollars are those that workers say of themselves, the same that caps are held against; clips come from the counters.
 -- A canary's dollars bought no clip of the queue, and answers that their model calls made up cost nothing: what a clip
@@ -29,7 +38,7 @@ with dollars as (
     s.provider = 'simulator' or coalesce(s.provider = any(string_to_array(w.config_json ->> 'made_up_by', ' ')), false)
       or coalesce((r.report ->> 'simulated')::boolean, false) as made_up
   from provider_spend s
-  left join workers w on w.worker_id = regexp_replace(s.worker_id, '/second-opinions$', '')
+  left join workers w on w.worker_id = regexp_replace(s.worker_id, '/(second-opinions|model-[0-9]+)$', '')
   left join canary_runs r on r.run_id = substring(s.worker_id from '^canary-([0-9]{8}-[0-9]{6}-[0-9a-f]{4})-[0-9]+$')
 ), sums as (
   select coalesce(sum(usd), 0)::double precision as usd_total,
