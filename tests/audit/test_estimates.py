@@ -70,7 +70,11 @@ def test_all_clips_heard_leave_no_doubt() -> None:
     heard = heard_of([0, 0, 0, 1, 1], [0, 2, 1, 0, 4], [10, 20, 10, 20, 20])
     rate = error_rate(heard, [Stratum(3), Stratum(2)])
     assert rate.estimate.value == pytest.approx(7 / 80)
-    assert rate.estimate.low == pytest.approx(7 / 80)
+    assert rate.estimate.low == rate.estimate.high == rate.estimate.value
+    all_heard = share(heard, [Stratum(3), Stratum(2)], heard.unusable)
+    assert all_heard.estimate.low == all_heard.estimate.high == 0
+    some_left = share(heard, [Stratum(3), Stratum(3)], heard.unusable)
+    assert some_left.estimate.high > 0
 
 
 def test_strata_count_by_their_size_in_the_corpus() -> None:

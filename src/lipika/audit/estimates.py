@@ -106,6 +106,8 @@ def error_rate(
     if not letters:
         return AuditedRate(Estimate(math.nan, 0.0, 1.0), len(heard), missing=held.missing)
     alone = held.total(heard.errors) / letters
+    if held.is_whole:
+        return AuditedRate(Estimate.exact(alone), len(heard))
     rest = (heard.errors - alone * heard.letters) / letters
     plain = _Spread.measure(rest, held)
     found, gain = plain.interval(alone, confidence), 1.0
@@ -141,6 +143,11 @@ class _Held:
             clips,
             int(((counts == 0) & (clips > 0)).sum()),
         )
+
+    @property
+    def is_whole(self) -> bool:
+        """True if all there is has been heard: nothing is left to chance."""
+        return bool((self.heard >= self.clips).all())
 
     def total(self, values: Floats) -> float:
         """The mean over the corpus, by the means of strata."""
@@ -277,6 +284,8 @@ def share(
         return AuditedRate(Estimate(math.nan, 0.0, 1.0), 0, missing=held.missing)
     values = marked.astype(np.float64)
     value = min(max(held.total(values), 0.0), 1.0)
+    if held.is_whole:
+        return AuditedRate(Estimate.exact(value), count)
     worth = _worth(values, value, held)
     tail = (1 - confidence) / 2
     low = binomial_lower(value * worth, worth, tail)

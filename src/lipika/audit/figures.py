@@ -21,7 +21,7 @@ from lipika.validation.text import normalise, without_tags
 
 _CHANCE = 0.05
 """Of a wrong verdict either way, over all draws of an audit: the first spends half, each later one half as much."""
-_MOST_MORE = 20  # times what was heard: nobody hears that many for one verdict
+MOST_MORE = 3_000  # clips: nobody hears more for one verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +215,19 @@ def _decide(part: PartFigures, rate: AuditedRate, limit: float) -> RateVerdict:
     acceptance = judge(rate, limit) if part.complete else Acceptance.UNDECIDED
     more = part.drawn - part.heard
     if part.complete:
-        more = clips_to_decide(rate, limit) if acceptance is Acceptance.UNDECIDED else 0
+        undecided = acceptance is Acceptance.UNDECIDED
+        more = min(clips_to_decide(rate, limit), part.clips - part.heard) if undecided else 0
     return RateVerdict(limit, acceptance, more or None)
 
 
 def clips_to_decide(rate: AuditedRate, limit: float) -> int:
-    """The clips more that would probably decide, the rate being what it is; 0: no number would."""
+    """The clips more that would probably decide, the rate being what it is; 0: none that anybody would hear."""
     value, low, high = rate.estimate.value, rate.estimate.low, rate.estimate.high
     if math.isnan(value) or value == limit:
         return 0
     reach, gap = (high - value, limit - value) if value < limit else (value - low, value - limit)
     needed = rate.heard * ((reach / gap) ** 2 - 1) * 1.1
-    return math.ceil(needed / 10) * 10 if 0 < needed <= _MOST_MORE * rate.heard else 0
+    return math.ceil(needed / 10) * 10 if 0 < needed <= MOST_MORE else 0
 
 
 def measure_agreement(clips: Sequence[HeardClip]) -> ReviewerAgreement:

@@ -11,7 +11,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 
 from lipika.audit.estimates import AuditedRate
-from lipika.audit.figures import AuditFigures, PartFigures, RateVerdict
+from lipika.audit.figures import MOST_MORE, AuditFigures, PartFigures, RateVerdict
 from lipika.audit.verdicts import Acceptance
 from lipika.languages import LANGUAGES
 from lipika.wording import number, percent
@@ -56,7 +56,7 @@ def verdict_words(part: PartFigures, verdict: RateVerdict | None) -> str:
         return f"accepted: at most {percent(verdict.limit)}"
     if verdict.acceptance is Acceptance.REJECT:
         return f"rejected: over {percent(verdict.limit)}"
-    more = f"hear {verdict.more:,} more" if verdict.more else "too close to the limit to be decided"
+    more = f"hear {verdict.more:,} more" if verdict.more else f"over {MOST_MORE:,} clips more would tell"
     return f"undecided: {more}"
 
 

@@ -16,9 +16,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from fleet_kit import a_stage, rows
+from fleet_kit import a_stage, change, rows
 from lipika import meters
 from lipika.db import Budgets, Database, Queue, Results, Workers
+from lipika.db.audits import Audits
 from lipika.db.budgets import Limits
 from lipika.db.calibrations import Calibrations, LearningTurn, NewCalibration
 from lipika.db.clip_samples import ClipSamples
@@ -567,6 +568,36 @@ async def test_the_dashboard_steers_and_writes_no_results(url: str, a_video: str
         "select from videos",
     ):
         assert refused(steering, statement), statement
+
+
+async def test_clips_of_an_audit_are_heard_by_way_of_functions_that_check(url: str, worker_url: str) -> None:
+    change(
+        url,
+        "insert into audits (seed, per_language, double_share, limit_cer, limit_unusable, strata, drawn_by)"
+        " values (1, 10, 0, 0.05, 0.02, '[]', 'mira')",
+    )
+    change(
+        url,
+        "insert into audit_clips (audit_id, place, stratum, look, video_id, segment_file, audio_digest, duration_ms,"
+        " language, transcription, proxy_errors, proxy_letters)"
+        " select max(id), 0, 0, 1, 'v', 'c', 'd', 1000, 'hi', 'x', 0, 0 from audits",
+    )
+    board = as_role(url, "lipika_dashboard")
+    async with Database(board) as database:
+        audits = Audits(database)
+        (audit, *_) = await audits.list_audits()
+        (clip,) = await audits.take(audit.id, "mira", None)
+        assert await audits.judge(audit.id, clip.place, "mira", usable=True)
+        assert [one.made for one in await audits.progress(audit.id, "mira")] == [1]
+    assert refused(board, "update audit_judgements set usable = false")
+    assert refused(board, "delete from audits")
+    take = "select lipika_take_audit_clips(1, 'x', null, 1)"
+    judge = "select lipika_judge_audit_clip(1, 0, 'x', true, null, 1)"
+    for other in (worker_url, as_role(url, "lipika_reader"), as_role(url, "anon")):
+        assert refused(other, take)
+        assert refused(other, judge)
+    assert refused(worker_url, "select * from audit_clips")
+    change(url, "delete from audits")
 
 
 async def test_a_reader_reads_every_table_and_view_and_changes_nothing(url: str, a_video: str) -> None:
