@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Run, print_json
+from lipika.errors import UsageError
 
 err = Console(stderr=True, highlight=False)
 
@@ -213,15 +214,21 @@ def _add_exchange(audit: typer.Typer, run: Run) -> None:
         out_file: Annotated[Path, typer.Option("--out", help="Write the table (CSV) here.")],
         number: Number = None,
         languages: Languages = None,
+        audio: Annotated[
+            Path | None,
+            typer.Option(
+                "--audio", help="Write the clips themselves (FLAC) into this folder, named by `place`."
+            ),
+        ] = None,
         everything: Annotated[bool, typer.Option("--all", help="Those that have been heard, too.")] = False,
         data_dir: DataDir = None,
     ) -> None:
         """The clips of an audit as a table (CSV), for people without the board.
 
-        They fill in `usable` (yes or no) and, where the text is wrong, `corrected`; `import` reads it back. The audio
-        is in the result archives, under the names in `video_id` and `segment_file`.
+        They fill in `usable` (yes or no) and, where the text is wrong, `corrected`; `import` reads it back. `--audio`
+        puts the clips beside it: 00017.flac is that of `place` 17.
 
-        Example: lipika audit export --out clips.csv --languages ta
+        Example: lipika audit export --out clips.csv --audio clips/ --languages ta
         """
         from lipika.jobs.audit import export_table
 
@@ -229,6 +236,12 @@ def _add_exchange(audit: typer.Typer, run: Run) -> None:
         audit_id, clips, table = run(lambda: export_table(number, codes, data_dir, everything=everything))
         _write(out_file, table)
         err.print(f"{clips:,} clips of audit {audit_id} in {out_file}")
+        if audio is not None:
+            written, missing = run(lambda: _write_audio(table, audio, data_dir))
+            lost = f"; of {missing:,} no archive holds any" if missing else ""
+            err.print(f"{written:,} of them as audio in {audio}{lost}")
+            if missing:
+                raise typer.Exit(1)
 
     @audit.command("import")
     def import_clips(
@@ -253,6 +266,50 @@ def _add_exchange(audit: typer.Typer, run: Run) -> None:
             return
         late = f"; {unwanted:,} that others have heard already were left out" if unwanted else ""
         err.print(f"{kept:,} judgements of audit {audit_id} kept{late}")
+
+
+async def _write_audio(table: str, folder: Path, data_dir: Path | None) -> tuple[int, int]:
+    """(clips written, clips without audio) of a table that was just made."""
+    import csv
+    import io
+
+    from lipika.config import load_settings
+    from lipika.dashboard.clip_audio import ClipAudio
+    from lipika.db.clips import ClipQueries
+    from lipika.errors import ArchiveError, ObjectMissing
+    from lipika.services import Stores, open_database, store_settings
+
+    settings = load_settings(lipika_data_dir=data_dir)
+    heard = ClipAudio(Stores(store_settings(settings)), settings.output_url)
+    written = missing = 0
+    _make_folder(folder)
+    async with open_database(settings) as database:
+        for row in csv.DictReader(io.StringIO(table.removeprefix("\ufeff"))):
+            clip = await ClipQueries(database).one(row["video_id"], row["segment_file"])
+            try:
+                if clip is None or clip.output_key is None:
+                    raise ObjectMissing("the queue does not know it")
+                flac = await heard.read(clip.output_key, clip.segment_file)
+            except (ObjectMissing, ArchiveError):
+                missing += 1
+                continue
+            _write_bytes(folder / f"{int(row['place']):05d}.flac", flac)
+            written += 1
+    return written, missing
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--audio {folder}: {error.strerror or error}") from None
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _add_apply(audit: typer.Typer, run: Run) -> None:

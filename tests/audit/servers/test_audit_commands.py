@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from audit_kit import MadeClip, make_clips, store_clips
+from fleet_kit import a_stage
 from lipika.cli.main import app
 
 
@@ -108,3 +110,25 @@ def test_what_cannot_be_done_is_said(
     table.write_text("place,text\n1,x\n")
     assert "the table lacks audit, usable" in say("import", str(table), "--by", "mira").stderr
     assert "so far" in say("report").stdout
+
+
+async def test_people_without_the_board_get_the_audio_beside_the_table(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Callable[..., Result]
+) -> None:
+    async with a_stage(tmp_path, database_url) as stage:
+        await stage.queue(videos=1, segments=5)
+        await stage.work()
+        monkeypatch.setenv("DATABASE_URL", database_url)
+        monkeypatch.setenv("OUTPUT_URL", str(stage.out))
+        drawn = await asyncio.to_thread(say, "draw", "--per-language", "10")
+        assert drawn.exit_code == 0, drawn.output
+        done = await asyncio.to_thread(say, "export", "--out", "clips.csv", "--audio", "clips")
+        assert done.exit_code == 0, done.output
+        table = list(csv.DictReader(io.StringIO((tmp_path / "clips.csv").read_text("utf-8-sig"))))
+        names = sorted(path.name for path in (tmp_path / "clips").iterdir())
+        assert names == sorted(f"{int(row['place']):05d}.flac" for row in table)
+        assert all((tmp_path / "clips" / name).read_bytes()[:4] == b"fLaC" for name in names)
+        next(stage.out.glob("*.tar")).unlink()
+        lost = await asyncio.to_thread(say, "export", "--out", "clips.csv", "--audio", "clips")
+        assert lost.exit_code == 1
+        assert f"of {len(table)} no archive holds any" in lost.stderr
