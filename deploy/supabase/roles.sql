@@ -64,6 +64,7 @@ begin
       ('transcription_edits', 'lipika_worker', ''),
       -- All but who the people are.
       ('edited_clips', 'lipika_worker', 'select (video_id, segment_file, audio_digest, edit_id, word, model)'),
+      ('notices', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -97,6 +98,7 @@ begin
       ('audit_judgements', 'lipika_reader', 'select'),
       ('transcription_edits', 'lipika_reader', 'select'),
       ('edited_clips', 'lipika_reader', 'select'),
+      ('notices', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -154,7 +156,7 @@ begin
       'lipika_keep_opinions', 'lipika_write_voters', 'lipika_way',
       'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve',
       'lipika_grant',
-      'lipika_calibration_turn', 'lipika_end_calibration'
+      'lipika_calibration_turn', 'lipika_end_calibration', 'lipika_claim_notices', 'lipika_end_notices'
     ])
   loop
     execute format('grant execute on function %s to lipika_worker', function);
@@ -169,6 +171,13 @@ begin
     grant execute on function lipika_edit_clip(text, text, text, jsonb, bigint, jsonb) to lipika_dashboard;
     grant execute on function lipika_clip_version(bigint, text, text) to lipika_reader;
   end if;
+  -- The board tells people, too: it is there when all workers are dead.
+  for function in
+    select oid::regprocedure from pg_proc
+    where pronamespace = 'public'::regnamespace and proname in ('lipika_claim_notices', 'lipika_end_notices')
+  loop
+    execute format('grant execute on function %s to lipika_dashboard', function);
+  end loop;
   -- An index of the queue calls it for whoever changes a row.
   if to_regprocedure('lipika_object(text)') is not null then
     grant execute on function lipika_object(text) to lipika_worker, lipika_dashboard, lipika_reader;

@@ -293,6 +293,14 @@ class Settings(BaseSettings):
     )
     vast_url: str = Field("", description="Base of its API, where it is another.")
 
+    # ---- messages
+    notify_url: SecretStr | None = Field(
+        None,
+        description="A webhook in Slack's form that is told of caps reached, providers parked, workers that died and"
+        " the end of the queue, each once for the whole fleet; by workers and by the board.",
+    )
+    notify_name: str = Field("lipika", description="What such messages begin with.")
+
     # ---- the board
     dashboard_token: SecretStr | None = Field(
         None, description="What a person shows to see the board; needed where others can reach it."

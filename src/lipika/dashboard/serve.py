@@ -28,6 +28,8 @@ from lipika.db.queue import Queue
 from lipika.db.stats import Stats
 from lipika.db.workers import Workers
 from lipika.errors import UsageError
+from lipika.fleet.notifying import keep_telling, open_notifier
+from lipika.machine import instance_name
 from lipika.services import Stores, open_database, store_settings
 
 _GRACE_S = 1
@@ -95,7 +97,13 @@ async def run_board(
     check_access(listen, access)
     async with open_database(settings) as database:
         board = make_board(settings, database, access)
-        await serve(create_app(board), listen, ready)
+        notifier = open_notifier(settings, database, f"board {instance_name(settings.worker_instance_id)}")
+        telling = asyncio.create_task(keep_telling(notifier)) if notifier else None
+        try:
+            await serve(create_app(board), listen, ready)
+        finally:
+            if telling is not None:
+                telling.cancel()
 
 
 def access_of(settings: Settings, *, read_only: bool, visitor: str = "") -> Access:

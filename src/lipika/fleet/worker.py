@@ -26,6 +26,8 @@ from lipika.fleet.calibrating import Calibrating
 from lipika.fleet.custody import Custody, Held, Places, Tally, abort_uploads, repeat_in_outages
 from lipika.fleet.finishing import Finishing
 from lipika.fleet.lease import Lease
+from lipika.fleet.notifying import EVERY_S as NOTIFY_EVERY_S
+from lipika.fleet.notifying import Notifier
 from lipika.log import get_logger
 from lipika.meters import LastMinute, Sums
 from lipika.models import ClaimedVideo
@@ -60,6 +62,7 @@ class WorkerOptions:
     heartbeat_s: float = 10.0
     live_s: float = 5.0
     calibrate_s: float = 60.0
+    notify_s: float = NOTIFY_EVERY_S
     flush_s: float = 4.0  # with the write itself, an answer is durable within 5
     drain_s: float = 60.0
     max_videos: int = 64
@@ -79,6 +82,7 @@ class Worker:
         lease: how long it may act as owner of its videos.
         calibrating: keeps the tools' limits at what the fleet has learned; None: they stay as they are.
         finishing: keeps a deadline at Flex, where there is one.
+        notifier: tells people of what happens while nobody watches.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Worker:
         lease: Lease,
         calibrating: Calibrating | None = None,
         finishing: Finishing | None = None,
+        notifier: Notifier | None = None,
         options: WorkerOptions | None = None,
     ):
         self._info = info
@@ -107,6 +112,7 @@ class Worker:
         self._lease = lease
         self._calibrating = calibrating
         self._finishing = finishing
+        self._notifier = notifier
         self._options = options or WorkerOptions()
         self._custody = Custody(
             info.worker_id,
@@ -397,6 +403,8 @@ class Worker:
             loops.append((options.calibrate_s, self._calibrating.calibrate))
         if self._finishing is not None:
             loops.append((options.heartbeat_s, self._finishing.look))
+        if self._notifier is not None:
+            loops.append((options.notify_s, self._notifier.tell))
         tasks = [
             asyncio.create_task(self._every(seconds, work), name=work.__name__) for seconds, work in loops
         ]
@@ -622,3 +630,5 @@ class Worker:
         await self._write_alerts()
         await self._workers.heartbeat(self._info.worker_id, self._stats())
         await self._workers.offline(self._info.worker_id, failed=self._stop is not None)
+        if self._notifier is not None:
+            await self._notifier.tell()  # the end of the queue, where this was the last of its work

@@ -40,6 +40,7 @@ from lipika.errors import DatabaseUnavailable, SettingsError
 from lipika.fleet.calibrating import Calibrating, CalibratingOptions
 from lipika.fleet.finishing import Finishing
 from lipika.fleet.lease import Lease
+from lipika.fleet.notifying import open_notifier
 from lipika.fleet.worker import Worker, WorkerOptions
 from lipika.jobs.run_cap import RunCap
 from lipika.llm import prompt, transcript
@@ -385,8 +386,8 @@ async def open_worker(
     info = await asyncio.to_thread(worker_info, settings, bands, said)
     lease = Lease(settings.lease_seconds)
     places = _StorePlaces(Stores(store_settings(settings)), settings)
-    results, troubles, alerts = Results(database), Troubles(), list[Alert]()
-    limits = RateLimits(bands)
+    results, limits = Results(database), RateLimits(bands)
+    troubles, alerts = Troubles(), list[Alert]()
     async with AsyncExitStack() as stack:
         ledgers = _ledgers(database, info.worker_id, lease, cap)
         routes = await stack.enter_async_context(open_routes(settings, ledgers, lease))
@@ -399,6 +400,7 @@ async def open_worker(
         events = Events(on_batch=sink.keep_batch, on_alert=alerts.append)
         engine = await stack.enter_async_context(_engine(settings, routes, info.worker_id, events))
         asked_as = reuse_conditions(settings, said.get(settings.provider))
+        beside = _Beside(info.worker_id, lease, sink, alerts, troubles, cap)
         tools = Tools(
             worker_id=info.worker_id,
             engine=engine,
@@ -413,11 +415,7 @@ async def open_worker(
             limits=limits,
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
-            opinions=await stack.enter_async_context(
-                _opinions(
-                    settings, database, limits, _Beside(info.worker_id, lease, sink, alerts, troubles, cap)
-                )
-            ),
+            opinions=await stack.enter_async_context(_opinions(settings, database, limits, beside)),
             tell_language=Queue(database).record_language,
             ask_silence=settings.ask_silence,
             pay_again=settings.pay_again,
@@ -434,6 +432,7 @@ async def open_worker(
             lease=lease,
             calibrating=_calibrating(settings, info.worker_id, database, tools, alerts),
             finishing=_finishing(settings, engine, database, alerts),
+            notifier=open_notifier(settings, database, info.worker_id),
             options=_worker_options(settings),
         )
         sink.on_lost = worker.forget

@@ -49,6 +49,7 @@ TABLES = {
     *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters"),
     *("audits", "audit_clips", "audit_judgements"),
     *("transcription_edits", "edited_clips"),
+    "notices",
 }
 OF_LATER_FILES = {
     "way_counts",
@@ -63,6 +64,7 @@ OF_LATER_FILES = {
     *("audits", "audit_clips", "audit_judgements"),
     "transcription_edits",
     "edited_clips",
+    "notices",
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}

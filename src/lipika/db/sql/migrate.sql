@@ -46,7 +46,8 @@ where c.oid in (
     'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
     'token_counts', 'saved_filters', 'model_hours',
     'audits', 'audit_clips', 'audit_judgements',
-    'transcription_edits', 'edited_clips'
+    'transcription_edits', 'edited_clips',
+    'notices'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -131,6 +132,7 @@ from (
       ('audit_judgements', 'audit_id, place, reviewer, usable'),
       ('transcription_edits', 'id, video_id, segment_file, kind, edited_by'),
       ('edited_clips', 'video_id, segment_file, edit_id, word, model'),
+      ('notices', 'event, message, claimed_at, told_at'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),
