@@ -47,6 +47,7 @@ COMMANDS = (
     ("python -m benchmarks.quota", "quotas under storms, kills, caps and daily limits", "40 min"),
     ("python -m benchmarks.soak", "half an hour at 5,000 clips a minute", "31 min"),
     ("python -m benchmarks memory", "archives of 5 GB and of 100,000 segments", "30 min"),
+    ("python -m benchmarks.flex_memory", "memory and CPU of 15,000 requests that wait at Flex", "8 min"),
     ("python -m benchmarks.million", "a million requests", "35 min"),
     ("python -m benchmarks.claims", "a queue of a million videos", "3 min"),
     ("python -m benchmarks.cost", "dollars for 100 million clips, by lever ([cost.md](cost.md))", "5 s"),

@@ -29,7 +29,7 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
-from lipika.simulator import Handle, Latency, SimulatorConfig, spawn
+from lipika.simulator import FlexQueue, Handle, Latency, SimulatorConfig, spawn
 
 T = TypeVar("T")
 
@@ -67,12 +67,15 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def setting(folder: Path, *, latency_s: float, tls: bool = True) -> AsyncIterator[Setting]:
+async def setting(
+    folder: Path, *, latency_s: float, tls: bool = True, flex: FlexQueue | None = None
+) -> AsyncIterator[Setting]:
     """Simulator (light profile) and embedded Postgres as processes of their own, gone at the end."""
     cert, key = certificate(folder)
     config = SimulatorConfig(
         light=True,
         latency=Latency(latency_s),
+        flex=flex or FlexQueue(),
         tls_cert=cert if tls else None,
         tls_key=key if tls else None,
     )
@@ -82,7 +85,7 @@ async def setting(folder: Path, *, latency_s: float, tls: bool = True) -> AsyncI
             await migrate(database)
         environment = {
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": os.pathsep.join((str(REPOSITORY / "src"), str(REPOSITORY))),
             "SSL_CERT_FILE": str(cert),
             "DATABASE_URL": url,
             "GEMINI_BASE_URL": simulator.url,

@@ -63,6 +63,7 @@ from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink
 from lipika.pipeline.tools import Counts, RateLimits, Tools
 from lipika.pipeline.troubles import Troubles
+from lipika.processes import give_memory_back
 from lipika.rework.calibrate import load_bands
 from lipika.services import Stores, saved_answers_folder, store_settings
 from lipika.simulator.config import SimulatorConfig
@@ -391,6 +392,8 @@ async def open_worker(
     async with AsyncExitStack() as stack:
         ledgers = _ledgers(database, info.worker_id, lease, cap)
         routes = await stack.enter_async_context(open_routes(settings, ledgers, lease))
+        if settings.service_tier == "flex":
+            stack.callback(asyncio.create_task(give_memory_back(), name="give memory back").cancel)
         executor = stack.enter_context(ThreadPoolExecutor(_audio_threads(), thread_name_prefix="audio"))
         polishers = await stack.enter_async_context(_polishers(settings, executor))
         spool_dir = Path(stack.enter_context(_spool_folder(settings.spool_dir)))

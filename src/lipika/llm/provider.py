@@ -199,6 +199,8 @@ class ReadReply:
 
 
 _KEEPALIVE_S = 60.0
+_PIECE_BYTES = 16 << 10
+"""One record of TLS."""
 
 
 class _LastUsedFirst(aiohttp.TCPConnector):
@@ -231,7 +233,12 @@ class _BodyPayload(aiohttp.Payload):
         self._size = body.size
 
     async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
-        await writer.write(self._value.make())
+        """In pieces, each once the one before is on its way: TLS keeps a buffer as large as what it was ever given at
+        once, for as long as the connection lives."""
+        made = memoryview(self._value.make())
+        for start in range(0, len(made), _PIECE_BYTES):
+            await writer.write(made[start : start + _PIECE_BYTES])
+            await writer.drain()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         made: bytes = self._value.make()
