@@ -117,6 +117,10 @@ class Settings(BaseSettings):
         0.0, ge=0, le=2, description="Sampling temperature; `default` leaves it to the model."
     )
     thinking_level: ThinkingLevel = Field("low", description="How much the model may think.")
+    prompt_file: Path | None = Field(
+        None,
+        description="TOML file with instructions and a glossary of one's own, for all languages or single ones.",
+    )
     answer: Literal["full", "lean"] = Field(
         "full",
         description="How the model writes its answer: `lean` says the same in half the tokens (docs/cost.md).",

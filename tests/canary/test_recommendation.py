@@ -177,6 +177,7 @@ def test_the_plan_grows_with_what_it_has_to_tell() -> None:
     assert clips_needed(replace(design, arms=1)) < needed
     assert largest_disagreement(design, needed) == pytest.approx(design.disagreeing, rel=0.05)
     assert largest_disagreement(design, 50) == 0
+    assert largest_disagreement(design, 0) == 0
 
 
 def test_as_many_clips_are_asked_as_it_takes_or_the_cap_pays_for() -> None:
@@ -251,6 +252,8 @@ def test_what_is_recommended_comes_with_its_settings_and_no_others() -> None:
     assert env_lines(lean, BASELINE) == ("ANSWER=lean",)
     warm = replace(BASELINE, name="warm", temperature=None, thinking_level="minimal")
     assert env_lines(warm, BASELINE) == ("TEMPERATURE=default", "THINKING_LEVEL=minimal")
+    own = replace(BASELINE, name="own", prompt_file="prompt.toml")
+    assert env_lines(own, BASELINE) == ("PROMPT_FILE=prompt.toml",)
     world = planned_world()
     told = recommend(
         [draw_arm("lean answers", Plant(0.5), world, MARGINS, np.random.default_rng(4))], FIRST_CLASS, MARGINS

@@ -43,6 +43,7 @@ class Arm:
     model_id: str = ""
     tier: ServiceTier = ServiceTier.STANDARD
     clips: int = 1  # a request
+    prompt_file: str = ""  # of a person's own part of the prompt; empty: there is none
 
     @property
     def is_experimental(self) -> bool:
@@ -61,7 +62,7 @@ class Arm:
         reading = ", disputed clips read again" if self.kind is ArmKind.READING else ""
         return (
             f"{model}{self.provider}, {warmth}, thinking {self.thinking_level}, {self.answer} answers"
-            f"{flex}{clips}{reading}"
+            f"{flex}{clips}{reading}{f', prompt of {self.prompt_file}' if self.prompt_file else ''}"
         )
 
     @property
@@ -74,6 +75,7 @@ class Arm:
             "ANSWER": str(self.answer),
             "MODEL_ID": self.model_id,
             "SERVICE_TIER": str(self.tier),
+            "PROMPT_FILE": self.prompt_file,
             **({"SECOND_READING": "disputed"} if self.kind is ArmKind.READING else {}),
             **({"CLIPS_PER_REQUEST": str(self.clips)} if self.clips > 1 else {}),
         }
@@ -103,10 +105,19 @@ def plan_arms(
     tier: ServiceTier = ServiceTier.STANDARD,
     kinds: Collection[ArmKind] = USUAL_KINDS,
     levels: Sequence[str] | None = None,
+    prompt_file: str = "",
 ) -> tuple[list[Arm], list[Skipped]]:
     """The baseline first, then one arm for each thing that can differ; and what is left out."""
     baseline = Arm(
-        "baseline", ArmKind.BASELINE, provider, temperature, thinking_level, answer, model_id, tier
+        "baseline",
+        ArmKind.BASELINE,
+        provider,
+        temperature,
+        thinking_level,
+        answer,
+        model_id,
+        tier,
+        prompt_file=prompt_file,
     )
     arms, skipped = [baseline], list[Skipped]()
     if ArmKind.PROVIDER in kinds:

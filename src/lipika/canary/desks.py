@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lipika.canary.arms import Arm
 from lipika.canary.readings import NO_VOICES, Voice, Voices, add_reading, find_dispute
@@ -14,6 +15,7 @@ from lipika.canary.together import Circles, ClipToAsk, JointView, Share, ids_of,
 from lipika.engine.engine import Engine
 from lipika.engine.outcome import Outcome
 from lipika.errors import Draining, WorkerStop
+from lipika.llm.own_prompt import OwnPrompt, load_own_prompt
 from lipika.llm.provider import TranscriptionRequest
 from lipika.models import Advice, Failure, Judged
 from lipika.pipeline import question
@@ -71,6 +73,7 @@ class ArmDesk:
             clip.audio,
             sampled.sent_format,
             form=self.arm.answer,
+            own=own_prompt_of(self.arm),
         )
 
     async def transcribe(self, request: TranscriptionRequest, view: ClipView | JointView) -> Outcome | None:
@@ -171,6 +174,7 @@ class ReadingDesk(ArmDesk):
             clip.audio,
             sampled.sent_format,
             form=self.arm.answer,
+            own=own_prompt_of(self.arm),
             readings=(baseline.transcription, voice.text),
         )
         view = ClipView(sampled, self.bands, is_last=True)
@@ -183,6 +187,11 @@ class ReadingDesk(ArmDesk):
             clip,
             add_reading(row, row_of(self.arm, sampled, end, attempts, view.first, view.unreadable), voice),
         )
+
+
+def own_prompt_of(arm: Arm) -> OwnPrompt:
+    """What a person adds to the prompt in this arm."""
+    return load_own_prompt(Path(arm.prompt_file) if arm.prompt_file else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,15 @@ from lipika.db.connection import Database
 from lipika.db.voters import Voters
 from lipika.engine.route import Reserve, reserve_unlimited
 from lipika.errors import UsageError
-from lipika.jobs.wiring import ask_who_answers, engine_options, fleet_ledger, make_provider, probing
+from lipika.jobs.wiring import (
+    ask_who_answers,
+    engine_options,
+    fleet_ledger,
+    make_provider,
+    probing,
+    prompt_version_of,
+)
 from lipika.languages import FIRST_CLASS, find_language
-from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.models import AnswerForm, HintFrom, SendFormat, ServiceTier, VoterKind, is_made_up
 from lipika.processes import stop_signals
@@ -151,6 +157,7 @@ def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[
         tier=tier_at(settings.real_provider, ServiceTier(settings.service_tier)),
         kinds=order.kinds,
         levels=order.levels,
+        prompt_file=str(settings.prompt_file or ""),
     )
     return [*arms, *plan_tried(settings, order.tried, arms)], skipped
 
@@ -189,7 +196,7 @@ def _config(
         "max_usd": order.max_usd,
         "sources": list(order.sources),
         "lipika_version": __version__,
-        "prompt_version": prompt.prompt_version(AnswerForm(settings.answer)),
+        "prompt_version": prompt_version_of(settings),
     }
 
 

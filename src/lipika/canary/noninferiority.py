@@ -204,7 +204,7 @@ def clips_needed(design: Design) -> int:
 
 def largest_disagreement(design: Design, clips: int) -> float:
     """The share of clips that arms may disagree on for `clips` of each language to be enough; 0 where none is."""
-    if not _is_enough(replace(design, disagreeing=0.0), clips):
+    if clips < 1 or not _is_enough(replace(design, disagreeing=0.0), clips):
         return 0.0
     return _bisect(lambda share: _is_enough(replace(design, disagreeing=share), clips), 0.0, 1.0)
 

@@ -21,6 +21,7 @@ from lipika.forecast.workload import Counted
 from lipika.jobs.outlook import ForecastQuestion, MeasuredSample, Prediction, outlook, sample_to_json
 from lipika.llm import prompt
 from lipika.llm.capabilities import Capabilities, cache_note
+from lipika.llm.own_prompt import load_own_prompt
 from lipika.llm.provider import text_tokens
 
 
@@ -51,11 +52,12 @@ async def make_report(
     baseline = asking.arms[0]
     sample = _sample(run, baseline)
     ahead, because = await _look_ahead(settings, database, wanted, sample, baseline)
-    note = cache_note(asking.model, text_tokens(prompt.system_prompt("hi", baseline.answer)))
+    own = load_own_prompt(settings.prompt_file)
+    note = cache_note(asking.model, text_tokens(prompt.system_prompt("hi", baseline.answer, own)))
     return CanaryReport(
         run_id=run.run_id,
         lipika_version=__version__,
-        prompt_version=prompt.prompt_version(baseline.answer),
+        prompt_version=prompt.prompt_version(baseline.answer, own=own),
         started_at=run.started_at,
         seconds=run.seconds,
         model_id=run.model_id,

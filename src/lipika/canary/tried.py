@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from lipika.canary.arms import Arm, ArmKind, tier_at
 from lipika.config import KEY_VARIABLES, Settings, change_settings, require_key
 from lipika.errors import SettingsError, UsageError
 from lipika.jobs.wiring import check_tier
 from lipika.llm.capabilities import load_capabilities
+from lipika.llm.own_prompt import load_own_prompt
 from lipika.llm.several import MOST_CLIPS
 from lipika.models import AnswerForm, ServiceTier
 
-TRIED = ("MODEL_ID", "SERVICE_TIER", "THINKING_LEVEL", "TEMPERATURE", "ANSWER", "PROVIDER")
+TRIED = ("MODEL_ID", "SERVICE_TIER", "THINKING_LEVEL", "TEMPERATURE", "ANSWER", "PROVIDER", "PROMPT_FILE")
 """The settings that decide how a clip is asked: those that an arm can differ in."""
 CLIPS_PER_REQUEST = "CLIPS_PER_REQUEST"
 """No setting of workers, but of an arm."""
@@ -43,6 +45,7 @@ def settings_of_arm(settings: Settings, arm: Arm) -> Settings:
         "answer": str(arm.answer),
         "model_id": arm.model_id or settings.model_id,
         "service_tier": str(arm.tier),
+        "prompt_file": Path(arm.prompt_file) if arm.prompt_file else None,
     }
     return settings.model_copy(update=asked)
 
@@ -53,6 +56,8 @@ def _plan_one(settings: Settings, order: str) -> Arm:
     given: dict[str, str | None] = {name.lower(): value for name, value in changes.items() if name in TRIED}
     if changes.get("TEMPERATURE", "").lower() == "default":
         given["temperature"] = None
+    if changes.get("PROMPT_FILE", "").lower() == "none":
+        given["prompt_file"] = None
     provider = changes.get("PROVIDER", settings.real_provider)
     simulated = settings.provider == "simulator" and provider in KEY_VARIABLES
     if simulated:  # it speaks for both, and wants no key
@@ -62,6 +67,7 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         require_key(changed)
         model = load_capabilities(changed.model_id, changed.models_file)
         check_tier(changed, model)
+        load_own_prompt(changed.prompt_file)
     except SettingsError as error:
         raise SettingsError(f"--try {order!r}: {error}") from None
     if changed.thinking_level not in model.thinking_levels and "THINKING_LEVEL" in changes:
@@ -80,6 +86,7 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         model_id=changed.model_id,
         tier=tier_at(asked_of, ServiceTier(changed.service_tier)),
         clips=clips,
+        prompt_file=str(changed.prompt_file or ""),
     )
 
 

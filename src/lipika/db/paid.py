@@ -16,7 +16,7 @@ _QUERIES = load("paid")
 _LOOKED_AT = 32  # rows of one audio
 
 WayOfAsking: TypeAlias = Mapping[str, object]
-"""model_ids (without their vendors: any of them), temperature, thinking_level, prompt_version, schema_version."""
+"""model_ids (without vendors: any of them), temperature, thinking_level, prompt_versions (any), schema_version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,10 @@ from lipika.db.connection import Database
 from lipika.db.migrate import check, migrate
 from lipika.errors import LipikaError
 from lipika.forecast.limits import ALL, ALL_LIMITS, LIMITS
+from lipika.languages import LANGUAGES
 from lipika.llm import prompt
 from lipika.llm.capabilities import cache_note, load_capabilities
+from lipika.llm.own_prompt import load_own_prompt
 from lipika.llm.probes import Served, probe
 from lipika.llm.provider import text_tokens
 from lipika.machine import SPARE_FILES, gpu_type
@@ -35,6 +37,7 @@ _FREE_GB = 5
 _MEMORY_FLOOR_MB = 512  # of a worker beyond its buffers: interpreter, libraries, what is being polished
 _RETIRES_SOON_DAYS = 30
 _LOW_CREDIT_USD = 5.0
+_OWN_TOKENS_WARN = 400  # as many as the built-in prompt has: the text of each clip doubles
 _CLOCK_WARN_S, _CLOCK_FAIL_S = 5.0, 300.0
 """Signatures of S3 requests are refused from 15 minutes on; leases are told apart by seconds."""
 _PROBE = "lipika-doctor-probe"
@@ -95,6 +98,7 @@ def _checks(settings: Settings, *, gpu: bool) -> list[tuple[str, _Check, str]]:
         ("database", _database, "DATABASE_URL must reach Postgres 15 or newer; empty starts an embedded one"),
         ("budget", _budget, "see `lipika budget show`"),
         ("model", _model, "correct MODEL_ID or MODELS_FILE"),
+        ("prompt", _prompt, "correct PROMPT_FILE (docs/providers.md)"),
         ("key", _primary, "correct the setting that is named"),
         ("second provider", _secondary, "correct the setting that is named, or take its key out"),
     ]
@@ -214,8 +218,34 @@ async def _model(visit: _Visit) -> _Found:
             Level.WARN,
             "plan for another MODEL_ID (lipika models lists them), with a canary of its own",
         )
-    note = cache_note(model, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
+    note = cache_note(model, text_tokens(_system_prompt(settings, "hi")))
     return _Found("; ".join([*notes, note] if note else notes))
+
+
+async def _prompt(visit: _Visit) -> _Found:
+    """The prompt with a person's own part, and what it weighs: it is paid for with every clip."""
+    settings = visit.settings
+    own, form = load_own_prompt(settings.prompt_file), AnswerForm(settings.answer)
+    ours = text_tokens(prompt.system_prompt("hi", form))
+    if not own:
+        return _Found(
+            f"version {prompt.prompt_version(form)}, about {ours:,} tokens; none of your own (PROMPT_FILE)"
+        )
+    sizes = {code: text_tokens(own.text(code)) for code in LANGUAGES}
+    largest = max(sizes, key=lambda code: sizes[code])
+    versions = {code: prompt.prompt_version(form, own=own, language=code) for code in LANGUAGES}
+    told = (
+        f"version {versions[largest]} for {largest}, {len(set(versions.values()))} in all: about {ours:,} tokens and"
+        f" up to {sizes[largest]:,} of {settings.prompt_file}"
+    )
+    if sizes[largest] > _OWN_TOKENS_WARN:
+        return _Found(told, Level.WARN, "it is paid for with every clip: keep the names that matter")
+    return _Found(told)
+
+
+def _system_prompt(settings: Settings, language: str) -> str:
+    own = load_own_prompt(settings.prompt_file)
+    return prompt.system_prompt(language, AnswerForm(settings.answer), own)
 
 
 async def _primary(visit: _Visit) -> _Found:

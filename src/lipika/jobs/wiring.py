@@ -47,6 +47,7 @@ from lipika.llm import prompt, transcript
 from lipika.llm.aistudio import AIStudioProvider
 from lipika.llm.capabilities import Capabilities, cache_note, load_capabilities
 from lipika.llm.openrouter import OpenRouterProvider
+from lipika.llm.own_prompt import load_own_prompt
 from lipika.llm.provider import BaseProvider, ModelOptions, text_tokens
 from lipika.log import get_logger
 from lipika.machine import SPARE_FILES, allow_open_files, gpu_type, instance_name
@@ -129,7 +130,7 @@ async def _open_routes(
             providers = _make_configured(settings)
         capabilities = load_capabilities(settings.model_id, settings.models_file)
         check_tier(settings, capabilities)
-        note = cache_note(capabilities, text_tokens(prompt.system_prompt("hi", AnswerForm(settings.answer))))
+        note = cache_note(capabilities, text_tokens(system_prompt_of(settings, "hi")))
         if note is not None:
             log.info("no_cache_hits_expected", reason=note)
         yield [
@@ -230,7 +231,7 @@ def make_provider(settings: Settings, name: str, *, routed: bool | None = None) 
         options=model_options(settings),
         capabilities=load_capabilities(settings.model_id, settings.models_file),
         response_schema=transcript.response_schema(AnswerForm(settings.answer)),
-        prompt_version=prompt.prompt_version(AnswerForm(settings.answer)),
+        prompt_version=prompt_version_of(settings),
         routed=routed,
         network=Network.from_settings(settings),
     )
@@ -306,7 +307,20 @@ def reuse_conditions(settings: Settings, simulated: bool | None) -> AskedAs:
         simulated,
         AnswerForm(settings.answer),
         settings.models[1:],
+        load_own_prompt(settings.prompt_file),
     )
+
+
+def system_prompt_of(settings: Settings, language: str | None) -> str:
+    """The system prompt that clips of a language are asked with."""
+    own = load_own_prompt(settings.prompt_file)
+    return prompt.system_prompt(language, AnswerForm(settings.answer), own)
+
+
+def prompt_version_of(settings: Settings, language: str | None = None) -> str:
+    """The version of the prompt for a language, or of what goes for all of them."""
+    own = load_own_prompt(settings.prompt_file)
+    return prompt.prompt_version(AnswerForm(settings.answer), own=own, language=language)
 
 
 def model_options(settings: Settings) -> ModelOptions:
@@ -332,7 +346,7 @@ def worker_info(
         gpu_type=gpu_type(),
         config={
             "lipika_version": __version__,
-            "prompt_version": prompt.prompt_version(AnswerForm(settings.answer)),
+            "prompt_version": prompt_version_of(settings),
             "schema_version": transcript.schema_version(AnswerForm(settings.answer)),
             "trimmer_version": polish.TRIMMER_VERSION,
             "validator_version": validation.validator_version(bands),

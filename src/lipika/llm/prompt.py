@@ -13,6 +13,7 @@ from importlib import resources
 from string import Template
 
 from lipika.languages import LANGUAGES, Language, find_language
+from lipika.llm.own_prompt import NOTHING_OWN, OwnPrompt
 from lipika.models import AnswerForm
 
 PROMPT_VERSION = "1"
@@ -34,10 +35,24 @@ _SCRIPT_NAMES = {
 }
 
 
-def system_prompt(language: str | None, form: AnswerForm = AnswerForm.FULL) -> str:
+def system_prompt(
+    language: str | None, form: AnswerForm = AnswerForm.FULL, own: OwnPrompt = NOTHING_OWN
+) -> str:
     """The system prompt for a language hint (code or name) and a form of answer; any hint not in the registry reads
-    `unknown`."""
-    return _system_prompt(find_language(language), form)
+    `unknown`. What is a person's own comes last; what tells the fields of an answer always stays.
+    """
+    ours, text = _system_prompt(find_language(language), form), own.text(language)
+    if not text:
+        return ours
+    kept = _without_rules(ours) if own.replaces(language) else ours
+    return f"{kept}\n\nFor these recordings:\n{text}"
+
+
+def _without_rules(text: str) -> str:
+    """The prompt without the rules on what is written, whose place a person's own take: markers, NO_SPEECH and the
+    rest of the form stay.
+    """
+    return "\n".join(line for line in text.splitlines() if not line.startswith(_RULES))
 
 
 def clip_prompt(duration_ms: int, *, varied: bool = False, readings: tuple[str, str] | None = None) -> str:
@@ -55,11 +70,26 @@ def clip_prompt(duration_ms: int, *, varied: bool = False, readings: tuple[str, 
     return f"{text} {_template('vary').substitute()}" if varied else text
 
 
-def prompt_version(form: AnswerForm = AnswerForm.FULL, *, readings: bool = False) -> str:
-    """The version that answers to a prompt carry: another form of answer, or readings to choose from, are other ways
-    of asking."""
+_RULES = ("- Keep ", "- Write the language", "- Code-mixing", "- Numbers ")
+
+
+def prompt_version(
+    form: AnswerForm = AnswerForm.FULL,
+    *,
+    readings: bool = False,
+    own: OwnPrompt = NOTHING_OWN,
+    language: str | None = None,
+) -> str:
+    """The version that answers to a prompt carry: another form of answer, readings to choose from, or a text of one's
+    own for the `language` are other ways of asking.
+    """
     parts = ["+lean" if form is AnswerForm.LEAN else "", "+readings" if readings else ""]
-    return PROMPT_VERSION + "".join(parts)
+    return PROMPT_VERSION + "".join(parts) + own.version(language)
+
+
+def prompt_versions(form: AnswerForm, own: OwnPrompt) -> list[str]:
+    """The versions over all languages."""
+    return sorted(prompt_version(form) + version for version in own.versions())
 
 
 def fill_in(name: str, **words: object) -> str:

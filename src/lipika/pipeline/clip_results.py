@@ -56,7 +56,7 @@ def make_result(
             provider=outcome.provider,
             model_id=outcome.model_id or asked.model_id,
             model_version=outcome.model_version,
-            prompt_version=prompt.prompt_version(asked.answer),
+            prompt_version=prompt.prompt_version(asked.answer, own=asked.own, language=language),
             schema_version=transcript.schema_version(asked.answer),
             temperature=asked.temperature,
             thinking_level=asked.thinking_level,

@@ -52,7 +52,7 @@ class KnownAnswers:
             "model_ids": [plain_model(name) for name in asked.models],
             "temperature": asked.temperature,
             "thinking_level": asked.thinking_level,
-            "prompt_version": prompt.prompt_version(asked.answer),
+            "prompt_versions": prompt.prompt_versions(asked.answer, asked.own),
             "schema_version": transcript.schema_version(asked.answer),
         }
         self._asking: dict[tuple[str, str], asyncio.Future[None]] = {}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from lipika import validation
 from lipika.engine.outcome import Circumstances, Review
 from lipika.llm import prompt, several, transcript
+from lipika.llm.own_prompt import NOTHING_OWN, OwnPrompt
 from lipika.llm.provider import AudioSource, SeveralClips, TranscriptionRequest
 from lipika.models import (
     Answer,
@@ -32,9 +33,10 @@ def request_for(
     *,
     form: AnswerForm = AnswerForm.FULL,
     readings: tuple[str, str] | None = None,
+    own: OwnPrompt = NOTHING_OWN,
 ) -> TranscriptionRequest:
     """The request for a clip. `language` is the hint; `audio` the bytes as sent, or where they lie; `form` that of
-    the answer, which must be the provider's, too.
+    the answer, which must be the provider's, too; `own` what a person adds to the prompt.
 
     With `readings` of two voters who disagree it is asked for what is right; only a canary does that.
     """
@@ -42,7 +44,7 @@ def request_for(
         clip_id=f"{video_id}/{clip.name.stem}",
         video_id=video_id,
         language=language,
-        system_prompt=prompt.system_prompt(language, form),
+        system_prompt=prompt.system_prompt(language, form, own),
         clip_prompt=prompt.clip_prompt(clip.duration_ms, readings=readings),
         audio=audio if isinstance(audio, bytes) else b"",
         source=None if isinstance(audio, bytes) else audio,
@@ -59,6 +61,7 @@ def request_for_several(
     language: str | None,
     audio_format: SendFormat,
     form: AnswerForm,
+    own: OwnPrompt = NOTHING_OWN,
 ) -> TranscriptionRequest:
     """One request for several clips of one language, each under an id of `several.make_ids`; for a canary alone.
 
@@ -69,7 +72,7 @@ def request_for_several(
         clip_id=name,
         video_id=name.rpartition("/")[0],
         language=language,
-        system_prompt=prompt.system_prompt(language, form),
+        system_prompt=prompt.system_prompt(language, form, own),
         clip_prompt=several.several_prompt(len(clips), form),
         audio=b"",
         audio_format=audio_format,

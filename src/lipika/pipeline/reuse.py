@@ -10,6 +10,7 @@ from lipika.audio import polish
 from lipika.config import plain_model
 from lipika.db.result_rows import StoredAnswer
 from lipika.llm import prompt, transcript
+from lipika.llm.own_prompt import NOTHING_OWN, OwnPrompt
 from lipika.models import AnswerForm, PolishedClip, Was
 from lipika.wording import money
 
@@ -27,6 +28,7 @@ class AskedAs:
     simulated: bool | None = None  # whether answers are made up; None: nobody knows, and all count as alike
     answer: AnswerForm = AnswerForm.FULL
     above: tuple[str, ...] = ()
+    own: OwnPrompt = NOTHING_OWN
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ def difference(was: Was, asked: AskedAs, language: str | None) -> Difference | N
     right stays right, and a wrong hint may be mended without paying for it again. Where nobody speaks there is no
     language to mishear; an answer of that kind to lively audio has been doubted and asked for twice already.
     """
-    return chosen_difference(was, asked, language) or _version_difference(was, asked)
+    return chosen_difference(was, asked, language) or _version_difference(was, asked, language)
 
 
 def chosen_difference(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
@@ -86,8 +88,8 @@ def hint_difference(was: Was, language: str | None) -> Difference | None:
     return None
 
 
-def _version_difference(was: Was, asked: AskedAs) -> Difference | None:
-    now = prompt.prompt_version(asked.answer)
+def _version_difference(was: Was, asked: AskedAs, language: str | None) -> Difference | None:
+    now = prompt.prompt_version(asked.answer, own=asked.own, language=language)
     if was.prompt_version != now:
         return Difference("prompt version", was.prompt_version, now)
     now = transcript.schema_version(asked.answer)

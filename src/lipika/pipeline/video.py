@@ -332,6 +332,7 @@ class _Job:
             polished,
             polished.sent_format,
             form=self.tools.asked_as.answer,
+            own=self.tools.asked_as.own,
         )
         before = None
         if former is not None and former.answer is not None and former.verdict is not None:

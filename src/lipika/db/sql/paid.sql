@@ -9,8 +9,8 @@ cross join lateral (
 ) a
 where regexp_replace(a.model_id, '^(google|models)/', '') = any(%(model_ids)s)
   and round(a.temperature::numeric, 4) is not distinct from round(%(temperature)s::real::numeric, 4)
-  and (a.thinking_level, a.prompt_version, a.schema_version)
-    = (%(thinking_level)s, %(prompt_version)s, %(schema_version)s)
+  and (a.thinking_level, a.schema_version) = (%(thinking_level)s, %(schema_version)s)
+  and a.prompt_version = any(%(prompt_versions)s::text[])
 
 -- name: kept
 -- Answers to these audios that are kept aside and were asked for in the way of this name, under whatever hint.
@@ -33,8 +33,8 @@ cross join lateral (
 where r.audio_digest = w.digest and r.transcription is not null and r.text_source = 'model' and r.attempts > 0
   and regexp_replace(r.model_id, '^(google|models)/', '') = any(%(model_ids)s)
   and round(r.temperature::numeric, 4) is not distinct from round(%(temperature)s::real::numeric, 4)
-  and (r.thinking_level, r.prompt_version, r.schema_version)
-    = (%(thinking_level)s, %(prompt_version)s, %(schema_version)s)
+  and (r.thinking_level, r.schema_version) = (%(thinking_level)s, %(schema_version)s)
+  and r.prompt_version = any(%(prompt_versions)s::text[])
 
 -- name: indexed
 -- Whether results can be looked up by their audio: an index in the making is none.
