@@ -13,7 +13,19 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from lipika.dashboard import audit, clips, datasets, entry, errors, fleet, quality, queue, review, spend
+from lipika.dashboard import (
+    audit,
+    clips,
+    correct,
+    datasets,
+    entry,
+    errors,
+    fleet,
+    quality,
+    queue,
+    review,
+    spend,
+)
 from lipika.dashboard.board import STATIC, Board, board_of, problem
 from lipika.dashboard.guard import Guard
 from lipika.dashboard.metrics import fleet_exposition
@@ -42,7 +54,9 @@ def create_app(board: Board) -> Starlette:
             Route("/spend", spend.page),
             Route("/clips", clips.page),
             Route("/clips/count", clips.count),
-            Route("/clips/clip", clips.clip),
+            Route("/clips/clip", correct.clip),
+            Route("/clips/check", correct.check, methods=["POST"]),
+            Route("/clips/edit", correct.edit, methods=["POST"]),
             Route("/clips/all", clips.everything),
             Route("/clips/filters", clips.save_filter, methods=["POST"]),
             Route("/clips/resolve", clips.resolve_all, methods=["POST"]),

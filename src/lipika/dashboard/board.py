@@ -25,6 +25,7 @@ from lipika.db.budgets import Budgets
 from lipika.db.queue import Queue
 from lipika.db.stats import Stats
 from lipika.db.workers import Workers
+from lipika.people.edits import Edits
 
 PAGES = (
     ("/", "Fleet"),
@@ -65,6 +66,7 @@ class Board:
     budgets: Budgets
     workers: Workers
     audits: Audits
+    edits: Edits
     audio: ClipAudio
     access: Access
     signer: Signer

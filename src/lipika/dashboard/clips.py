@@ -18,7 +18,6 @@ from lipika.dashboard.board import (
     problem,
     redirect_with_message,
     render,
-    text_of,
     user_of,
 )
 from lipika.dashboard.cursor import pack, unpack
@@ -29,7 +28,6 @@ from lipika.wording import number
 
 ROWS = 50
 _MAX_NAME = 80
-SPEEDS = ((0.5, "½"), (0.75, "¾"), (1, "1"), (1.25, "1¼"), (1.5, "1½"))
 _KINDS = ("language", "failure", "finding:fail", "finding:warn", "finding:info")
 
 
@@ -98,20 +96,6 @@ def say_count(found: ClipCount) -> str:
     if found.more:
         return f"more than {number(found.clips)} clips"
     return f"{number(found.clips)} {'clip' if found.clips == 1 else 'clips'}"
-
-
-async def clip(request: Request) -> Response:
-    """One clip beside the list: its text, what speaks against it, what others say."""
-    found = await board_of(request).stats.clips.one(
-        text_of(request, "video") or "", text_of(request, "clip") or ""
-    )
-    context = {
-        "clip": found,
-        "full_url": clip_url(found.video_id, found.segment_file) if found else "",
-        "speeds": SPEEDS,
-        "text": (found.transcription or "") if found else "",
-    }
-    return HTMLResponse(fragment("clips_panel.html", context), 200 if found else 404)
 
 
 # ----------------------------------------------------------------------------- filters with a name

@@ -30,6 +30,7 @@ from lipika.db.workers import Workers
 from lipika.errors import UsageError
 from lipika.fleet.notifying import keep_telling, open_notifier
 from lipika.machine import instance_name
+from lipika.people.edits import Edits
 from lipika.services import Stores, open_database, store_settings
 
 _GRACE_S = 1
@@ -129,6 +130,7 @@ def make_board(settings: Settings, database: Database, access: Access) -> Board:
         budgets=Budgets(database),
         workers=Workers(database),
         audits=Audits(database),
+        edits=Edits(database),
         audio=ClipAudio(
             Stores(replace(store_settings(settings), retry_s=_STORE_RETRY_S)), settings.output_url
         ),

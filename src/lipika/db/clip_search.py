@@ -274,7 +274,7 @@ class ClipSearch:
         walk = _Walk(after or ClipPlace(0))
         until = time.monotonic() + (budget_s if reads else max(budget_s, _LOOK_S))
         # Places for as many clips as may be looked at in one step.
-        step = max(1, min(_MOST_PLACES, round(_ROWS / 4 * PLACES / candidates)))
+        step = max(1, min(_MOST_PLACES // (4 if reads else 1), round(_ROWS / 4 * PLACES / candidates)))
         while len(walk.clips) <= limit and walk.at.rank < PLACES:
             if time.monotonic() > until and walk.looked:
                 return ClipPage(walk.clips, walk.at, walk.at.rank / PLACES)

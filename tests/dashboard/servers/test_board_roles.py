@@ -26,6 +26,8 @@ VERBS = {
     "/audit/take": (Role.REVIEWER, {"audit": "1"}),
     "/audit/judge": (Role.REVIEWER, {"audit": "1", "place": "0", "usable": "yes", "text": "x"}),
     "/review/resolve": (Role.REVIEWER, {"video": "v", "clip": "c"}),
+    "/clips/check": (Role.REVIEWER, {"text": "x"}),
+    "/clips/edit": (Role.REVIEWER, {"video": "v", "clip": "c", "do": "accept", "expected": "0.x"}),
     "/clips/filters": (Role.REVIEWER, {"query": "video=v", "name": "mine"}),
     "/clips/resolve": (Role.REVIEWER, {"query": "video=v", "clips": "0"}),
 }

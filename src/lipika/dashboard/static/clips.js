@@ -6,7 +6,8 @@ const KEPT = 8; // panels that are held, those of the next clips among them
 
 const held = new Map(); // clip -> its panel and its audio, on their way or there
 const states = new Map(); // clip -> what its row says
-let drafts = stored("lipika-drafts", {}); // clip -> what was typed and is not saved
+const narrow = window.matchMedia("(max-width: 46rem)");
+let drafts = stored("lipika-drafts", {}); // clip -> what was typed and is not saved, and upon which version
 let outbox = stored("lipika-outbox", []); // edits on their way: sent again until the board has answered
 let at = -1; // the row that is looked at
 let shown = null; // its clip
@@ -77,7 +78,9 @@ async function select(place, options = {}) {
   shown = key;
   for (const other of all) other.toggleAttribute("aria-current", false);
   row.setAttribute("aria-current", "true");
-  row.scrollIntoView({ block: "nearest" });
+  // On a phone the clip stands above the list.
+  if (!narrow.matches) row.scrollIntoView({ block: "nearest" });
+  else if (options.play) panel().scrollIntoView({ block: "start" });
   const one = fetched(key);
   panel().setAttribute("aria-busy", "true");
   try {
@@ -190,8 +193,12 @@ function open(key, options) {
   showSpeed();
   const box = editor();
   if (!box) return;
-  if (drafts[key] !== undefined && drafts[key] !== box.value) {
-    box.value = drafts[key];
+  const draft = drafts[key];
+  if (draft && draft.text !== box.value) {
+    const now = { said: "it was changed since you typed this", theirs: box.value, version: facts().version };
+    box.value = draft.text;
+    if (draft.version !== facts().version && !states.get(key)?.version) states.set(key, { ...now, text: "draft", look: "warn" });
+    facts().version = draft.version;
     note("A draft, not saved yet.", "warn");
   }
   fit(box);
@@ -215,8 +222,10 @@ function note(text, look = "soft") {
 function typed() {
   const box = editor();
   if (!box || !shown) return;
-  if (box.value === facts().text) delete drafts[shown]; else drafts[shown] = box.value;
+  if (box.value === facts().text) delete drafts[shown]; else drafts[shown] = { text: box.value, version: facts().version };
   store();
+  if (states.get(shown)?.look === "good") states.delete(shown);
+  paint();
   fit(box);
   compare();
   note(box.value === facts().text ? "" : "Not saved: Ctrl Enter saves.", "warn");
@@ -257,8 +266,8 @@ function compare() {
   const box = document.getElementById("difference");
   if (!box || !facts()) return;
   const before = words(facts().model), after = words(editor().value);
-  box.hidden = before.join(" ") === after.join(" ");
-  if (!box.hidden) box.replaceChildren(...difference(before, after));
+  box.parentNode.hidden = !before.length || before.join(" ") === after.join(" ");
+  if (!box.parentNode.hidden) box.replaceChildren(...difference(before, after));
 }
 
 const words = (text) => text.split(/\s+/).filter(Boolean).slice(0, 600);
@@ -319,12 +328,12 @@ async function send(edit, tries = 0) {
   outbox = outbox.filter((other) => other.request !== edit.request);
   held.delete(edit.key);
   if (news.state === "saved") {
-    if (drafts[edit.key] === edit.text) delete drafts[edit.key];
+    if (drafts[edit.key]?.text === edit.text) delete drafts[edit.key];
     store();
     mark(edit.key, news.said, "good");
     rewrite(edit.key, news);
   } else {
-    if (edit.text !== undefined) drafts[edit.key] = edit.text;
+    if (edit.text !== undefined) drafts[edit.key] = { text: edit.text, version: edit.expected };
     store();
     mark(edit.key, `not saved: ${news.said}`, "bad", { theirs: news.text, said: news.said, version: news.version });
     if (shown === edit.key) conflict(states.get(edit.key));
@@ -334,7 +343,7 @@ async function send(edit, tries = 0) {
 
 function lost(edit, why) {
   outbox = outbox.filter((other) => other.request !== edit.request);
-  if (edit.text !== undefined) drafts[edit.key] = edit.text;
+  if (edit.text !== undefined) drafts[edit.key] = { text: edit.text, version: edit.expected };
   store();
   mark(edit.key, "not saved", "bad");
   say(`Not saved: ${why}`, "bad");
@@ -357,7 +366,13 @@ function conflict(waiting) {
   if (!box || !editor()) return;
   const over = line("button", "Save mine over it", "button"), theirs = line("button", "Take theirs", "button");
   over.type = theirs.type = "button";
-  over.addEventListener("click", () => { facts().version = waiting.version; box.hidden = true; speak("text", { text: editor().value }); });
+  over.addEventListener("click", () => {
+    facts().version = waiting.version;
+    states.delete(shown);
+    box.hidden = true;
+    speak("text", { text: editor().value });
+    editor().focus();
+  });
   theirs.addEventListener("click", () => {
     delete drafts[shown];
     states.delete(shown);
@@ -402,6 +417,7 @@ const verbs = {
   redo: () => speak("redo"),
   edit: () => editor()?.focus(),
   unusable: () => document.getElementById("unusable")?.showModal(),
+  cancel: () => document.getElementById("unusable")?.close(),
   play: toggle,
   loop: setLoop,
   next: () => select(at + 1),
