@@ -2,6 +2,20 @@
 -- models were asked; answers that were not chosen are kept beside those that were replaced; windows and hours have the sums of
 -- each model. Rows from before, and all that did not go up, hold null: no row is written anew. Idempotent.
 
+-- A table of somebody else under this name is left alone, and so is everything else.
+do $$
+begin
+  if to_regclass('model_hours') is not null and (
+    select count(*) from pg_attribute
+    where attrelid = to_regclass('model_hours') and attname in ('hour', 'model_id', 'shard') and not attisdropped
+  ) < 3 then
+    raise duplicate_table using
+      message = 'model_hours is not a table of lipika: it lacks some of hour, model_id, shard',
+      hint = 'Give lipika a database of its own, or rename that table.';
+  end if;
+end
+$$;
+
 alter table transcription_results add column if not exists cascade jsonb;
 comment on column transcription_results.cascade is
   'Of a clip that went up in a cascade: the models that were asked, in order, as an array of model_id, usd, because (why its answer was not the end) and answered. model_id says whose answer it is.';

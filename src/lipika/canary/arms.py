@@ -44,6 +44,12 @@ class Arm:
     tier: ServiceTier = ServiceTier.STANDARD
     clips: int = 1  # a request
     prompt_file: str = ""  # of a person's own part of the prompt; empty: there is none
+    above: tuple[str, ...] = ()  # of a cascade, the models after `model_id`
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that are asked, in order."""
+        return (self.model_id, *self.above)
 
     @property
     def is_experimental(self) -> bool:
@@ -56,7 +62,7 @@ class Arm:
         warmth = (
             "the model's own temperature" if self.temperature is None else f"temperature {self.temperature:g}"
         )
-        model = f"{self.model_id}, " if self.kind is ArmKind.SETTINGS else ""
+        model = f"{', then '.join(self.models)}, " if self.kind is ArmKind.SETTINGS or self.above else ""
         flex = f", {self.tier}" if self.tier is not ServiceTier.STANDARD else ""
         clips = f", {self.clips} clips a request" if self.clips > 1 else ""
         reading = ", disputed clips read again" if self.kind is ArmKind.READING else ""
@@ -74,6 +80,7 @@ class Arm:
             "THINKING_LEVEL": self.thinking_level,
             "ANSWER": str(self.answer),
             "MODEL_ID": self.model_id,
+            "CASCADE": ",".join(self.models) if self.above else "",
             "SERVICE_TIER": str(self.tier),
             "PROMPT_FILE": self.prompt_file,
             **({"SECOND_READING": "disputed"} if self.kind is ArmKind.READING else {}),
@@ -102,6 +109,7 @@ def plan_arms(
     model: Capabilities,
     answer: AnswerForm = AnswerForm.FULL,
     model_id: str = "",
+    above: tuple[str, ...] = (),
     tier: ServiceTier = ServiceTier.STANDARD,
     kinds: Collection[ArmKind] = USUAL_KINDS,
     levels: Sequence[str] | None = None,
@@ -118,6 +126,7 @@ def plan_arms(
         model_id,
         tier,
         prompt_file=prompt_file,
+        above=above,
     )
     arms, skipped = [baseline], list[Skipped]()
     if ArmKind.PROVIDER in kinds:

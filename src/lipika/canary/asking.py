@@ -42,6 +42,7 @@ class Way:
     provider: BaseProvider
     capabilities: Capabilities
     reserve: Reserve
+    above: tuple[Way, ...] = ()  # of a cascade, the models after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ async def ask_all(
     asked = sorted(
         (one for desk in desks for one in desk.ended), key=lambda one: (one.number, order[one.row.arm])
     )
-    usd = sum(desk.recorder.usd for desk in desks)
+    usd = sum(desk.engine.totals.cost_usd for desk in desks)
     return AskedAll(tuple(one.row for one in asked), stopped, watch.reason, watch.lag_ms, usd)
 
 
@@ -122,22 +123,34 @@ async def _open(
     dollar_cap: DollarCap,
     options: AskOptions,
 ) -> ArmDesk:
-    recorder = Recorder(await stack.enter_async_context(way.provider), way.capabilities)
-    route = Route(
-        recorder,
-        way.capabilities,
-        max_in_flight=options.max_in_flight,
-        reserve=dollar_cap.guard(way.arm.name, way.reserve, lambda: recorder.usd),
-        probing=options.probing,
-        tier=way.arm.tier,
-    )
-    engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine)
+    recorder, route = await _open_route(stack, way, dollar_cap, options, None)
+    above = [[(await _open_route(stack, one, dollar_cap, options, recorder))[1]] for one in way.above]
+    engine = Engine([route], worker_id=f"canary {way.arm.name}", options=options.engine, above=above)
     await stack.enter_async_context(engine)
     if way.arm.kind is ArmKind.READING:
         return ReadingDesk(way.arm, recorder, engine, options.bands, options.voices)
     if way.arm.clips > 1:
         return JointDesk(way.arm, recorder, engine, options.bands, Circles(clips, way.arm.clips))
     return ArmDesk(way.arm, recorder, engine, options.bands)
+
+
+async def _open_route(
+    stack: AsyncExitStack, way: Way, dollar_cap: DollarCap, options: AskOptions, beside: Recorder | None
+) -> tuple[Recorder, Route]:
+    """One model of an arm; `beside` is the recorder of the first."""
+    recorder = Recorder(await stack.enter_async_context(way.provider), way.capabilities, beside)
+    model_id = way.capabilities.model_id
+    name = f"{way.arm.name} {model_id}" if way.arm.above else way.arm.name
+    route = Route(
+        recorder,
+        way.capabilities,
+        max_in_flight=options.max_in_flight,
+        reserve=dollar_cap.guard(name, way.reserve, lambda: recorder.usd),
+        probing=options.probing,
+        tier=way.arm.tier,
+        label=f"{recorder.get_provider_name()} for {model_id}" if way.arm.above else "",
+    )
+    return recorder, route
 
 
 async def _ask_in_turn(clips: Sequence[SampledClip], desks: Sequence[ArmDesk], watch: _CanaryWatch) -> None:
@@ -247,7 +260,7 @@ class _CanaryWatch:
                 clips=self._clips,
                 answers=sum(len(desk.ended) for desk in self._desks),
                 wanted=self._clips * len(self._desks),
-                usd=sum(desk.recorder.usd for desk in self._desks),
+                usd=sum(desk.engine.totals.cost_usd for desk in self._desks),
                 waits_for=self._waits_for(),
             )
         )

@@ -7,11 +7,12 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from lipika import __version__
@@ -43,6 +44,7 @@ from lipika.jobs.wiring import (
     make_provider,
     probing,
     prompt_version_of,
+    simulator_of,
 )
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.llm.capabilities import Capabilities, load_capabilities
@@ -50,8 +52,9 @@ from lipika.models import AnswerForm, HintFrom, SendFormat, ServiceTier, VoterKi
 from lipika.processes import stop_signals
 from lipika.rework.limits import find_bands
 from lipika.services import Stores, store_settings
-from lipika.simulator import SimulatorConfig, spawn
+from lipika.simulator import spawn
 
+_MAY_GO_UP = 0.5
 _CANDIDATES_EACH = 60
 """Archives looked at for each language, at most: some may be damaged or hold nothing usable."""
 
@@ -154,6 +157,7 @@ def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[
         model=model,
         answer=AnswerForm(settings.answer),
         model_id=settings.model_id,
+        above=settings.models[1:],
         tier=tier_at(settings.real_provider, ServiceTier(settings.service_tier)),
         kinds=order.kinds,
         levels=order.levels,
@@ -166,16 +170,20 @@ def _model_of(settings: Settings, arm: Arm) -> Capabilities:
     return load_capabilities(arm.model_id, settings.models_file)
 
 
+def _usual_usd(settings: Settings, arm: Arm) -> float:
+    """Dollars of a clip in this arm, before anything is measured; of a cascade, as if half of the clips went up."""
+    clip = usual_clip(arm.thinking_level, arm.answer, arm.clips)
+    each = [load_capabilities(name, settings.models_file).cost_usd(clip, arm.tier) for name in arm.models]
+    return sum(usd * _MAY_GO_UP**step for step, usd in enumerate(each))
+
+
 def _plan(
     settings: Settings, order: CanaryOrder, arms: Sequence[Arm], archives: Sequence[SampleArchive]
 ) -> CanaryPlan:
     """For the languages that archives name; where none is known, for all."""
     named = {found.code for one in archives if (found := find_language(one.language)) is not None}
     design = design_of(order.margins, _count_compared(arms), len(named or FIRST_CLASS))
-    usd_each = sum(
-        _model_of(settings, arm).cost_usd(usual_clip(arm.thinking_level, arm.answer, arm.clips), arm.tier)
-        for arm in arms
-    )
+    usd_each = sum(_usual_usd(settings, arm) for arm in arms)
     return plan_clips(design, order.clips, usd_each, order.max_usd)
 
 
@@ -271,19 +279,22 @@ async def _ask(
         bands=await find_bands(settings, database),
         voices=await _find_voices(database, arms, clips),
     )
-    models = {arm.model_id for arm in arms}
-    async with _reachable(settings, models) as reachable:
+    async with _reachable(settings, arms) as reachable:
         # The simulator understands all of OpenRouter's fields.
         routed = True if any((await ask_who_answers(reachable)).values()) else None
-        ways = [
-            Way(
+        numbers = count()
+
+        def way_of(arm: Arm, model_id: str, above: tuple[Way, ...] = ()) -> Way:
+            made = settings_of_arm(reachable, replace(arm, model_id=model_id, above=()))
+            return Way(
                 arm,
-                make_provider(settings_of_arm(reachable, arm), arm.provider, routed=routed),
-                _model_of(settings, arm),
-                _ledger(settings, database, f"canary-{run_id}-{number}"),
+                make_provider(made, arm.provider, routed=routed),
+                load_capabilities(model_id, settings.models_file),
+                _ledger(settings, database, f"canary-{run_id}-{next(numbers)}"),
+                above,
             )
-            for number, arm in enumerate(arms)
-        ]
+
+        ways = [way_of(arm, arm.model_id, tuple(way_of(arm, name) for name in arm.above)) for arm in arms]
         stop = asyncio.Event()  # the first Ctrl-C ends the asking and still gives a report
         with stop_signals(stop.set, _end_at_once):
             return await ask_all(clips.clips, ways, options, on_change, stop)
@@ -304,12 +315,14 @@ async def _find_voices(database: Database, arms: Sequence[Arm], clips: ClipSampl
 
 
 @asynccontextmanager
-async def _reachable(settings: Settings, models: Collection[str]) -> AsyncIterator[Settings]:
+async def _reachable(settings: Settings, arms: Sequence[Arm]) -> AsyncIterator[Settings]:
     """The settings as they are; with PROVIDER=simulator one is started that speaks for both providers."""
     if settings.provider != "simulator":
         yield settings
         return
-    async with spawn(SimulatorConfig(models=tuple(models))) as simulator:
+    models = tuple(dict.fromkeys(name for arm in arms for name in arm.models))
+    cheaper = tuple(dict.fromkeys(name for arm in arms for name in arm.models[:-1]))
+    async with spawn(simulator_of(models, cheaper)) as simulator:
         yield settings.model_copy(
             update={
                 "provider": "aistudio",

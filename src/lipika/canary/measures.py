@@ -74,6 +74,7 @@ class ArmMeasures:
     findings: Mapping[str, int]  # of kept answers, the most frequent first
     model_versions: tuple[str, ...]
     usd: float
+    went_up: Estimate | None = None  # of a cascade: clips for which a better model was asked, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,12 @@ def mean_latency_s(run: CanaryRun, arm: str) -> float:
 # ----------------------------------------------------------------------------- one arm
 
 
+def share_gone_up(run: CanaryRun, arm: Arm) -> float | None:
+    """The share of an arm's clips for which a better model was asked, too; None where it is no cascade."""
+    rows = [one for one in run.asked if one.arm == arm.name]
+    return sum(one.went_up for one in rows) / len(rows) if arm.above and rows else None
+
+
 def _measure_arm(arm: Arm, rows: Sequence[Asked]) -> ArmMeasures:
     usage = sum((one.usage for one in rows), Usage())
     requests = sum(one.requests_each for one in rows)
@@ -216,6 +223,7 @@ def _measure_arm(arm: Arm, rows: Sequence[Asked]) -> ArmMeasures:
         findings=_most(code for one in rows for code in one.findings),
         model_versions=tuple(sorted({one.model_version for one in rows if one.model_version})),
         usd=sum(one.cost_usd for one in rows),
+        went_up=wilson(sum(one.went_up for one in rows), len(rows)) if arm.above else None,
     )
 
 

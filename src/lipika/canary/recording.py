@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,24 +27,29 @@ class PaidAttempt:
 
 
 class Recorder(BaseProvider):
-    """A provider that remembers every attempt; it changes nothing. Its provider is opened and closed elsewhere."""
+    """A provider that remembers every attempt; it changes nothing. Its provider is opened and closed elsewhere.
 
-    def __init__(self, provider: BaseProvider, capabilities: Capabilities) -> None:
+    `beside`: the recorder of another model of the same arm, which knows of these attempts, too.
+    """
+
+    def __init__(
+        self, provider: BaseProvider, capabilities: Capabilities, beside: Recorder | None = None
+    ) -> None:
         self._provider = provider
         self._capabilities = capabilities
-        self._attempts: dict[str, list[PaidAttempt]] = {}
+        self.attempts: dict[str, list[PaidAttempt]] = {} if beside is None else beside.attempts
         self.usd = 0.0
 
     async def transcribe(self, request: TranscriptionRequest) -> TranscriptionResponse:
         response = await self._provider.transcribe(request)
         self.usd += self._capabilities.cost_usd(response.usage, response.tier)
         attempt = PaidAttempt(response.failure, response.usage, response.latency_ms)
-        self._attempts.setdefault(request.clip_id, []).append(attempt)
+        self.attempts.setdefault(request.clip_id, []).append(attempt)
         return response
 
     def attempts_at(self, clip_id: str) -> Sequence[PaidAttempt]:
         """The attempts at one clip, which is over."""
-        return self._attempts.pop(clip_id, ())
+        return self.attempts.pop(clip_id, ())
 
     def get_provider_name(self) -> str:
         return self._provider.get_provider_name()
@@ -85,16 +91,18 @@ class ClipEnd:
     cost_usd: float
     provider: str
     model_version: str
+    went_up: bool = False
 
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> ClipEnd:
         return cls(
             outcome.judged,
             outcome.attempts,
-            outcome.usage,
-            outcome.cost_usd,
+            sum((other.usage for other in outcome.aside), outcome.usage),
+            math.fsum((outcome.cost_usd, *(other.cost_usd for other in outcome.aside))),
             outcome.provider,
             outcome.model_version,
+            len(outcome.cascade) > 1,
         )
 
 
@@ -138,6 +146,7 @@ def row_of(
         lanes=tuple(name for name, lane in lanes.items() if lane.eligible),
         detected_language=ending.judged.answer.detected_language if ending.judged else "",
         transcription=ending.judged.answer.transcription if ending.judged else "",
+        went_up=ending.went_up,
     )
 
 

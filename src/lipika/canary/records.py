@@ -73,6 +73,7 @@ class Asked:
     other_text: str = ""  # that text
     reading_usd: float = 0.0  # of `cost_usd`: the second reading's
     reference: str = ""  # as a person has read it; empty where nobody has
+    went_up: bool = False  # in a cascade: a better model was asked, too
 
     @property
     def requests_each(self) -> float:

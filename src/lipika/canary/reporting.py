@@ -9,7 +9,7 @@ from lipika import __version__
 from lipika.canary.advice import CanaryAdvice, advise, hold_against_baseline, saving_of
 from lipika.canary.arms import Arm, Skipped
 from lipika.canary.judgement import GoLimits, judge
-from lipika.canary.measures import Measures, mean_latency_s, units
+from lipika.canary.measures import Measures, mean_latency_s, share_gone_up, units
 from lipika.canary.planning import CanaryPlan
 from lipika.canary.recommendation import Margins
 from lipika.canary.records import CanaryRun
@@ -111,6 +111,7 @@ def _sample(run: CanaryRun, arm: Arm) -> MeasuredSample:
             Counted(one.language, one.clips_estimated, one.source_bytes) for one in run.videos if one.segments
         ),
         latency_s=mean_latency_s(run, arm.name),
+        went_up=share_gone_up(run, arm),
         simulated=run.simulated,
     )
 

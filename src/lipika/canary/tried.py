@@ -8,13 +8,16 @@ from pathlib import Path
 from lipika.canary.arms import Arm, ArmKind, tier_at
 from lipika.config import KEY_VARIABLES, Settings, change_settings, require_key
 from lipika.errors import SettingsError, UsageError
-from lipika.jobs.wiring import check_tier
+from lipika.jobs.wiring import at_step, check_cascade, check_tier
 from lipika.llm.capabilities import load_capabilities
 from lipika.llm.own_prompt import load_own_prompt
 from lipika.llm.several import MOST_CLIPS
 from lipika.models import AnswerForm, ServiceTier
 
-TRIED = ("MODEL_ID", "SERVICE_TIER", "THINKING_LEVEL", "TEMPERATURE", "ANSWER", "PROVIDER", "PROMPT_FILE")
+TRIED = (
+    *("MODEL_ID", "CASCADE", "SERVICE_TIER", "THINKING_LEVEL", "TEMPERATURE", "ANSWER", "PROVIDER"),
+    "PROMPT_FILE",
+)
 """The settings that decide how a clip is asked: those that an arm can differ in."""
 CLIPS_PER_REQUEST = "CLIPS_PER_REQUEST"
 """No setting of workers, but of an arm."""
@@ -44,6 +47,7 @@ def settings_of_arm(settings: Settings, arm: Arm) -> Settings:
         "thinking_level": arm.thinking_level,
         "answer": str(arm.answer),
         "model_id": arm.model_id or settings.model_id,
+        "cascade": ",".join(arm.models) if arm.above else "",
         "service_tier": str(arm.tier),
         "prompt_file": Path(arm.prompt_file) if arm.prompt_file else None,
     }
@@ -66,7 +70,10 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         changed = change_settings(settings, given)
         require_key(changed)
         model = load_capabilities(changed.model_id, changed.models_file)
-        check_tier(changed, model)
+        check_cascade(changed)
+        for step in range(len(changed.models)):
+            one = at_step(changed, step)
+            check_tier(one, load_capabilities(one.model_id, one.models_file))
         load_own_prompt(changed.prompt_file)
     except SettingsError as error:
         raise SettingsError(f"--try {order!r}: {error}") from None
@@ -74,6 +81,10 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         raise UsageError(
             f"--try {order!r}: {changed.model_id} takes no thinking level {changed.thinking_level}, but"
             f" {', '.join(model.thinking_levels) or 'none at all'}"
+        )
+    if clips > 1 and changed.cascade:
+        raise UsageError(
+            f"--try {order!r}: {CLIPS_PER_REQUEST} will not do with a CASCADE: a clip goes up alone"
         )
     asked_of = provider if simulated else changed.real_provider
     return Arm(
@@ -87,6 +98,7 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         tier=tier_at(asked_of, ServiceTier(changed.service_tier)),
         clips=clips,
         prompt_file=str(changed.prompt_file or ""),
+        above=changed.models[1:],
     )
 
 

@@ -26,6 +26,7 @@ class BatchSums:
     cost_usd: float
     avg_latency_ms: float
     started_at: datetime
+    went_up: int = 0  # clips for which the next model of a cascade was asked
 
 
 @dataclass(frozen=True, slots=True)

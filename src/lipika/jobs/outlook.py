@@ -22,7 +22,7 @@ from lipika.forecast.limits import ALL
 from lipika.forecast.together import HeldBudget, hold_within
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
 from lipika.models import JsonObject
-from lipika.wording import duration
+from lipika.wording import duration, percent
 
 _FEWEST_CLIPS = 200
 """With fewer answers a fleet's own figures say less than a canary."""
@@ -37,6 +37,7 @@ class MeasuredSample:
     counted: tuple[Counted, ...]
     latency_s: float
     simulated: bool = False
+    went_up: float | None = None  # share of the clips, where a cascade was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,22 @@ async def look_ahead(
     Raises:
         UsageError: nothing has been measured, or nothing is left to do.
     """
-    sample = await find_sample(database, question.provider, window_s)
+    sample = _say_cascade(await find_sample(database, question.provider, window_s), settings)
     return await outlook(database, settings, question, sample)
+
+
+def _say_cascade(sample: MeasuredSample, settings: Settings) -> MeasuredSample:
+    """The sample with a word on the share that goes up in a cascade: its requests and dollars hold it already."""
+    if sample.went_up is not None:
+        told = f"{percent(sample.went_up)} of them gone up in a cascade"
+    elif settings.cascade:
+        told = (
+            f"none of them of CASCADE={settings.cascade}, whose share that goes up is not known:"
+            " lipika canary measures it"
+        )
+    else:
+        return sample
+    return replace(sample, source=f"{sample.source}, {told}")
 
 
 async def outlook(
@@ -157,6 +172,7 @@ def _sample_of_batches(
 ) -> MeasuredSample:
     requests = sum(batch.requests for batch in batches)
     clips = sum(batch.clips for batch in batches)
+    went_up = sum(batch.went_up for batch in batches)
     return MeasuredSample(
         source=f"{clips:,} answers in {len(batches):,} batch windows of the last {duration(window_s)}",
         units=tuple(
@@ -165,6 +181,7 @@ def _sample_of_batches(
         ),
         counted=tuple(finished),
         latency_s=sum(batch.avg_latency_ms * batch.requests for batch in batches) / requests / 1000,
+        went_up=went_up / max(clips, 1) if went_up else None,
     )
 
 

@@ -106,7 +106,9 @@ async def open_routes(
     async with AsyncExitStack() as stack:
         url = ""
         if settings.provider == "simulator":
-            simulator = await stack.enter_async_context(spawn(simulated_models(settings)))
+            simulator = await stack.enter_async_context(
+                spawn(simulator_of(settings.models, settings.models[:-1]))
+            )
             url = simulator.url
         yield [
             await stack.enter_async_context(_open_routes(settings, step, url, reserve(step), lease))
@@ -170,13 +172,12 @@ def check_cascade(settings: Settings) -> None:
 _DOUBTED_IN_A_REHEARSAL = 0.15
 
 
-def simulated_models(settings: Settings) -> SimulatorConfig:
-    """A simulator of all models that are asked; of a cascade, one answer in seven of the cheaper ones is doubted."""
-    cheaper = settings.models[:-1]
+def simulator_of(models: tuple[str, ...], cheaper: tuple[str, ...]) -> SimulatorConfig:
+    """A simulator of these models; one answer in seven of the `cheaper` ones of a cascade is doubted."""
     doubted = FaultRule(
         FaultKind.INVENTED_SPEECH, name="cheaper", models=cheaper, probability=_DOUBTED_IN_A_REHEARSAL
     )
-    return SimulatorConfig(models=settings.models, faults=FaultPlan((doubted,) if cheaper else ()))
+    return SimulatorConfig(models=models, faults=FaultPlan((doubted,) if cheaper else ()))
 
 
 def check_tier(settings: Settings, capabilities: Capabilities) -> None:

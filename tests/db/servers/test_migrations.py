@@ -46,12 +46,13 @@ TABLES = {
         "worker_minutes",
     ),
     *("worker_keys", "transcription_answers", "transcription_voters", "way_counts"),
-    *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters"),
+    *("calibrations", "calibration_turns", "datasets", "token_counts", "saved_filters", "model_hours"),
     *("audits", "audit_clips", "audit_judgements"),
     *("transcription_edits", "edited_clips"),
     "notices",
 }
 OF_LATER_FILES = {
+    "model_hours",
     "way_counts",
     "transcription_answers",
     "transcription_voters",

@@ -21,7 +21,7 @@ limit %(limit)s
 -- Windows of the fleet's workers with one of these providers, newest first. Ended clips are told by accepted answers;
 -- second opinions end none.
 select segments_returned::bigint as clips, segments_sent::bigint as requests, prompt_tokens, output_tokens, cost_usd,
-  avg_latency_ms, started_at
+  avg_latency_ms, started_at, coalesce((failure_kinds ->> 'went_up')::bigint, 0) as went_up
 from transcription_batches
 where started_at > now() - make_interval(secs => %(window_s)s) and segments_sent > 0
   and provider_used = any(%(providers)s) and worker_id !~ '/second-opinions$'
