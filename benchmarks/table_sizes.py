@@ -23,7 +23,7 @@ from benchmarks.setting import machine, save, scratch_folder
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import run_demo
 
-RESULT_BYTES = 1_900
+RESULT_BYTES = 1_950
 _TABLES = ("transcription_results", "transcription_voters", "transcription_flags", "video_queue")
 
 

@@ -1,4 +1,4 @@
--- Clips are found by what they are: one index of marks instead of the one of ids, which nothing reads. Idempotent.
+-- Clips are found by what they are: one index of marks. Idempotent.
 
 -- A table of somebody else under this name is left alone, and so is everything else.
 do $$
@@ -86,17 +86,6 @@ language sql immutable parallel safe cost 1000 set search_path = pg_catalog, pg_
     lower(normalize(p_text, NFC) collate "C"), '[][ \n\r\t.,;:!?"“”‘’''()<>{}|/\\…–—।॥۔،؟-]+'
   ) word
   where word <> ''
-$$;
-
--- Nothing reads the index of ids, and it took more than that of the marks does. A clip is known by video and file.
-alter table transcription_results drop constraint if exists transcription_results_pkey;
-do $$
-begin
-  if (select relreplident from pg_class where oid = 'transcription_results'::regclass) = 'd'
-    and to_regclass('transcription_results_video_id_segment_file_key') is not null then
-    alter table transcription_results replica identity using index transcription_results_video_id_segment_file_key;
-  end if;
-end
 $$;
 
 -- A large table is not locked for it: `lipika db migrate` makes it beside the work. What waits to be sorted in is read with

@@ -20,7 +20,7 @@ def test_a_result_row_stays_small() -> None:
     """What others heard and say lies beside it."""
     held = json.loads((setting.RESULTS / "table_sizes.json").read_text("utf-8"))
     sizes = {each["table"]: each["table_bytes"] + each["index_bytes"] for each in held["tables"]}
-    assert sizes["transcription_results"] <= table_sizes.RESULT_BYTES == 1_900
+    assert sizes["transcription_results"] <= table_sizes.RESULT_BYTES == 1_950
     assert "transcription_voters" in sizes
 
 
