@@ -58,7 +58,7 @@ language sql immutable parallel safe cost 2000 set search_path = pg_catalog, pg_
       'v:' || p_speaker_id,
       'm:' || p_model_id,
       case when p_status <> 'transcribed' then 's:' || p_status end,
-      'q:' || least(floor(p_score::numeric * 20), 19)::text,
+      case when p_score is not null then 'q:' || least(floor(p_score::numeric * 20), 19) end,
       case when p_asr then 'a:asr' end,
       case when p_tts_clean then 'a:tts_clean' end,
       case when p_tts_expressive then 'a:tts_expressive' end,

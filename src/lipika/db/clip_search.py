@@ -8,6 +8,7 @@ within that, and no longer than `BUDGET_S`: the page then says how far it got.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -45,7 +46,8 @@ _WANTED = """
     (%(video)s::text is null or r.video_id = %(video)s)
     and (%(status)s::text is null or r.status = %(status)s)
     and (%(from_score)s::real is null or r.quality_score >= %(from_score)s)
-    and (%(to_score)s::real is null or r.quality_score < %(to_score)s or %(to_score)s >= 1)
+    and (%(to_score)s::real is null or r.quality_score < %(to_score)s
+      or %(to_score)s >= 1 and r.quality_score is not null)
     and (not %(by_model)s or r.text_source = 'model')
     and (%(heard)s::text is null or (
       r.detected_language = %(heard)s and coalesce(nullif(r.expected_language_hint, ''), 'none') = %(hint)s
@@ -121,7 +123,7 @@ class ClipSelection:
         if self.from_score is None and self.to_score is None:
             return None
         low = int((self.from_score or 0) * 20 + 1e-6)
-        high = 20 if self.to_score is None else -int(-self.to_score * 20 + 1e-6)
+        high = 20 if self.to_score is None else math.ceil(self.to_score * 20 - 1e-6)
         return [f"q:{part}" for part in range(min(low, 19), max(min(high, 20), low + 1))]
 
 

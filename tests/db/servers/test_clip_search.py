@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -124,6 +124,9 @@ def test_pages_together_are_what_sql_finds(
     monkeypatch.setattr(searching, "_ROWS", looked_at)
 
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @example(wanted=ClipSelection(to_score=0.34), limit=300)  # in the middle of a twentieth
+    @example(wanted=ClipSelection(to_score=1.0), limit=300)  # clips without a score have none below 1
+    @example(wanted=ClipSelection(from_score=0.951), limit=300)
     @given(wanted=SOME, limit=st.sampled_from([30, 300]))
     def check(wanted: ClipSelection, limit: int) -> None:
         async def look() -> tuple[list[tuple[str, str]], searching.ClipCount]:
