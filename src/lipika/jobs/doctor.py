@@ -21,6 +21,7 @@ from lipika.db.connection import Database
 from lipika.db.migrate import check, migrate
 from lipika.errors import LipikaError
 from lipika.forecast.limits import ALL, ALL_LIMITS, LIMITS
+from lipika.jobs.wiring import at_step, check_cascade
 from lipika.languages import LANGUAGES
 from lipika.llm import prompt
 from lipika.llm.capabilities import cache_note, load_capabilities
@@ -189,8 +190,16 @@ async def _budget(visit: _Visit) -> _Found:
 
 
 async def _model(visit: _Visit) -> _Found:
-    """Facts about the model that are known without asking anybody."""
-    settings = visit.settings
+    """Facts about the model that are known without asking anybody; of a cascade, the first that is doubtful."""
+    if not visit.settings.cascade:
+        return _judge_model(visit.settings)
+    check_cascade(visit.settings)
+    found = [_judge_model(at_step(visit.settings, step)) for step in range(len(visit.settings.models))]
+    doubtful = next((one for one in found if one.level is not Level.OK), None)
+    return doubtful or _Found("a cascade: " + "; then ".join(one.message for one in found))
+
+
+def _judge_model(settings: Settings) -> _Found:
     model = load_capabilities(settings.model_id, settings.models_file)
     if not model.known:
         return _Found(

@@ -13,17 +13,20 @@ from lipika.db.budgets import BudgetRow, Budgets
 from lipika.db.connection import Database
 from lipika.db.outlook import OutlookQueries
 from lipika.db.reservations import Reservations, Spent, add_up
+from lipika.db.stats_spend import SpendStats
 from lipika.forecast.budget import SAFETY
 from lipika.forecast.limits import ALL
 from lipika.llm.assumed import assume_usage
 from lipika.llm.capabilities import load_capabilities
 from lipika.models import AnswerForm, ServiceTier
-from lipika.wording import duration, money
+from lipika.wording import duration, money, percent
 
 _BYTES_A_CLIP = 125_000
 """8 s of speech at 16 kHz as FLAC."""
 _FEWEST_CLIPS = 200
 """With fewer the archives of before say less than a guess."""
+_SHARE_OF_DAYS = 7
+_ASSUMED_TO_GO_UP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +93,44 @@ async def expect(
         return Expectation(load.archives, None, answered, None, None, "", caps)
     whole = load.source_bytes / max(load.sized, 1) * load.archives
     clips = max(round(whole / each) - answered, 0)
-    usd_each = _usd_a_clip(settings)
+    share = await _share_gone_up(settings, database)
+    usd_each = _usd_a_clip(settings, share)
     return Expectation(
         archives=load.archives,
         clips=clips,
         answered=answered,
         usd=clips * usd_each,
         seconds=60 * clips / _clips_a_minute(settings, budgets, usd_each, workers),
-        basis=f"{each / 1000:,.0f} kB a clip{' as before' if measured else ''}, {settings.model_id} by its prices",
+        basis=f"{each / 1000:,.0f} kB a clip{' as before' if measured else ''}, {_list_models(settings, share)}",
         caps=caps,
     )
 
 
-def _usd_a_clip(settings: Settings) -> float:
-    model = load_capabilities(settings.model_id, settings.models_file)
-    usage = assume_usage(AnswerForm(settings.answer), settings.thinking_level, model)
+async def _share_gone_up(settings: Settings, database: Database) -> float:
+    """The share of the clips that go up from a model of a cascade: as metered in the last days, else as assumed."""
+    if not settings.cascade:
+        return 0.0
+    metered = {row.model_id: row for row in await SpendStats(database).models(_SHARE_OF_DAYS)}
+    first = metered.get(settings.models[0])
+    if first is None or first.answers < _FEWEST_CLIPS:
+        return _ASSUMED_TO_GO_UP
+    return first.went_up / first.answers
+
+
+def _list_models(settings: Settings, share: float) -> str:
+    if not settings.cascade:
+        return f"{settings.model_id} by its prices"
+    return f"{', then '.join(settings.models)} by their prices, as if {percent(share)} of the clips went up from each"
+
+
+def _usd_a_clip(settings: Settings, share: float) -> float:
     tier = ServiceTier(settings.service_tier) if settings.provider == "aistudio" else ServiceTier.STANDARD
-    return model.cost_usd(usage, tier)
+    usd = 0.0
+    for step, name in enumerate(settings.models):
+        model = load_capabilities(name, settings.models_file)
+        usage = assume_usage(AnswerForm(settings.answer), settings.thinking_level, model)
+        usd += model.cost_usd(usage, tier) * share**step
+    return usd
 
 
 def _prompt_tokens(settings: Settings) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +267,48 @@ async def test_both_models_are_reserved_out_of_one_budget(stage: Stage) -> None:
         running.worker.drain()
         await task
     assert 0.005 < await bill(stage) <= 0.022
+
+
+@pytest.mark.parametrize(
+    "stage", [spoils(FaultKind.INVENTED_SPEECH, FaultKind.MALFORMED, share=0.3)], indirect=True
+)
+async def test_kill_9_loses_what_was_in_flight_and_no_more(stage: Stage) -> None:
+    """Real processes, killed while clips are at either model: dollars of rows and of answers kept are the bill, but
+    for those of answers that no row could tell of yet."""
+    await stage.control("latency", {"median_s": 0.3})
+    await stage.queue(2, 40)
+    env = os.environ | {
+        "DATABASE_URL": stage.database_url, "GEMINI_BASE_URL": stage.url, "GEMINI_API_KEY": "a-key",
+        "OUTPUT_URL": str(stage.out), "CASCADE": CASCADE, "LIVE_SECONDS": "0.2", "HEARTBEAT_SECONDS": "0.3",
+        "LEASE_SECONDS": "1", "WORKER_PROCESSES": "0", "WORKER_BATCH_SIZE": "10", "BATCH_INTERVAL_SECONDS": "1",
+    }  # fmt: skip
+    kills, stored = 0, "select count(*) from transcription_results"
+    for more in (8, 16):
+        had = rows(stage.database_url, stored)[0].count
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "lipika", "worker", env=env, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await until(partial(_has_rows, stage.database_url, had + more), 60)
+        process.kill()
+        await process.wait()
+        kills += 1
+        await asyncio.sleep(1.2)  # its lease
+    await stage.work()
+    found = results(stage)
+    counts = Counter(
+        (one["digest"], one["model"]) for one in await asked(stage)
+    )  # billed, if nobody heard it
+    assert len(found) == 80
+    assert all(result.answer is not None for result in found)
+    in_rows, kept = stored_usd(stage.database_url)
+    asked_again = sum(count - 1 for count in counts.values())
+    missing = await bill(stage) - in_rows - kept
+    assert asked_again <= kills * 20, "two windows: answers of a moment, and those on the wire"
+    dearest = 2 * max(result.cost_usd for result in found)  # invented speech is longer than what is kept
+    assert -1e-8 <= missing <= asked_again * dearest + 1e-8
+    assert sum(one.usd for result in found for one in result.provenance.cascade) > 0
+
+
+def _has_rows(url: str, number: int) -> bool:
+    return bool(rows(url, "select count(*) from transcription_results")[0].count >= number)
