@@ -346,6 +346,12 @@ class Settings(BaseSettings):
         key: SecretStr | None = getattr(self, KEY_VARIABLES[provider].lower())
         return key
 
+    @property
+    def has_openrouter(self) -> bool:
+        """True if OpenRouter itself is at its address, and not a gateway that speaks its wire."""
+        host = urlsplit(self.openrouter_base_url).hostname or ""
+        return host == "openrouter.ai" or host.endswith(".openrouter.ai")
+
     def secrets(self) -> list[str]:
         """Everything that must never be shown, as it could turn up in a text: as given and percent-decoded."""
         url = self.database_url.get_secret_value() if self.database_url else ""
@@ -503,10 +509,10 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             "BATCH_LAUNCH: 'burst' will not do with SERVICE_TIER=flex, which answers bursts with 503: set it to paced"
         )
-    if settings.service_tier == "flex" and settings.provider == "openrouter":
+    if settings.service_tier == "flex" and settings.provider == "openrouter" and not settings.has_openrouter:
         raise SettingsError(
-            "SERVICE_TIER: 'flex' will not do with PROVIDER=openrouter, which has no tiers: ask aistudio first, or"
-            " leave it at standard"
+            "SERVICE_TIER: 'flex' will not do with an OPENROUTER_BASE_URL other than OpenRouter's own: nobody knows"
+            " the tiers of what answers there. Leave it at standard, or OPENROUTER_BASE_URL out"
         )
     if settings.lease_seconds < 3 * settings.heartbeat_seconds:
         raise SettingsError(

@@ -133,7 +133,7 @@ def plan_arms(
         if other_provider is None:
             skipped.append(Skipped(ArmKind.PROVIDER, "there is no key of a second provider"))
         else:
-            changes = {"provider": other_provider, "tier": tier_at(other_provider, tier)}
+            changes = {"provider": other_provider}
             arms.append(_other(baseline, ArmKind.PROVIDER, other_provider, **changes))
     if ArmKind.TEMPERATURE in kinds:
         if not model.temperature:
@@ -164,11 +164,6 @@ def plan_arms(
     if ArmKind.READING in kinds:
         arms.append(_other(baseline, ArmKind.READING, "second reading"))
     return arms, skipped
-
-
-def tier_at(provider: str, tier: ServiceTier) -> ServiceTier:
-    """The tier that a provider is asked at: only AI Studio has any."""
-    return tier if provider == "aistudio" else ServiceTier.STANDARD
 
 
 def _other(baseline: Arm, kind: ArmKind, name: str, **differs: Any) -> Arm:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lipika import __version__
 from lipika.archive.sources import find_videos, object_url
-from lipika.canary.arms import USUAL_KINDS, Arm, ArmKind, Skipped, plan_arms, tier_at
+from lipika.canary.arms import USUAL_KINDS, Arm, ArmKind, Skipped, plan_arms
 from lipika.canary.asking import AskedAll, AskOptions, Standing, Way, ask_all
 from lipika.canary.judgement import GoLimits
 from lipika.canary.keeping import FOLDER, open_shelf
@@ -158,7 +158,7 @@ def _arms(settings: Settings, model: Capabilities, order: CanaryOrder) -> tuple[
         answer=AnswerForm(settings.answer),
         model_id=settings.model_id,
         above=settings.models[1:],
-        tier=tier_at(settings.real_provider, ServiceTier(settings.service_tier)),
+        tier=ServiceTier(settings.service_tier),
         kinds=order.kinds,
         levels=order.levels,
         prompt_file=str(settings.prompt_file or ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lipika.canary.arms import Arm, ArmKind, tier_at
+from lipika.canary.arms import Arm, ArmKind
 from lipika.config import KEY_VARIABLES, Settings, change_settings, require_key
 from lipika.errors import SettingsError, UsageError
 from lipika.jobs.wiring import at_step, check_cascade, check_tier
@@ -95,7 +95,7 @@ def _plan_one(settings: Settings, order: str) -> Arm:
         thinking_level=changed.thinking_level,
         answer=AnswerForm(changed.answer),
         model_id=changed.model_id,
-        tier=tier_at(asked_of, ServiceTier(changed.service_tier)),
+        tier=ServiceTier(changed.service_tier),
         clips=clips,
         prompt_file=str(changed.prompt_file or ""),
         above=changed.models[1:],

@@ -44,7 +44,7 @@ class AskingWay:
         return cls(
             provider,
             settings.model_id,
-            settings.service_tier if provider == "aistudio" else "standard",
+            settings.service_tier,
             settings.answer,
             settings.thinking_level,
             settings.temperature,

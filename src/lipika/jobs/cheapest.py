@@ -164,7 +164,8 @@ def _alike(one: AskingWay, other: AskingWay) -> bool:
 def _at_tier(settings: Settings, option: CostedOption, tier: str) -> CostedOption | None:
     """The same at another tier, by the price list; None where the provider or the model has no such tier."""
     model = load_capabilities(option.way.model_id or settings.model_id, settings.models_file)
-    if tier == option.way.tier or option.way.provider != "aistudio" or model.flex_factor == 1.0:
+    has_tiers = option.way.provider == "aistudio" or settings.has_openrouter
+    if tier == option.way.tier or not has_tiers or model.flex_factor == 1.0:
         return None
     factor = model.flex_factor if tier == "flex" else 1 / model.flex_factor
     each = replace(option.each, usd=option.each.usd * factor)

@@ -124,7 +124,9 @@ def _list_models(settings: Settings, share: float) -> str:
 
 
 def _usd_a_clip(settings: Settings, share: float) -> float:
-    tier = ServiceTier(settings.service_tier) if settings.provider == "aistudio" else ServiceTier.STANDARD
+    tier = ServiceTier(settings.service_tier)
+    if settings.provider == "simulator":
+        tier = ServiceTier.STANDARD
     usd = 0.0
     for step, name in enumerate(settings.models):
         model = load_capabilities(name, settings.models_file)

@@ -194,9 +194,8 @@ def check_tier(settings: Settings, capabilities: Capabilities) -> None:
 
 
 def _tier(settings: Settings, provider: BaseProvider) -> ServiceTier:
-    """The tier that this provider is asked at: OpenRouter has no tiers."""
-    has_tiers = isinstance(provider, AIStudioProvider)
-    return ServiceTier(settings.service_tier) if has_tiers else ServiceTier.STANDARD
+    """The tier that this provider is asked at."""
+    return ServiceTier(settings.service_tier) if provider.has_tiers else ServiceTier.STANDARD
 
 
 def _make_configured(settings: Settings) -> list[BaseProvider]:

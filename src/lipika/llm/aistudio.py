@@ -88,6 +88,11 @@ class AIStudioProvider(HttpProvider):
         self._response_schema = response_schema
         self._is_vertex = models_path.startswith(("publishers/", "projects/"))
 
+    @property
+    def has_tiers(self) -> bool:
+        """Google has; Vertex AI by a header of its own."""
+        return True
+
     async def says_simulated(self) -> bool | None:
         """By `models.get`: the version that its replies carry as `modelVersion`, too."""
         entry = await self._describes(self._url.removesuffix(":generateContent"))

@@ -42,7 +42,7 @@ from lipika.llm.replies import (
     worded_wait_s,
     zero_quota,
 )
-from lipika.models import Failure, FailureKind, Trouble, Usage, is_made_up
+from lipika.models import Failure, FailureKind, ServiceTier, Trouble, Usage, is_made_up
 from lipika.network import Network
 
 _GOOGLE = "google/"
@@ -92,6 +92,11 @@ class OpenRouterProvider(HttpProvider):
                 return is_made_up(as_text(entry.get("version")))
         return None
 
+    @property
+    def has_tiers(self) -> bool:
+        """OpenRouter has, since 2026, for Google's endpoints; whatever else speaks its wire need not."""
+        return self._routed
+
     async def daily_spend_usd(self) -> float | None:
         """The dollars that this key has used today (UTC day), as OpenRouter says; None where nobody says.
 
@@ -123,6 +128,7 @@ class OpenRouterProvider(HttpProvider):
             },
             **self._sampling(request),
             **(self._routing(request) if self._routed else {}),
+            **({"service_tier": "flex"} if self.has_tiers and request.tier is ServiceTier.FLEX else {}),
         }
 
     def _model_slug(self) -> str:
@@ -161,7 +167,7 @@ class OpenRouterProvider(HttpProvider):
         if failure is not None:
             return ReadReply(failure=failure, usage=usage, model_version=version)
         text, failure = read_choice(body)
-        return ReadReply(text, failure, usage, version)
+        return ReadReply(text, failure, usage, version, ServiceTier.read(as_text(body.get("service_tier"))))
 
 
 def _is_openrouter(base_url: str) -> bool:

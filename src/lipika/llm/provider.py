@@ -152,6 +152,11 @@ class BaseProvider(ABC):
     def get_provider_name(self) -> str:
         """`aistudio`, `openrouter`, ...: the key of budgets, rows and metrics."""
 
+    @property
+    def has_tiers(self) -> bool:
+        """True if it can be asked at Flex."""
+        return False
+
     async def says_simulated(self) -> bool | None:
         """True if the model says of itself that its answers are made up. Free; None where it says nothing."""
         return None

@@ -120,7 +120,10 @@ def test_flex_has_bounds_of_its_own_unless_they_are_set(monkeypatch: pytest.Monk
     ("changes", "told"),
     [
         ({"batch_launch": "burst"}, r"BATCH_LAUNCH.*set it to paced"),
-        ({"provider": "openrouter"}, r"SERVICE_TIER.*PROVIDER=openrouter.*no tiers"),
+        (
+            {"provider": "openrouter", "openrouter_base_url": "http://gateway:4000/v1"},
+            r"SERVICE_TIER.*OPENROUTER_BASE_URL.*nobody knows the tiers",
+        ),
         ({"service_tier": "FLEX"}, r"SERVICE_TIER.*'standard' or 'flex'"),
     ],
 )

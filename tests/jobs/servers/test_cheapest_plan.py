@@ -159,7 +159,6 @@ async def test_no_plan_says_what_it_would_take(database: Database, database_url:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--tier", "flex", "--provider", "openrouter"), "no tiers"),
         (("--tier", "flex", "--model", "nobodys-model"), "no price at that tier"),
         (("--thinking", "none"), "always thinks"),
         (("--cheapest",), "--hours 96"),

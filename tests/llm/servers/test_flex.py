@@ -20,6 +20,7 @@ from client_kit import openrouter as openrouter_client
 from http_kit import listening
 from lipika.llm.aistudio import AIStudioProvider, read_tier
 from lipika.llm.capabilities import load_capabilities
+from lipika.llm.openrouter import OpenRouterProvider
 from lipika.llm.provider import ModelOptions, TranscriptionRequest
 from lipika.llm.replies import Reply
 from lipika.llm.transcript import response_schema
@@ -89,10 +90,59 @@ def test_the_tier_is_a_field_in_lower_case_and_nothing_at_the_standard_tier() ->
     assert asked == body_of(client, a_request())
 
 
-def test_no_other_wire_has_that_field() -> None:
-    """OpenRouter's API has no tiers, and Vertex AI has its own in a header."""
-    for client in (openrouter_client("http://127.0.0.1"), vertex("http://127.0.0.1")):
-        assert body_of(client, flex()) == body_of(client, a_request())
+def test_openrouter_has_the_same_field_and_a_gateway_in_its_place_is_not_asked_for_what_it_may_not_know() -> (
+    None
+):
+    client = openrouter_client("http://127.0.0.1")
+    asked = body_of(client, flex())
+    assert asked.pop("service_tier") == "flex"
+    assert asked == body_of(client, a_request())
+    gateway = OpenRouterProvider(
+        base_url="http://127.0.0.1",
+        api_key="a-key",
+        options=OPTIONS,
+        capabilities=FLASH,
+        response_schema=response_schema(),
+        prompt_version="1",
+    )
+    assert (client.has_tiers, gateway.has_tiers) == (True, False)
+    assert body_of(gateway, flex()) == body_of(gateway, a_request())
+
+
+@pytest.mark.parametrize(
+    ("said", "tier"),
+    [
+        ("flex", ServiceTier.FLEX),
+        ("default", ServiceTier.STANDARD),
+        ("standard", ServiceTier.STANDARD),
+        ("priority", ServiceTier.STANDARD),  # no price of ours is as high; nothing counts as cheaper
+        (None, ServiceTier.STANDARD),
+        (["flex"], ServiceTier.STANDARD),
+    ],
+)
+async def test_openrouter_bills_the_tier_that_it_says(said: object, tier: ServiceTier) -> None:
+    answer = {
+        "model": "google/gemini",
+        "choices": [{"message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 500, "completion_tokens": 100, "total_tokens": 600},
+        "service_tier": said,
+    }
+    async with saying(answer) as service, openrouter_client(service.url) as client:
+        assert (await client.transcribe(flex())).tier is tier
+
+
+async def test_the_simulators_openrouter_has_the_tier_too_and_its_bill_is_ours() -> None:
+    quick = replace(QUEUE, least_s=0.01, most_s=0.02, shed=0.0)
+    async with running(config(quick)) as sim, openrouter_client(sim.url) as client:
+        answers = [await client.transcribe(one) for one in (flex(), a_request())]
+        assert [answer.tier for answer in answers] == [ServiceTier.FLEX, ServiceTier.STANDARD]
+        at_flex, plain = (FLASH.cost_usd(answer.usage, answer.tier) for answer in answers)
+        assert at_flex == pytest.approx(plain / 2, rel=0.2)
+
+
+def test_vertex_has_the_tier_in_a_header() -> None:
+    client = vertex("http://127.0.0.1")
+    assert body_of(client, flex()) == body_of(client, a_request())
 
 
 @pytest.mark.parametrize(("make", "tier"), [(aistudio, None), (vertex, "flex")], ids=["aistudio", "vertex"])

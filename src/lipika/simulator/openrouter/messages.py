@@ -60,6 +60,7 @@ class Routing(_Part):
 
 class ChatRequest(_Part):
     model: str
+    service_tier: Literal["auto", "default", "standard", "flex", "priority"] | None = None
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     response_format: ResponseFormat | None = None
     reasoning: Reasoning | None = None

@@ -7,6 +7,7 @@ import time
 import orjson
 
 from lipika.llm.capabilities import Capabilities
+from lipika.models import ServiceTier
 from lipika.simulator.exchange import Answered, Refusal, Shape, WholeReply
 from lipika.simulator.openrouter.errors import refusal_page
 from lipika.simulator.tokens import Tokens
@@ -39,6 +40,7 @@ def _completion(answered: Answered) -> dict[str, object]:
         "object": "chat.completion",
         "created": int(time.time()),
         "choices": [_choice(answered)],
+        "service_tier": "flex" if answered.tier is ServiceTier.FLEX else "default",
     }
     if shape is not Shape.NO_USAGE:
         usage = _usage(answered.tokens, answered.cost_usd, thoughts=shape is not Shape.PARTIAL_USAGE)

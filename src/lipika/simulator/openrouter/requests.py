@@ -11,6 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from lipika.llm.capabilities import Capabilities
+from lipika.models import ServiceTier
 from lipika.simulator.answers import hinted_language
 from lipika.simulator.audio import Ear, SimulatedHearing, UnreadableAudio, together
 from lipika.simulator.exchange import Question, Wire, name_clips
@@ -79,6 +80,10 @@ def _outline(request: ChatRequest, model: Capabilities) -> tuple[Question, list[
         thinking_level=_thinking_level(request.reasoning),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=request.temperature,
+        # Where a model has no such tier, the request is served at the standard one.
+        tier=ServiceTier.FLEX
+        if request.service_tier == "flex" and model.flex_factor != 1.0
+        else ServiceTier.STANDARD,
     )
     return question, list(_clips(request))
 
