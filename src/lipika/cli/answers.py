@@ -41,7 +41,7 @@ out = open_console()
 def add_to(app: typer.Typer, run: Run) -> None:
     """Put the group on `app`; `run` is the command line's own."""
     group = typer.Typer(
-        help="Answers by the way they were asked for: list the ways, compare two, make one the results again.",
+        help="Answers by the way they were asked for: list the ways, compare two, promote one to be the results.",
         invoke_without_command=True,
     )
     app.add_typer(group, name="answers")
@@ -68,7 +68,7 @@ def _listing(group: typer.Typer, run: Run) -> None:
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
-        """Answers by the way they were asked for: list the ways, compare two, make one the results again.
+        """Answers by the way they were asked for: list the ways, compare two, promote one to be the results.
 
         Every answer that was paid for is kept with its way of asking: model, temperature, thinking level, form of the
         answer and prompt. Without a command the ways are listed, as `lipika answers list` does.

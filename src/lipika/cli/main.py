@@ -65,7 +65,7 @@ COMMANDS = {
     ),
     "answers": (
         "answers",
-        "Answers by the way they were asked for: list the ways, compare two, make one the results again.",
+        "Answers by the way they were asked for: list the ways, compare two, promote one to be the results.",
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),

@@ -283,7 +283,7 @@ async def test_a_clip_can_be_heard_and_seen(run: Run) -> None:
     )
     assert length * 1000 == pytest.approx(milliseconds, abs=2)
     await page.locator("#wave").click(position={"x": 400, "y": 40})
-    await page.wait_for_function("document.getElementById('player').currentTime > 0")
+    await page.wait_for_function("() => document.getElementById('player').currentTime > 0")
 
 
 # ----------------------------------------------------------------------------- verbs

@@ -195,7 +195,7 @@ async def test_keys_play_go_on_accept_condemn_and_take_back(desk: Desk) -> None:
     clip = await _shown(page)
     await page.locator("#player").wait_for()
     await page.keyboard.press(" ")
-    await page.wait_for_function("document.getElementById('player').currentTime > 0")
+    await page.wait_for_function("() => document.getElementById('player').currentTime > 0")
     await page.keyboard.press("5")
     await page.keyboard.press("l")
     assert await page.evaluate("[player.playbackRate, player.loop]") == [1.5, True]

@@ -24,7 +24,7 @@ WAY = {
     "model_ids": ["gemini-3-flash-preview"],
     "temperature": 0.0,
     "thinking_level": "low",
-    "prompt_version": "p1",
+    "prompt_versions": ["p1"],
     "schema_version": "s1",
 }
 INDEX: LiteralString = "select indexdef from pg_indexes where indexname = 'transcription_results_audio'"
@@ -71,7 +71,7 @@ async def test_results_and_replaced_answers_are_found_by_audio_and_way(
     assert other.provenance.temperature == pytest.approx(0.7)
     for change_of_way in ({"model_ids": ["x"]}, {"temperature": None}, {"thinking_level": "high"}):
         assert await paid.find([digest(1)], WAY | change_of_way) == []
-    assert await paid.find([digest(1)], WAY | {"prompt_version": "p2"}) == []
+    assert await paid.find([digest(1)], WAY | {"prompt_versions": ["p2"]}) == []
     assert await paid.find([digest(1)], WAY | {"schema_version": "s2"}) == []
     assert await paid.find([], WAY) == []
 

@@ -55,6 +55,7 @@ BOARD = {
     "forecast",
     "languages",
     "meters",
+    "people",
     "storage",
     "validation",
     "wording",

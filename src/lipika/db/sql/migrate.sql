@@ -62,7 +62,10 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f')
   and n.nspname not in ('pg_catalog', 'information_schema')
   and n.nspname not like 'pg\_%'
   and not exists (
-    select from unnest(array['video_queue', 'transcription_flags', 'canary_clips', 'transcription_voters']) as ours (name)
+    select from unnest(array[
+      'video_queue', 'transcription_flags', 'canary_clips', 'transcription_voters', 'audit_clips', 'transcription_edits',
+      'edited_clips'
+    ]) as ours (name)
     where c.oid = to_regclass(ours.name)
   )
   and 2 = (
