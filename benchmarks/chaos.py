@@ -204,11 +204,16 @@ class Fleet:
         ]
 
     async def close(self) -> None:
-        """End all workers, politely; who does not within a while is killed."""
+        """End all workers, politely; who does not within a while is killed.
+
+        One that has been told already is not told again: it may be on its last steps, where a signal is an end.
+        """
         self.closing = True
-        for process in self.processes.values():
+        last = {blow.worker: blow.kind for blow in self.blows}
+        for name, process in self.processes.items():
             process.send_signal(signal.SIGCONT)
-            process.terminate()
+            if last.get(name) != "term":
+                process.terminate()
         if self._watching:
             await asyncio.wait(self._watching, timeout=30)
         for name, process in self.processes.items():
