@@ -1,0 +1,1 @@
+"""From what people have (folders, lists, corpora, long recordings) to input archives."""
