@@ -22,7 +22,8 @@ from benchmarks.setting import machine, save
 from lipika.audit.estimates import AuditedRate, HeardClips, Stratum, error_rate, share
 from lipika.audit.sampling import allot
 from lipika.audit.verdicts import Acceptance, judge
-from lipika.forecast.intervals import Floats, wilson
+from lipika.forecast.intervals import Floats
+from lipika.forecast.shares import wilson
 
 AUDITS = 5000
 CLIPS = 20_000

@@ -24,7 +24,7 @@ from lipika.canary.noninferiority import clips_needed
 from lipika.canary.pairs import MEASURE_WORDS, SHARES, TEXT, Pairs
 from lipika.canary.planning import design_of
 from lipika.canary.recommendation import Margins, recommend
-from lipika.forecast.intervals import wilson
+from lipika.forecast.shares import wilson
 from lipika.languages import FIRST_CLASS
 
 CANARIES = 400

@@ -28,7 +28,7 @@ from lipika.engine.route import reserve_unlimited
 from lipika.forecast.budget import Budget
 from lipika.forecast.days import DAY_S, MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Unit, forecast
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.simulator import FaultKind, FaultPlan, FaultRule, Latency, SimulatorConfig
 
 CLIPS, SAMPLE, PER_VIDEO = 20_000, 1000, 25

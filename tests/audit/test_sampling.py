@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lipika.audit.estimates import AuditedRate
 from lipika.audit.sampling import allot, allot_more
 from lipika.audit.verdicts import Acceptance, judge
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 
 
 @given(

@@ -33,7 +33,7 @@ from lipika.canary.recommendation import ArmMark, Margins, recommend
 from lipika.canary.records import Asked
 from lipika.forecast.budget import Budget
 from lipika.forecast.forecast import Crew, Forecast, Unit, forecast
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.languages import FIRST_CLASS
 from lipika.models import AnswerForm, Usage
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipika.forecast.intervals import Estimate, mean, ratio, stratified_draws, wilson
+from lipika.forecast.intervals import mean, ratio, stratified_draws
+from lipika.forecast.shares import Estimate, sign_test, wilson
 
 
 def test_wilson_against_published_figures() -> None:
@@ -64,3 +65,10 @@ def test_strata_keep_their_sizes_and_single_ones_vary_together() -> None:
         members = [place for place, stratum in enumerate(strata) if stratum == name]
         assert set(np.unique(index[:, members])) == set(members)
     assert set(np.unique(index[:, [5, 6]])) == {5, 6}
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (9, 1), (1, 9), (0, 6), (700, 620)])
+def test_the_sign_test_is_the_binomial_s_two_tails(first: int, second: int) -> None:
+    of = first + second
+    tail = sum(math.comb(of, count) for count in range(min(first, second) + 1)) / 2**of
+    assert sign_test(first, second) == pytest.approx(min(2 * tail, 1.0))

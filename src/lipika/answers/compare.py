@@ -18,7 +18,8 @@ from lipika.canary.noninferiority import interval, summarise
 from lipika.canary.pairs import SHARES, Pairs, faults, pair
 from lipika.canary.recommendation import ratio_by_video
 from lipika.canary.records import Asked
-from lipika.forecast.intervals import Estimate, Floats
+from lipika.forecast.intervals import Floats
+from lipika.forecast.shares import Estimate
 
 _WORST = 12
 

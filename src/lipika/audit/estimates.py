@@ -26,7 +26,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from lipika.forecast.intervals import Estimate, Floats
+from lipika.forecast.intervals import Floats
+from lipika.forecast.shares import Estimate
 
 PROXY_CAP = 0.6
 """The second listener's distance counts up to this: one clip in which it heard nothing would outweigh a hundred."""

@@ -12,7 +12,7 @@ from lipika.canary.pairs import MEASURE_WORDS, TEXT, pair
 from lipika.canary.recommendation import ArmMark, ArmStanding, Margins, MarginTest, Recommendation, recommend
 from lipika.canary.records import CanaryRun
 from lipika.forecast.forecast import Forecast
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.languages import LANGUAGES
 from lipika.wording import duration, money, percent
 

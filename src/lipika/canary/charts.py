@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.wording import percent
 
 _WIDTH = 540

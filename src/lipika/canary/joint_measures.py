@@ -11,7 +11,7 @@ from statistics import median
 from rapidfuzz.distance import Levenshtein
 
 from lipika.canary.records import Asked
-from lipika.forecast.intervals import Estimate, wilson
+from lipika.forecast.shares import Estimate, wilson
 from lipika.llm.several import are_told_apart
 from lipika.models import FailureKind
 from lipika.validation.text import normalise, without_tags

@@ -15,7 +15,7 @@ from lipika.canary.arms import Arm, ArmKind, Skipped
 from lipika.canary.measures import Against, ArmMeasures, Measures
 from lipika.canary.records import CanaryRun
 from lipika.forecast.forecast import LIMIT_WORDS, Forecast
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.languages import FIRST_CLASS, LANGUAGES
 from lipika.wording import duration, latency, money, number, percent
 

@@ -15,7 +15,8 @@ from lipika.canary.joint_measures import JointMeasures, measure_joint
 from lipika.canary.readings import ReadingMeasures, measure_readings
 from lipika.canary.records import Asked, CanaryRun
 from lipika.forecast.forecast import Unit
-from lipika.forecast.intervals import Estimate, mean, ratio, wilson
+from lipika.forecast.intervals import mean, ratio
+from lipika.forecast.shares import Estimate, wilson
 from lipika.models import Usage
 from lipika.validation.text import normalise, without_tags
 

@@ -21,7 +21,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from lipika.forecast.intervals import Estimate, Floats
+from lipika.forecast.intervals import Floats
+from lipika.forecast.shares import Estimate
 
 _NORMAL = NormalDist()
 _HALVINGS = 40

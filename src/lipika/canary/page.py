@@ -18,7 +18,7 @@ from lipika.canary.judgement import percent_range
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.report import CanaryReport
 from lipika.forecast.forecast import LIMIT_WORDS
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.languages import LANGUAGES
 from lipika.wording import duration, latency, money, number, percent
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from rapidfuzz.distance import Levenshtein
 
 from lipika.canary.records import Asked
-from lipika.forecast.intervals import Estimate, mean, ratio
+from lipika.forecast.intervals import mean, ratio
+from lipika.forecast.shares import Estimate
 from lipika.llm.transcript import NO_SPEECH
 from lipika.validation.text import normalise, without_tags
 

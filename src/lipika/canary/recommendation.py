@@ -15,7 +15,8 @@ import numpy as np
 
 from lipika.canary.noninferiority import PairedSummary, holm, interval, p_not_worse, p_worse, summarise
 from lipika.canary.pairs import SHARES, TEXT, Pairs
-from lipika.forecast.intervals import Estimate, Floats, ratio
+from lipika.forecast.intervals import Floats, ratio
+from lipika.forecast.shares import Estimate
 
 ALPHA = 0.05
 """Of all canaries, the share that may recommend an arm that is worse by more than the margin."""

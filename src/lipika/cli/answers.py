@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lipika.answers.compare import ComparisonOfWays, WaysBeside
     from lipika.answers.job import ComparedWays, Promoted
     from lipika.answers.ways import WayOfAnswers
-    from lipika.forecast.intervals import Estimate
+    from lipika.forecast.shares import Estimate
 
 OfLanguage = Annotated[
     str | None,

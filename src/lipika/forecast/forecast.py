@@ -14,8 +14,9 @@ import numpy as np
 
 from lipika.forecast.budget import Budget, seconds_per_request
 from lipika.forecast.days import DAY_S, MoneySoFar, seconds_over_days
-from lipika.forecast.intervals import REPLICATES, Estimate, Floats, from_replicates, stratified_draws
+from lipika.forecast.intervals import REPLICATES, Floats, from_replicates, stratified_draws
 from lipika.forecast.limits import LIMITS, Limit
+from lipika.forecast.shares import Estimate
 
 LIMIT_WORDS = {**{limit.name: limit.words for limit in LIMITS}, "workers": "the workers"}
 _RATES = tuple(limit for limit in LIMITS if limit.name != "spend_total")

@@ -1,4 +1,4 @@
-"""Intervals around figures from a sample: Wilson's for shares, the bootstrap for means and ratios. Pure.
+"""Intervals around means and ratios from a sample, by the bootstrap; those of shares are in `shares`. Pure.
 
 All intervals are at 95 %.
 """
@@ -8,41 +8,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lipika.forecast.shares import Estimate
+
 Floats = NDArray[np.float64]
 
-_Z = 1.959964  # of the normal distribution, two-sided 95 %
 _LOW, _HIGH = 2.5, 97.5  # percentiles
 REPLICATES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def exact(cls, value: float) -> Estimate:
-        return cls(value, value, value)
-
-
-def wilson(count: int, of: int) -> Estimate:
-    """A share, 0..1, with Wilson's score interval: sound for small samples and for shares near 0 and 1."""
-    if of <= 0:
-        return Estimate(0.0, 0.0, 1.0)
-    share = count / of
-    spread = _Z**2 / of
-    middle = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
-    # Rounding may take the ends of 0 of n and n of n a hair past the share itself.
-    return Estimate(share, max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0))
 
 
 def from_replicates(value: float, replicates: Floats) -> Estimate:

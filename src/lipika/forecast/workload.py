@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipika.forecast.intervals import Estimate, Floats, from_replicates, stratified_draws
+from lipika.forecast.intervals import Floats, from_replicates, stratified_draws
+from lipika.forecast.shares import Estimate
 
 _REPLICATES = 500
 

@@ -17,8 +17,8 @@ from lipika.errors import UsageError
 from lipika.forecast.budget import Budget
 from lipika.forecast.days import MoneySoFar
 from lipika.forecast.forecast import Crew, Forecast, Needed, Unit, find_needed, forecast
-from lipika.forecast.intervals import Estimate
 from lipika.forecast.limits import ALL
+from lipika.forecast.shares import Estimate
 from lipika.forecast.together import HeldBudget, hold_within
 from lipika.forecast.workload import Counted, Remaining, Workload, workload
 from lipika.models import JsonObject

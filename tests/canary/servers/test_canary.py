@@ -28,7 +28,7 @@ from lipika.db import Database, Queue
 from lipika.db.budgets import Budgets, Limits
 from lipika.db.canary import Canaries
 from lipika.errors import StorageError, UsageError
-from lipika.forecast.intervals import Estimate, wilson
+from lipika.forecast.shares import Estimate, wilson
 from lipika.jobs.demo import sample_folder
 from lipika.jobs.outlook import ForecastQuestion, look_ahead
 from lipika.languages import FIRST_CLASS

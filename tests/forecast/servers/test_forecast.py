@@ -16,7 +16,7 @@ from lipika import log
 from lipika.forecast.budget import SAFETY, Budget
 from lipika.forecast.days import DAY_S, MoneySoFar
 from lipika.forecast.forecast import Crew, PerClip, Unit, find_needed, forecast, time_s
-from lipika.forecast.intervals import Estimate
+from lipika.forecast.shares import Estimate
 from lipika.forecast.workload import Counted, Remaining, workload
 from lipika.simulator import Latency, SimulatorConfig
 
