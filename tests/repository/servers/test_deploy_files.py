@@ -240,13 +240,33 @@ def test_compose_is_valid_by_its_schema(compose: dict[str, Any]) -> None:
 
 def test_compose_is_a_whole_fleet(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert {"postgres", "store", "simulator", "worker", "dashboard", "migrate"} <= services.keys()
+    for profile in ("simulated", "real"):
+        started = {name for name, each in services.items() if profile in each.get("profiles", [profile])}
+        for name in started:
+            assert set(services[name].get("depends_on", {})) <= started, (
+                f"{name} waits for what is not started"
+            )
+        commands = {services[name].get("command", [""])[0] for name in started}
+        assert {"db", "queue", "worker", "dashboard"} <= commands, profile
+        assert ("simulator" in commands) is (profile == "simulated")
     assert services["worker"]["deploy"]["replicas"] == 2
     for name, service in services.items():
         assert set(service.get("depends_on", {})) <= services.keys(), name
         assert re.fullmatch(r"\S+:(?!latest)\S+", service["image"]), name
         for port in service.get("ports", ()):
             assert port.startswith("127.0.0.1:"), f"{name} opens {port} to everybody"
+
+
+def test_a_real_fleet_has_no_made_up_part_and_its_results_in_a_folder(compose: dict[str, Any]) -> None:
+    for name in ("real-fill", "real-worker", "real-dashboard"):
+        service = compose["services"][name]
+        assert "/results" in {volume.rpartition(":")[2] for volume in service["volumes"]}, name
+        assert not service["environment"].keys() & {"GEMINI_BASE_URL", "S3_ENDPOINT_URL"}, name
+        assert service["environment"].get("GEMINI_API_KEY", "") != "simulated", name
+    worker = compose["services"]["real-worker"]
+    assert worker["environment"]["OUTPUT_URL"] == "file:///results"
+    assert worker["environment"]["GEMINI_API_KEY"] == "${GEMINI_API_KEY:-}"
+    assert worker["stop_grace_period"] == compose["services"]["worker"]["stop_grace_period"]
 
 
 def test_compose_and_kubernetes_name_settings_that_exist(compose: dict[str, Any]) -> None:
@@ -389,7 +409,7 @@ def test_containers_are_started_with_commands_that_exist(compose: dict[str, Any]
     ours = [service for service in compose["services"].values() if service["image"].startswith("lipika")]
     calls = [service["command"] for service in ours]
     calls += [container["args"] for pod in _pods() for container in pod["containers"]]
-    assert len(calls) == 8
+    assert len(calls) == 11
     for words in calls:
         command: Any = typer.main.get_command(main.app)
         rest = list(words)
@@ -444,6 +464,35 @@ def test_pods_have_no_rights_and_no_secrets_in_the_open() -> None:
             for variable in container.get("env", ()):
                 assert "value" not in variable or not re.search("KEY|TOKEN|URL", variable["name"])
     assert not any(part["kind"] == "Secret" for part in documents(*KUBERNETES))
+
+
+def test_prometheus_reaches_what_the_monitors_name() -> None:
+    """A monitor's pods and ports exist, the policy lets them be asked, and workers listen there beyond loopback."""
+    pods = {
+        part["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: part["spec"][
+            "template"
+        ]
+        for part in documents(*KUBERNETES)
+        if part["kind"] == "Deployment"
+    }
+    (policy,) = (part for part in documents(*KUBERNETES) if part["metadata"]["name"] == "lipika-metrics")
+    (rule,) = policy["spec"]["podSelector"]["matchExpressions"]
+    (ingress,) = policy["spec"]["ingress"]
+    allowed = {port["port"] for port in ingress["ports"]}
+    monitored = set()
+    for monitor in documents(DEPLOY / "kubernetes" / "monitoring" / "podmonitors.yaml"):
+        assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor")
+        component = monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
+        assert component in rule["values"]
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        ports = [port for each in pods[component]["spec"]["containers"] for port in each["ports"]]
+        assert endpoint["port"] in {port["name"] for port in ports} & allowed
+        monitored.add(component)
+    assert monitored == set(rule["values"]) == {"worker", "dashboard"}
+    (worker,) = pods["worker"]["spec"]["containers"]
+    given = {variable["name"]: variable.get("value") for variable in worker["env"]}
+    assert given["METRICS_HOST"] == "0.0.0.0"  # noqa: S104 - in the pod's own network, behind the policy
+    assert [port["containerPort"] for port in worker["ports"]] == [int(given["METRICS_PORT"] or 0)]
 
 
 WIND_UP_S = 30
