@@ -65,6 +65,9 @@ begin
       -- All but who the people are.
       ('edited_clips', 'lipika_worker', 'select (video_id, segment_file, audio_digest, edit_id, word, model)'),
       ('notices', 'lipika_worker', ''),
+      ('redos', 'lipika_worker', ''),
+      ('redo_clips', 'lipika_worker', ''),
+      ('redo_turns', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -99,6 +102,9 @@ begin
       ('transcription_edits', 'lipika_reader', 'select'),
       ('edited_clips', 'lipika_reader', 'select'),
       ('notices', 'lipika_reader', 'select'),
+      ('redos', 'lipika_reader', 'select'),
+      ('redo_clips', 'lipika_reader', 'select'),
+      ('redo_turns', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -170,6 +176,10 @@ begin
   if to_regprocedure('lipika_edit_clip(text, text, text, jsonb, bigint, jsonb)') is not null then
     grant execute on function lipika_edit_clip(text, text, text, jsonb, bigint, jsonb) to lipika_dashboard;
     grant execute on function lipika_clip_version(bigint, text, text) to lipika_reader;
+  end if;
+  -- Clips to be asked for again: by functions that settle which.
+  if to_regprocedure('lipika_order_redo(jsonb, text[], text[])') is not null then
+    grant execute on function lipika_order_redo(jsonb, text[], text[]), lipika_drop_redo(bigint) to lipika_dashboard;
   end if;
   -- The board tells people, too: it is there when all workers are dead.
   for function in

@@ -27,10 +27,13 @@ from lipika.db.ways import Promotion, SeenClip, Ways
 from lipika.errors import ArchiveError, ObjectMissing, StorageError
 from lipika.llm import transcript
 from lipika.models import (
+    Answer,
     AudioFacts,
     Clip,
     ClipResult,
     ClipStatus,
+    Finding,
+    Judged,
     SegmentName,
     TextSource,
     Verdict,
@@ -66,7 +69,11 @@ _CHANGES = ChangedKeys(
 
 @dataclass(frozen=True, slots=True)
 class PromotePlan:
-    """Settings of a promotion. `dry_run` changes nothing; `rows_only` leaves archives as they are."""
+    """Settings of a promotion. `dry_run` changes nothing; `rows_only` leaves archives as they are.
+
+    `only` these segment files, and `better_only` where the answer is better than the one that it would replace, both
+    judged by the same rules.
+    """
 
     way: WayOfAnswers
     bands: Bands
@@ -77,9 +84,14 @@ class PromotePlan:
     spool_dir: Path | None = None  # for archives being composed; None: the system's
     database_url: str = field(default="", repr=False)
     output_url: str = ""  # where result archives are whose keys in the queue are no URLs
+    only: frozenset[str] | None = None
+    better_only: bool = False
 
 
-COUNTS = ("videos", "clips", "already", "persons", "other_hint", "made_up", "without_audio", "unaligned")
+COUNTS = (
+    *("videos", "clips", "already", "persons", "other_hint", "made_up", "without_audio", "not_better"),
+    "unaligned",
+)
 
 
 @dataclass(slots=True)
@@ -95,6 +107,7 @@ class PromoteReport:
     )
     made_up: int = 0  # clips whose kept answer is a simulator's, and whose result is none
     without_audio: int = 0  # clips of which neither row nor archive says how they sound
+    not_better: int = 0  # clips whose result is as good, or better
     unaligned: int = 0  # clips whose alignment was of the text that was replaced
     usd: float = 0.0  # that the promoted answers cost when they were asked for
     archives: list[str] = field(default_factory=list)  # rewritten; with `dry_run` or `rows_only` out of date
@@ -152,7 +165,7 @@ async def _promote_videos(plan: PromotePlan, video_ids: Sequence[str]) -> Promot
     async with Database(plan.database_url, max_size=1) as database:
         for video_id in video_ids:
             try:
-                total.add(await _promote_video(plan, database, video_id))
+                total.add(await promote_video(plan, database, video_id))
             except (ArchiveError, StorageError, ValueError) as error:
                 total.add(PromoteReport(left_alone=[(video_id, str(error))]))
     return total
@@ -161,7 +174,12 @@ async def _promote_videos(plan: PromotePlan, video_ids: Sequence[str]) -> Promot
 # ----------------------------------------------------------------------------- one video
 
 
-async def _promote_video(plan: PromotePlan, database: Database, video_id: str) -> PromoteReport:
+async def promote_video(plan: PromotePlan, database: Database, video_id: str) -> PromoteReport:
+    """One video, in this process.
+
+    Raises:
+        ArchiveError, StorageError: its archive is damaged or cannot be written; nothing was changed.
+    """
     for _attempt in range(_ATTEMPTS):
         report, outcome = await _try_video(plan, database, video_id)
         if outcome in (None, Promotion.WRITTEN):
@@ -219,7 +237,9 @@ def _choose(
     """The answers to promote by segment file; what is left alone is counted."""
     report, chosen = PromoteReport(), dict[str, StoredAnswer]()
     for row in rows:
-        if plan.language not in (None, language_of_row(row)):
+        if plan.language not in (None, language_of_row(row)) or (
+            plan.only is not None and row.segment_file not in plan.only
+        ):
             continue
         if is_asked_in(row, plan.way.settings) and row.transcription is not None:
             report.already += 1
@@ -256,12 +276,19 @@ def _new_results(
         known = row.facts() or facts.get(row.segment_file)
         if row.segment_file in chosen and known is not None:
             clips.append((row, _asked_clip(row.clip(known))))
-    held = [_to_judge(row.language_hint, clip, chosen[row.segment_file]) for row, clip in clips]
+    names = list(names)
+    held = [_to_judge(row.language_hint, clip, chosen[row.segment_file].answer) for row, clip in clips]
+    judged = list(zip(clips, held, judge_again(held, names, plan.bands), strict=True))
+    if plan.better_only:
+        kept = [
+            one for one, better in zip(judged, _are_better(judged, names, plan.bands), strict=True) if better
+        ]
+        report.not_better, judged = len(judged) - len(kept), kept
     results = [
-        _result(video_id, row, one, verdict, chosen[row.segment_file])
-        for (row, _), one, verdict in zip(clips, held, judge_again(held, names, plan.bands), strict=True)
+        _result(video_id, row, one, verdict, chosen[row.segment_file]) for (row, _), one, verdict in judged
     ]
-    report.without_audio = len(chosen) - len(results)
+    clips = [one for one, _, _ in judged]
+    report.without_audio = len(chosen) - len(results) - report.not_better
     report.videos, report.clips = int(bool(results)), len(results)
     report.usd = sum(result.cost_usd for result in results)
     report.unaligned = sum(
@@ -297,11 +324,40 @@ def _asked_clip(clip: Clip) -> Clip:
     return replace(clip, flags=tuple(flag for flag in clip.flags if flag != NOT_ASKED))
 
 
-def _to_judge(hint: str, clip: Clip, former: StoredAnswer) -> JudgedAnswer:
-    if former.answer is None:
+def _to_judge(
+    hint: str, clip: Clip, answer: Answer | None, findings: tuple[Finding, ...] = ()
+) -> JudgedAnswer:
+    if answer is None:
         raise ValueError(f"{clip.name.stem}: an answer without a text is kept aside")
     nothing = ComparedVerdict(lanes=(), codes=frozenset(), quality_score=0.0)
-    return JudgedAnswer(transcript.tidy_answer(former.answer), clip, hint, (), nothing)
+    return JudgedAnswer(transcript.tidy_answer(answer), clip, hint, findings, nothing)
+
+
+def _are_better(
+    judged: Sequence[tuple[tuple[SeenClip, Clip], JudgedAnswer, Verdict]],
+    names: Sequence[SegmentName],
+    bands: Bands,
+) -> list[bool]:
+    """True for each that is better than what its clip has, both judged as when they came: nobody has listened to the
+    new one yet. A clip without an answer takes any.
+    """
+    answered = [(row, clip) for (row, clip), _, _ in judged if row.answer is not None]
+    former = [
+        _to_judge(row.language_hint, _asked_clip(clip), row.answer, _agreed(row)) for row, clip in answered
+    ]
+    ranks = {
+        row.segment_file: Judged(one.answer, verdict).rank
+        for (row, _), one, verdict in zip(answered, former, judge_again(former, names, bands), strict=True)
+    }
+    return [
+        row.segment_file not in ranks or ranks[row.segment_file] < Judged(one.answer, verdict).rank
+        for (row, _), one, verdict in judged
+    ]
+
+
+def _agreed(row: SeenClip) -> tuple[Finding, ...]:
+    """That the model had said the same twice: found when it came, and part of how it is judged."""
+    return tuple(one for one in row.old_findings() if one.code == "repetition_agreed")
 
 
 # ----------------------------------------------------------------------------- its archive

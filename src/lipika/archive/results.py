@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +143,9 @@ def _open(archive: ResultArchive, settings: StoreSettings) -> ObjectReader:
     return Store.open(archive.root, settings).open_read(archive.key)
 
 
-def read_files(archive: ResultArchive, settings: StoreSettings, folder: str) -> Iterator[tuple[str, bytes]]:
+def read_files(
+    archive: ResultArchive, settings: StoreSettings, folder: str
+) -> Generator[tuple[str, bytes], None, None]:
     """(name without its ending, content) of a folder's files, in the archive's order. Blocks.
 
     Raises:

@@ -67,6 +67,10 @@ COMMANDS = {
         "answers",
         "Answers by the way they were asked for: list the ways, compare two, promote one to be the results.",
     ),
+    "redo": (
+        "redo",
+        "Ask for chosen clips again in another way, and make the better answers the results.",
+    ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
     "audit": (

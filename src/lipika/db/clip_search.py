@@ -22,6 +22,7 @@ from typing import Any
 from lipika.db.connection import Database
 from lipika.db.payload import clean_text
 from lipika.db.queries import load
+from lipika.errors import UsageError
 
 PLACES = 16384
 COUNTED = 10_000
@@ -313,6 +314,19 @@ class ClipSearch:
         params = self._params(wanted) | {"most": COUNTED + 1}
         keys = await self._database.rows(_QUERIES[name], params, ClipKey)
         return keys if len(keys) <= COUNTED else None
+
+    async def list_keys(self, wanted: ClipSelection, most: int) -> list[ClipKey]:
+        """The names of clips that pass, `most` of them, however long the look takes.
+
+        Raises:
+            UsageError: the index that clips are found by is not there yet.
+        """
+        if not wanted.video and (await self.corpus()).waits_for_marks:
+            raise UsageError(
+                "the index that clips are found by is not there yet: run `lipika db migrate`, or name a --video"
+            )
+        name = "keys_of_video" if wanted.video else "keys"
+        return await self._database.rows(_QUERIES[name], self._params(wanted) | {"most": most}, ClipKey)
 
     # ---- what is done with them
 

@@ -15,7 +15,7 @@ from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.db.result_rows import JudgedRow
 from lipika.db.stored import AnsweredClip
-from lipika.models import LANES, Answer, AudioFacts, ClipStatus, Consensus, Finding, Lane, TextSource, Verdict
+from lipika.models import LANES, Answer, ClipStatus, Consensus, Finding, Lane, TextSource, Verdict
 
 _QUERIES = load("edits")
 _PAGE_ROWS = 500
@@ -41,10 +41,6 @@ class EditableClip(AnsweredClip, JudgementColumns):
 
     def old_findings(self) -> tuple[Finding, ...]:
         return _FINDINGS.validate_python(self.findings)
-
-    def known_facts(self) -> AudioFacts:
-        """The facts of its audio; of a row of an early release such as say nothing against it."""
-        return self.facts() or AudioFacts(self.duration_ms, -20.0, -3.0, 40.0, 0.0, 8_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class AnsweredClip(ClipColumns, CutColumns, AnswerColumns):
     def facts(self) -> AudioFacts | None:
         return None if self.audio_facts is None else _FACTS.validate_python(self.audio_facts)
 
+    def known_facts(self) -> AudioFacts:
+        """The facts of its audio; of a row of an early release such as say nothing against it."""
+        return self.facts() or AudioFacts(self.duration_ms, -20.0, -3.0, 40.0, 0.0, 8_000)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredClip(AnsweredClip, JudgementColumns):

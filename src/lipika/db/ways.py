@@ -6,15 +6,18 @@ import enum
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter
+
 from lipika.db.columns import JudgementColumns, ProvenanceColumns
 from lipika.db.connection import Database
 from lipika.db.payload import to_json
 from lipika.db.queries import load
 from lipika.db.result_rows import distinct_flags, result_flags, result_row
 from lipika.db.stored import AnsweredClip
-from lipika.models import ClipResult
+from lipika.models import ClipResult, Finding
 
 _QUERIES = load("ways")
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
 _PAGE = 1_000
 _CLIPS_OF_AUDIO = 8
 
@@ -62,6 +65,9 @@ class SeenClip(AskedRow):
 
     seen: str
     alignment: Mapping[str, object] | None
+
+    def old_findings(self) -> tuple[Finding, ...]:
+        return _FINDINGS.validate_python(self.findings)
 
 
 class Promotion(enum.StrEnum):

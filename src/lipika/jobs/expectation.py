@@ -86,9 +86,7 @@ async def expect(
     measured = clips_before >= _FEWEST_CLIPS
     each = bytes_before / clips_before if measured else _BYTES_A_CLIP
     budgets = await Budgets(database).show()
-    rows = await Reservations(database).list_spending()
-    spent = {row.provider: row for row in (*rows, add_up(rows))}
-    caps = _list_caps(budgets, spent, settings.provider, max_usd)
+    caps = await find_caps(settings, database, max_usd)
     if load.archives and not load.sized:
         return Expectation(load.archives, None, answered, None, None, "", caps)
     whole = load.source_bytes / max(load.sized, 1) * load.archives
@@ -104,6 +102,13 @@ async def expect(
         basis=f"{each / 1000:,.0f} kB a clip{' as before' if measured else ''}, {_list_models(settings, share)}",
         caps=caps,
     )
+
+
+async def find_caps(settings: Settings, database: Database, max_usd: float | None) -> tuple[str, ...]:
+    """The caps on dollars that hold, in words, with what is spent under each."""
+    rows = await Reservations(database).list_spending()
+    spent = {row.provider: row for row in (*rows, add_up(rows))}
+    return _list_caps(await Budgets(database).show(), spent, settings.provider, max_usd)
 
 
 async def _share_gone_up(settings: Settings, database: Database) -> float:

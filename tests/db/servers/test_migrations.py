@@ -50,6 +50,7 @@ TABLES = {
     *("audits", "audit_clips", "audit_judgements"),
     *("transcription_edits", "edited_clips"),
     "notices",
+    *("redos", "redo_clips", "redo_turns"),
 }
 OF_LATER_FILES = {
     "model_hours",
@@ -66,6 +67,7 @@ OF_LATER_FILES = {
     "transcription_edits",
     "edited_clips",
     "notices",
+    *("redos", "redo_clips", "redo_turns"),
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}

@@ -47,7 +47,8 @@ where c.oid in (
     'token_counts', 'saved_filters', 'model_hours',
     'audits', 'audit_clips', 'audit_judgements',
     'transcription_edits', 'edited_clips',
-    'notices'
+    'notices',
+    'redos', 'redo_clips', 'redo_turns'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity

@@ -1,0 +1,1 @@
+"""Clips asked for again: chosen as on the page Clips, asked another way, the better answer made the result."""
