@@ -343,7 +343,8 @@ def _are_better(
     """
     answered = [(row, clip) for (row, clip), _, _ in judged if row.answer is not None]
     former = [
-        _to_judge(row.language_hint, _asked_clip(clip), row.answer, _agreed(row)) for row, clip in answered
+        _to_judge(row.language_hint, _asked_clip(clip), row.answer, _find_agreed(row))
+        for row, clip in answered
     ]
     ranks = {
         row.segment_file: Judged(one.answer, verdict).rank
@@ -355,7 +356,7 @@ def _are_better(
     ]
 
 
-def _agreed(row: SeenClip) -> tuple[Finding, ...]:
+def _find_agreed(row: SeenClip) -> tuple[Finding, ...]:
     """That the model had said the same twice: found when it came, and part of how it is judged."""
     return tuple(one for one in row.old_findings() if one.code == "repetition_agreed")
 

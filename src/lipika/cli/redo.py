@@ -197,7 +197,7 @@ def _print_price(price: Any, *, as_json: bool) -> None:
 
 
 def _report(orders: Sequence[RedoDone], *, as_json: bool) -> None:
-    """What became of the orders, and the exit code that they deserve."""
+    """The orders and their clips in words, and the exit code that they deserve."""
     if as_json:
         print_json({"redos": [asdict(done) | {"left": done.left} for done in orders]})
     elif not orders:

@@ -226,7 +226,7 @@ class Redos:
         return found[0] if found else None
 
     async def find_holder(self, redo_id: int) -> RedoHolder | None:
-        """Who has it in hand."""
+        """The process that has it in hand."""
         found = await self._database.rows(_QUERIES["held"], {"id": redo_id}, RedoHolder)
         return found[0] if found else None
 

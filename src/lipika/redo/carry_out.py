@@ -171,7 +171,7 @@ class RedoInProgress:
         for row in answered:
             asked_in.setdefault(self.desk.way(row.language_hint), set()).add(row.segment_file)
         for way, files in asked_in.items():
-            plan = replace(self.plan, way=await self._named(way), only=frozenset(files))
+            plan = replace(self.plan, way=await self._name_way(way), only=frozenset(files))
             report = await promote_video(plan, self.database, video_id)
             if report.left_alone:
                 self.left_alone[video_id] = report.left_alone[0][1]
@@ -187,7 +187,7 @@ class RedoInProgress:
             return "person"
         return "replaced" if is_asked_in(row, self.desk.way(row.language_hint)) else "kept"
 
-    async def _named(self, way: WaySettings) -> WayOfAnswers:
+    async def _name_way(self, way: WaySettings) -> WayOfAnswers:
         if way not in self._names:
             columns = {
                 "model_id": way.model_id,

@@ -280,7 +280,7 @@ class RedoDesk:
         )
 
     async def _store(self, work: Callable[[], Awaitable[None]]) -> None:
-        """What was paid for is stored however long the database is away."""
+        """Do some work until it is done: an answer that was paid for is stored however long the database is away."""
 
         def say(reason: Unavailable, wait_s: float) -> None:
             log.warning("answers_wait", reason=str(reason), seconds=round(wait_s, 1))
