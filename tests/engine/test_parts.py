@@ -114,7 +114,7 @@ async def test_a_flood_is_news_once_and_sends_the_rest_of_its_window_to_the_seco
 # ----------------------------------------------------------------------------- waiting
 
 
-async def test_first_attempts_go_in_turn_and_a_retry_goes_to_a_later_window() -> None:
+async def test_a_retry_goes_to_a_later_window_while_first_attempts_wait() -> None:
     cut = windows(interval_s=10.0)
     waiting = Waiting(RouteChoice([await a_path()], cut), cut, lambda _ticket: None)
     tried, *fresh = (a_ticket(number) for number in range(3))
@@ -123,12 +123,27 @@ async def test_first_attempts_go_in_turn_and_a_retry_goes_to_a_later_window() ->
     for ticket in fresh:
         waiting.add(ticket)
     assert (len(waiting), waiting.fresh, waiting.due_by(1.0)) == (3, 2, 1)
-    went = [waiting.take_next(1.0)[1] for _ in range(2)]
-    assert [turn and turn.ticket for turn in went] == fresh
-    wait_s, nobody = waiting.take_next(1.0)
-    assert nobody is None
-    assert wait_s <= 9.0, "it waits for the next window"
-    assert waiting.take_all() == [tried]
+    assert [turn and turn.ticket for turn in (waiting.take_next(1.0)[1],)] == fresh[:1]
+    assert (len(waiting), waiting.due_by(9.9), waiting.due_by(10.0)) == (2, 0, 1), (
+        "it waits for the next window"
+    )
+    assert [turn and turn.ticket for turn in (waiting.take_next(1.0)[1],)] == fresh[1:]
+    assert len(cut._batches) == 1
+    _, turn = waiting.take_next(1.0)
+    assert turn is not None and turn.ticket is tried, "nothing else is left to wait for"  # noqa: PT018
+    assert cut.current(1.0) is None
+
+
+async def test_a_retry_that_was_put_off_goes_in_the_next_window_and_is_taken_out_with_all() -> None:
+    cut = windows(interval_s=1.0)
+    waiting = Waiting(RouteChoice([await a_path()], cut), cut, lambda _ticket: None, any_fresh=lambda: True)
+    for ticket in (tried := a_ticket(0), other := a_ticket(1)):
+        ticket.last_batch = cut.open(0.0, 0.0)
+        waiting.add_again(ticket, 0.5)
+    assert waiting.take_next(0.6)[1] is None
+    _, turn = waiting.take_next(1.0)
+    assert turn is not None and turn.ticket is tried  # noqa: PT018
+    assert waiting.take_all() == [other]
 
 
 async def test_a_clip_whose_caller_has_gone_is_not_taken() -> None:

@@ -24,17 +24,24 @@ _ELSEWHERE_WITHIN_S = 600.0
 
 
 class _Queue:
-    """Tickets that wait for another attempt, those that are due first."""
+    """Tickets that wait for another attempt, those that are due first. Some that are due are put off to the end of a
+    window: they count as waiting until then, and may be called back before."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Ticket]] = []
+        self._put_off: deque[tuple[float, float, Ticket]] = deque()  # until when, when it was due
         self._sequence = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._put_off)
 
     def __iter__(self) -> Iterator[Ticket]:
-        return (ticket for _, _, ticket in self._heap)
+        return (entry[2] for entry in (*self._heap, *self._put_off))
+
+    @property
+    def is_ready(self) -> bool:
+        """True if any ticket is not put off."""
+        return bool(self._heap)
 
     @property
     def first(self) -> tuple[float, Ticket]:
@@ -48,9 +55,21 @@ class _Queue:
     def pop(self) -> None:
         heapq.heappop(self._heap)
 
+    def put_off(self, until: float) -> None:
+        """Let the first one wait until then."""
+        due, _, ticket = heapq.heappop(self._heap)
+        self._put_off.append((until, due, ticket))
+
+    def call_back(self, now: float, *, all_of_them: bool) -> None:
+        """Let those that were put off go, if their time has come or there is nothing left to wait for."""
+        while self._put_off and (all_of_them or self._put_off[0][0] <= now):
+            _, due, ticket = self._put_off.popleft()
+            self.push(due, ticket)
+
     def due_by(self, when: float) -> int:
         """How many are due by then; of a long queue, as far as it is looked at."""
-        return sum(due <= when for due, _, _ in self._heap[:1000])
+        later = sum(until <= when for until, _, _ in itertools.islice(self._put_off, 1000))
+        return later + sum(due <= when for due, _, _ in self._heap[:1000])
 
     def least_failed(self, now: float) -> Ticket:
         """Of those that are due, the one with the least failures: the best probe."""
@@ -58,9 +77,10 @@ class _Queue:
         return min(due, key=lambda entry: (entry[2].failures, entry[:2]), default=self._heap[0])[2]
 
     def remove(self, ticket: Ticket) -> None:
-        if self._heap[0][2] is ticket:
+        if self._heap and self._heap[0][2] is ticket:
             heapq.heappop(self._heap)
             return
+        self._put_off = deque(entry for entry in self._put_off if entry[2] is not ticket)
         self._heap = [entry for entry in self._heap if entry[2] is not ticket]
         heapq.heapify(self._heap)
 
@@ -175,8 +195,9 @@ class Waiting:
 
     def _due(self, queue: _Queue, now: float) -> tuple[float, Ticket | None]:
         """The queue's first ticket if it is due, else the seconds until it is. A retry goes to a later window than
-        its last attempt; with no first attempts waiting, the window is ended early for it."""
-        while queue:
+        its last attempt; as soon as no first attempts wait, the window is ended early for it."""
+        queue.call_back(now, all_of_them=not self._any_fresh())
+        while queue.is_ready:
             due, ticket = queue.first
             if ticket.is_over:  # the video was given up meanwhile
                 queue.pop()
@@ -186,8 +207,7 @@ class Waiting:
             current = self._windows.current(now)
             if current is not None and ticket.last_batch is current:
                 if self._any_fresh():
-                    queue.pop()
-                    queue.push(current.window_end, ticket)
+                    queue.put_off(current.window_end)
                     continue
                 current.window_end = now
             return 0.0, ticket
