@@ -29,7 +29,7 @@ from lipika.db.connection import Database
 from lipika.db.migrate import migrate
 from lipika.embedded.postgres import EmbeddedPostgres
 from lipika.jobs.demo import sample_folder
-from lipika.simulator import FlexQueue, Handle, Latency, SimulatorConfig, spawn
+from lipika.simulator import FaultPlan, FlexQueue, Handle, Latency, SimulatorConfig, spawn
 
 T = TypeVar("T")
 
@@ -68,7 +68,12 @@ def scratch_folder() -> Iterator[Path]:
 
 @asynccontextmanager
 async def setting(
-    folder: Path, *, latency_s: float, tls: bool = True, flex: FlexQueue | None = None
+    folder: Path,
+    *,
+    latency_s: float,
+    tls: bool = True,
+    flex: FlexQueue | None = None,
+    faults: FaultPlan | None = None,
 ) -> AsyncIterator[Setting]:
     """Simulator (light profile) and embedded Postgres as processes of their own, gone at the end."""
     cert, key = certificate(folder)
@@ -76,6 +81,7 @@ async def setting(
         light=True,
         latency=Latency(latency_s),
         flex=flex or FlexQueue(),
+        faults=faults or FaultPlan(),
         tls_cert=cert if tls else None,
         tls_key=key if tls else None,
     )

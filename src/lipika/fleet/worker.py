@@ -47,6 +47,7 @@ _GOODBYE_S = 8.0
 _FINISH_S = 4.0
 """For a video whose result stands already, when everything else stops at once."""
 _RETRY_S = 2.0
+_FIRST_FLUSH_S = 0.2
 _TIDY_S = 15.0
 _REFUSAL_S = 10.0
 """So long a store may refuse to save answers: then it means it."""
@@ -408,7 +409,8 @@ class Worker:
         tasks = [
             asyncio.create_task(self._every(seconds, work), name=work.__name__) for seconds, work in loops
         ]
-        return [*tasks, asyncio.create_task(self._watch_lease(), name="watch")]
+        first = asyncio.create_task(self._flush_first(flush_s), name="_flush_first")
+        return [*tasks, first, asyncio.create_task(self._watch_lease(), name="watch")]
 
     async def _tidy_uploads(self) -> None:
         """Before anything is claimed: abort uploads that were left open of results which nobody is at work on. Those
@@ -515,6 +517,16 @@ class Worker:
 
     async def _flush(self) -> None:
         self._database_is_away |= not await self._sink.flush()
+
+    async def _flush_first(self, flush_s: float) -> None:
+        """A worker's first rows soon after their answers, so that whoever watches sees them; then ever less often,
+        until the regular flushes are as frequent."""
+        wait_s = _FIRST_FLUSH_S
+        while wait_s < flush_s:
+            await asyncio.sleep(wait_s)
+            if self._sink.waiting:
+                await self._flush()
+                wait_s *= 2
 
     async def _save(self) -> None:
         """Save answers, above all while Postgres is away; but after a long sleep see first whose the videos are."""

@@ -587,3 +587,17 @@ async def test_an_alert_whose_answer_is_lost_is_written_once(
         ("Alert:odd", "something else"),
         ("ValueError", "odd"),
     ]
+
+
+async def test_the_first_answers_are_rows_long_before_the_regular_flush(
+    stage: Stage, database_url: str
+) -> None:
+    await stage.queue(segments=6)
+    # Two clips go at once, the others in minutes, and nothing else writes rows meanwhile.
+    async with stage.worker(worker_batch_size=2, batch_interval_seconds=300, batch_launch="burst") as found:
+        found.worker._options = replace(found.worker._options, flush_s=1000.0, live_s=1000.0)
+        task = asyncio.create_task(found.worker.run())
+        await until(lambda: rows(database_url, "select count(*) from transcription_results")[0].count == 2)
+        assert not task.done()
+        found.worker.drain()
+        await task
