@@ -4,6 +4,7 @@
     |-- UsageError              a person must change something          -> exit code 2
     |   `-- SettingsError       ... an environment variable
     |-- SegmentError            skip this segment, record why, go on
+    |-- PackingError            skip this recording of a source, record why, go on
     |-- VideoError              give this video up, record why, go on
     |   |-- ArchiveError        ... its tar is damaged or hostile
     |   `-- AccountingError     ... the sums do not add up: never mark it done
@@ -42,6 +43,15 @@ class SettingsError(UsageError):
 
 class SegmentError(LipikaError):
     """One segment cannot be used. `code` is a stable short reason (`bad_name`, `bad_audio`, ...)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class PackingError(LipikaError):
+    """One recording of a source cannot be packed, or no further. `code` is a short reason (`not_audio`, ...)."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

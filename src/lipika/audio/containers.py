@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from typing import Protocol, overload
 
 from lipika.audio.flac import StreamInfo
 from lipika.audio.flac_frames import headers
@@ -18,6 +19,17 @@ _SEARCHED = 1 << 16  # bytes before the audio, other than a tag that states its 
 _MOST_LINKS = 1 << 12  # recordings in a row: each is opened, however short
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
+
+
+class ByteSource(Protocol):
+    """Bytes, or a file that is read like them."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: int, /) -> int: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> bytes: ...
+    def find(self, sub: bytes, start: int = 0, end: int | None = None, /) -> int: ...
 
 
 class FileKind(Enum):
@@ -46,7 +58,7 @@ def kind_of(data: bytes) -> tuple[FileKind, bytes] | None:
     return (FileKind.MP3, data) if start else None
 
 
-def skip_id3(data: bytes, at: int = 0) -> int:
+def skip_id3(data: ByteSource, at: int = 0) -> int:
     """The end of the tags that MP3s begin with, and now and then other files."""
     while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
         size = data[at + 6 : at + 10]
@@ -167,6 +179,16 @@ def ogg_links(data: bytes) -> list[bytes]:
 
     Streams side by side, as in a film, stay together: libsndfile takes the first.
     """
+    return [_link(data, link) for link in _ogg_links(data)] or [data]
+
+
+def ogg_spans(data: ByteSource) -> list[tuple[int, int]]:
+    """The first byte and the end of each stream that `ogg_links` gives."""
+    return [(link.start, link.end) for link in _ogg_links(data)] or [(0, len(data))]
+
+
+def _ogg_links(data: ByteSource) -> list[_Link]:
+    """None where the first page begins no stream."""
     links: list[_Link] = []
     open_serials: set[bytes] = set()
     for start, end, flags, serial in _pages(data):
@@ -177,11 +199,11 @@ def ogg_links(data: bytes) -> list[bytes]:
         if flags & 2:
             open_serials.add(serial)
         if not links:
-            return [data]
+            return []
         links[-1].end = end
         if flags & 4:
             open_serials.discard(serial)
-    return [_link(data, link) for link in links] or [data]
+    return links
 
 
 def _link(data: bytes, link: _Link) -> bytes:
@@ -189,7 +211,7 @@ def _link(data: bytes, link: _Link) -> bytes:
     return _flac_of(part) if link.codec.startswith(b"\x7fFLAC") else part
 
 
-def _pages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+def _pages(data: ByteSource) -> Iterator[tuple[int, int, int, bytes]]:
     """Start, end, flags and serial number of each page."""
     at = data.find(b"OggS\0")
     while at >= 0 and at + 27 <= len(data):
@@ -224,7 +246,7 @@ _MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_0
 _MP3_TAGS = (b"Xing", b"Info", b"VBRI")
 
 
-def _mp3_frame(data: bytes, at: int) -> int:
+def _mp3_frame(data: ByteSource, at: int) -> int:
     """The size in bytes of the MP3 frame that begins there; 0 if none does."""
     if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return 0
@@ -260,6 +282,11 @@ def mp3_links(data: bytes) -> list[bytes]:
 
     A decoder takes the length from the first tag and leaves out what comes after.
     """
+    return [data[start:end] for start, end in pairwise((*mp3_starts(data), len(data)))]
+
+
+def mp3_starts(data: ByteSource) -> list[int]:
+    """The bytes at which the MP3s begin that follow one another in a file."""
     starts, at = [0], skip_id3(data)
     first, lost = True, 0
     while at + 4 <= len(data) and lost < _SEARCHED:
@@ -278,7 +305,7 @@ def mp3_links(data: bytes) -> list[bytes]:
                 _demand_few(len(starts))
             first = False
         at += size
-    return [data[start:end] for start, end in zip(starts, (*starts[1:], len(data)), strict=True)]
+    return starts
 
 
 def flac_info(data: bytes) -> StreamInfo | None:
