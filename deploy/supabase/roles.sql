@@ -68,6 +68,9 @@ begin
       ('redos', 'lipika_worker', ''),
       ('redo_clips', 'lipika_worker', ''),
       ('redo_turns', 'lipika_worker', ''),
+      ('comparisons', 'lipika_worker', ''),
+      ('comparison_clips', 'lipika_worker', ''),
+      ('comparison_votes', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -105,6 +108,9 @@ begin
       ('redos', 'lipika_reader', 'select'),
       ('redo_clips', 'lipika_reader', 'select'),
       ('redo_turns', 'lipika_reader', 'select'),
+      ('comparisons', 'lipika_reader', 'select'),
+      ('comparison_clips', 'lipika_reader', 'select'),
+      ('comparison_votes', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -171,6 +177,12 @@ begin
   if to_regprocedure('lipika_take_audit_clips(bigint, text, text[], integer)') is not null then
     grant execute on function lipika_take_audit_clips(bigint, text, text[], integer),
       lipika_judge_audit_clip(bigint, integer, text, boolean, text, real) to lipika_dashboard;
+  end if;
+  -- Blind votes: who votes is told by a function what to hear, and not which text is whose.
+  if to_regprocedure('lipika_vote(bigint, integer, text, text)') is not null then
+    grant execute on function lipika_start_comparison(text, text, text, text, bigint, text),
+      lipika_add_comparison_clips(bigint, jsonb, text), lipika_take_comparison_clips(bigint, text, text[], integer),
+      lipika_vote(bigint, integer, text, text), lipika_take_vote_back(bigint, text) to lipika_dashboard;
   end if;
   -- People's words, written by a function that keeps the history.
   if to_regprocedure('lipika_edit_clip(text, text, text, jsonb, bigint, jsonb)') is not null then

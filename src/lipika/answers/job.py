@@ -1,4 +1,4 @@
-"""The work of `lipika answers`: settings in, answers listed, compared or made the results again."""
+"""The work of `lipika answers`: settings in, answers listed, compared, voted on or made the results again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from lipika.alignment.romanise import open_romaniser
 from lipika.answers.compare import ComparisonOfWays, compare
 from lipika.answers.pairing import read_pairs
 from lipika.answers.promote import PromotePlan, PromoteReport, promote
+from lipika.answers.votes import VotesBeside, sum_up, turn_round
 from lipika.answers.ways import WayOfAnswers, find_way, group_ways
 from lipika.config import load_settings
+from lipika.db.votes import Votes
 from lipika.db.ways import Ways
 from lipika.errors import UsageError
 from lipika.rework.limits import find_bands
@@ -59,6 +61,38 @@ async def compare_ways(
     romaniser = open_romaniser(settings.align_romaniser)
     comparison = compare((first.name, second.name), found.pairs, romaniser, all_looked_at=found.all_there)
     return ComparedWays(first, second, comparison)
+
+
+@dataclass(frozen=True, slots=True)
+class VotedWays:
+    """Two ways of asking and what people prefer. The first is the one that was named first."""
+
+    first: WayOfAnswers
+    second: WayOfAnswers
+    comparison: int  # its number on the board
+    lines: list[VotesBeside]
+
+
+async def list_votes(data_dir: Path | None, names: tuple[str, str]) -> VotedWays:
+    """The blind votes on two ways.
+
+    Raises:
+        UsageError: a name means no way; or nobody has compared these two.
+    """
+    async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
+        ways = group_ways(await Ways(database).counts())
+        first, second = (find_way(ways, name) for name in names)
+        votes = Votes(database)
+        comparison = await votes.of_ways(first.name, second.name)
+        if comparison is None or first.name == second.name:
+            raise UsageError(
+                f"nobody has compared {first.name} and {second.name} by ear: `lipika dashboard`, page Compare,"
+                " draws clips to vote on"
+            )
+        lines = sum_up(await votes.clips(comparison.id))
+    if comparison.first_way != first.name:
+        lines = [turn_round(line) for line in lines]
+    return VotedWays(first, second, comparison.id, lines)
 
 
 @dataclass(frozen=True, slots=True)

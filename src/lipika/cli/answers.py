@@ -18,7 +18,8 @@ from lipika.wording import money, number, percent
 
 if TYPE_CHECKING:
     from lipika.answers.compare import ComparisonOfWays, WaysBeside
-    from lipika.answers.job import ComparedWays, Promoted
+    from lipika.answers.job import ComparedWays, Promoted, VotedWays
+    from lipika.answers.votes import VotesBeside
     from lipika.answers.ways import WayOfAnswers
     from lipika.forecast.shares import Estimate
 
@@ -41,12 +42,13 @@ out = open_console()
 def add_to(app: typer.Typer, run: Run) -> None:
     """Put the group on `app`; `run` is the command line's own."""
     group = typer.Typer(
-        help="Answers by the way they were asked for: list the ways, compare two, promote one to be the results.",
+        help="Answers by the way they were asked for: list the ways, compare two, votes on them, promote one.",
         invoke_without_command=True,
     )
     app.add_typer(group, name="answers")
     _listing(group, run)
     _comparing(group, run)
+    _voting(group, run)
     _promoting(group, run)
 
 
@@ -68,7 +70,7 @@ def _listing(group: typer.Typer, run: Run) -> None:
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
-        """Answers by the way they were asked for: list the ways, compare two, promote one to be the results.
+        """Answers by the way they were asked for: list the ways, compare two, votes on them, promote one.
 
         Every answer that was paid for is kept with its way of asking: model, temperature, thinking level, form of the
         answer and prompt. Without a command the ways are listed, as `lipika answers list` does.
@@ -118,6 +120,26 @@ def _comparing(group: typer.Typer, run: Run) -> None:
             print_json(found)
         else:
             _print_comparison(found)
+
+
+def _voting(group: typer.Typer, run: Run) -> None:
+    @group.command("votes")
+    def votes_on_answers(first: Way, second: Way, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+        """Show which of two ways people prefer, by blind votes on the board's page Compare, with intervals.
+
+        A clip counts once, by the first vote on it. The preference is the share of those who prefer one; p is the
+        chance of so clear a one where there is none (sign test). Beside it how far two people agree, and the share of
+        votes for the left side, which is a half if nobody minds the side.
+
+        Example: lipika answers votes 3f09 b71c
+        """
+        from lipika.answers.job import list_votes
+
+        found = run(lambda: list_votes(data_dir, (first, second)))
+        if as_json:
+            print_json(found)
+        else:
+            _print_votes(found)
 
 
 def _promoting(group: typer.Typer, run: Run) -> None:
@@ -247,6 +269,38 @@ def _print_comparison(found: ComparedWays) -> None:
         out.print(f"  {clip.language} {clip.video_id}/{clip.segment_file}  {percent(clip.cer)}", markup=False)
         out.print(f"    A {clip.first}", markup=False, soft_wrap=True)
         out.print(f"    B {clip.second}", markup=False, soft_wrap=True)
+
+
+def _print_votes(found: VotedWays) -> None:
+    for name, way in (("A", found.first), ("B", found.second)):
+        out.print(f"{name}  [bold]{way.name}[/]  {escape(way.settings.words)}", soft_wrap=True)
+    if not any(line.votes for line in found.lines):
+        out.print(f"Nobody has voted yet: comparison {found.comparison} on the board (lipika dashboard).")
+        return
+    table = Table(
+        *("", "clips", "A better", "B better", "equally good", "both bad", "prefer A", "p"),
+        *("neither", "two agree", "for the left", "letters that differ", "$ an hour A", "B"),
+        box=None,
+    )
+    for line in found.lines:
+        table.add_row(*_vote_cells(line))
+    out.print(table)
+
+
+def _vote_cells(line: VotesBeside) -> tuple[str, ...]:
+    chosen = line.first + line.second
+    return (
+        {"": "all", "same": "same words"}.get(line.language, line.language),
+        f"{line.clips:,} of {line.drawn:,}",
+        *(f"{count:,}" for count in (line.first, line.second, line.equal, line.bad)),
+        _range(line.preference) if chosen else "-",
+        f"{line.chance:.3f}" if chosen else "-",
+        _range(line.ties) if line.clips else "-",
+        f"{_range(line.agreed)} of {line.doubled:,}" if line.doubled else "-",
+        _range(line.left) if chosen else "-",
+        percent(line.cer),
+        *(money(usd) if usd else "-" for usd in line.usd_per_hour),
+    )
 
 
 def _print_shares(languages: Sequence[WaysBeside]) -> None:

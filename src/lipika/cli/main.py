@@ -65,7 +65,7 @@ COMMANDS = {
     ),
     "answers": (
         "answers",
-        "Answers by the way they were asked for: list the ways, compare two, promote one to be the results.",
+        "Answers by the way they were asked for: list the ways, compare two, votes on them, promote one.",
     ),
     "redo": (
         "redo",

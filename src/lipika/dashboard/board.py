@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lipika import __version__
+from lipika.answers.ballot import Ballots
 from lipika.dashboard import words
 from lipika.dashboard.clip_audio import ClipAudio
 from lipika.dashboard.clip_filters import clips_url
@@ -35,6 +36,7 @@ PAGES = (
     ("/clips", "Clips"),
     ("/review", "Review"),
     ("/audit", "Audit"),
+    ("/compare", "Compare"),
     ("/datasets", "Datasets"),
     ("/errors", "Errors"),
 )
@@ -50,6 +52,8 @@ _SAID = {
     "saved-filter": "Filter saved",
     "forgotten": "Filter forgotten",
     "reopened": "Opened again",
+    "drawn": "{n} clips drawn",
+    "none-drawn": "Nothing drawn: among {of} audios there is no further clip that can be heard and has both answers",
     "draining": "Told to stop: it finishes what is on its way and gives its videos back",
     "paused": "Paused: nothing more is sent",
     "resumed": "Resumed",
@@ -67,6 +71,7 @@ class Board:
     workers: Workers
     audits: Audits
     edits: Edits
+    ballots: Ballots
     audio: ClipAudio
     access: Access
     signer: Signer

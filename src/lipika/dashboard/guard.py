@@ -41,7 +41,7 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-_REVIEWERS_PATHS = ("/review/", "/clips/", "/audit/")
+_REVIEWERS_PATHS = ("/review/", "/clips/", "/audit/", "/compare/")
 """Changes below these need a reviewer; all others need an operator."""
 
 

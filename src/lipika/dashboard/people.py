@@ -24,7 +24,7 @@ class Role(enum.IntEnum):
     """The rights of a person, each with those before it."""
 
     READER = 1  # looks at everything
-    REVIEWER = 2  # edits texts, deals with flags, hears audits
+    REVIEWER = 2  # edits texts, deals with flags, hears audits, votes
     OPERATOR = 3  # everything: queue, workers, limits
 
     @property

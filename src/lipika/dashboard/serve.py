@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from lipika.answers.ballot import Ballots
 from lipika.config import Settings
 from lipika.dashboard.app import create_app
 from lipika.dashboard.board import Board
@@ -131,6 +132,7 @@ def make_board(settings: Settings, database: Database, access: Access) -> Board:
         workers=Workers(database),
         audits=Audits(database),
         edits=Edits(database),
+        ballots=Ballots(database),
         audio=ClipAudio(
             Stores(replace(store_settings(settings), retry_s=_STORE_RETRY_S)), settings.output_url
         ),

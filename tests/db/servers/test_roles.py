@@ -27,6 +27,7 @@ from lipika.db.migrate import check, migrations
 from lipika.db.queries import Query
 from lipika.db.reservations import Demand, Reservations
 from lipika.db.voters import Voters
+from lipika.db.votes import Votes
 from lipika.db.workers import WorkerInfo, WorkerStats
 from lipika.errors import DatabaseError, DatabaseUnavailable, LeaseLost, SettingsError, WorkerStop
 from lipika.models import Accounting, BatchReport, Discard, NewVideo, Usage
@@ -598,6 +599,34 @@ async def test_clips_of_an_audit_are_heard_by_way_of_functions_that_check(url: s
         assert refused(other, judge)
     assert refused(worker_url, "select * from audit_clips")
     change(url, "delete from audits")
+
+
+async def test_votes_are_cast_by_way_of_functions_that_check(url: str, worker_url: str) -> None:
+    change(
+        url,
+        "insert into comparisons (first_way, second_way, first_words, second_words, seed, started_by)"
+        " values ('a', 'b', 'A', 'B', 1, 'mira')",
+    )
+    board, reader = as_role(url, "lipika_dashboard"), as_role(url, "lipika_reader")
+    async with Database(board) as database:
+        votes = Votes(database)
+        (comparison,) = await votes.list_comparisons()
+        assert await votes.take(comparison.id, "mira", None) == []
+        assert not await votes.vote(comparison.id, 1, "mira", "left")
+        assert await votes.take_back(comparison.id, "mira") is None
+    for statement in (
+        "update comparison_votes set choice = 'first'",
+        "insert into comparison_votes (comparison_id, place, voter) values (1, 1, 'x')",
+        "delete from comparisons",
+    ):
+        assert refused(board, statement)
+    for other in (worker_url, reader, as_role(url, "anon")):
+        assert refused(other, "select lipika_vote(1, 1, 'x', 'left')")
+        assert refused(other, "select lipika_take_comparison_clips(1, 'x', null, 1)")
+        assert refused(other, "select lipika_take_vote_back(1, 'x')")
+        assert refused(other, "select lipika_add_comparison_clips(1, '[]', 'x')")
+    assert refused(worker_url, "select * from comparison_votes")
+    change(url, "delete from comparisons")
 
 
 async def test_a_reader_reads_every_table_and_view_and_changes_nothing(url: str, a_video: str) -> None:

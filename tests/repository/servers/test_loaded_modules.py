@@ -47,6 +47,7 @@ COMMANDS = {
     "db check": ({"cli", "db", *FLAT}, READS),
 }
 BOARD = {
+    "answers",
     "archive",
     "cli",
     "dashboard",

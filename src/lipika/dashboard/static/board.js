@@ -1,4 +1,7 @@
 // What a page does after it has loaded: theme, live figures, charts, the player. No framework, no inline code.
+
+import { follow } from "./wave.js";
+
 // ------------------------------------------------------------------ theme
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -164,24 +167,7 @@ if (document.getElementById("live-top")) {
 function bindClip() {
   const wave = document.getElementById("wave"), player = document.getElementById("player");
   if (!wave || !player || wave.dataset.bound) return;
-  wave.dataset.bound = "yes";
-  const head = document.getElementById("head");
-  const seconds = Number(wave.dataset.seconds);
-  let drawing = 0;
-  const draw = () => {
-    const at = `${(100 * player.currentTime) / seconds}%`;
-    head.setAttribute("x1", at);
-    head.setAttribute("x2", at);
-    if (!player.paused) drawing = requestAnimationFrame(draw);
-  };
-  for (const name of ["play", "seeked", "timeupdate"]) {
-    player.addEventListener(name, () => { cancelAnimationFrame(drawing); draw(); });
-  }
-  wave.addEventListener("click", (event) => {
-    const box = wave.getBoundingClientRect();
-    player.currentTime = ((event.clientX - box.left) / box.width) * seconds;
-    player.play();
-  });
+  follow(player, wave, document.getElementById("head"));
 }
 
 bindClip();

@@ -1,5 +1,8 @@
 // The page Clips: one clip after the other by keyboard; what is typed is kept until the board says that it is saved.
 
+import { align, words } from "./difference.js";
+import { follow } from "./wave.js";
+
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5];
 const CHECK_MS = 250, RETRY_MS = [500, 1500, 4000, 8000];
 const KEPT = 8; // panels that are held, those of the next clips among them
@@ -134,23 +137,7 @@ function bindPlayer(play) {
   if (!sound) return;
   sound.loop = localStorage.getItem("loop") === "yes";
   sound.defaultPlaybackRate = sound.playbackRate = Number(localStorage.getItem("speed")) || 1;
-  const seconds = Number(wave.dataset.seconds);
-  let drawing = 0;
-  const draw = () => {
-    const x = `${(100 * sound.currentTime) / seconds}%`;
-    head.setAttribute("x1", x);
-    head.setAttribute("x2", x);
-    if (!sound.paused && sound.isConnected) drawing = requestAnimationFrame(draw);
-  };
-  for (const name of ["play", "seeked", "timeupdate"]) {
-    sound.addEventListener(name, () => { cancelAnimationFrame(drawing); draw(); });
-  }
-  wave.dataset.bound = "yes";
-  wave.addEventListener("click", (event) => {
-    const box = wave.getBoundingClientRect();
-    sound.currentTime = ((event.clientX - box.left) / box.width) * seconds;
-    sound.play();
-  });
+  follow(sound, wave, head);
   showSpeed();
   if (play) sound.play().catch(() => {});
 }
@@ -270,24 +257,11 @@ function compare() {
   if (!box.parentNode.hidden) box.replaceChildren(...difference(before, after));
 }
 
-const words = (text) => text.split(/\s+/).filter(Boolean).slice(0, 600);
+const KINDS = { before: "del", after: "ins" };
 
-// Longest common words; what only one of them has is marked.
+// What only one of them has is marked.
 function difference(before, after) {
-  const table = Array.from({ length: before.length + 1 }, () => new Uint16Array(after.length + 1));
-  for (let i = before.length - 1; i >= 0; i--) {
-    for (let j = after.length - 1; j >= 0; j--) {
-      table[i][j] = before[i] === after[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
-    }
-  }
-  const parts = [];
-  let i = 0, j = 0;
-  while (i < before.length || j < after.length) {
-    if (i < before.length && j < after.length && before[i] === after[j]) { parts.push(before[i] + " "); i++; j++; }
-    else if (j >= after.length || (i < before.length && table[i + 1][j] >= table[i][j + 1])) parts.push(line("del", before[i++]), " ");
-    else parts.push(line("ins", after[j++]), " ");
-  }
-  return parts;
+  return align(before, after).flatMap(([kind, word]) => (kind === "both" ? [`${word} `] : [line(KINDS[kind], word), " "]));
 }
 
 function post(path, fields) {

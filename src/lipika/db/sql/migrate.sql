@@ -46,6 +46,7 @@ where c.oid in (
     'transcription_answers', 'transcription_voters', 'calibrations', 'calibration_turns', 'tier_counts', 'datasets',
     'token_counts', 'saved_filters', 'model_hours',
     'audits', 'audit_clips', 'audit_judgements',
+    'comparisons', 'comparison_clips', 'comparison_votes',
     'transcription_edits', 'edited_clips',
     'notices',
     'redos', 'redo_clips', 'redo_turns'
@@ -65,7 +66,7 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f')
   and not exists (
     select from unnest(array[
       'video_queue', 'transcription_flags', 'canary_clips', 'transcription_voters', 'audit_clips', 'transcription_edits',
-      'edited_clips'
+      'edited_clips', 'comparison_clips'
     ]) as ours (name)
     where c.oid = to_regclass(ours.name)
   )
@@ -137,6 +138,9 @@ from (
       ('transcription_edits', 'id, video_id, segment_file, kind, edited_by'),
       ('edited_clips', 'video_id, segment_file, edit_id, word, model'),
       ('notices', 'event, message, claimed_at, told_at'),
+      ('comparisons', 'id, first_way, second_way, seed'),
+      ('comparison_clips', 'comparison_id, place, first_text, second_text'),
+      ('comparison_votes', 'comparison_id, place, voter, first_left, choice'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),
