@@ -83,7 +83,7 @@ async def list_votes(data_dir: Path | None, names: tuple[str, str]) -> VotedWays
         ways = group_ways(await Ways(database).counts())
         first, second = (find_way(ways, name) for name in names)
         votes = Votes(database)
-        comparison = await votes.of_ways(first.name, second.name)
+        comparison = await votes.find_of_ways(first.name, second.name)
         if comparison is None or first.name == second.name:
             raise UsageError(
                 f"nobody has compared {first.name} and {second.name} by ear: `lipika dashboard`, page Compare,"

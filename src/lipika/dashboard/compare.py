@@ -113,7 +113,7 @@ async def hear(request: Request) -> Response:
 async def take(request: Request) -> Response:
     """The clips that this person is to vote on next."""
     votes, form = board_of(request).ballots.votes, await request.form(max_files=0, max_fields=10)
-    comparison, language = await _known(request, form), _text(form, "language")
+    comparison, language = await _known_comparison(request, form), _text(form, "language")
     name = user_of(request).name
     clips = await votes.take(comparison.id, name, [language] if language else None, _AHEAD)
     return await _answer(request, comparison.id, language, {"clips": [_document(clip) for clip in clips]})
@@ -122,7 +122,7 @@ async def take(request: Request) -> Response:
 async def vote(request: Request) -> Response:
     """Keep this person's word on a clip that they have before them: left, right, equal, bad or skip."""
     votes, form = board_of(request).ballots.votes, await request.form(max_files=0, max_fields=10)
-    comparison, choice = await _known(request, form), _text(form, "choice")
+    comparison, choice = await _known_comparison(request, form), _text(form, "choice")
     if choice not in CHOICES:
         raise HTTPException(400, f"choice is one of {', '.join(CHOICES)}")
     place = whole(_text(form, "place"), 0, _MAX_PLACE)
@@ -136,7 +136,7 @@ async def vote(request: Request) -> Response:
 async def undo(request: Request) -> Response:
     """Take this person's last vote back; its clip is before them again."""
     votes, form = board_of(request).ballots.votes, await request.form(max_files=0, max_fields=10)
-    comparison = await _known(request, form)
+    comparison = await _known_comparison(request, form)
     clip = await votes.take_back(comparison.id, user_of(request).name)
     clips = [_document(clip)] if clip else []
     return await _answer(request, comparison.id, _text(form, "language"), {"clips": clips})
@@ -190,7 +190,7 @@ def _document(clip: BlindClip) -> dict[str, object]:
     }
 
 
-async def _known(request: Request, form: FormData) -> ComparisonRecord:
+async def _known_comparison(request: Request, form: FormData) -> ComparisonRecord:
     comparison = await _find(request, _text(form, "comparison"))
     if comparison is None:
         raise HTTPException(404, "there is no such comparison")

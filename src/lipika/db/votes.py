@@ -180,7 +180,7 @@ class Votes:
         """None: there is none with this number."""
         return next(iter(await self._comparisons(comparison_id, 1)), None)
 
-    async def of_ways(self, first: str, second: str) -> ComparisonRecord | None:
+    async def find_of_ways(self, first: str, second: str) -> ComparisonRecord | None:
         """The comparison of two ways, by their names in either order; None: nobody has begun one."""
         params = {"first": first, "second": second}
         return next(iter(await self._database.rows(_QUERIES["of_ways"], params, ComparisonRecord)), None)
