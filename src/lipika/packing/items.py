@@ -65,8 +65,13 @@ class SourceRefusal:
 class PackSource(Protocol):
     """Something to be packed. Reads as a stream: a million rows take no more memory than ten."""
 
-    kind: str  # `folder`, `list`, `kaldi`, `nemo`, `lhotse`, `shar`, `huggingface`, `webdataset`, ...
-    root: str
+    @property
+    def kind(self) -> str:
+        """`folder`, `list`, `kaldi`, `nemo`, `lhotse`, `shar`, `huggingface`, `webdataset`, ..."""
+
+    @property
+    def root(self) -> str:
+        """A path, as it was given."""
 
     def items(self, audio: bool = True) -> Iterator[SourceItem | SourceRefusal]:
         """All of it, in an order that is the same each time; never raises for one bad row.
