@@ -24,7 +24,7 @@ class CardFiles:
 
 
 def read_card(path: Path) -> CardFiles:
-    """What a README says; nothing where there is none, or none that is understood."""
+    """The files of a README; nothing where there is none, or none that is understood."""
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES).decode("utf-8", "replace")

@@ -109,7 +109,7 @@ def _name(row: Mapping[str, Any], known: str | None, path: str | None, where: st
 
 
 def _place(cell: object, path: Path, number: int) -> AudioPlace | None:
-    """Where a row's recording is. `offset` counts rows where its bytes come along."""
+    """The place of a row's recording. `offset` counts rows where its bytes come along."""
     if isinstance(cell, bytes):
         return AudioPlace(str(path), number, len(cell), cell)
     if isinstance(cell, str):
@@ -129,7 +129,7 @@ def _place(cell: object, path: Path, number: int) -> AudioPlace | None:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What the place of a file says."""
+    """Facts that the place of a file tells."""
 
     language: str | None = None
     split: str | None = None

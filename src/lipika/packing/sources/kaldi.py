@@ -148,7 +148,7 @@ def _place(source: str, folder: Path) -> AudioPlace:
     if source.endswith("|"):
         source = _passed_on(source.removesuffix("|").strip())
     elif found := _ARK.fullmatch(source):
-        return _in_ark(place_beside(folder, found["path"]), int(found["offset"]))
+        return _find_in_ark(place_beside(folder, found["path"]), int(found["offset"]))
     if not source or source == "-":
         raise _Refused("bad_row", "wav.scp names no file")
     return AudioPlace(place_beside(folder, source))
@@ -171,7 +171,7 @@ def _passed_on(command: str) -> str:
     )
 
 
-def _in_ark(path: str, offset: int) -> AudioPlace:
+def _find_in_ark(path: str, offset: int) -> AudioPlace:
     """A WAV in an archive of Kaldi's, as `wav-copy` writes it: its header says where it ends."""
     try:
         with Path(path).open("rb") as file:
@@ -232,7 +232,7 @@ class _List:
         self._file.close()
 
     def find(self, name: str) -> str | None:
-        """What the list says of an id; None where it is not in it."""
+        """The value of an id; None where it is not in it."""
         wanted = name.encode("utf-8", "surrogateescape")
         number = _number(wanted)
         at = bisect_left(self._keys, number)

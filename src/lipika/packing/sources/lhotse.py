@@ -53,7 +53,7 @@ _HARMLESS = {"Resample"}
 _NEARBY = 1_000  # cuts
 
 
-class Refused(Exception):
+class CutRefused(Exception):
     """A cut that is not packed: (reason, detail)."""
 
 
@@ -82,7 +82,7 @@ class LhotseSource:
         try:
             place, channel = _file_of(row, path.parent)
             item = cut_item(name, row, place, self.columns)
-        except Refused as error:
+        except CutRefused as error:
             return SourceRefusal(name, *error.args)
         return replace(item, channel=channel, split=item.split or split_named(path.name))
 
@@ -140,7 +140,7 @@ class SharSource:
             return SourceRefusal(name, "missing_member", "the tar of recordings has no audio for it")
         try:
             item = cut_item(name, {**row, "recording": told or row.get("recording")}, place, self.columns)
-        except Refused as error:
+        except CutRefused as error:
             return SourceRefusal(name, *error.args)
         shard = where.rpartition(":")[0]
         return replace(
@@ -149,7 +149,7 @@ class SharSource:
 
 
 class _Alongside:
-    """What lies in the same order as the cuts, by the cut's id; what is out of order is looked for nearby."""
+    """All that lies in the same order as the cuts, by the cut's id; what is out of order is looked for nearby."""
 
     def __init__(self, found: Iterator[tuple[str, Any] | SourceRefusal]) -> None:
         self._found = found
@@ -233,11 +233,11 @@ def cut_item(name: str, row: Row, place: AudioPlace, columns: NamedColumns) -> S
     """A cut as a stretch of its recording, whose bytes are at `place`.
 
     Raises:
-        Refused: it is no plain stretch of one recording.
+        CutRefused: it is no plain stretch of one recording.
     """
     kind = row.get("type", "MonoCut")
     if kind != "MonoCut":
-        raise Refused(*_NOT_PLAIN.get(str(kind), ("bad_row", f"a {str(kind)[:80]} is no cut")))
+        raise CutRefused(*_NOT_PLAIN.get(str(kind), ("bad_row", f"a {str(kind)[:80]} is no cut")))
     recording = row.get("recording") or {}
     transforms = {
         str(one.get("name")) if isinstance(one, dict) else "?" for one in recording.get("transforms") or ()
@@ -245,7 +245,7 @@ def cut_item(name: str, row: Row, place: AudioPlace, columns: NamedColumns) -> S
     if transforms - _HARMLESS:
         names = ", ".join(sorted(transforms))
         told = f"lhotse changes it in the reading ({names}): save its audio first (save_audios)"
-        raise Refused("changed_audio", told)
+        raise CutRefused("changed_audio", told)
     try:
         start = seconds_of(row, "start") or 0.0
         duration, whole = seconds_of(row, "duration"), seconds_of(recording, "duration")
@@ -253,12 +253,12 @@ def cut_item(name: str, row: Row, place: AudioPlace, columns: NamedColumns) -> S
             raise ValueError("it has no duration")
         is_whole = start == 0 and whole is not None and abs(duration - whole) < _SLACK_S
         item = SourceItem(name, place, start, None if is_whole else start + duration)
-        return _with_supervisions(item, row, start + duration, columns)
+        return _add_supervisions(item, row, start + duration, columns)
     except ValueError as error:
-        raise Refused("bad_row", str(error)) from None
+        raise CutRefused("bad_row", str(error)) from None
 
 
-def _with_supervisions(item: SourceItem, row: Row, end: float, columns: NamedColumns) -> SourceItem:
+def _add_supervisions(item: SourceItem, row: Row, end: float, columns: NamedColumns) -> SourceItem:
     """Raises ValueError: times that make no sense."""
     custom = take_apart(row.get("custom") or {}, columns)
     said = [one for one in row.get("supervisions") or () if isinstance(one, dict)]
@@ -323,13 +323,13 @@ def _file_of(row: Row, folder: Path) -> tuple[AudioPlace, int | None]:
     """The file of a cut's recording, and the channel in it.
 
     Raises:
-        Refused: there is none.
+        CutRefused: there is none.
     """
     if row.get("type", "MonoCut") in _NOT_PLAIN:
-        raise Refused(*_NOT_PLAIN[row["type"]])
+        raise CutRefused(*_NOT_PLAIN[row["type"]])
     recording = row.get("recording")
     if not isinstance(recording, dict) or not isinstance(recording.get("sources"), list):
-        raise Refused("bad_row", "it has no recording")
+        raise CutRefused("bad_row", "it has no recording")
     channel = row.get("channel", 0)
     for source in recording["sources"]:
         channels = source.get("channels") if isinstance(source, dict) else None
@@ -337,12 +337,12 @@ def _file_of(row: Row, folder: Path) -> tuple[AudioPlace, int | None]:
             continue
         kind, place = source.get("type"), source.get("source")
         if kind in _SOURCES:
-            raise Refused(*_SOURCES[kind])
+            raise CutRefused(*_SOURCES[kind])
         if kind not in ("file", "url") or not isinstance(place, str) or not place:
-            raise Refused("bad_row", f"a source of the type {str(kind)[:80]!r}")
+            raise CutRefused("bad_row", f"a source of the type {str(kind)[:80]!r}")
         alone = len(channels) == 1
         return AudioPlace(place_beside(folder, place)), None if alone else channels.index(channel)
-    raise Refused("bad_row", f"its recording has no channel {str(channel)[:80]}")
+    raise CutRefused("bad_row", f"its recording has no channel {str(channel)[:80]}")
 
 
 def is_cuts(path: Path) -> bool:

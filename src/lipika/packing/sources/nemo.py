@@ -61,7 +61,7 @@ class NemoSource:
         root = Path(self.root)
         if _RANGE.search(root.name):
             found = [root.with_name(name) for name in _expand(root.name)]
-            yield from self._set(_Set.of(found, root.parent))
+            yield from self._set(_Set.sort(found, root.parent))
         elif root.is_dir():
             for folder, folders, names in os.walk(root):
                 folders.sort()
@@ -69,9 +69,9 @@ class NemoSource:
                     folders.remove(_SHARDS)
                     names += [f"{_SHARDS}/{path.name}" for path in (Path(folder) / _SHARDS).iterdir()]
                 manifests = [Path(folder) / name for name in sorted(names) if _MANIFESTS.search(name)]
-                yield from self._set(_Set.of(manifests, Path(folder)))
+                yield from self._set(_Set.sort(manifests, Path(folder)))
         else:
-            alone = _Set.of([root], root.parent)
+            alone = _Set.sort([root], root.parent)
             if alone.shards:
                 alone.tars = {number: alone.tars[number] for number in alone.shards}
             yield from self._set(alone)
@@ -79,19 +79,21 @@ class NemoSource:
     def _set(self, found: _Set) -> Given:
         for path in found.unfinished:
             told = "others beside it have a .done file, this one has none: its writer was not ready with it"
-            yield SourceRefusal(self._shown(path), "unfinished_shard", told)
+            yield SourceRefusal(self._short_name(path), "unfinished_shard", told)
         for number, manifest in sorted(found.shards.items()):
             yield from self._shard(manifest, found.tars[number])
         for number, manifest in sorted(found.lonely.items()):
             yield SourceRefusal(
-                self._shown(manifest), "missing_file", f"there is no audio_{number}.tar to it"
+                self._short_name(manifest), "missing_file", f"there is no audio_{number}.tar to it"
             )
         for number in sorted(found.tars.keys() - found.shards.keys()) if found.shards else ():
-            yield SourceRefusal(self._shown(found.tars[number]), "no_row", "no manifest names what is in it")
+            yield SourceRefusal(
+                self._short_name(found.tars[number]), "no_row", "no manifest names what is in it"
+            )
         for path in found.plain:
             yield from self._whole(path, found.tars)
 
-    def _shown(self, path: Path) -> str:
+    def _short_name(self, path: Path) -> str:
         root = Path(self.root)
         return os.path.relpath(path, root if root.is_dir() else root.parent)
 
@@ -101,7 +103,7 @@ class NemoSource:
         yield from members.read(tar)
         for number, row in json_rows(manifest):
             yield self._row(row, manifest, number, members)
-        yield from members.unnamed()
+        yield from members.list_unnamed()
 
     def _whole(self, manifest: Path, tars: dict[int, Path]) -> Given:
         """A manifest of plain files, or of all shards; rows tell which by their `shard_id`."""
@@ -128,7 +130,7 @@ class NemoSource:
             if not all(flags):
                 members = _Members(flags=flags)
                 list(members.read(tars[shard]))
-                yield from members.unnamed()
+                yield from members.list_unnamed()
 
     def _row(
         self, row: Row | SourceRefusal, manifest: Path, number: int, members: _Members | None
@@ -170,7 +172,7 @@ class NemoSource:
             speaker=facts.speaker,
             text=None if text == "-" else text,
             split=facts.split or split_named(manifest.name) or split_named(manifest.parent.name),
-            group=self._shown(Path(place.place)) if tarred else "",
+            group=self._short_name(Path(place.place)) if tarred else "",
             columns=rest,
         )
 
@@ -204,7 +206,7 @@ class _Set:
     unfinished: list[Path] = field(default_factory=list)
 
     @classmethod
-    def of(cls, manifests: Sequence[Path], folder: Path) -> _Set:
+    def sort(cls, manifests: Sequence[Path], folder: Path) -> _Set:
         """Sort manifests of one folder, with the tars in it, or in the folder above."""
         made = cls(tars=_tars(folder))
         if not made.tars and folder.name == _SHARDS:
@@ -293,7 +295,7 @@ class _Members:
         self._flags[number] = 1
         return AudioPlace(str(self.tar), self._offsets[number], self._sizes[number])
 
-    def unnamed(self) -> Iterator[SourceRefusal]:
+    def list_unnamed(self) -> Iterator[SourceRefusal]:
         """The members that no row names."""
         for name, number in self._numbers.items():
             if not self._flags[number]:

@@ -1,4 +1,4 @@
-"""What the rows of corpora have in common: lines of JSON, paths beside a list, columns known by many names."""
+"""Common to the rows of corpora: lines of JSON, paths beside a list, columns known by many names."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Facts:
 
 
 def take_apart(row: Row, named: NamedColumns | None = None, leave: Sequence[str] = ()) -> Facts:
-    """What a row says; its columns in `leave` concern nobody any more."""
+    """The facts of a row; its columns in `leave` concern nobody any more."""
     named = named or NamedColumns()
     told = {"language": named.language, "speaker": named.speaker}
     found: dict[str, str | None] = {}
@@ -103,7 +103,7 @@ def seconds_of(row: Row, name: str) -> float | None:
 
 
 def place_beside(folder: Path, path: str) -> str:
-    """Where a path of a list leads: itself if whole or a URL, else below the list's folder.
+    """The place that a path of a list means: itself if whole or a URL, else below the list's folder.
 
     What is not there, but in the folder in which we were started, is meant to be that: many lists are written so.
     """
@@ -145,25 +145,25 @@ def json_rows(path: Path) -> Iterator[tuple[int, Row | SourceRefusal]]:
             while line := file.readline(_LONGEST_LINE):
                 number += 1
                 if len(line) == _LONGEST_LINE:
-                    yield number, _refused(path, number, "bad_row", "a line of over 64 MiB")
+                    yield number, _refusal(path, number, "bad_row", "a line of over 64 MiB")
                     while line and not line.endswith(b"\n"):
                         line = file.readline(_LONGEST_LINE)
                 elif line.strip():
                     yield number, _row(path, number, line)
     except (OSError, EOFError, zlib.error) as error:
         told = getattr(error, "strerror", None) or str(error)
-        yield number + 1, _refused(path, number + 1, "unreadable_file", told)
+        yield number + 1, _refusal(path, number + 1, "unreadable_file", told)
 
 
 def _row(path: Path, number: int, line: bytes) -> Row | SourceRefusal:
     try:
         row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
     except orjson.JSONDecodeError as error:
-        return _refused(path, number, "bad_row", f"no JSON: {error}")
+        return _refusal(path, number, "bad_row", f"no JSON: {error}")
     if not isinstance(row, dict):
-        return _refused(path, number, "bad_row", "no JSON object")
+        return _refusal(path, number, "bad_row", "no JSON object")
     return row
 
 
-def _refused(path: Path, number: int, reason: str, told: str) -> SourceRefusal:
+def _refusal(path: Path, number: int, reason: str, told: str) -> SourceRefusal:
     return SourceRefusal(f"{path.name}:{number}", reason, told)
