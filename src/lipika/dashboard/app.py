@@ -24,6 +24,7 @@ from lipika.dashboard import (
     fleet,
     quality,
     queue,
+    redos,
     review,
     spend,
 )
@@ -61,6 +62,9 @@ def create_app(board: Board) -> Starlette:
             Route("/clips/all", clips.everything),
             Route("/clips/filters", clips.save_filter, methods=["POST"]),
             Route("/clips/resolve", clips.resolve_all, methods=["POST"]),
+            Route("/redos", redos.page),
+            Route("/redos/order", redos.order, methods=["POST"]),
+            Route("/redos/drop", redos.drop, methods=["POST"]),
             Route("/review", review.page),
             Route("/review/clip", review.clip),
             Route("/review/wave", review.wave),

@@ -49,6 +49,8 @@ _SAID = {
     "resolved": "Resolved",
     "resolved-all": "{n} flags resolved",
     "others": "Not done: these are other clips than those that were counted. Look again",
+    "redo": "{n} clips to be asked for again: lipika redo --queued",
+    "redo-dropped": "Nobody goes on with it",
     "saved-filter": "Filter saved",
     "forgotten": "Filter forgotten",
     "reopened": "Opened again",

@@ -21,6 +21,7 @@ from lipika.dashboard.board import (
     user_of,
 )
 from lipika.dashboard.cursor import pack, unpack
+from lipika.dashboard.redos import names_of_models
 from lipika.dashboard.review import clip_url
 from lipika.db.clip_search import COUNTED, PLACES, Choice, ClipCount, ClipPlace, ClipSelection
 from lipika.models import LANES, ClipStatus, TextSource, Tier
@@ -59,6 +60,7 @@ async def page(request: Request) -> Response:
         "saved": [(one, _is_same(one.query, query)) for one in saved],
         "clip_url": clip_url,
         "back": changed_url(request, {"after": None}),
+        "models": names_of_models(),
     }
     return render(request, "clips.html", context)
 
@@ -134,6 +136,7 @@ async def everything(request: Request) -> Response:
         "most": COUNTED,
         "command": command,
         "unsaid": unsaid,
+        "models": names_of_models(),
         "back": f"/clips?{clip_filters.filter_query(wanted)}",
     }
     return render(request, "clips_all.html", context)

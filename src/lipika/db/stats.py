@@ -17,6 +17,7 @@ from lipika.db.datasets import Datasets
 from lipika.db.errors import ErrorQueries
 from lipika.db.flags import FlagQueries
 from lipika.db.queries import load
+from lipika.db.redos import Redos
 from lipika.db.stats_fleet import FleetStats
 from lipika.db.stats_quality import QualityStats
 from lipika.db.stats_queue import QueueStats
@@ -88,7 +89,7 @@ class Found:
 
 class Stats:
     """The read model: `fleet`, `queue`, `quality`, `spend`, `flags`, `clips`, `search`, `errors`,
-    `calibrations` and `datasets`."""
+    `calibrations`, `datasets` and `redos`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -102,6 +103,7 @@ class Stats:
         self.errors = ErrorQueries(database)
         self.calibrations = Calibrations(database)
         self.datasets = Datasets(database)
+        self.redos = Redos(database)
 
     async def ping(self) -> None:
         """Ask Postgres for a sign of life. Raises DatabaseUnavailable if there is none."""

@@ -23,6 +23,8 @@ VERBS = {
     "/fleet/budget": (Role.OPERATOR, {}),
     "/queue/{verb}": (Role.OPERATOR, {"video": "v"}),
     "/queue/of-clips/{verb}": (Role.OPERATOR, {"query": "video=v", "clips": "0"}),
+    "/redos/order": (Role.OPERATOR, {"query": "video=v", "clips": "1"}),
+    "/redos/drop": (Role.OPERATOR, {"id": "1"}),
     "/audit/take": (Role.REVIEWER, {"audit": "1"}),
     "/compare/draw": (Role.REVIEWER, {"first": "a", "second": "b", "clips": "5"}),
     "/compare/take": (Role.REVIEWER, {"comparison": "1"}),

@@ -181,9 +181,30 @@ async def test_all_of_a_filter_is_changed_by_whoever_may_and_only_what_was_count
         done = await visitor.send("/queue/of-clips/requeue", query="video=v3", clips="40")
         assert "1 of 1 put back" in done.plain
         await visitor.send("/queue/of-clips/hold", query="video=v3", clips="40")
+        await _order_and_drop_redos(visitor, loops)
         assert (await visitor.send("/queue/of-clips/drop", query="video=v3", clips="40")).status == 404
     (row,) = rows(corpus_url, "select status, held from video_queue where video_id = 'v3'")
     assert (row.status, row.held) == ("pending", True)
+
+
+async def _order_and_drop_redos(visitor: Visitor, loops: int) -> None:
+    """Asked again: all that were counted, or one clip; listed with how far they are."""
+    assert "Nothing has been asked for again" in (await visitor.get("/redos")).plain
+    assert "gemini-2.5-pro" in (await visitor.get("/clips/all?finding=loop")).text
+    other = await visitor.send("/redos/order", query="finding=loop", clips="17")
+    assert "other clips than those that were counted" in other.plain
+    given = {"model": "gemini-2.5-pro", "temperature": "0.7", "keep_both": "yes"}
+    done = await visitor.send("/redos/order", query="finding=loop", clips=str(loops), **given)
+    assert f"{loops} clips to be asked for again: lipika redo --queued" in done.plain
+    assert "model id gemini-2.5-pro, temperature 0.7, both answers kept" in done.plain
+    assert 'data-state="queued"' in done.text
+    assert (await visitor.send("/redos/order", video="v3", clip="no-such.flac")).status == 404
+    assert (await visitor.send("/redos/order", video="v3", clip="x", temperature="hot")).status == 400
+    clip = shown((await visitor.get("/clips?video=v3&source=model")).text)[0]
+    assert "v3/<" not in (await visitor.send("/redos/order", video="v3", clip=clip)).text
+    assert "0 of 1" in (await visitor.get("/redos?id=3")).plain
+    assert (await visitor.get("/redos?id=99")).status == 404
+    assert "Nobody goes on with it" in (await visitor.send("/redos/drop", id="3")).plain
 
 
 async def test_too_many_are_not_changed_at_once(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ LATENCY_S = 0.3
 PEOPLE = (
     Person(User("vera", Role.REVIEWER), "a-token-of-a-reviewer"),
     Person(User("rita", Role.READER), "a-token-of-a-reader"),
+    Person(User("otto", Role.OPERATOR), "a-token-of-an-operator"),
 )
 expect.set_options(timeout=20_000)
 
@@ -236,6 +237,21 @@ async def test_keys_play_go_on_accept_condemn_and_take_back(desk: Desk) -> None:
     await page.keyboard.press("z")
     await expect(state).to_have_text("taken back")
     assert [row.kind for row in rows(desk.database_url, kinds, *second)] == ["unusable", "undone"]
+
+
+async def test_an_operator_orders_a_clip_to_be_asked_again_by_a_key(desk: Desk) -> None:
+    page = await desk.page("a-token-of-an-operator")
+    await page.goto(f"{desk.url}/clips?source=model&status=transcribed")
+    video, clip = await _shown(page)
+    await page.keyboard.press("r")
+    await page.keyboard.type("gemini-2.5-pro")
+    await page.keyboard.press("Enter")
+    state = page.locator(f"#clips [data-clip='{clip}'][data-video='{video}'] .state")
+    await expect(state).to_have_text("redo ordered")
+    (ordered,) = rows(desk.database_url, "select query, asked, ordered_by from redos")
+    assert tuple(ordered) == (f"clip={video}/{clip}", {"model_id": "gemini-2.5-pro"}, "otto")
+    await page.goto(f"{desk.url}/redos")
+    await expect(page.locator("#redos tbody tr")).to_contain_text(clip)
 
 
 async def test_remarks_come_while_one_types_and_the_difference_is_shown(desk: Desk) -> None:

@@ -391,7 +391,8 @@ const verbs = {
   redo: () => speak("redo"),
   edit: () => editor()?.focus(),
   unusable: () => document.getElementById("unusable")?.showModal(),
-  cancel: () => document.getElementById("unusable")?.close(),
+  ask: () => document.getElementById("redo")?.showModal(),
+  cancel: () => document.querySelector("dialog[open]")?.close(),
   play: toggle,
   loop: setLoop,
   next: () => select(at + 1),
@@ -407,8 +408,9 @@ const verbs = {
 
 const KEYS = {
   " ": "play", ArrowDown: "next", j: "next", ArrowUp: "before", k: "before", l: "loop", e: "edit", a: "accept",
-  u: "unusable", z: "undo", r: "resolve",
+  u: "unusable", z: "undo", f: "resolve", r: "ask",
 };
+const OPERATORS = new Set(["ask"]);
 const REVIEWERS = new Set(["edit", "accept", "unusable", "undo", "redo", "resolve", "save"]);
 
 document.addEventListener("keydown", (event) => {
@@ -426,7 +428,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key >= "1" && event.key <= "5") { event.preventDefault(); setSpeed(SPEEDS[event.key - 1]); return; }
   if (event.key === "ArrowRight" || event.key === "ArrowLeft") { event.preventDefault(); seek(event.key === "ArrowRight" ? 2 : -2); return; }
   const verb = KEYS[event.key];
-  if (!verb || (REVIEWERS.has(verb) && document.getElementById("browse").dataset.review !== "yes")) return;
+  const may = document.getElementById("browse").dataset;
+  if (!verb || (REVIEWERS.has(verb) && may.review !== "yes") || (OPERATORS.has(verb) && (may.operate !== "yes" || !shown))) return;
   event.preventDefault();
   verbs[verb]();
 });
@@ -447,7 +450,19 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("input", (event) => { if (event.target === editor()) typed(); });
 
+async function orderRedo(form) {
+  const key = shown, [video, clip] = key.split("\n");
+  document.getElementById("redo").close();
+  const reply = await post("/redos/order", { video, clip, ...Object.fromEntries(new FormData(form)) }).catch(() => null);
+  mark(key, reply?.ok ? "redo ordered" : "redo not ordered", reply?.ok ? "good" : "bad");
+}
+
 document.addEventListener("submit", (event) => {
+  if (event.target.id === "redo-form") {
+    event.preventDefault();
+    orderRedo(event.target);
+    return;
+  }
   if (event.target.id !== "unusable-form") return;
   event.preventDefault();
   const reason = document.getElementById("unusable-reason").value.trim();
