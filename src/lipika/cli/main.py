@@ -69,7 +69,7 @@ COMMANDS = {
     ),
     "redo": (
         "redo",
-        "Ask for chosen clips again in another way, and make the better answers the results.",
+        "Ask for chosen clips again in another way, and let the better answers be the results.",
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),

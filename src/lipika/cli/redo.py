@@ -103,7 +103,7 @@ def add_to(app: typer.Typer, run: Run) -> None:
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
-        """Ask for chosen clips again in another way; the better answers become the results.
+        """Ask for chosen clips again in another way, and let the better answers be the results.
 
         Clips are chosen as on the board's page Clips. Both answers of a clip are kept, each under its way of asking
         (`lipika answers`); the better one by the rules of a cascade becomes the result, and only result tars in which
