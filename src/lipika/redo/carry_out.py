@@ -129,8 +129,6 @@ class RedoInProgress:
                     task.add_done_callback(lambda _task: room.release())
         except ExceptionGroup as several:
             raise several.exceptions[0] from several
-        finally:
-            await self.desk.close()
 
     async def _work_on(self, video_id: str) -> None:
         try:
@@ -297,8 +295,9 @@ async def open_redo(
             events=Events(on_batch=batches.take),
             escalation=Escalation(math.inf if settings.flex_patience is None else settings.flex_patience),
         )
-        await stack.enter_async_context(engine)
         desk = RedoDesk(options, engine, Redos(database), PaidAnswers(database))
+        stack.push_async_callback(desk.close)  # after the engine's end, which may bring answers yet
+        await stack.enter_async_context(engine)
         running = RedoInProgress(
             redo, holder, way.words, desk, engine, database, plan, settings.output_url, cap
         )

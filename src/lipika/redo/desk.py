@@ -223,9 +223,9 @@ class RedoDesk:
                 self._storing.add(doubted[-1])
                 doubted[-1].add_done_callback(self._storing.discard)
 
-        self.counts.asked += 1
         try:
             outcome = await self._engine.transcribe(request, review, keep_doubted)
+            self.counts.asked += 1
             await asyncio.gather(*doubted)  # the later answer takes their place
             await self._end(key, row, outcome, outcome.cost_usd - noted)
         except Draining:

@@ -17,7 +17,10 @@ from alignment_kit import opened
 from benchmarks import standin
 from fleet_kit import a_stage, change, results_of, rows
 from lipika.archive.results import ResultArchive
+from lipika.db import Database
 from lipika.jobs.align import AlignOrder, align_stored
+from lipika.people.edits import Edits
+from lipika.people.rules import edit_text
 from lipika.rework import listeners
 from lipika.rework.realign import PartAlignments
 from stored_kit import documents, members, metadata, rewrite
@@ -169,6 +172,25 @@ async def test_a_video_that_a_worker_holds_is_left_to_it(
     done = await align_here(bundle, database_url, unheard, monkeypatch)
     assert (done["written"], done["rows"], done["busy"], done["problems"]) == (0, 0, 1, [])
     assert actual(unheard) == before
+
+
+async def test_a_persons_word_stands_whatever_is_heard(
+    bundle: Path, database_url: str, unheard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = (
+        "select video_id, segment_file, transcription, tagged, text_source, asr_eligible, tts_clean_eligible,"
+        " quality_score from transcription_results where text_source = 'person'"
+    )
+    clip = next(result for result in results_of(unheard) if result.answer is not None)
+    async with Database(database_url) as database:
+        edits = Edits(database)
+        await edits.save_edit(clip.video_id, clip.segment_file, None, edit_text("और ही कुछ"), "Asha")
+        before = rows(database_url, said)
+        done = await align_here(bundle, database_url, unheard, monkeypatch)
+        assert (done["written"], done["problems"]) == (1, [])
+        assert rows(database_url, said) == before
+        now = await edits.clip(clip.video_id, clip.segment_file)
+    assert (now.edited_by, now.model_transcription) == ("Asha", clip.answer and clip.answer.transcription)
 
 
 async def test_an_archive_that_was_replaced_meanwhile_is_left_and_named(

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from edits_kit import FILE, OTHER_TEXT, answered, failed, judged, miscounted, row, wrote
+from fleet_kit import until
 from lipika.db import Database, Results
 from lipika.db.edits import EditTable
 from lipika.errors import UsageError
@@ -285,6 +286,31 @@ async def test_a_worker_that_holds_the_persons_text_files_it_as_nobodys_answer(
     await edits.undo("v", FILE, "Asha")
     assert row(database_url)["transcription"] == HINDI
     check_counters(database_url)
+
+
+async def test_an_edit_that_comes_amid_a_workers_write_is_counted_off(
+    database: Database, database_url: str
+) -> None:
+    """Both wait for the row, the edit first: the write was begun before the edit was there, and ends after it."""
+    claim = await wrote(database, judged(made(0)))
+    waiting = (
+        "select count(*)::int as n from pg_stat_activity"
+        " where wait_event_type = 'Lock' and datname = current_database()"
+    )
+    async with Database(database_url) as other:
+        with psycopg.connect(database_url) as holder:
+            holder.execute("select from transcription_results for update")
+            edit = Edits(other).save_edit("v", FILE, None, call_unusable("noise"), "Asha")
+            editing = asyncio.create_task(edit)
+            await until(lambda: table(database_url, waiting) == [{"n": 1}])
+            answer = judged(answered(0, OTHER_TEXT, "b2", worker_id="w2"))
+            writing = asyncio.create_task(Results(database).write(claim, [answer]))
+            await until(lambda: table(database_url, waiting) == [{"n": 2}])
+            holder.commit()
+        assert isinstance(await editing, Saved)
+        await writing
+    check_counters(database_url)
+    assert row(database_url)["text_source"] == "person"
 
 
 async def test_a_failure_of_another_run_replaces_it_no_more(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -187,6 +188,30 @@ async def test_two_at_once_ask_for_each_audio_once(
     } == set()
     assert one.asked + two.asked == 4
     assert sum(row.transcription == LATIN for row in result_rows(stage.database_url).values()) == 1
+
+
+async def test_ctrl_c_lets_answers_come_in_and_the_next_call_goes_on(
+    stage: Stage, gateway: Gateway, database: Database
+) -> None:
+    gateway.asked_as.clear()
+    gateway.latency_s = 0.5
+    everything = RedoRequest(read_choice({"language": "hi"}), WARM)
+    settings = stage.settings(worker_batch_size=8, batch_interval_seconds=4.0)
+    task = asyncio.create_task(redo_clips(settings, database, everything))
+    await until(lambda: any(warmth == 0.7 for _, _, warmth in gateway.asked_as))
+    os.kill(os.getpid(), signal.SIGINT)
+    done = await task
+    assert done is not None
+    assert done.interrupted
+    assert 0 < done.states["waiting"] < 8
+    assert done.states["answered"] == done.asked  # what was on its way has come in
+    (listed,) = await Redos(database).list_progress(1)
+    assert (listed.state, listed.note) == ("queued", "interrupted")
+    done = await redo_clips(stage.settings(), database, everything)
+    assert done is not None
+    assert (done.id, done.left) == (listed.id, 0)
+    assert {times for (_, _, warmth), times in gateway.asked_as.items() if warmth == 0.7} == {1}
+    assert sum(times for (_, _, warmth), times in gateway.asked_as.items() if warmth == 0.7) == 8
 
 
 async def test_what_is_held_waits_and_a_cap_ends_it(stage: Stage, database: Database) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from edits_kit import FILE, OTHER_TEXT, failed, judged
+from edits_kit import FILE, OTHER_TEXT, failed, judged, miscounted
 from lipika.archive.documents import clip_result_from_json
 from lipika.archive.rewrite import read_contents
 from lipika.db import Database, Queue, Results
+from lipika.jobs.vote import VoteOrder, vote_on_stored
 from lipika.models import Accounting, NewVideo, TextSource
 from lipika.people.edits import Edits
 from lipika.people.rules import call_unusable, edit_text
 from lipika.pipeline.saved_answers import as_stored_answer
 from lipika.rework.repack import Repacked, RepackPlan, repack
+from lipika.rework.revalidate import RejudgePlan, revalidate_rows
 from lipika.storage import StoreSettings
-from result_kit import table
+from lipika.validation.bands import Bands, RateBand
+from result_kit import sums_from_scratch, sums_of_rollup, table
 from stored_kit import documents, made, members, metadata, write_archive
 from verdict_kit import HINDI
 
@@ -133,3 +141,88 @@ async def test_an_archive_that_is_gone_costs_itself_alone(database: Database, ta
     (told,) = await repacked(database)
     assert told.clips == ()
     assert "v_transcribed.tar" in told.problem
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from types import SimpleNamespace
+from lipika.db import Database
+from lipika.rework import repack as room
+from lipika.storage import StoreSettings
+
+def die(*_given):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def compose(*given):
+    tar = whole(*given)
+    def some():
+        yield next(iter(tar.chunks()))[:1000]
+        die()
+    return SimpleNamespace(size=tar.size, chunks=some)
+
+url, where = sys.argv[1:]
+whole = room.compose_again
+if where == "amid the tar":
+    room.compose_again = compose
+else:
+    room.EditTable.note_packed = die
+
+async def main():
+    async with Database(url) as database:
+        async for _ in room.repack(database, room.RepackPlan(StoreSettings())):
+            pass
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("where", ["amid the tar", "between tar and row"])
+async def test_killed_half_way_it_ends_the_same_when_it_is_called_again(
+    database: Database, database_url: str, tar: Path, where: str
+) -> None:
+    await Edits(database).save_edit("v", FILE, None, edit_text(OTHER_TEXT), "Asha")
+    before = members(tar)
+    command = [sys.executable, "-c", KILLED, database_url, where]
+    died = await asyncio.to_thread(
+        subprocess.run, command, env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert (members(tar) == before) == (where == "amid the tar")  # the old one whole, or the new one
+    (done,) = await repacked(database)
+    assert done.problem == ""
+    assert documents(tar)[0]["transcription"] == OTHER_TEXT
+    content = await asyncio.to_thread(tar.read_bytes)
+    (queue,) = table(database_url, "select output_bytes, output_digest from video_queue")
+    assert queue == {"output_bytes": len(content), "output_digest": hashlib.sha256(content).hexdigest()}
+    assert await repacked(database) == []
+
+
+async def test_judging_and_voting_again_leave_a_persons_word(
+    database: Database, database_url: str, tar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In rows, as `revalidate --rows` and `vote --rows` write them, with limits other than those of before."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    edits, last = Edits(database), "speaker0_01000_01500.flac"
+    await edits.save_edit("v", FILE, None, edit_text(OTHER_TEXT), "Asha")
+    await edits.save_edit("v", last, None, call_unusable("noise"), "Asha")
+    said = (
+        "select segment_file, transcription, tagged, text_source, asr_eligible, tts_clean_eligible, quality_score"
+        " from transcription_results where text_source = 'person' order by 1"
+    )
+    tiers = "select segment_file, tier from transcription_voters where tier is not null order by 1"
+    before = table(database_url, said), table(database_url, tiers)
+    assert [row["segment_file"] for row in before[0]] == [FILE, last]
+    narrow = Bands({"hi": RateBand(syllables_high_warn=1.0, syllables_high_fail=1.2)}, version="narrow")
+    plan = RejudgePlan(narrow, StoreSettings(), database_url=database_url)
+    reports = [one async for one in revalidate_rows(plan, database, 1)]
+    assert sum(one.clips for one in reports) > 0
+    assert not any(one.problems for one in reports)
+    assert (table(database_url, said), table(database_url, tiers)) == before
+    voices = tmp_path / "heard"
+    (voices / "v").mkdir(parents=True)
+    (voices / "v" / f"{FILE.removesuffix('.flac')}.txt").write_text("कुछ और ही कहा गया")
+    done = await vote_on_stored(VoteOrder([str(tar)], [voices], rows=True, data_dir=None))
+    assert done.problems == []
+    assert (table(database_url, said), table(database_url, tiers)) == before
+    assert miscounted(database_url) == {}
+    assert sums_of_rollup(database_url) == sums_from_scratch(database_url)
