@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _AT_A_CAP = 5
 _STATES = (
     ("replaced", "have the new answer: it is better"),
-    ("kept", "keep theirs; the new answer is kept aside"),
+    ("kept", "keep their result; the new answer is kept aside"),
     ("already", "had an answer of this way already"),
     ("person", "have a person's word, which stands"),
     ("failed", "were asked for in vain"),

@@ -38,7 +38,7 @@ async def page(request: Request) -> Response:
     if chosen is not None and not rows:
         return problem(request, 404, "There is no such redo", "It may have been taken off the record.")
     context = {
-        "title": "Redo" if chosen is None else f"Redo {chosen}",
+        "title": "Redos" if chosen is None else f"Redo {chosen}",
         "here": "/clips",
         "rows": rows,
         "say": say_order,

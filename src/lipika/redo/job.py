@@ -60,7 +60,7 @@ async def redo_clips(settings: Settings, database: Database, request: RedoReques
     redo_id = await redos.find_unfinished(order)
     if redo_id is None:
         keys = await ClipSearch(database).list_keys(request.choice, request.limit or MOST_CLIPS)
-        new = await redos.order(order, keys)
+        new = await redos.order(order, keys) if keys else None
         if new is None:
             return None
         redo_id = new.id
