@@ -54,6 +54,7 @@ def test_two_people_on_a_clip_agree_where_they_say_the_same_of_both() -> None:
 def test_sides_letters_and_dollars() -> None:
     hindi, tamil = sum_up(CLIPS)[1:3]
     # Left: first three times where it stood there, the second once where the first stood on the right.
+    assert hindi.sided == 6
     assert hindi.left == wilson(4, 6)
     assert tamil.cer == pytest.approx((0.5 * 10 + 0.1 * 30 + 0.5 * 10) / 50)
     assert tamil.hours == pytest.approx(0.003)

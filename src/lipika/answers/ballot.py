@@ -19,7 +19,7 @@ from lipika.llm.transcript import tidy_text
 from lipika.validation.text import normalise, without_tags
 
 MOST_CLIPS = 1_000  # of one draw
-_MOST_AUDIOS = 50_000  # looked at for one draw
+_MOST_AUDIOS = 20_000  # looked at for one draw: some seconds
 _DOUBLED = 0.2  # share of the clips that two people hear
 
 
@@ -78,11 +78,13 @@ async def _draw(votes: Votes, order: BallotOrder) -> Drawn:
     comparison = await votes.start(*ways, order.seed, order.drawn_by)
     if comparison.first_way != order.first.name:  # it was begun the other way round
         ways = ways[::-1]
-    known = await votes.drawn(comparison.id)
+    drawn = await votes.drawn(comparison.id)
+    known = set(drawn)
+    start = drawn[-1] if drawn else hashlib.sha256(str(comparison.seed).encode()).hexdigest()
     chance = Random(f"{comparison.seed}/{len(known)}")
     found: list[NewComparedClip] = []
     looked_at, ended = 0, True
-    async for pair in _walk(votes, ways, comparison.seed):
+    async for pair in _walk(votes, ways, start):
         looked_at += 1
         clip = None if pair.audio_digest in known else _make_clip(pair)
         if clip and order.language in (None, clip.language) and (clip.differing or order.same_words_too):
@@ -108,9 +110,8 @@ def compared_way(way: WayOfAnswers) -> ComparedWay:
     )
 
 
-async def _walk(votes: Votes, ways: tuple[ComparedWay, ComparedWay], seed: int) -> AsyncIterator[AnswerPair]:
-    """All audios, each once: from a place that the seed gives to the end, and from the beginning to it."""
-    start = hashlib.sha256(str(seed).encode()).hexdigest()
+async def _walk(votes: Votes, ways: tuple[ComparedWay, ComparedWay], start: str) -> AsyncIterator[AnswerPair]:
+    """All audios, each once: those behind `start` to the end, and from the beginning to it."""
     async for page in votes.pairs(*ways, after=start):
         for pair in page:
             yield pair

@@ -38,7 +38,8 @@ class VotesBeside:
     votes: int
     voters: int
     skipped: int
-    left: Estimate  # share of votes for a side that are for the left: a half, if nobody minds the side
+    sided: int  # votes for a side
+    left: Estimate  # share of those that are for the left: a half, if nobody minds the side
     left_chance: float
     doubled: int  # clips with votes of two
     agreed: Estimate  # share of those on which the two say the same
@@ -96,6 +97,7 @@ def _line(language: str, clips: Sequence[ComparedClip]) -> VotesBeside:
         votes=len(votes),
         voters=len({vote.voter for vote in votes}),
         skipped=sum(vote.choice == "skip" for clip in clips for vote in clip.votes),
+        sided=len(sides),
         left=wilson(sum(sides), len(sides)),
         left_chance=sign_test(sum(sides), len(sides) - sum(sides)),
         doubled=len(twice),

@@ -297,7 +297,7 @@ def _vote_cells(line: VotesBeside) -> tuple[str, ...]:
         f"{line.chance:.3f}" if chosen else "-",
         _range(line.ties) if line.clips else "-",
         f"{_range(line.agreed)} of {line.doubled:,}" if line.doubled else "-",
-        _range(line.left) if chosen else "-",
+        _range(line.left) if line.sided else "-",
         percent(line.cer),
         *(money(usd) if usd else "-" for usd in line.usd_per_hour),
     )

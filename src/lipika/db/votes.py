@@ -167,10 +167,10 @@ class Votes:
         params = {"id": comparison_id, "clips": to_json(list(clips)), "by": clean_text(by)}
         return (await self._database.row(_QUERIES["add"], params, _Added)).added
 
-    async def drawn(self, comparison_id: int) -> set[str]:
-        """Digests of the audios that a comparison has already."""
+    async def drawn(self, comparison_id: int) -> list[str]:
+        """Digests of the audios that a comparison has already, in the order of the draws."""
         rows = await self._database.rows(_QUERIES["drawn"], {"id": comparison_id}, _Audio)
-        return {row.audio_digest for row in rows}
+        return [row.audio_digest for row in rows]
 
     async def list_comparisons(self, limit: int = 100) -> list[ComparisonRecord]:
         """The newest first."""

@@ -167,11 +167,12 @@ async def test_a_seed_draws_the_same_clips_again_wherever_their_answers_lie(answ
     first, second = names_of_ways(answered)
     drawn = "select audio_digest from comparison_clips order by place"
 
-    async def draw(seed: int, clips: int = 20) -> list[str]:
+    async def draw(seed: int, *sizes: int) -> list[str]:
         async with Database(answered) as database:
             ballots = Ballots(database)
             ways = {way.name: way for way in await ballots.list_ways()}
-            await ballots.draw(BallotOrder(ways[first], ways[second], clips, "mira", seed))
+            for clips in sizes or (20,):
+                await ballots.draw(BallotOrder(ways[first], ways[second], clips, "mira", seed))
         found = [row.audio_digest for row in rows(answered, drawn)]
         change(answered, "delete from comparisons")
         return found
@@ -185,10 +186,11 @@ async def test_a_seed_draws_the_same_clips_again_wherever_their_answers_lie(answ
     )
     assert await draw(1) == before
     assert await draw(2) != before
-    everything = await draw(3, clips=500)
+    assert await draw(1, 5, 15) == before  # a further draw goes on behind the first
+    everything = await draw(3, 500)
     assert len(everything) == len(set(everything)) == 54  # 80 less those of the same words
     change(answered, "update video_queue set status = 'pending' where video_id = 'video-0001'")
-    assert len(await draw(3, clips=500)) < 54  # what cannot be heard is not drawn
+    assert len(await draw(3, 500)) < 54  # what cannot be heard is not drawn
 
 
 # ----------------------------------------------------------------------------- in a browser

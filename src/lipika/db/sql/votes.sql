@@ -87,6 +87,7 @@ select lipika_add_comparison_clips(%(id)s, %(clips)s::jsonb, %(by)s::text) as ad
 -- name: drawn
 -- What is there already, so that a further draw goes on behind it.
 select audio_digest from comparison_clips where comparison_id = %(id)s
+order by place
 
 -- name: progress
 -- Votes wanted and made, of each language; and one person's. A clip that only passed by is not voted on.
