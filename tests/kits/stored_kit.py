@@ -68,8 +68,8 @@ def made(number: int, *, text: str = HINDI, duration_ms: int = 5_000, video_id: 
     )
 
 
-def write_archive(path: Path, results: list[ClipResult]) -> Path:
-    """A result archive of these clips, with a few bytes for their audio."""
+def write_archive(path: Path, results: list[ClipResult], own: Document | None = None) -> Path:
+    """A result archive of these clips, with a few bytes for their audio. `own` is the video's own metadata."""
     summary, accounting = Summary(), Accounting()
     for result in results:
         summary.add(result)
@@ -81,7 +81,7 @@ def write_archive(path: Path, results: list[ClipResult]) -> Path:
         for result in results:
             spool.add_clip(result.clip.name.stem, b"fLaC" + result.segment_file.encode())
             spool.add_result(result.clip.name.stem, clip_result_to_json(result))
-        metadata = result_metadata({}, results[0].video_id, "hi", accounting, [], summary)
+        metadata = result_metadata(own or {}, results[0].video_id, "hi", accounting, [], summary)
         path.write_bytes(b"".join(spool.compose(metadata).chunks()))
     return path
 

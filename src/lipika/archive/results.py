@@ -95,13 +95,22 @@ def peek(archive: ResultArchive, settings: StoreSettings) -> Block:
     Raises:
         ArchiveError: the archive is damaged, or none of ours.
     """
+    return block_of(read_metadata(archive, settings))
+
+
+def read_metadata(archive: ResultArchive, settings: StoreSettings) -> bytes:
+    """The `metadata.json`, reading little more than it. Blocks.
+
+    Raises:
+        ArchiveError: the archive is damaged, or none of ours.
+    """
     store = Store.open(archive.root, replace(settings, read_bytes=_PEEK_BYTES))
     with closing(store.open_read(archive.key)) as reader:
         source = Source(reader)
         for entry in entries(source, DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_extension_bytes):
             if entry.name != METADATA_NAME or entry.size > DEFAULT_LIMITS.max_member_bytes:
                 break
-            return block_of(source.take())
+            return source.take()
     raise foreign_archive_error("it does not begin with metadata.json")
 
 

@@ -1,4 +1,4 @@
-"""The commands `align` and `vote`: `add_to` puts them on the command line."""
+"""The commands `align`, `vote` and `score`: `add_to` puts them on the command line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from lipika.cli.console import open_console
 from lipika.cli.options import AsJson, DataDir, Run, print_json
+from lipika.errors import UsageError
+from lipika.languages import LANGUAGES, find_language
 
 Sources = Annotated[
     list[str],
@@ -19,7 +21,7 @@ Sources = Annotated[
 
 
 def add_to(app: typer.Typer, run: Run) -> None:
-    """Put both commands on `app`; `run` is the command line's own."""
+    """Put the commands on `app`; `run` is the command line's own."""
 
     @app.command()
     def align(
@@ -70,6 +72,13 @@ def add_to(app: typer.Typer, run: Run) -> None:
                 help="What a person has read: a table (csv, tsv, jsonl) or such a folder; may be repeated."
             ),
         ] = None,
+        references: Annotated[
+            bool,
+            typer.Option(
+                "--references",
+                help="Texts that came with the recordings vote, too (`lipika pack` keeps them).",
+            ),
+        ] = False,
         rows: Annotated[bool, typer.Option("--rows", help="Their rows in the database, too.")] = False,
         ask: Annotated[
             bool,
@@ -86,14 +95,15 @@ def add_to(app: typer.Typer, run: Run) -> None:
         """Weigh finished results against what others say: gold, silver or bronze.
 
         Voters are the clip's own text, what IndicConformer heard (`lipika align`), folders of texts, each by its
-        folder's name, people, whose text is the measure, and with --ask another model, which is all that costs
-        anything. Documents get voters and tiers, in NeMo Curator's words, too.
+        folder's name, people, whose text is the measure, with --references texts that came with the recordings (on
+        clips that are a whole segment), and with --ask another model, which is all that costs anything. Documents
+        get voters and tiers, in NeMo Curator's words, too.
 
         Example: lipika vote out/ --hypotheses whisper/ --person asha.csv --rows
         """
         from lipika.jobs.vote import VoteOrder, print_votes, vote_on_stored
 
-        order = VoteOrder(sources, hypotheses or (), rows, data_dir, person or ())
+        order = VoteOrder(sources, hypotheses or (), rows, data_dir, person or (), references)
         if ask:
             from lipika.canary.opinions import vote_with_opinions
 
@@ -106,3 +116,42 @@ def add_to(app: typer.Typer, run: Run) -> None:
             print_votes(done, open_console())
         if done.problems:
             raise typer.Exit(1)
+
+    @app.command()
+    def score(
+        sources: Sources,
+        language: Annotated[str, typer.Option(help="Score this language alone, such as hi.")] = "",
+        by_model: Annotated[
+            bool,
+            typer.Option("--by-model", help="Score each voter's text, too: models, IndicConformer, folders."),
+        ] = False,
+        worst: Annotated[int, typer.Option(min=0, help="List so many segments in which most differs.")] = 10,
+        data_dir: DataDir = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Hold results against the transcripts that came with the recordings: CER and WER, by language.
+
+        References are texts that `lipika pack` found in a source. Rates have 95 % intervals; `spelling aside` counts
+        letters by their sound, so that neither spelling nor script nor spaces are errors. A segment of several clips
+        is scored as a whole. Nothing is asked or paid, and nothing is changed.
+
+        Example: lipika score out/ --by-model
+        """
+        from lipika.jobs.score import ScoreOrder, print_scores, score_stored
+
+        order = ScoreOrder(sources, _code(language), by_model, worst, data_dir)
+        done = run(lambda: score_stored(order))
+        if as_json:
+            print_json(done.document())
+        else:
+            print_scores(done, open_console())
+        if done.problems:
+            raise typer.Exit(1)
+
+
+def _code(language: str) -> str:
+    """Raises UsageError: no language is called so."""
+    found = find_language(language)
+    if language and found is None:
+        raise UsageError(f"--language {language}: not one of {', '.join(LANGUAGES)}")
+    return found.code if found else ""

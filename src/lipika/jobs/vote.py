@@ -36,6 +36,7 @@ class VoteOrder:
     rows: bool
     data_dir: Path | None
     people: Sequence[Path] = ()  # tables and folders of what a person read
+    references: bool = False  # texts that came with the recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ async def vote_on_stored(order: VoteOrder, ask: Ask | None = None) -> VoteCounts
     settings = load_settings(lipika_data_dir=order.data_dir)
     folders = await asyncio.to_thread(_open_texts, order)
     romaniser = open_romaniser(settings.align_romaniser)
-    plan = WeighPlan(store_settings(settings), romaniser, folders, settings.spool_dir)
+    plan = WeighPlan(store_settings(settings), romaniser, folders, order.references, settings.spool_dir)
     done = VoteCounts(voting_version(romaniser))
     done.people.update(dict.fromkeys((one.name for one in folders if one.kind is VoterKind.PERSON), 0))
     async with AsyncExitStack() as stack:

@@ -15,6 +15,7 @@ from lipika.alignment.romanise import Romaniser
 from lipika.alignment.voters import ballot_of, weigh
 from lipika.archive.curator import CURATOR_KEYS
 from lipika.archive.hypotheses import Hypotheses
+from lipika.archive.references import open_references
 from lipika.archive.results import ResultArchive, block_of
 from lipika.archive.rewrite import ChangedKeys, compose_again, read_contents
 from lipika.archive.spool import Spool
@@ -33,6 +34,7 @@ class WeighPlan:
     settings: StoreSettings
     romaniser: Romaniser
     folders: Sequence[Hypotheses] = ()
+    references: bool = False  # texts that came with the recordings vote, too
     spool_dir: Path | None = None  # for archives being composed; None: the system's
 
 
@@ -122,6 +124,9 @@ async def weigh_archive(
         old = read_contents(store, archive.key, spool)
         video_id = block_of(old.metadata).video_id
         former = [document.result for document in old.documents]
+        if plan.references:
+            theirs = open_references(old.metadata, video_id, former)
+            plan = replace(plan, folders=(*plan.folders, theirs))
         asked = await ask(archive, former) if ask else {}
         results = weigh_results(former, video_id, plan, asked, people)
         stored = None
