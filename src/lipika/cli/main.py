@@ -73,6 +73,10 @@ COMMANDS = {
     ),
     "align": ("align", "Let IndicConformer listen to finished results and compare."),
     "vote": ("align", "Weigh finished results against what others say: gold, silver or bronze."),
+    "score": (
+        "align",
+        "Hold results against the transcripts that came with the recordings: CER and WER, by language.",
+    ),
     "audit": (
         "audit",
         "How good the corpus is, by what people hear in a sample: CER with intervals, verdicts.",

@@ -54,7 +54,7 @@ class ScoreOrder:
 
 
 @dataclass(slots=True)
-class ScorePart:
+class ScoredVoice:
     """Errors of one voice in one language: (errors, of) of each segment, by what is counted."""
 
     language: str
@@ -113,7 +113,7 @@ class Scores:
     joined: int = 0  # of them: of several clips
     without_reference: int = 0  # segments
     not_transcribed: int = 0  # segments with a reference, of which a clip has no answer, or that have none
-    parts: dict[tuple[str, str], ScorePart] = field(default_factory=dict)
+    parts: dict[tuple[str, str], ScoredVoice] = field(default_factory=dict)
     worst: list[WorstSegment] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -172,7 +172,7 @@ def add_scores(
             scores.scored += 1
             scores.joined += len(spoken) > 1
             for voice, said in _voices(spoken, by_model=order.by_model):
-                part = scores.parts.setdefault((language, voice), ScorePart(language, voice))
+                part = scores.parts.setdefault((language, voice), ScoredVoice(language, voice))
                 cer = _count(part, said, source.text, romaniser)
                 if voice == OWN and cer:
                     one = WorstSegment(cer, spoken[0].video_id, stem, source.id, said, source.text)
@@ -205,7 +205,7 @@ def _join(texts: Iterator[str]) -> str:
     return " ".join(text for text in texts if text and text != NOBODY_SPEAKS)
 
 
-def _count(part: ScorePart, said: str, true: str, romaniser: Romaniser) -> float:
+def _count(part: ScoredVoice, said: str, true: str, romaniser: Romaniser) -> float:
     """Add a segment to a part; its share of wrong letters."""
     plain = count_errors(said, true)
     first, second = (normalise(without_tags(text)).split() for text in (said, true))
