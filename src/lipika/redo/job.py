@@ -11,18 +11,21 @@ from typing import Any
 
 from lipika.config import Settings, require_key
 from lipika.dashboard import clip_filters
-from lipika.db.clip_search import ClipSearch, ClipSelection
+from lipika.db.clip_search import ClipKey, ClipSearch, ClipSelection
 from lipika.db.connection import Database
 from lipika.db.redos import MOST_CLIPS, RedoInHand, RedoOrder, Redos
 from lipika.errors import SettingsError, Unavailable, UsageError
 from lipika.jobs.progress_bar import progress_bar
 from lipika.jobs.run_cap import RunCap
 from lipika.jobs.wiring import ask_who_answers, reuse_conditions
+from lipika.log import get_logger
 from lipika.processes import stop_signals
 from lipika.redo.carry_out import RedoDone, make_holder, open_redo, refuse
 from lipika.redo.order import way_of
 from lipika.redo.price import RedoPrice, price_redo
 from lipika.wording import duration
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ async def price_of(settings: Settings, database: Database, request: RedoRequest)
     way = way_of(settings, request.asked)
     said = await ask_who_answers(way.settings)
     asked = reuse_conditions(way.settings, said.get(way.settings.provider))
-    keys = await ClipSearch(database).list_keys(request.choice, request.limit or MOST_CLIPS)
+    keys = await _choose(database, request)
     return await price_redo(settings, database, way, asked, keys, request.max_usd)
 
 
@@ -59,7 +62,7 @@ async def redo_clips(settings: Settings, database: Database, request: RedoReques
     redos, order = Redos(database), request.order()
     redo_id = await redos.find_unfinished(order)
     if redo_id is None:
-        keys = await ClipSearch(database).list_keys(request.choice, request.limit or MOST_CLIPS)
+        keys = await _choose(database, request)
         new = await redos.order(order, keys) if keys else None
         if new is None:
             return None
@@ -115,6 +118,17 @@ async def _carry_out(
                 await Redos(database).end(redo.id, holder, "queued", str(error))
             raise error
         return await running.end()
+
+
+async def _choose(database: Database, request: RedoRequest) -> list[ClipKey]:
+    """The clips of a new order; that it leaves some to the next one is said."""
+    most = request.limit or MOST_CLIPS
+    keys = await ClipSearch(database).list_keys(request.choice, most + 1)
+    if len(keys) > most and request.limit is None:
+        log.warning(
+            "redo_takes_no_more", clips=most, reason="the same command, once this has ended, takes others"
+        )
+    return keys[:most]
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
