@@ -43,7 +43,20 @@ __all__ = [
     "read_members",
 ]
 
-AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".oga", ".opus", ".mp3")
+AUDIO_SUFFIXES = (
+    ".flac",
+    ".wav",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aif",
+    ".aiff",
+    ".aifc",
+    ".caf",
+    ".w64",
+    ".rf64",
+)
 _SOUND_SUFFIXES = (
     *(
         *AUDIO_SUFFIXES,
@@ -56,8 +69,6 @@ _SOUND_SUFFIXES = (
         ".mkv",
         ".amr",
         ".3gp",
-        ".aif",
-        ".aiff",
     ),
     *(
         ".aifc",

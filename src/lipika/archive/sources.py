@@ -15,6 +15,8 @@ from lipika.storage import Store, StoreSettings, split_url
 
 OUTPUT_SUFFIX = "_transcribed.tar"
 
+PACKING = "lipika pack makes such tars of recordings, lists and corpora"
+
 _UNSAFE = re.compile(r"[/\x00-\x1f\x7f]")
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|Z)|tgz|tbz2?|txz|tzst|zip|7z|rar)$", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN")
@@ -75,7 +77,7 @@ async def find_archives(source: str, settings: StoreSettings) -> AsyncIterator[A
         raise UsageError(
             ". ".join(
                 (
-                    f"{source}: no .tar archives there. Each video is one tar with segments/*.flac in it",
+                    f"{source}: no .tar archives there. Each video is one tar with segments/*.flac in it; {PACKING}",
                     *notes.sentences(),
                 )
             )
@@ -152,7 +154,9 @@ def _root_and_key(source: str) -> tuple[str, str]:
     if key and _COMPRESSED.search(key):
         raise UsageError(f"{source}: a compressed archive; unpack it to a plain .tar first (gunzip, unzip)")
     if key and path.suffix.lower() != ".tar":
-        raise UsageError(f"{source}: not a .tar archive (a video is one tar with segments/*.flac in it)")
+        raise UsageError(
+            f"{source}: not a .tar archive (a video is one tar with segments/*.flac in it); {PACKING}"
+        )
     return root, key
 
 

@@ -17,13 +17,14 @@ import soxr
 
 from lipika.audio.decoders import Samples, SoundStream, scratch_file
 from lipika.audio.flac import Run, Stream, join_runs
-from lipika.audio.recording import Audio, read, to_ms
+from lipika.audio.recording import Audio, encoded_rate, read, to_ms
 from lipika.errors import SegmentError
 
 __all__ = [
     "Audio",
     "Samples",
     "decode",
+    "encode_channels",
     "encode_flac",
     "encode_ogg",
     "encode_padded",
@@ -55,6 +56,14 @@ def encode_flac(audio: Audio) -> bytes:
     )
 
 
+def encode_channels(samples: Samples, sample_rate_hz: int, bit_depth: int) -> bytes:
+    """FLAC of all channels, `samples` of shape (frames, channels); WAV where FLAC cannot state the rate."""
+    audio = Audio(samples, sample_rate_hz, bit_depth)
+    if encoded_rate(sample_rate_hz) != sample_rate_hz:
+        return encode_wav(audio)
+    return encode_flac(audio)
+
+
 def encode_wav(audio: Audio) -> bytes:
     """The samples as they are, under a header: twice a FLAC."""
     return _encode_with(audio, format="WAV", subtype=f"PCM_{audio.bit_depth}")
@@ -68,9 +77,10 @@ def encode_ogg(audio: Audio) -> bytes:
 def _encode_with(audio: Audio, **coding: object) -> bytes:
     """Raises SegmentError `unsupported_audio` where the codec will not have it."""
     rate = audio.sample_rate_hz
+    channels = audio.samples.shape[1] if audio.samples.ndim == 2 else 1
     try:
         with scratch_file() as fd:
-            with SoundStream(fd, "w", samplerate=rate, channels=1, closefd=False, **coding) as stream:
+            with SoundStream(fd, "w", samplerate=rate, channels=channels, closefd=False, **coding) as stream:
                 for start in range(0, len(audio.samples), _WRITE_FRAMES):
                     stream.write(audio.samples[start : start + _WRITE_FRAMES])
             return os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,14 @@ def _simulator(app: typer.Typer) -> None:
 def _doctor(app: typer.Typer, run: Run) -> None:
     @app.command()
     def doctor(
+        source: Annotated[
+            str | None,
+            typer.Argument(
+                metavar="[SOURCE]",
+                help="Say what is seen of a source instead: hours, rates, languages, what a run would cost.",
+                show_default=False,
+            ),
+        ] = None,
         gpu: Annotated[
             bool, typer.Option("--gpu", help="A GPU must be there [ENABLE_GPU_VALIDATION].")
         ] = False,
@@ -54,6 +63,9 @@ def _doctor(app: typer.Typer, run: Run) -> None:
 
         Nothing is charged. The exit code is 1 when a check fails; warnings leave it at 0.
         """
+        if source is not None:
+            _look_at(source, data_dir, run, as_json=as_json)
+            return
         from lipika.jobs.doctor import Level, examine
 
         findings = run(lambda: examine(data_dir, provider.value if provider else None, gpu=gpu))
@@ -71,6 +83,19 @@ def _doctor(app: typer.Typer, run: Run) -> None:
             open_console().print(table)
         if any(finding.level is Level.FAIL for finding in findings):
             raise typer.Exit(1)
+
+
+def _look_at(source: str, data_dir: Path | None, run: Run, *, as_json: bool) -> None:
+    from lipika.cli.pack import print_survey
+    from lipika.jobs.pack_survey import Survey, look_at
+
+    found = run(lambda: look_at(source, data_dir))
+    if as_json:
+        print_json(found)
+    elif isinstance(found, Survey):
+        print_survey(found)
+    else:
+        open_console().print(f"{source}: {found}", markup=False, soft_wrap=True)
 
 
 def say_version() -> None:

@@ -29,6 +29,10 @@ COMMANDS = {
         "transcribe",
         "The whole job on sample speech in 12 languages: no key, no server, no root; transcripts are simulated.",
     ),
+    "pack": (
+        "pack",
+        "Make input archives of what you have: folders of audio, lists, corpora, long recordings.",
+    ),
     "run": ("transcribe", "Transcribe archives: from tars to result tars, on this machine."),
     "simulator": ("checks", "A local stand-in for the Gemini and OpenRouter APIs."),
     "doctor": (

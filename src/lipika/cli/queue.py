@@ -23,6 +23,7 @@ from lipika.cli.options import (
     hints_of,
     print_json,
 )
+from lipika.cli.pack import PackedTo, Speaker, Template, plain_language, print_report, source_options
 from lipika.cli.running import on_database
 from lipika.errors import UsageError
 from lipika.models import HintFrom, VideoStatus
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lipika.archive.presence import Presence
     from lipika.config import Settings
     from lipika.db.queue import AddReport, Queue, QueuedVideo
+    from lipika.jobs.pack import PackOrder, PackReport
     from lipika.models import NewVideo
 
 Videos = Annotated[
@@ -61,6 +63,7 @@ class Added:
     )  # of each list, those of no meaning
     missing_archives: list[str] = field(default_factory=list)  # of the first that were looked for
     not_looked_for: str = ""  # the reason why the first archives could not be looked for
+    packing: list[PackReport] = field(default_factory=list)  # of each source that was packed
 
 
 def add_to(lipika: typer.Typer, run: Run) -> None:
@@ -80,7 +83,8 @@ def _filling(app: typer.Typer, run: Run) -> None:
             list[str] | None,
             typer.Argument(
                 metavar="SOURCE...",
-                help="Tars, folders of tars, s3://bucket/prefix, or lists of videos (.csv, .jsonl, .parquet).",
+                help="Tars, folders of tars, s3://bucket/prefix, or lists of videos (.csv, .jsonl, .parquet);"
+                " with --packed-to also what `lipika pack` takes.",
                 show_default=False,
             ),
         ] = None,
@@ -101,6 +105,9 @@ def _filling(app: typer.Typer, run: Run) -> None:
         ] = None,
         language: Language = None,
         force_language: ForceLanguage = None,
+        packed_to: PackedTo = None,
+        speaker: Speaker = None,
+        template: Template = None,
         priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
         no_check: Annotated[
             bool,
@@ -126,11 +133,15 @@ def _filling(app: typer.Typer, run: Run) -> None:
             from lipika.config import load_settings
 
             settings = load_settings(lipika_data_dir=data_dir, output_url=out_url)
-            hints = hints_of(language, force_language)
+            hints = hints_of(plain_language(language), force_language)
             asked = _Asked(key_template, key_column, hints, priority, not no_check)
             if from_table:
                 return await _add_table(settings, from_table, asked)
-            return await _add_sources(settings, sources or [], asked)
+            plain, orders = _part_sources(
+                sources or [], packed_to, (language, speaker, template, force_language)
+            )
+            added = await _add_sources(settings, plain, asked) if plain else Added(0, 0, [])
+            return await _add_packed(settings, orders, asked, added) if orders else added
 
         report = run(job)
         if as_json:
@@ -366,6 +377,52 @@ async def _add_sources(settings: Settings, sources: Sequence[str], asked: _Asked
     )
 
 
+def _part_sources(
+    sources: Sequence[str], packed_to: str | None, told: tuple[str | None, ...]
+) -> tuple[list[str], list[PackOrder]]:
+    """What goes into the queue as it is, and what is packed first.
+
+    Raises:
+        UsageError: something has to be packed, and nobody says to where.
+    """
+    from lipika.jobs.pack import PackOrder
+    from lipika.jobs.packed_queue import part_sources
+
+    plain, to_pack = part_sources(sources)
+    if to_pack and not packed_to:
+        raise UsageError(
+            f"{to_pack[0]}: no archives; say where workers find those that are made of it: --packed-to FOLDER or"
+            " s3://bucket/prefix (as `lipika pack` does it)"
+        )
+    options = source_options(*told)
+    return plain, [PackOrder(source, packed_to or "", options, force_language=told[-1]) for source in to_pack]
+
+
+async def _add_packed(settings: Settings, orders: Sequence[PackOrder], asked: _Asked, added: Added) -> Added:
+    """Pack sources, and add each archive when it is in place."""
+    from lipika.db.queue import Queue
+    from lipika.jobs.packed_queue import add_packed
+    from lipika.services import open_database
+
+    reports: list[AddReport] = []
+    async with open_database(settings) as database:
+        queue = Queue(database)
+
+        async def add(video: NewVideo) -> None:
+            videos = asked.hints.add_to([replace(video, priority=asked.priority)])
+            reports.append(await queue.add(videos, max_attempts=settings.max_attempts))
+
+        packing = [await add_packed(settings, order, add, settings.output_url) for order in orders]
+    return replace(
+        added,
+        added=added.added + sum(report.added for report in reports),
+        already_there=added.already_there + sum(report.existing for report in reports),
+        conflicts=[*added.conflicts, *(video for report in reports for video in report.conflicts)],
+        refused=[*added.refused, *(str(clash) for report in reports for clash in report.clashes)],
+        packing=packing,
+    )
+
+
 async def _look_for_first(settings: Settings, keys: Sequence[str], asked: _Asked) -> Presence:
     from lipika.archive.presence import Presence, find_first, refuse_relative
     from lipika.services import Stores, store_settings
@@ -488,6 +545,8 @@ def _print_added(report: Added) -> None:
         count = len(value) if isinstance(value, list) else value
         if count or name in always:
             shown.append(f"{name.replace('_', ' ')} {count:,}")
+    for packed in report.packing:
+        print_report(packed, next_step=False)
     out.print(", ".join(shown), soft_wrap=True)
     for video_id in report.conflicts:
         out.print(

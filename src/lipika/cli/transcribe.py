@@ -20,7 +20,8 @@ from lipika.cli.options import (
     hints_of,
     print_json,
 )
-from lipika.cli.running import die
+from lipika.cli.pack import PackedTo, Speaker, Template, plain_language, source_options
+from lipika.cli.running import die, ending_in_a_line
 from lipika.cli.summary import print_summary
 from lipika.errors import UsageError
 
@@ -68,7 +69,9 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
         sources: Annotated[
             list[str],
             typer.Argument(
-                metavar="SOURCE...", help="Tars, folders of tars, or s3://bucket/prefix.", show_default=False
+                metavar="SOURCE...",
+                help="Tars, folders of tars, s3://bucket/prefix; or what `lipika pack` takes: audio, lists, corpora.",
+                show_default=False,
             ),
         ],
         out_url: Annotated[
@@ -78,6 +81,15 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
         limit: Annotated[int | None, typer.Option(min=1, help="Take no more videos than this.")] = None,
         language: Language = None,
         force_language: ForceLanguage = None,
+        speaker: Speaker = None,
+        template: Template = None,
+        packed_to: PackedTo = None,
+        keep_packed: Annotated[
+            bool,
+            typer.Option(
+                "--keep-packed", help="Keep archives that were packed when their results are there."
+            ),
+        ] = False,
         again: Annotated[
             bool,
             typer.Option(
@@ -105,11 +117,16 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
         """Transcribe archives: from tars to result tars, on this machine.
 
         Each video is one tar: segments/<speaker>_<start>_<end>.flac with times in centiseconds, and metadata.json.
+        What is no tar (a folder of recordings, a list) is packed on the way, as `lipika pack` does.
 
         Example: GEMINI_API_KEY=... lipika run my_tars/ --out out/
         """
         from lipika.archive.sources import find_videos
         from lipika.config import load_settings, require_key
+        from lipika.jobs.pack import PackOrder
+        from lipika.jobs.pack_survey import expected_bytes, survey_order
+        from lipika.jobs.packed_queue import part_sources, place_beside
+        from lipika.jobs.packed_run import PackedSources
         from lipika.jobs.transcribe import expect_of, run_videos
         from lipika.processes import settle_in
         from lipika.services import open_database, store_settings
@@ -126,15 +143,30 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
                 raise UsageError("say where results go: --out FOLDER, or OUTPUT_URL in the environment")
             nonlocal where
             where = settings.output_url
-            hints = hints_of(language, force_language)
-            videos = await find_videos(sources, settings.output_url, store_settings(settings), limit=limit)
-            videos = hints.add_to(videos)
+            hints = hints_of(plain_language(language), force_language)
+            told = source_options(language, speaker, template, force_language)
+            archives, to_pack = part_sources(sources)
+            videos = hints.add_to(
+                await find_videos(archives, settings.output_url, store_settings(settings), limit=limit)
+            )
+            packed_at = packed_to or place_beside(settings.output_url)
+            orders = [PackOrder(source, packed_at, told, force_language=force_language) for source in to_pack]
             starting = Console(stderr=True, quiet=json_logs).status(f"{len(videos)} archives; starting")
             starting.start()
             try:
                 async with open_database(settings) as database:
                     if dry_run:
-                        return await expect_of(settings, database, videos, again=again, max_usd=max_usd)
+                        sizes = [expected_bytes(survey_order(settings, order)) for order in orders]
+                        return await expect_of(
+                            settings, database, videos, again=again, max_usd=max_usd, unpacked_bytes=sizes
+                        )
+                    packed = (
+                        await PackedSources.open(
+                            settings, orders, hints.add_to, keep=keep_packed, limit=limit
+                        )
+                        if orders
+                        else None
+                    )
                     return await run_videos(
                         settings,
                         database,
@@ -145,6 +177,7 @@ def _run(app: typer.Typer, run: RunLogged) -> None:
                         quiet=quiet,
                         as_events=json_logs,
                         ready=starting.stop,
+                        packed=packed,
                     )
             finally:
                 starting.stop()
@@ -213,6 +246,8 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
         print_json(summary)
     else:
         print_summary(open_console(), summary, where)
+    if summary.packing:
+        _say_packing(summary.packing)
     if summary.stopped:
         die(_AT_A_CAP if summary.capped else 3, summary.stopped)
     if summary.interrupted:
@@ -220,5 +255,17 @@ def _report(summary: Any, as_json: bool, where: object) -> None:
         raise typer.Exit(130)
     if summary.failed_videos or summary.done + summary.failed_videos < summary.videos:
         raise typer.Exit(1 if summary.failed_videos else 3)
+    if any(report.lost for report in summary.packing):
+        raise typer.Exit(1)
     if summary.empty_videos:
         raise typer.Exit(_NOTHING_LEFT)
+
+
+def _say_packing(reports: Any) -> None:
+    """Of what was packed on the way, on stderr: what is in no archive."""
+    from lipika.jobs.packed_run import refuse_empty, say_refused
+
+    for line in say_refused(reports):
+        err.print(line, markup=False, soft_wrap=True)
+    with ending_in_a_line():
+        refuse_empty(reports)

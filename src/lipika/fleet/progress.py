@@ -99,6 +99,10 @@ class WorkerWatch:
         self._minute = LastMinute(self._started)
         self.around = FleetContext()
 
+    def note_videos(self, videos: int) -> None:
+        """There are more to do than was known."""
+        self._videos = videos
+
     def snapshot(self) -> Snapshot:
         counts, totals, tally = self._worker.counts, self._engine.totals, self._worker.tally
         rpm, tpm = self._engine.live()

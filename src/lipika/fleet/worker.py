@@ -175,8 +175,16 @@ class Worker:
         """US dollars spent so far, second opinions among them."""
         return self._tools.engine.totals.cost_usd + (self.opinions.usd if self.opinions else 0.0)
 
-    async def run(self, *, only: Sequence[str] | None = None, until_empty: bool = False) -> Tally:
+    async def run(
+        self,
+        *,
+        only: Sequence[str] | None = None,
+        until_empty: bool = False,
+        more: Callable[[], bool] = lambda: False,
+    ) -> Tally:
         """Work until drained; with `until_empty`, until no video (of `only`) is left to do.
+
+        While there is `more` to come, `only` grows, and none left to do is no end.
 
         Raises:
             WorkerStop: going on would only burn money or quota, or no heartbeat reached the database for too long.
@@ -194,7 +202,7 @@ class Worker:
             await self._tidy_uploads()
             async with asyncio.TaskGroup() as videos:
                 try:
-                    await self._claim_forever(videos, only, until_empty)
+                    await self._claim_forever(videos, only, until_empty, more)
                 except Exception as error:  # the boundary of a life: it ends with its reason on record
                     self._stop_because(error)
         finally:
@@ -281,16 +289,20 @@ class Worker:
     # ------------------------------------------------------------------------- claiming
 
     async def _claim_forever(
-        self, videos: asyncio.TaskGroup, only: Sequence[str] | None, until_empty: bool
+        self,
+        videos: asyncio.TaskGroup,
+        only: Sequence[str] | None,
+        until_empty: bool,
+        more: Callable[[], bool],
     ) -> None:
         while not self._draining:
             self._hold_where_unwritable()
-            wanted = self._videos_wanted()
+            wanted, coming = self._videos_wanted(), more()
             claimed = await self._claim(wanted, only) if wanted else []
             for video in claimed or ():
                 self._hold(videos, video)
             idle = bool(wanted) and not claimed
-            if idle and until_empty and not self._held and await self._all_done(only):
+            if idle and until_empty and not (coming or self._held) and await self._all_done(only):
                 return
             away = claimed is None or not self._lease.holds
             await self._pause(self._options.idle_poll_s if away or (idle and not until_empty) else 0.2)

@@ -18,16 +18,19 @@ from lipika.config import Settings
 from lipika.db.budgets import Budgets
 from lipika.db.connection import Database
 from lipika.db.outlook import OutlookQueries
+from lipika.db.queue import Queue
 from lipika.db.results import Results
 from lipika.db.stats import EmptyVideo, Found, LeftOut, Stats, VideoTotals, Yield
-from lipika.errors import LipikaError
+from lipika.errors import LipikaError, Unavailable
 from lipika.fleet.health_file import pulse
 from lipika.fleet.metrics import WorkerView
 from lipika.fleet.metrics_server import serving_metrics
 from lipika.fleet.progress import FleetContext, ReadContext, Show, WorkerWatch, show_progress
-from lipika.fleet.worker import Tally, Worker
+from lipika.fleet.worker import Tally
 from lipika.jobs.enqueue import Todo, enqueue
 from lipika.jobs.expectation import Expectation, Load, expect
+from lipika.jobs.pack import PackReport
+from lipika.jobs.packed_run import Feed, PackedSources, run_to_the_end
 from lipika.jobs.run_cap import RunCap
 from lipika.jobs.wiring import Running, ask_who_answers, open_worker
 from lipika.log import get_logger, redact
@@ -102,6 +105,7 @@ class RunSummary:
     next_step: str = ""  # what a person does now
     second_opinions: OpinionFigures | None = None  # where another model is asked, too
     models: Mapping[str, ModelSums] = field(default_factory=dict)  # of a cascade, in its order
+    packing: tuple[PackReport, ...] = ()  # of sources that were packed on the way
 
 
 async def run_videos(
@@ -116,8 +120,10 @@ async def run_videos(
     as_events: bool = False,
     title: str = "lipika",
     ready: Callable[[], object] = lambda: None,
+    packed: PackedSources | None = None,
 ) -> RunSummary:
-    """Put videos into the queue, work until all of them are done or failed, and sum up.
+    """Put videos into the queue, work until all of them are done or failed, and sum up; sources that have to be
+    `packed` are, a few archives ahead of the work.
 
     Videos that are done, with their result still in place, are not done again unless `again`. It ends at `max_usd`,
     and at the fleet's own cap on dollars in all; limits that time frees again are waited out. `ready` is called when
@@ -133,19 +139,30 @@ async def run_videos(
     settings = _shorter_lease(settings).model_copy(update={"pay_again": again})
     said = await ask_who_answers(settings)
     simulated = said.get(settings.provider)
+    if packed is not None:
+        videos = [*videos, *await _packed_before(settings, database, packed, simulated, again=again)]
     left = await wait_out(lambda: enqueue(settings, database, videos, simulated, again=again))
     todo, cap = [video.video_id for video in left.videos], RunCap(max_usd)
+    every = list(videos)
     await _say_expectation(settings, database, left, max_usd, Show(console, quiet, as_events))
     async with open_worker(settings, database, said=said, cap=cap) as running:
         cap.on_reached = lambda _reason: running.worker.drain()
         watch = WorkerWatch(running.worker, running.engine, running.room, videos=len(todo), title=title)
+
+        async def add(video: NewVideo) -> None:
+            fresh = await enqueue(settings, database, [video], simulated, again=again)
+            every.append(video)
+            todo.extend(one.video_id for one in fresh.videos)
+            watch.note_videos(len(todo))
+
         ready()
         with stop_signals(running.worker.drain, running.worker.stop_now):
             async with show_progress(
                 watch, Show(console, quiet, as_events), _context_reader(database, whole_queue=False)
             ):
-                stopped = await _run_to_the_end(running.worker, todo)
+                stopped = await run_to_the_end(running.worker, todo, Feed(packed, add, Queue(database)))
         seconds = time.monotonic() - started
+    videos = every
     already_done = len(videos) - len(todo)
     wait_s = 0.0 if stopped is not None or running.worker.draining else _SUM_UP_S
     try:
@@ -158,16 +175,39 @@ async def run_videos(
         summary = replace(summary, stopped=cap.reason, capped=True, interrupted=False)
     else:
         summary = replace(summary, stopped=redact(str(stopped or "")))
+    if packed is not None:
+        with suppress(Unavailable):
+            await packed.tidy(Queue(database))
+        summary = replace(summary, packing=packed.reports())
     return replace(summary, next_step=_next_step(summary))
 
 
+async def _packed_before(
+    settings: Settings, database: Database, packed: PackedSources, simulated: bool | None, *, again: bool
+) -> list[NewVideo]:
+    """Videos whose archives were packed by an earlier run; those that are gone and have work left are packed anew."""
+    known = packed.hint(packed.known())
+    if known:
+        left = await enqueue(settings, database, known, simulated, again=again, dry_run=True)
+        await packed.forget_lost(left.videos)
+    return packed.hint(packed.known())
+
+
 async def expect_of(
-    settings: Settings, database: Database, videos: Sequence[NewVideo], *, again: bool, max_usd: float | None
+    settings: Settings,
+    database: Database,
+    videos: Sequence[NewVideo],
+    *,
+    again: bool,
+    max_usd: float | None,
+    unpacked_bytes: Sequence[int] = (),
 ) -> tuple[Expectation, str]:
-    """The expectation of a run of these videos, and what it would pay for again, in words. Nothing is changed."""
+    """The expectation of a run of these videos, and of sources that are yet to be packed, of about so many bytes;
+    and what it would pay for again, in words. Nothing is changed.
+    """
     said = await ask_who_answers(settings)
     left = await enqueue(settings, database, videos, said.get(settings.provider), again=again, dry_run=True)
-    load = Load.from_sizes(video.source_bytes for video in left.videos)
+    load = Load.from_sizes([*(video.source_bytes for video in left.videos), *unpacked_bytes])
     told = await expect(settings, database, load, answered=left.answered, max_usd=max_usd)
     return told, left.paid_again
 
@@ -209,16 +249,6 @@ def _export(outputs: Sequence[str]) -> str:
     with suppress(ValueError):
         folder = str(Path(folder).relative_to(Path.cwd()))
     return f"lipika export nemo my-dataset --from {shlex.quote(folder)}"
-
-
-async def _run_to_the_end(worker: Worker, todo: Sequence[str]) -> LipikaError | None:
-    """Work until all is done; returns why it ended before, be it the provider or the database that refuses."""
-    try:
-        if todo:
-            await worker.run(only=todo, until_empty=True)
-    except LipikaError as error:
-        return error
-    return None
 
 
 async def _sum_up(

@@ -1,0 +1,399 @@
+"""Recordings of a source to input archives: short ones together, long ones apart, nothing lost without a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lipika.audio.codec import encode_channels
+from lipika.audio.decoders import Samples
+from lipika.errors import LipikaError, PackingError, SegmentError, Unavailable
+from lipika.packing.archives import ArchiveLimits, OpenArchive
+from lipika.packing.fetch import IN_MEMORY, Fetched, Fetcher
+from lipika.packing.items import AudioPlace, Label, PackSource, SourceItem, SourceRefusal
+from lipika.packing.journal import Journal, item_key
+from lipika.packing.sound import Sound, measure, native_suffix
+from lipika.packing.values import language_key, video_name
+
+WHOLE_SECONDS = 30.0
+"""Up to here a recording without labels is one segment; a longer one is cut at speech."""
+
+WHOLE_WITH_TEXT_SECONDS = 600.0
+"""Up to here a recording with a text is one segment, so that its text stays its reference."""
+
+OWN_ARCHIVE_SECONDS = 600.0
+LONGEST_STRETCH_SECONDS = 600.0
+_SLACK_SECONDS = 0.25  # between what a source says of a length and what is there
+_OPEN_ARCHIVES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """A person's word on a packing."""
+
+    language: str | None = None  # where the source says none
+    force_language: str | None = None
+    prefix: str = "packed"  # of the ids of archives that hold many recordings
+    limits: ArchiveLimits = field(default_factory=ArchiveLimits)
+    scratch: Path | None = None
+
+
+@dataclass(slots=True)
+class PackTally:
+    """Counts of one packing, as it goes on."""
+
+    items: int = 0
+    packed: int = 0
+    packed_before: int = 0
+    changed: int = 0  # of those: their file is not as it was
+    segments: int = 0
+    seconds: float = 0.0
+    languages: Counter[str] = field(default_factory=Counter)  # seconds
+    refused: Counter[str] = field(default_factory=Counter)  # by reason
+    examples: dict[str, SourceRefusal] = field(default_factory=dict)  # the first of each reason
+    columns_left_out: int = 0
+
+    def refuse(self, refusal: SourceRefusal) -> None:
+        self.refused[refusal.reason] += 1
+        self.examples.setdefault(refusal.reason, refusal)
+
+
+@dataclass(slots=True)
+class ReadyArchive:
+    """An archive that only has to be stored, with the recordings in it: (name, key, fingerprint)."""
+
+    video_id: str
+    archive: OpenArchive
+    items: list[tuple[str, int, str]]
+
+
+@dataclass(slots=True)
+class _Filling:
+    archive: OpenArchive
+    items: list[tuple[str, int, str]] = field(default_factory=list)
+
+
+class Packer:
+    """Packs one source.
+
+    Args:
+        source: what is packed.
+        fetcher: for its bytes.
+        journal: what is packed already; it chooses the ids.
+        on_refused: told of everything that is not packed.
+    """
+
+    def __init__(
+        self,
+        source: PackSource,
+        fetcher: Fetcher,
+        journal: Journal,
+        options: PackOptions,
+        on_refused: Callable[[SourceRefusal], object] = lambda _refusal: None,
+    ) -> None:
+        self._source = source
+        self._fetcher = fetcher
+        self._journal = journal
+        self._options = options
+        self._on_refused = on_refused
+        self._filling: dict[str, _Filling] = {}
+        self._audio: _OpenAudio | None = None
+        self._stopped = False
+        self.tally = PackTally()
+
+    def stop(self) -> None:
+        """End before the next recording, from another thread: what is not stored yet is packed again next time."""
+        self._stopped = True
+
+    def archives(self) -> Iterator[ReadyArchive]:
+        """Archives as they are full, the last ones at the end. Blocks. Each is to be closed by whoever takes it.
+
+        Raises:
+            Unavailable: a store or a server stayed away.
+        """
+        try:
+            for item in self._source.items():
+                if self._stopped:
+                    return
+                self.tally.items += 1
+                if isinstance(item, SourceRefusal):
+                    self._refuse(item)
+                else:
+                    yield from self._pack(item)
+            for key in list(self._filling):
+                yield self._finish(key)
+        finally:
+            for filling in self._filling.values():
+                filling.archive.close()
+            if self._audio is not None:
+                self._audio.close()
+
+    def _refuse(self, refusal: SourceRefusal) -> None:
+        self.tally.refuse(refusal)
+        self._on_refused(refusal)
+
+    def _pack(self, item: SourceItem) -> Iterator[ReadyArchive]:
+        key = item_key(self._source.root, item)
+        fingerprint = self._fetcher.fingerprint(item.audio)
+        if self._journal.has(key):
+            self.tally.packed_before += 1
+            self.tally.changed += self._journal.has_changed(key, fingerprint)
+            return
+        named = (item.name, key, fingerprint)
+        try:
+            audio = self._open(item.audio)
+            whole = _Whole.read(item, audio) if not item.labels else None
+            if whole is not None:
+                yield from self._pack_short(item, named, whole.seconds, [whole.piece(item)], at_start=True)
+            elif item.labels:
+                yield from self._pack_labels(item, named, audio)
+            elif item.start or item.end is not None or item.channel is not None:
+                piece = _cut(item, audio.sound(), item.start, item.end, item)
+                yield from self._pack_short(item, named, piece.seconds, [piece], at_start=True)
+            else:
+                yield from self._pack_long(item, named, audio)
+        except Unavailable:
+            raise
+        except LipikaError as error:
+            self._refuse(_refusal(item.name, error))
+
+    def _open(self, place: AudioPlace) -> _OpenAudio:
+        """The audio, which stays open for the next item: rows of one recording follow one another."""
+        if self._audio is None or self._audio.place != place or place.data is not None:
+            if self._audio is not None:
+                self._audio.close()
+            self._audio = None
+            self._audio = _OpenAudio(place, self._fetcher)
+        return self._audio
+
+    # ------------------------------------------------------------------------- into archives
+
+    def _pack_short(
+        self,
+        item: SourceItem,
+        named: tuple[str, int, str],
+        seconds: float,
+        pieces: list[_Piece],
+        *,
+        at_start: bool = False,
+    ) -> Iterator[ReadyArchive]:
+        """Add a recording of `seconds` to the archive of its language."""
+        language = self._language(item)
+        yield from self._make_room(language)
+        filling = self._filling.setdefault(language, _Filling(OpenArchive(language, self._options.scratch)))
+        for piece in pieces:
+            times = (0.0, piece.seconds) if at_start else (piece.start, piece.start + piece.seconds)
+            filling.archive.add(piece.speaker, times, (piece.data, piece.suffix), piece.said)
+        if not at_start:
+            filling.archive.add_recording(item.name, _said_of_recording(item))
+        filling.archive.advance(seconds)
+        self._note(filling, named, item, pieces)
+        if filling.archive.is_full(self._options.limits):
+            yield self._finish(language)
+
+    def _make_room(self, language: str) -> Iterator[ReadyArchive]:
+        """Before another archive is begun, end the fullest where there are many."""
+        if language not in self._filling and len(self._filling) >= _OPEN_ARCHIVES:
+            yield self._finish(max(self._filling, key=lambda key: self._filling[key].archive.audio_bytes))
+
+    def _note(
+        self, filling: _Filling, named: tuple[str, int, str], item: SourceItem, pieces: list[_Piece]
+    ) -> None:
+        filling.items.append(named)
+        seconds = sum(piece.seconds for piece in pieces)
+        self.tally.packed += 1
+        self.tally.segments += len(pieces)
+        self.tally.seconds += seconds
+        self.tally.languages[self._language(item)] += round(seconds, 3)  # type: ignore[assignment]
+
+    def _finish(self, language: str) -> ReadyArchive:
+        filling = self._filling.pop(language)
+        self.tally.columns_left_out += filling.archive.columns_left_out
+        name = "_".join(filter(None, (self._options.prefix, video_name(language))))
+        return ReadyArchive(self._journal.choose_id(name, numbered=True), filling.archive, filling.items)
+
+    def _pack_labels(
+        self, item: SourceItem, named: tuple[str, int, str], audio: _OpenAudio
+    ) -> Iterator[ReadyArchive]:
+        """A recording whose owner has marked stretches: these are its segments, the rest of it is left."""
+        sound = audio.sound()
+        pieces = []
+        for number, label in enumerate(item.labels):
+            try:
+                piece = _cut(item, sound, label.start, label.end, label)
+            except (PackingError, SegmentError) as error:
+                self._refuse(_refusal(f"{item.name}#{number}", error))
+                continue
+            piece.said = {"id": f"{item.name}#{number}", "recording": item.name, **piece.said}
+            pieces.append(piece)
+        if not pieces:
+            raise PackingError("no_labels_left", "none of its labels could be packed")
+        end = max(piece.start + piece.seconds for piece in pieces)
+        yield from self._pack_short(item, named, end, pieces)
+
+    def _pack_long(
+        self, item: SourceItem, named: tuple[str, int, str], audio: _OpenAudio
+    ) -> Iterator[ReadyArchive]:
+        raise PackingError("too_long", f"over {WHOLE_SECONDS:g} s, and without labels")
+
+    def _language(self, item: SourceItem) -> str:
+        options = self._options
+        return language_key(options.force_language or item.language or options.language)
+
+
+# ----------------------------------------------------------------------------- pieces
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A segment to be: `start` in seconds on the recording's own clock."""
+
+    start: float
+    seconds: float
+    data: bytes
+    suffix: str
+    speaker: str | None
+    said: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A recording that goes into an archive byte for byte, or sample for sample."""
+
+    data: bytes
+    suffix: str
+    seconds: float
+
+    @classmethod
+    def read(cls, item: SourceItem, audio: _OpenAudio) -> _Whole | None:
+        """None where it is no recording to be taken as a whole.
+
+        Raises:
+            SegmentError, PackingError: it cannot be read to its end, or has less than is said of it.
+        """
+        if item.start or item.channel is not None or audio.fetched.path is not None:
+            return None
+        most = WHOLE_WITH_TEXT_SECONDS if item.text else WHOLE_SECONDS
+        if item.end is not None and item.end > most:
+            return None
+        suffix = audio.suffix
+        if not suffix:
+            return cls._decode(item, audio, most)
+        frames, rate = audio.measure()
+        seconds = frames / rate
+        if item.end is not None and seconds > item.end + _SLACK_SECONDS:
+            return None
+        _demand_length(item.end, seconds)
+        return cls(audio.fetched.data, suffix, seconds) if seconds <= most else None
+
+    @classmethod
+    def _decode(cls, item: SourceItem, audio: _OpenAudio, most: float) -> _Whole | None:
+        """Of a form that archives do not hold: the same samples as FLAC."""
+        sound = audio.sound()
+        samples = sound.stretch(0, int(most * sound.rate) + 1)
+        seconds = len(samples) / sound.rate
+        if seconds > most or (item.end is not None and seconds > item.end + _SLACK_SECONDS):
+            return None
+        _demand_length(item.end, seconds)
+        return cls(*_encode(samples, sound), seconds)
+
+    def piece(self, item: SourceItem) -> _Piece:
+        return _Piece(0.0, self.seconds, self.data, self.suffix, item.speaker, _said_of(item))
+
+
+class _OpenAudio:
+    """Bytes at hand, with what was found out about them."""
+
+    def __init__(self, place: AudioPlace, fetcher: Fetcher) -> None:
+        self.place = place
+        self._owner = ExitStack()
+        self.fetched: Fetched = self._owner.enter_context(fetcher.open(place))
+        self._sound: Sound | None = None
+        self._measured: tuple[int, int] | None = None
+
+    @property
+    def suffix(self) -> str:
+        return native_suffix(self.fetched.data)
+
+    def measure(self) -> tuple[int, int]:
+        if self._measured is None:
+            self._measured = measure(self.fetched.data)
+        return self._measured
+
+    def sound(self) -> Sound:
+        if self._sound is None:
+            self._sound = Sound(self.fetched)
+            self._owner.callback(self._sound.close)
+        return self._sound
+
+    def close(self) -> None:
+        self._owner.close()
+
+
+def _cut(item: SourceItem, sound: Sound, start: float, end: float | None, said: SourceItem | Label) -> _Piece:
+    """A stretch, sample for sample.
+
+    Raises:
+        PackingError: `too_long`, `beyond_end`, `empty_stretch`.
+        SegmentError: `bad_audio`.
+    """
+    if end is None and sound.frames:
+        end = sound.frames / sound.rate
+    first = round(start * sound.rate)
+    last = (
+        round(end * sound.rate) if end is not None else first + int(LONGEST_STRETCH_SECONDS * sound.rate) + 1
+    )
+    if last - first > LONGEST_STRETCH_SECONDS * sound.rate:
+        raise PackingError("too_long", f"a stretch of over {LONGEST_STRETCH_SECONDS:g} s: give shorter ones")
+    samples = sound.stretch(first, last)
+    if item.channel is not None:
+        if item.channel >= sound.channels:
+            raise PackingError(
+                "no_such_channel", f"channel {item.channel} of {sound.channels}, counted from 0"
+            )
+        samples = samples[:, item.channel : item.channel + 1]
+    if len(samples) == 0:
+        raise PackingError("beyond_end", f"begins at {start:g} s, where there is no audio any more")
+    _demand_length(end, (first + len(samples)) / sound.rate)
+    speaker = said.speaker or item.speaker
+    words = _said_of(said) | {"start": start, "end": (first + len(samples)) / sound.rate}
+    return _Piece(start, len(samples) / sound.rate, *_encode(samples, sound), speaker, words)
+
+
+def _encode(samples: Samples, sound: Sound) -> tuple[bytes, str]:
+    data = encode_channels(samples, sound.rate, sound.depth)
+    if len(data) > IN_MEMORY:
+        raise PackingError(
+            "too_large", f"a segment of {len(data):,} bytes: archives hold {IN_MEMORY:,} at most"
+        )
+    return data, ".flac" if data.startswith(b"fLaC") else ".wav"
+
+
+def _demand_length(said: float | None, seconds: float) -> None:
+    if said is not None and seconds < said - _SLACK_SECONDS:
+        raise PackingError("beyond_end", f"said to go on until {said:g} s, and ends at {seconds:.2f} s")
+
+
+def _refusal(name: str, error: LipikaError) -> SourceRefusal:
+    if isinstance(error, PackingError | SegmentError):
+        return SourceRefusal(name, error.code, error.message)
+    return SourceRefusal(name, "unreadable_file", str(error))
+
+
+def _said_of(said: SourceItem | Label) -> dict[str, object]:
+    words: dict[str, object] = {
+        "text": said.text,
+        "speaker": said.speaker,
+        "language": said.language,
+        "columns": dict(said.columns),
+    }
+    if isinstance(said, SourceItem):
+        words = {"id": said.name, **words, "split": said.split}
+    return words
+
+
+def _said_of_recording(item: SourceItem) -> dict[str, object]:
+    return _said_of(replace(item, labels=()))
