@@ -19,17 +19,18 @@ from typing import IO
 from lipika.archive.sources import is_url, results_root
 from lipika.config import Settings
 from lipika.errors import ObjectMissing, UsageError
+from lipika.packing.archives import OpenArchive
 from lipika.packing.fetch import Fetcher
 from lipika.packing.items import PackSource, SourceRefusal
 from lipika.packing.journal import REFUSED, Journal, PackedVideo
 from lipika.packing.kinds import SourceOptions, open_source
-from lipika.packing.packer import Packer, PackOptions, PackTally, ReadyArchive
+from lipika.packing.packer import Packer, PackOptions, PackTally, ReadyArchives
 from lipika.packing.values import video_name
 from lipika.services import store_settings
 from lipika.storage import Store
 from lipika.wording import duration
 
-NO_LOSS = ("other_file",)
+NO_LOSS = ("other_file", "link_back")
 """Reasons that cost no recording: nothing there was one."""
 
 _MARK = b'"packed":{"source":'
@@ -63,7 +64,7 @@ class PackOrder:
 
 @dataclass(frozen=True, slots=True)
 class PackReport:
-    """The outcome of a packing. Every recording of the source is packed, was packed before, or refused."""
+    """The outcome of a packing: recordings = packed + packed_before + recordings_refused."""
 
     source: str
     kind: str
@@ -73,13 +74,15 @@ class PackReport:
     recordings: int  # all that the source named
     packed: int
     packed_before: int
+    recordings_refused: int
     changed: int  # of those packed before: their file is not as it was; they are left as they are
-    refused: dict[str, int]  # by reason
+    refused: dict[str, int]  # by reason; labels, stretches and folders that could not be read among them
     examples: dict[str, str]  # the first of each reason
     other_files: int  # of a folder, what is no audio
     segments: int
     hours: float
     languages: dict[str, float]  # hours; "" where none is known
+    left_out: dict[str, float]  # hours of long recordings that are no segments, by reason
     columns_left_out: int  # segments whose columns were over 64 KiB
     refused_list: str  # where each of them stands; empty if there are none
     seconds: float
@@ -144,34 +147,37 @@ class Packing:
             ready = self.packer.archives()
             try:
                 while (one := await asyncio.to_thread(next, ready, None)) is not None:
-                    video = await self._put(one)
-                    self._new += 1
-                    yield video
+                    for video in await self._put(one):
+                        self._new += 1
+                        yield video
             except (asyncio.CancelledError, GeneratorExit):
                 self.packer.stop()
                 raise
             await refused.put(self.store)
 
-    async def _put(self, ready: ReadyArchive) -> PackedVideo:
+    async def _put(self, ready: ReadyArchives) -> list[PackedVideo]:
         try:
-            key = f"{ready.video_id}.tar"
-            await self._refuse_foreign(key)
-            composed = ready.archive.compose(self.source.root, self.source.kind)
-            stored = await self.store.put_stream(key, composed.chunks(), composed.size)
-            if not is_url(self.store.url):
-                await asyncio.to_thread(_settle_on_disk, Path(self.store.url) / key)
-            video = PackedVideo(
-                ready.video_id,
-                stored.size,
-                stored.sha256,
-                ready.archive.segments,
-                round(ready.archive.seconds, 3),
-                ready.archive.language,
-            )
-            await self.journal.write(self.store, self.source.root, [video], ready.items)
-            return video
+            videos = [await self._put_one(video_id, archive) for video_id, archive in ready.archives]
+            await self.journal.write(self.store, self.source.root, videos, ready.items)
+            return videos
         finally:
-            ready.archive.close()
+            ready.close()
+
+    async def _put_one(self, video_id: str, archive: OpenArchive) -> PackedVideo:
+        key = f"{video_id}.tar"
+        await self._refuse_foreign(key)
+        composed = archive.compose(self.source.root, self.source.kind)
+        stored = await self.store.put_stream(key, composed.chunks(), composed.size)
+        if not is_url(self.store.url):
+            await asyncio.to_thread(_settle_on_disk, Path(self.store.url) / key)
+        return PackedVideo(
+            video_id,
+            stored.size,
+            stored.sha256,
+            archive.segments,
+            round(archive.seconds, 3),
+            archive.language,
+        )
 
     async def _refuse_foreign(self, key: str) -> None:
         """What a packing has left that was killed is replaced; nothing else is."""
@@ -195,8 +201,9 @@ class Packing:
             out=self.store.url,
             archives=self._new,
             archives_before=before,
-            recordings=tally.items - tally.refused["other_file"],
+            recordings=tally.items,
             packed=tally.packed,
+            recordings_refused=tally.items_refused,
             packed_before=tally.packed_before,
             changed=tally.changed,
             refused=refused,
@@ -205,6 +212,7 @@ class Packing:
             segments=tally.segments,
             hours=round(tally.seconds / 3600, 4),
             languages=as_hours(tally.languages),
+            left_out=as_hours(tally.left_out),
             columns_left_out=tally.columns_left_out,
             refused_list=f"{self.store.url}/{REFUSED}" if refused else "",
             seconds=round(time.monotonic() - self._started, 2),
@@ -291,6 +299,6 @@ class _RefusedList:
 
 def progress_words(tally: PackTally) -> str:
     """The state of a packing, in a line."""
-    refused = sum(tally.refused.values()) - tally.refused["other_file"]
+    refused = sum(count for reason, count in tally.refused.items() if reason not in NO_LOSS)
     told = f"{tally.packed + tally.packed_before:,} recordings, {duration(tally.seconds)}"
     return told + (f", {refused:,} refused" if refused else "")

@@ -12,6 +12,7 @@ from lipika.audio.codec import encode_channels
 from lipika.audio.decoders import Samples
 from lipika.errors import LipikaError, PackingError, SegmentError, Unavailable
 from lipika.packing.archives import ArchiveLimits, OpenArchive
+from lipika.packing.decode import open_audio
 from lipika.packing.fetch import IN_MEMORY, Fetched, Fetcher
 from lipika.packing.items import AudioPlace, Label, PackSource, SourceItem, SourceRefusal
 from lipika.packing.journal import Journal, item_key
@@ -25,9 +26,17 @@ WHOLE_WITH_TEXT_SECONDS = 600.0
 """Up to here a recording with a text is one segment, so that its text stays its reference."""
 
 OWN_ARCHIVE_SECONDS = 600.0
+"""From here on a recording has archives of its own, on its own clock."""
+
+NO_RECORDING = frozenset(
+    ("other_file", "link_back", "bad_label", "bad_labels", "labels_without_audio", "unreadable_folder")
+)
+"""Reasons of what is no recording of its own."""
+
 LONGEST_STRETCH_SECONDS = 600.0
 _SLACK_SECONDS = 0.25  # between what a source says of a length and what is there
 _OPEN_ARCHIVES = 16
+_OWN_LIMITS = ArchiveLimits(segments=5_000, audio_bytes=2 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +54,9 @@ class PackOptions:
 class PackTally:
     """Counts of one packing, as it goes on."""
 
-    items: int = 0
+    items: int = 0  # recordings that the source names
     packed: int = 0
+    items_refused: int = 0
     packed_before: int = 0
     changed: int = 0  # of those: their file is not as it was
     segments: int = 0
@@ -54,20 +64,34 @@ class PackTally:
     languages: Counter[str] = field(default_factory=Counter)  # seconds
     refused: Counter[str] = field(default_factory=Counter)  # by reason
     examples: dict[str, SourceRefusal] = field(default_factory=dict)  # the first of each reason
+    left_out: Counter[str] = field(default_factory=Counter)  # seconds of long recordings, by reason
     columns_left_out: int = 0
 
-    def refuse(self, refusal: SourceRefusal) -> None:
+    def refuse(self, refusal: SourceRefusal, *, whole: bool = True) -> None:
+        """Count a refusal, of a `whole` recording or of a stretch of one."""
+        if whole and refusal.reason not in NO_RECORDING:
+            self.items_refused += 1
         self.refused[refusal.reason] += 1
         self.examples.setdefault(refusal.reason, refusal)
 
 
 @dataclass(slots=True)
-class ReadyArchive:
-    """An archive that only has to be stored, with the recordings in it: (name, key, fingerprint)."""
+class ReadyArchives:
+    """Archives that only have to be stored, with the recordings in them: (name, key, fingerprint).
 
-    video_id: str
-    archive: OpenArchive
+    Of a long recording there may be several; they count when all of them are in place.
+    """
+
+    archives: list[tuple[str, OpenArchive]]  # with their ids
     items: list[tuple[str, int, str]]
+
+    def close(self) -> None:
+        for _, archive in self.archives:
+            archive.close()
+
+
+class _StoppedError(Exception):
+    """Told to stop in the middle of a recording."""
 
 
 @dataclass(slots=True)
@@ -108,7 +132,7 @@ class Packer:
         """End before the next recording, from another thread: what is not stored yet is packed again next time."""
         self._stopped = True
 
-    def archives(self) -> Iterator[ReadyArchive]:
+    def archives(self) -> Iterator[ReadyArchives]:
         """Archives as they are full, the last ones at the end. Blocks. Each is to be closed by whoever takes it.
 
         Raises:
@@ -118,10 +142,11 @@ class Packer:
             for item in self._source.items():
                 if self._stopped:
                     return
-                self.tally.items += 1
                 if isinstance(item, SourceRefusal):
+                    self.tally.items += item.reason not in NO_RECORDING
                     self._refuse(item)
                 else:
+                    self.tally.items += 1
                     yield from self._pack(item)
             for key in list(self._filling):
                 yield self._finish(key)
@@ -131,11 +156,11 @@ class Packer:
             if self._audio is not None:
                 self._audio.close()
 
-    def _refuse(self, refusal: SourceRefusal) -> None:
-        self.tally.refuse(refusal)
+    def _refuse(self, refusal: SourceRefusal, *, whole: bool = True) -> None:
+        self.tally.refuse(refusal, whole=whole)
         self._on_refused(refusal)
 
-    def _pack(self, item: SourceItem) -> Iterator[ReadyArchive]:
+    def _pack(self, item: SourceItem) -> Iterator[ReadyArchives]:
         key = item_key(self._source.root, item)
         fingerprint = self._fetcher.fingerprint(item.audio)
         if self._journal.has(key):
@@ -149,12 +174,13 @@ class Packer:
             if whole is not None:
                 yield from self._pack_short(item, named, whole.seconds, [whole.piece(item)], at_start=True)
             elif item.labels:
-                yield from self._pack_labels(item, named, audio)
-            elif item.start or item.end is not None or item.channel is not None:
+                last = max(label.end for label in item.labels)
+                yield from self._pack_long(item, named, self._labelled(item, audio), last)
+            elif _is_long(item, audio.sound()):
+                yield from self._pack_long(item, named, self._spoken(item, audio), audio.sound().seconds)
+            else:
                 piece = _cut(item, audio.sound(), item.start, item.end, item)
                 yield from self._pack_short(item, named, piece.seconds, [piece], at_start=True)
-            else:
-                yield from self._pack_long(item, named, audio)
         except Unavailable:
             raise
         except LipikaError as error:
@@ -179,7 +205,7 @@ class Packer:
         pieces: list[_Piece],
         *,
         at_start: bool = False,
-    ) -> Iterator[ReadyArchive]:
+    ) -> Iterator[ReadyArchives]:
         """Add a recording of `seconds` to the archive of its language."""
         language = self._language(item)
         yield from self._make_room(language)
@@ -194,7 +220,7 @@ class Packer:
         if filling.archive.is_full(self._options.limits):
             yield self._finish(language)
 
-    def _make_room(self, language: str) -> Iterator[ReadyArchive]:
+    def _make_room(self, language: str) -> Iterator[ReadyArchives]:
         """Before another archive is begun, end the fullest where there are many."""
         if language not in self._filling and len(self._filling) >= _OPEN_ARCHIVES:
             yield self._finish(max(self._filling, key=lambda key: self._filling[key].archive.audio_bytes))
@@ -203,41 +229,93 @@ class Packer:
         self, filling: _Filling, named: tuple[str, int, str], item: SourceItem, pieces: list[_Piece]
     ) -> None:
         filling.items.append(named)
-        seconds = sum(piece.seconds for piece in pieces)
+        self._count(item, len(pieces), sum(piece.seconds for piece in pieces))
+
+    def _count(self, item: SourceItem, segments: int, seconds: float) -> None:
         self.tally.packed += 1
-        self.tally.segments += len(pieces)
+        self.tally.segments += segments
         self.tally.seconds += seconds
         self.tally.languages[self._language(item)] += round(seconds, 3)  # type: ignore[assignment]
 
-    def _finish(self, language: str) -> ReadyArchive:
+    def _finish(self, language: str) -> ReadyArchives:
         filling = self._filling.pop(language)
         self.tally.columns_left_out += filling.archive.columns_left_out
         name = "_".join(filter(None, (self._options.prefix, video_name(language))))
-        return ReadyArchive(self._journal.choose_id(name, numbered=True), filling.archive, filling.items)
+        return ReadyArchives([(self._journal.choose_id(name, numbered=True), filling.archive)], filling.items)
 
-    def _pack_labels(
-        self, item: SourceItem, named: tuple[str, int, str], audio: _OpenAudio
-    ) -> Iterator[ReadyArchive]:
-        """A recording whose owner has marked stretches: these are its segments, the rest of it is left."""
+    def _pack_long(
+        self, item: SourceItem, named: tuple[str, int, str], pieces: Iterator[_Piece], seconds: float | None
+    ) -> Iterator[ReadyArchives]:
+        """A recording of which several stretches are segments: beside others if it is short, else apart.
+
+        Raises:
+            PackingError: `nothing_left`: none of its stretches could be packed.
+        """
+        if seconds is not None and seconds < OWN_ARCHIVE_SECONDS:
+            kept = list(pieces)
+            if not kept:
+                raise PackingError("nothing_left", "not one stretch of it could be packed")
+            end = max(piece.start + piece.seconds for piece in kept)
+            yield from self._pack_short(item, named, end, kept)
+            return
+        language, done = self._language(item), [OpenArchive(self._language(item), self._options.scratch)]
+        try:
+            for piece in pieces:
+                if done[-1].is_full(_OWN_LIMITS):
+                    done.append(OpenArchive(language, self._options.scratch))
+                times = (piece.start, piece.start + piece.seconds)
+                done[-1].add(piece.speaker, times, (piece.data, piece.suffix), piece.said)
+                if self._stopped:
+                    raise _StoppedError
+            if not done[-1].segments:
+                raise PackingError("nothing_left", "not one stretch of it could be packed")
+        except BaseException as error:
+            for archive in done:
+                archive.close()
+            if isinstance(error, _StoppedError):
+                return
+            raise
+        yield self._finish_own(item, named, done)
+
+    def _finish_own(
+        self, item: SourceItem, named: tuple[str, int, str], done: list[OpenArchive]
+    ) -> ReadyArchives:
+        stem = item.name.rpartition("/")[2].rpartition(".")[0] or item.name
+        name = "_".join(filter(None, (self._options.prefix, video_name(stem))))
+        for archive in done:
+            archive.add_recording(item.name, _said_of_recording(item))
+            self.tally.columns_left_out += archive.columns_left_out
+        self._count(item, sum(archive.segments for archive in done), sum(archive.seconds for archive in done))
+        archives = [(self._journal.choose_id(name, numbered=False), archive) for archive in done]
+        return ReadyArchives(archives, [named])
+
+    def _labelled(self, item: SourceItem, audio: _OpenAudio) -> Iterator[_Piece]:
+        """The stretches that its owner has marked; the rest of it is left."""
         sound = audio.sound()
-        pieces = []
         for number, label in enumerate(item.labels):
             try:
                 piece = _cut(item, sound, label.start, label.end, label)
             except (PackingError, SegmentError) as error:
-                self._refuse(_refusal(f"{item.name}#{number}", error))
+                self._refuse(_refusal(f"{item.name}#{number}", error), whole=False)
                 continue
             piece.said = {"id": f"{item.name}#{number}", "recording": item.name, **piece.said}
-            pieces.append(piece)
-        if not pieces:
-            raise PackingError("no_labels_left", "none of its labels could be packed")
-        end = max(piece.start + piece.seconds for piece in pieces)
-        yield from self._pack_short(item, named, end, pieces)
+            yield piece
 
-    def _pack_long(
-        self, item: SourceItem, named: tuple[str, int, str], audio: _OpenAudio
-    ) -> Iterator[ReadyArchive]:
-        raise PackingError("too_long", f"over {WHOLE_SECONDS:g} s, and without labels")
+    def _spoken(self, item: SourceItem, audio: _OpenAudio) -> Iterator[_Piece]:
+        """A long recording cut at speech; what is left out is counted by its reason."""
+        from lipika.packing.cut import LeftOut, cut
+
+        with open_audio(audio.fetched.place) as stream:
+            number, rate = 0, stream.rate
+            for part in cut(stream):
+                start, end = part.start_sample / rate, part.end_sample / rate
+                if isinstance(part, LeftOut):
+                    self.tally.left_out[part.reason] += end - start  # type: ignore[assignment]
+                    continue
+                samples = _channel(part.samples, item.channel)
+                said = {"id": f"{item.name}#{number}", "recording": item.name, "start": start, "end": end}
+                yield _Piece(start, end - start, *_encode(samples, rate, stream.depth), item.speaker, said)
+                number += 1
 
     def _language(self, item: SourceItem) -> str:
         options = self._options
@@ -298,7 +376,7 @@ class _Whole:
         if seconds > most or (item.end is not None and seconds > item.end + _SLACK_SECONDS):
             return None
         _demand_length(item.end, seconds)
-        return cls(*_encode(samples, sound), seconds)
+        return cls(*_encode(samples, sound.rate, sound.depth), seconds)
 
     def piece(self, item: SourceItem) -> _Piece:
         return _Piece(0.0, self.seconds, self.data, self.suffix, item.speaker, _said_of(item))
@@ -360,11 +438,31 @@ def _cut(item: SourceItem, sound: Sound, start: float, end: float | None, said: 
     _demand_length(end, (first + len(samples)) / sound.rate)
     speaker = said.speaker or item.speaker
     words = _said_of(said) | {"start": start, "end": (first + len(samples)) / sound.rate}
-    return _Piece(start, len(samples) / sound.rate, *_encode(samples, sound), speaker, words)
+    return _Piece(
+        start, len(samples) / sound.rate, *_encode(samples, sound.rate, sound.depth), speaker, words
+    )
 
 
-def _encode(samples: Samples, sound: Sound) -> tuple[bytes, str]:
-    data = encode_channels(samples, sound.rate, sound.depth)
+def _channel(samples: Samples, channel: int | None) -> Samples:
+    """Raises PackingError `no_such_channel`."""
+    if channel is None:
+        return samples
+    if not 0 <= channel < samples.shape[1]:
+        raise PackingError("no_such_channel", f"channel {channel} of {samples.shape[1]}, counted from 0")
+    return samples[:, channel : channel + 1]
+
+
+def _is_long(item: SourceItem, sound: Sound) -> bool:
+    """True for a whole recording that is too long to be one segment."""
+    most = WHOLE_WITH_TEXT_SECONDS if item.text else WHOLE_SECONDS
+    seconds = sound.seconds
+    if item.start or (item.end is not None and seconds is not None and item.end < seconds - _SLACK_SECONDS):
+        return False
+    return seconds > most if seconds is not None else item.end is None or item.end > most
+
+
+def _encode(samples: Samples, rate: int, depth: int) -> tuple[bytes, str]:
+    data = encode_channels(samples, rate, depth)
     if len(data) > IN_MEMORY:
         raise PackingError(
             "too_large", f"a segment of {len(data):,} bytes: archives hold {IN_MEMORY:,} at most"

@@ -61,6 +61,11 @@ class Sound:
         """As the header says, where it says anything."""
         return self._stream.frames
 
+    @property
+    def seconds(self) -> float | None:
+        """As the header says, where it says anything."""
+        return self._stream.seconds
+
     def stretch(self, first: int, last: int) -> Samples:
         """Samples from `first` up to `last`, shape (frames, channels); fewer where the audio ends.
 
