@@ -62,7 +62,7 @@ def read(out: Path) -> tuple[dict[str, tuple[str, bytes]], list[dict[str, Any]]]
 
 def test_whole_files_go_in_byte_for_byte_and_what_is_said_of_them_beside(tmp_path: Path) -> None:
     source, out = tmp_path / "mine", tmp_path / "out"
-    forms = {
+    forms: dict[str, dict[str, Any]] = {
         "a.wav": {},
         "b.flac": {"subtype": "PCM_24"},
         "c.ogg": {},

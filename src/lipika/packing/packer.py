@@ -12,7 +12,6 @@ from lipika.audio.codec import encode_channels
 from lipika.audio.decoders import Samples
 from lipika.errors import LipikaError, PackingError, SegmentError, Unavailable
 from lipika.packing.archives import ArchiveLimits, OpenArchive
-from lipika.packing.decode import open_audio
 from lipika.packing.fetch import IN_MEMORY, Fetched, Fetcher
 from lipika.packing.items import AudioPlace, Label, PackSource, SourceItem, SourceRefusal
 from lipika.packing.journal import Journal, item_key
@@ -177,7 +176,9 @@ class Packer:
                 last = max(label.end for label in item.labels)
                 yield from self._pack_long(item, named, self._labelled(item, audio), last)
             elif _is_long(item, audio.sound()):
-                yield from self._pack_long(item, named, self._spoken(item, audio), audio.sound().seconds)
+                raise PackingError(
+                    "too_long", f"over {WHOLE_SECONDS:g} s, and neither a text nor labels beside it"
+                )
             else:
                 piece = _cut(item, audio.sound(), item.start, item.end, item)
                 yield from self._pack_short(item, named, piece.seconds, [piece], at_start=True)
@@ -300,22 +301,6 @@ class Packer:
                 continue
             piece.said = {"id": f"{item.name}#{number}", "recording": item.name, **piece.said}
             yield piece
-
-    def _spoken(self, item: SourceItem, audio: _OpenAudio) -> Iterator[_Piece]:
-        """A long recording cut at speech; what is left out is counted by its reason."""
-        from lipika.packing.cut import LeftOut, cut
-
-        with open_audio(audio.fetched.place) as stream:
-            number, rate = 0, stream.rate
-            for part in cut(stream):
-                start, end = part.start_sample / rate, part.end_sample / rate
-                if isinstance(part, LeftOut):
-                    self.tally.left_out[part.reason] += end - start  # type: ignore[assignment]
-                    continue
-                samples = _channel(part.samples, item.channel)
-                said = {"id": f"{item.name}#{number}", "recording": item.name, "start": start, "end": end}
-                yield _Piece(start, end - start, *_encode(samples, rate, stream.depth), item.speaker, said)
-                number += 1
 
     def _language(self, item: SourceItem) -> str:
         options = self._options
