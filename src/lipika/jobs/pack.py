@@ -180,7 +180,7 @@ class Packing:
         )
 
     async def _refuse_foreign(self, key: str) -> None:
-        """What a packing has left that was killed is replaced; nothing else is."""
+        """Nothing is replaced but what a packing has left that was killed."""
         try:
             found = await self.store.head(key)
         except ObjectMissing:

@@ -19,7 +19,7 @@ from lipika.jobs.packed_queue import has_to_be_packed
 from lipika.packing.fetch import Fetcher
 from lipika.packing.items import PackSource, SourceItem, SourceRefusal
 from lipika.packing.packer import PackTally
-from lipika.packing.sound import Sound
+from lipika.packing.sound import OpenRecording
 from lipika.packing.values import language_key
 from lipika.services import open_database, store_settings
 
@@ -84,7 +84,7 @@ class _Measure:
                 found = (info.samplerate, info.channels, info.duration)
         if found is None:
             with self._fetcher.open(place) as fetched:
-                sound = Sound(fetched)
+                sound = OpenRecording(fetched)
                 found = (sound.rate, sound.channels, (sound.frames or 0) / sound.rate)
                 sound.close()
         self._last = (place.place, found)

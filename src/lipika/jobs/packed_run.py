@@ -63,7 +63,7 @@ class PackedSources:
             await packing.load()
         return cls(packings, settings.output_url, hint, keep, limit)
 
-    def known(self) -> list[NewVideo]:
+    def known_videos(self) -> list[NewVideo]:
         """The videos of archives that earlier packings have made; whether these are still there or not."""
         return [
             self._video(packing, packed) for packing in self.packings for packed in packing.packed_before()
@@ -142,11 +142,11 @@ def refuse_empty(reports: Sequence[PackReport]) -> None:
     """Raises UsageError: not one recording could be packed, and none was before."""
     if not reports or any(report.archives + report.archives_before for report in reports):
         return
-    told = "; ".join(_why_empty(report) for report in reports)
+    told = "; ".join(_empty_reason(report) for report in reports)
     raise UsageError(f"{told}. lipika doctor SOURCE says what it sees")
 
 
-def _why_empty(report: PackReport) -> str:
+def _empty_reason(report: PackReport) -> str:
     told = ", ".join(
         f"{count:,} {reason} ({report.examples[reason]})" for reason, count in report.refused.items()
     )

@@ -186,11 +186,11 @@ async def _packed_before(
     settings: Settings, database: Database, packed: PackedSources, simulated: bool | None, *, again: bool
 ) -> list[NewVideo]:
     """Videos whose archives were packed by an earlier run; those that are gone and have work left are packed anew."""
-    known = packed.hint(packed.known())
+    known = packed.hint(packed.known_videos())
     if known:
         left = await enqueue(settings, database, known, simulated, again=again, dry_run=True)
         await packed.forget_lost(left.videos)
-    return packed.hint(packed.known())
+    return packed.hint(packed.known_videos())
 
 
 async def expect_of(

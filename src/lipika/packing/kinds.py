@@ -39,7 +39,7 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class Sight:
-    """What is seen of a source before it is opened. Looks at names alone, and at few of them."""
+    """A source as it looks before it is opened. Looks at names alone, and at few of them."""
 
     path: Path
 
@@ -65,7 +65,7 @@ class Sight:
         return tuple(islice(_files(str(self.path), "", _DEPTH), _LISTED)) if self.is_folder else ()
 
     def suffixes(self) -> dict[str, int]:
-        """How many of the first files have which ending."""
+        """Endings of the first files, with how many have each."""
         found: dict[str, int] = {}
         for name in self.below:
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, no path

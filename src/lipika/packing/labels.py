@@ -104,7 +104,7 @@ def _stretch(
 # ----------------------------------------------------------------------------- a line, a label
 
 
-def _by_lines(text: str, found: LabelFile, read: Callable[[list[str]], tuple[str, Label] | None]) -> None:
+def _read_lines(text: str, found: LabelFile, read: Callable[[list[str]], tuple[str, Label] | None]) -> None:
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         if not fields or line.startswith((";;", "#")):
@@ -128,7 +128,7 @@ def _rttm(text: str, found: LabelFile) -> None:
         speaker = fields[7] if len(fields) > 7 and fields[7] != "<NA>" else None
         return fields[1], _stretch(start, start + length, speaker)
 
-    _by_lines(text, found, read)
+    _read_lines(text, found, read)
 
 
 def _ctm(text: str, found: LabelFile) -> None:
@@ -140,7 +140,7 @@ def _ctm(text: str, found: LabelFile) -> None:
         start = _number(fields[2])
         return fields[0], _stretch(start, start + max(_number(fields[3]), 0.01), text=fields[4])
 
-    _by_lines(text, words, read)
+    _read_lines(text, words, read)
     found.bad += words.bad
     for recording in words.by_recording:
         for label in join_words(words.labels_of(recording)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from lipika.errors import UsageError
 from lipika.packing.kinds import SourceOptions
 from lipika.packing.sources.folder import FolderSource
-from lipika.packing.sources.table import TableColumns, TableSource, column_names, no_place
+from lipika.packing.sources.table import ListColumns, ListSource, column_names, no_place
 from lipika.packing.template import PathTemplate
 
 
@@ -25,7 +25,7 @@ def open_folder(path: Path, options: SourceOptions) -> FolderSource:
     )
 
 
-def open_table(path: Path, options: SourceOptions) -> TableSource:
+def open_table(path: Path, options: SourceOptions) -> ListSource:
     """Raises UsageError: it names no recordings, or lacks a column that a person names."""
     names = column_names(path)
     columns = {fact: options.column(fact) for fact in ("language", "speaker")}
@@ -34,6 +34,6 @@ def open_table(path: Path, options: SourceOptions) -> TableSource:
             raise UsageError(
                 f"{path}: no column {column!r} for --{fact}; it has {', '.join(map(str, names))}"
             )
-    if TableColumns.find(names) is None:
+    if ListColumns.find(names) is None:
         raise UsageError(no_place(path, names))
-    return TableSource(str(path), columns["language"], columns["speaker"])
+    return ListSource(str(path), columns["language"], columns["speaker"])

@@ -15,7 +15,7 @@ from lipika.packing.archives import ArchiveLimits, OpenArchive
 from lipika.packing.fetch import IN_MEMORY, Fetched, Fetcher
 from lipika.packing.items import AudioPlace, Label, PackSource, SourceItem, SourceRefusal
 from lipika.packing.journal import Journal, item_key
-from lipika.packing.sound import Sound, measure, native_suffix
+from lipika.packing.sound import OpenRecording, measure, native_suffix
 from lipika.packing.values import language_key, video_name
 
 WHOLE_SECONDS = 30.0
@@ -174,7 +174,7 @@ class Packer:
                 yield from self._pack_short(item, named, whole.seconds, [whole.piece(item)], at_start=True)
             elif item.labels:
                 last = max(label.end for label in item.labels)
-                yield from self._pack_long(item, named, self._labelled(item, audio), last)
+                yield from self._pack_long(item, named, self._cut_labels(item, audio), last)
             elif _is_long(item, audio.sound()):
                 raise PackingError(
                     "too_long", f"over {WHOLE_SECONDS:g} s, and neither a text nor labels beside it"
@@ -290,7 +290,7 @@ class Packer:
         archives = [(self._journal.choose_id(name, numbered=False), archive) for archive in done]
         return ReadyArchives(archives, [named])
 
-    def _labelled(self, item: SourceItem, audio: _OpenAudio) -> Iterator[_Piece]:
+    def _cut_labels(self, item: SourceItem, audio: _OpenAudio) -> Iterator[_Piece]:
         """The stretches that its owner has marked; the rest of it is left."""
         sound = audio.sound()
         for number, label in enumerate(item.labels):
@@ -374,7 +374,7 @@ class _OpenAudio:
         self.place = place
         self._owner = ExitStack()
         self.fetched: Fetched = self._owner.enter_context(fetcher.open(place))
-        self._sound: Sound | None = None
+        self._sound: OpenRecording | None = None
         self._measured: tuple[int, int] | None = None
 
     @property
@@ -386,9 +386,9 @@ class _OpenAudio:
             self._measured = measure(self.fetched.data)
         return self._measured
 
-    def sound(self) -> Sound:
+    def sound(self) -> OpenRecording:
         if self._sound is None:
-            self._sound = Sound(self.fetched)
+            self._sound = OpenRecording(self.fetched)
             self._owner.callback(self._sound.close)
         return self._sound
 
@@ -396,7 +396,9 @@ class _OpenAudio:
         self._owner.close()
 
 
-def _cut(item: SourceItem, sound: Sound, start: float, end: float | None, said: SourceItem | Label) -> _Piece:
+def _cut(
+    item: SourceItem, sound: OpenRecording, start: float, end: float | None, said: SourceItem | Label
+) -> _Piece:
     """A stretch, sample for sample.
 
     Raises:
@@ -437,7 +439,7 @@ def _channel(samples: Samples, channel: int | None) -> Samples:
     return samples[:, channel : channel + 1]
 
 
-def _is_long(item: SourceItem, sound: Sound) -> bool:
+def _is_long(item: SourceItem, sound: OpenRecording) -> bool:
     """True for a whole recording that is too long to be one segment."""
     most = WHOLE_WITH_TEXT_SECONDS if item.text else WHOLE_SECONDS
     seconds = sound.seconds

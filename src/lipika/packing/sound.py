@@ -26,7 +26,7 @@ _WIDTHS = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16", "PCM_24": "i
 """Containers and codings in which a jump lands on the very sample, with the integers that they are read as."""
 
 
-class Sound:
+class OpenRecording:
     """A recording that is open.
 
     Stretches are best asked for in order: what cannot jump is read again from its start otherwise.

@@ -50,13 +50,13 @@ def valid_text(text: str) -> str:
     except UnicodeEncodeError:
         return (
             text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            if _escaped(text)
+            if _is_escaped(text)
             else text.encode("utf-8", "backslashreplace").decode()
         )
     return text
 
 
-def _escaped(text: str) -> bool:
+def _is_escaped(text: str) -> bool:
     """True if all that is no Unicode came from bytes of a name that is no UTF-8."""
     return all(not "\ud800" <= letter <= "\udfff" or "\udc80" <= letter <= "\udcff" for letter in text)
 

@@ -36,7 +36,7 @@ _SNIFFED = 1 << 12  # bytes
 
 @dataclass(slots=True)
 class _Listing:
-    """What lies right in one folder."""
+    """The files and folders right in one folder."""
 
     audio: list[str] = field(default_factory=list)  # names
     labels: dict[str, list[str]] = field(default_factory=dict)  # by stem
@@ -78,7 +78,7 @@ class FolderSource:
     def _below(
         self, folder: Path, key: str, seen: set[tuple[int, int]]
     ) -> Iterator[SourceItem | SourceRefusal]:
-        """What lies in `folder`, `key` below the root; `seen` are folders that need no second visit."""
+        """All that lies in `folder`, `key` below the root; `seen` are folders that need no second visit."""
         try:
             listing = _list(folder, key)
         except OSError as error:
@@ -95,7 +95,9 @@ class FolderSource:
         for names in listing.labels.values():
             for name in names:
                 reason = "other_file" if name.lower().endswith(".txt") else "labels_without_audio"
-                yield SourceRefusal(_shown(key, name), reason, "no recording of that name lies beside it")
+                yield SourceRefusal(
+                    _display_name(key, name), reason, "no recording of that name lies beside it"
+                )
         for entry in listing.folders:
             below = f"{key}/{entry.name}" if key else entry.name
             try:
@@ -120,7 +122,7 @@ class FolderSource:
         for stem in [stem for stem in listing.labels if stem not in stems]:
             names = [name for name in listing.labels[stem] if name.lower().endswith(_WIDE)]
             for name in names:
-                labels, told = _read(folder / name, _shown(key, name))
+                labels, told = _read(folder / name, _display_name(key, name))
                 troubles += told
                 named = labels.by_recording if labels else {}
                 if stems & named.keys():
@@ -132,7 +134,7 @@ class FolderSource:
     def _recording(
         self, folder: Path, key: str, name: str, sidecars: Sequence[str], wide: dict[str, list[Label]]
     ) -> Iterator[SourceItem | SourceRefusal]:
-        shown = _shown(key, name)
+        shown = _display_name(key, name)
         path = f"{key}/{_stem(name)}" if key else _stem(name)
         facts = self.template.read(path) if self.template else {}
         if facts is None:
@@ -142,7 +144,7 @@ class FolderSource:
         labels: list[Label] = list(wide.get(_stem(name), ()))
         text = None
         for sidecar in sidecars:
-            found, troubles = _read(folder / sidecar, _shown(key, sidecar))
+            found, troubles = _read(folder / sidecar, _display_name(key, sidecar))
             yield from troubles
             if found is not None:
                 labels += found.labels_of(_stem(name))
@@ -183,7 +185,7 @@ def _list(folder: Path, key: str) -> _Listing:
         except OSError as error:
             if _suffix(entry.name) in AUDIO:
                 told = "a link to nothing" if entry.is_symlink() else error.strerror or str(error)
-                listing.refused.append(SourceRefusal(_shown(key, entry.name), "missing_file", told))
+                listing.refused.append(SourceRefusal(_display_name(key, entry.name), "missing_file", told))
             continue
         if stat.S_ISDIR(mode):
             listing.folders.append(entry)
@@ -199,7 +201,7 @@ def _sort_in(entry: os.DirEntry[str], key: str, listing: _Listing) -> None:
     elif suffix in AUDIO or (suffix not in _NEVER and _sounds(entry.path)):
         listing.audio.append(entry.name)
     else:
-        listing.refused.append(SourceRefusal(_shown(key, entry.name), "other_file", "it is no audio"))
+        listing.refused.append(SourceRefusal(_display_name(key, entry.name), "other_file", "it is no audio"))
 
 
 def _sounds(path: str) -> bool:
@@ -238,5 +240,5 @@ def _suffix(name: str) -> str:
     return f".{suffix.lower()}" if dot else ""
 
 
-def _shown(key: str, name: str) -> str:
+def _display_name(key: str, name: str) -> str:
     return valid_text(f"{key}/{name}" if key else name)

@@ -55,7 +55,7 @@ _LOOKED_AT = 100  # rows of JSON lines, each of which may have columns of its ow
 
 
 @dataclass(frozen=True, slots=True)
-class TableColumns:
+class ListColumns:
     """The column of each fact, of those that a list has."""
 
     place: str
@@ -64,7 +64,7 @@ class TableColumns:
     @classmethod
     def find(
         cls, names: list[str], language: str | None = None, speaker: str | None = None
-    ) -> TableColumns | None:
+    ) -> ListColumns | None:
         """None where no column names a recording."""
         low = {name.strip().lower(): name for name in reversed(names)}
         place = next((low[name] for name in PLACES if name in low), None)
@@ -80,7 +80,7 @@ class TableColumns:
 
 
 @dataclass(frozen=True, slots=True)
-class TableSource:
+class ListSource:
     """A list. `language` and `speaker` name the columns that say these, where they are called otherwise.
 
     `kind` is `list`.
@@ -98,7 +98,7 @@ class TableSource:
             UsageError: the file cannot be read, or no column names a recording.
         """
         path = Path(self.root)
-        forms: dict[tuple[str, ...], TableColumns | None] = {}
+        forms: dict[tuple[str, ...], ListColumns | None] = {}
         any_place = False
         for number, row in read_rows(path):
             where = f"{path.name}:{number}"
@@ -109,7 +109,7 @@ class TableSource:
             if form not in forms:
                 if len(forms) >= _MOST_FORMS:
                     forms.clear()
-                forms[form] = TableColumns.find(list(form), self.language, self.speaker)
+                forms[form] = ListColumns.find(list(form), self.language, self.speaker)
             columns = forms[form]
             if columns is None:
                 if not any_place:
@@ -123,7 +123,7 @@ class TableSource:
                 yield SourceRefusal(where, "bad_row", str(error))
 
     def _item(
-        self, row: Mapping[str, object], columns: TableColumns, path: Path, number: int, *, audio: bool
+        self, row: Mapping[str, object], columns: ListColumns, path: Path, number: int, *, audio: bool
     ) -> SourceItem:
         """Raises ValueError: the row says no recording, or what it says makes no sense."""
         place = _place(row.get(columns.place), columns.place, path, audio=audio)
@@ -290,7 +290,7 @@ def _place(value: object, column: str, path: Path, *, audio: bool) -> AudioPlace
     return AudioPlace(os.path.normpath(os.path.join(path.parent, text)))  # noqa: PTH118 - of whatever bytes
 
 
-def _text(row: Mapping[str, object], columns: TableColumns, fact: str) -> str | None:
+def _text(row: Mapping[str, object], columns: ListColumns, fact: str) -> str | None:
     value = row.get(columns.facts.get(fact, ""))
     if value is None or isinstance(value, list | dict | bytes) or value == "":
         return None
@@ -300,7 +300,7 @@ def _text(row: Mapping[str, object], columns: TableColumns, fact: str) -> str | 
     return valid_text(text) or None
 
 
-def _seconds(row: Mapping[str, object], columns: TableColumns, fact: str) -> float | None:
+def _seconds(row: Mapping[str, object], columns: ListColumns, fact: str) -> float | None:
     value = row.get(columns.facts.get(fact, ""))
     if value is None or value == "":
         return None
@@ -313,7 +313,7 @@ def _seconds(row: Mapping[str, object], columns: TableColumns, fact: str) -> flo
     return seconds
 
 
-def _channel(row: Mapping[str, object], columns: TableColumns) -> int | None:
+def _channel(row: Mapping[str, object], columns: ListColumns) -> int | None:
     value = row.get(columns.facts.get("channel", ""))
     if value is None or value == "" or isinstance(value, list):
         return None
