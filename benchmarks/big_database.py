@@ -108,6 +108,7 @@ async def build(
         "videos": list(_parts(size.videos, _CHUNK_ROWS)),
         "results": list(_parts(size.videos, max(_CHUNK_ROWS // size.clips, 1))),
         "flags": list(_parts(size.videos, max(4 * _CHUNK_ROWS // size.clips, 1))),
+        "discards": list(_parts(size.videos, _CHUNK_ROWS)),
         "batches": list(_parts(size.hours, 4, step=1)),
         "minutes": list(_parts(size.hours, 4, step=1)),
         "rollup": [(0, 0)],

@@ -10,7 +10,7 @@ import pytest
 from lipika.archive import documents, video_documents
 from lipika.archive.spool import Spool
 from lipika.audio.codec import Audio, encode_flac
-from lipika.dashboard import clip_audio
+from lipika.dashboard import archive_walk
 from lipika.dashboard.clip_audio import ClipAudio
 from lipika.dashboard.waveform import waveform
 from lipika.errors import LipikaError, ObjectMissing
@@ -40,8 +40,8 @@ def archive(folder: Path, clips: int, clip_bytes: int, speaker: str = "speaker0"
 async def test_every_clip_is_found_wherever_stretches_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int, speaker: str
 ) -> None:
-    monkeypatch.setattr(clip_audio, "_STRETCH_BYTES", stretch)
-    monkeypatch.setattr(clip_audio, "_SCAN_BYTES", 4096)
+    monkeypatch.setattr(archive_walk, "_STRETCH_BYTES", stretch)
+    monkeypatch.setattr(archive_walk, "_SCAN_BYTES", 4096)
     path = archive(tmp_path, clips=40, clip_bytes=30_000, speaker=speaker)
     reader = ClipAudio(Stores(StoreSettings()), "")
     there = {name: data for name, data in members(path).items() if name.startswith("segments/")}

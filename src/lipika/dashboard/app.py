@@ -26,6 +26,7 @@ from lipika.dashboard import (
     queue,
     redos,
     review,
+    sound,
     spend,
 )
 from lipika.dashboard.board import STATIC, Board, board_of, problem
@@ -67,8 +68,8 @@ def create_app(board: Board) -> Starlette:
             Route("/redos/drop", redos.drop, methods=["POST"]),
             Route("/review", review.page),
             Route("/review/clip", review.clip),
-            Route("/review/wave", review.wave),
-            Route("/review/audio", review.audio),
+            Route("/review/wave", sound.wave),
+            Route("/review/audio", sound.audio),
             Route("/review/resolve", review.resolve, methods=["POST"]),
             Route("/audit", audit.page),
             Route("/audit/hear", audit.hear),

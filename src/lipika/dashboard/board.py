@@ -20,6 +20,7 @@ from lipika.dashboard import words
 from lipika.dashboard.clip_audio import ClipAudio
 from lipika.dashboard.clip_filters import clips_url
 from lipika.dashboard.people import Access, Role, User
+from lipika.dashboard.segment_audio import SegmentAudio
 from lipika.dashboard.signing import Attempts, Signer
 from lipika.db.audits import Audits
 from lipika.db.budgets import Budgets
@@ -43,6 +44,7 @@ PAGES = (
 STATIC = Path(str(files("lipika.dashboard") / "static"))
 _SAID = {
     "requeued": "{n} of {of} put back into the queue, with all attempts",
+    "again": "{n} of {of} put back: stored answers are used again, and only clips without one are paid for",
     "released": "{n} of {of} let go",
     "held": "{n} of {of} held back",
     "priority": "Priority changed for {n} of {of}",
@@ -62,6 +64,14 @@ _SAID = {
     "budget": "Limits changed; workers follow within five seconds",
 }
 
+_LEFT_ALONE = {
+    "requeued": " What waits or is at work is left alone; a done one starts over by “Do again” on its page.",
+    "again": " Those that wait or are at work are left alone.",
+    "held": " The others are held already, or are not in the queue.",
+    "released": " The others needed no letting go, or are not in the queue.",
+}
+"""What is said of those of several that a change has left alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -75,6 +85,7 @@ class Board:
     edits: Edits
     ballots: Ballots
     audio: ClipAudio
+    segments: SegmentAudio
     access: Access
     signer: Signer
     attempts: Attempts
@@ -178,7 +189,8 @@ def _done_message(request: Request) -> tuple[str, str]:
     count, of = (query.get(name, "1") for name in ("n", "of"))
     if not sentence or not (count.isdecimal() and of.isdecimal() and len(count + of) < 20):
         return "", ""
-    return sentence.format(n=int(count), of=int(of)) + ".", "good" if int(count) else "warn"
+    alone = _LEFT_ALONE.get(query["did"], "") if int(count) < int(of) else ""
+    return f"{sentence.format(n=int(count), of=int(of))}.{alone}", "good" if int(count) else "warn"
 
 
 def _environment() -> Environment:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +31,7 @@ async def page(request: Request) -> Response:
     rows = await of_errors.page(wanted, limit=ROWS, before=before)
     context = {
         "title": "Errors",
+        "now": datetime.now(UTC),
         "wanted": wanted,
         "types": await of_errors.types(HOURS),
         "hours": HOURS,

@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import dropwhile
 from typing import Any
 
 import orjson
@@ -25,7 +27,7 @@ from lipika.dashboard.board import (
 )
 from lipika.db.budgets import Limits
 from lipika.db.stats_fleet import FleetNow, MinuteRow, ProviderNow, WorkerRow
-from lipika.db.stats_queue import LanguageProgress, QueuePace
+from lipika.db.stats_queue import HeldVideos, LanguageProgress, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.errors import LipikaError
 from lipika.forecast.limits import ALL, LIMITS, Limit
@@ -45,6 +47,8 @@ class FleetLook:
     spend: SpendSummary
     workers: tuple[WorkerRow, ...]
     minutes: tuple[MinuteRow, ...]
+    held: tuple[HeldVideos, ...]
+    at: datetime
 
     @property
     def videos(self) -> int:
@@ -107,8 +111,10 @@ class FleetLook:
         return min((one for one in (limit, overall) if one is not None), default=None)
 
     def series(self) -> dict[str, list[float]]:
-        """The charts' columns; the last place holds what is so now."""
-        rows = list(self.minutes)
+        """The charts' columns, from the first minute with a worker on; the last place holds what is so now."""
+        rows = list(dropwhile(lambda row: not row.workers, self.minutes)) or list(self.minutes[-1:])
+        if len(rows) == 1:
+            rows = list(self.minutes[-2:])  # a line has two ends
         found: dict[str, list[float]] = {
             "at": [row.minute.timestamp() for row in rows],
             "rpm": [row.rpm for row in rows],
@@ -147,13 +153,15 @@ class SharedLook:
 
 async def _take(board: Board) -> FleetLook:
     stats = board.stats
-    now, outlook, progress = await asyncio.gather(
-        stats.fleet.now(), stats.queue.outlook(), stats.queue.languages()
+    now, outlook, progress, held = await asyncio.gather(
+        stats.fleet.now(), stats.queue.outlook(), stats.queue.languages(), stats.queue.held()
     )
     spend, workers, minutes = await asyncio.gather(
         stats.spend.summary(), stats.fleet.workers(), stats.fleet.minutes(HISTORY_MINUTES)
     )
-    return FleetLook(now, outlook, tuple(progress), spend, tuple(workers), tuple(minutes))
+    return FleetLook(
+        now, outlook, tuple(progress), spend, tuple(workers), tuple(minutes), tuple(held), datetime.now(UTC)
+    )
 
 
 def _lookout(request: Request) -> SharedLook:
@@ -243,22 +251,31 @@ async def budget(request: Request) -> Response:
     limits_of = [limit for limit in LIMITS if provider != ALL or not limit.whole]
     values = {limit.column: getattr(held, limit.column) if held else None for limit in limits_of}
     if request.method == "GET":
-        return _budget_form(request, provider, values)
+        return await _budget_form(request, provider, values)
     form = await request.form(max_files=0, max_fields=20)
     given = {limit.column: str(form.get(limit.column, "")).strip() for limit in limits_of}
     try:
         limits = Limits(**{limit.column: _limit(limit, given[limit.column]) for limit in limits_of})
     except ValueError as error:
-        return _budget_form(request, provider, given, str(error), 400)
+        return await _budget_form(request, provider, given, str(error), 400)
     await budgets.set_limits(provider, limits)
     return redirect_with_message(request, "/", "budget")
 
 
-def _budget_form(
+async def _budget_form(
     request: Request, provider: str, values: Mapping[str, object], wrong: str = "", status: int = 200
 ) -> Response:
     limits = [limit for limit in LIMITS if limit.column in values]
-    context = {"title": "Limits", "provider": provider, "limits": limits, "values": values, "wrong": wrong}
+    now = (await board_of(request).stats.fleet.now()).budgets
+    in_use = next((row.in_use for row in now if row.provider == provider), {})
+    context = {
+        "title": "Limits",
+        "provider": provider,
+        "limits": limits,
+        "values": values,
+        "in_use": in_use,
+        "wrong": wrong,
+    }
     return render(request, "budget.html", context, status=status)
 
 

@@ -14,7 +14,7 @@ from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats import Stats
 from lipika.db.stats_fleet import FleetNow, ProviderNow
 from lipika.db.stats_quality import ClipStatusCount, LaneYield
-from lipika.db.stats_queue import FailureReason, QueuePace
+from lipika.db.stats_queue import FailureReason, HeldVideos, QueuePace
 from lipika.db.stats_spend import SpendSummary
 from lipika.fleet.exposition import counter, exposition, gauge, label_by_name
 from lipika.forecast.limits import LIMITS
@@ -28,6 +28,7 @@ class FleetFigures:
     queue: QueueCounts
     outlook: QueuePace
     reasons: list[FailureReason]
+    held: list[HeldVideos]
     spend: SpendSummary
     flags: list[FlagCount]
     errors: list[ErrorType]  # of the last hour
@@ -36,11 +37,12 @@ class FleetFigures:
 
 
 async def read_fleet_figures(stats: Stats) -> FleetFigures:
-    fleet, queue, outlook, reasons, spend = await asyncio.gather(
+    fleet, queue, outlook, reasons, held, spend = await asyncio.gather(
         stats.fleet.now(),
         stats.queue.counts(),
         stats.queue.outlook(),
         stats.queue.reasons(),
+        stats.queue.held(),
         stats.spend.summary(),
     )
     flags, errors, statuses, lanes = await asyncio.gather(
@@ -49,7 +51,7 @@ async def read_fleet_figures(stats: Stats) -> FleetFigures:
         stats.quality.statuses(),
         stats.quality.lanes(),
     )
-    return FleetFigures(fleet, queue, outlook, reasons, spend, flags, errors, statuses, lanes)
+    return FleetFigures(fleet, queue, outlook, reasons, held, spend, flags, errors, statuses, lanes)
 
 
 async def fleet_exposition(stats: Stats) -> bytes:
@@ -62,6 +64,7 @@ def fleet_metrics(figures: FleetFigures) -> Iterator[Metric]:
     yield from _fleet(figures.fleet)
     yield from _providers(figures.fleet.providers)
     yield from _budgets(figures.fleet.budgets)
+    yield from _canaries(figures.spend)
     yield from _queue(figures)
     yield from _corpus(figures)
 
@@ -134,6 +137,16 @@ def _budgets(budgets: Sequence[ProviderNow]) -> Iterator[Metric]:
     yield gauge("fleet_spend_limit_dollars", "The budget's caps.", given, ("provider", "window"))
 
 
+def _canaries(spend: SpendSummary) -> Iterator[Metric]:
+    spent = {("day",): spend.usd_canary_today, ("total",): spend.usd_canary}
+    yield gauge(
+        "fleet_canary_spend_dollars",
+        "Of fleet_spend_dollars: canaries', which bought no clip of the queue.",
+        spent,
+        ("window",),
+    )
+
+
 def _queue(figures: FleetFigures) -> Iterator[Metric]:
     queue, outlook = figures.queue, figures.outlook
     videos = {
@@ -143,6 +156,8 @@ def _queue(figures: FleetFigures) -> Iterator[Metric]:
     reasons = {(row.reason,): float(row.videos) for row in figures.reasons}
     yield gauge("queue_videos", "Videos by state.", videos, ("state",))
     yield gauge("queue_failed_videos", "Failed videos by reason.", reasons, ("reason",))
+    held = {(row.reason or "person",): float(row.videos) for row in figures.held}
+    yield gauge("queue_held_videos", "Videos that nobody may claim, by why.", held, ("reason",))
     if outlook.clips_left is not None:
         yield gauge("queue_clips_left", "Clips that are expected to be left.", {(): outlook.clips_left})
     if outlook.eta_s is not None:
@@ -151,7 +166,9 @@ def _queue(figures: FleetFigures) -> Iterator[Metric]:
         )
     projected = figures.spend.projected_usd(outlook.clips_left)
     if projected is not None:
-        yield gauge("queue_projected_dollars", "US dollars in all when it is empty.", {(): projected})
+        yield gauge(
+            "queue_projected_dollars", "US dollars when it is empty, canaries apart.", {(): projected}
+        )
 
 
 def _corpus(figures: FleetFigures) -> Iterator[Metric]:

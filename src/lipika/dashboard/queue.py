@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from lipika.dashboard.board import (
     board_of,
@@ -21,7 +22,9 @@ from lipika.dashboard.board import (
     whole,
 )
 from lipika.dashboard.cursor import pack, unpack
-from lipika.db.flags import count_left_out
+from lipika.dashboard.review import flag_url
+from lipika.dashboard.sound import MAX_MS
+from lipika.db.flags import FlagRow, count_left_out
 from lipika.db.queue import Queue
 from lipika.db.stats_queue import ActiveKey
 from lipika.models import VideoStatus
@@ -29,10 +32,18 @@ from lipika.models import VideoStatus
 ROWS = 50
 CLIP_ROWS = 100
 _MAX_PRIORITY = 1_000_000
+_MOST_READ = 2_000_000  # ids that one search reads; of more only beginnings are looked for
+_LONGEST_PART = 300
 
 _SAID_OF = {"requeue": "requeued", "hold": "held", "release": "released", "take-back": "released"}
 _TABS = (
-    *(("active", "At work"), ("failed", "Failed"), ("pending", "Waiting"), ("done", "Done")),
+    *(
+        ("active", "At work"),
+        ("failed", "Failed"),
+        ("pending", "Waiting"),
+        ("held", "Held"),
+        ("done", "Done"),
+    ),
     ("empty", "Nothing left"),
 )
 
@@ -48,13 +59,19 @@ class _List:
 async def page(request: Request) -> Response:
     """Progress by language, and one list of videos."""
     stats = board_of(request).stats
+    part = (text_of(request, "find") or "").strip()
+    if part and await board_of(request).queue.find([part]):
+        return RedirectResponse(f"/queue/video?{urlencode({'video': part})}", 303)
     show = request.query_params.get("show", "active")
     if show not in dict(_TABS):
         show = "active"
     reason = text_of(request, "reason")
-    videos, languages, reasons, outlook, empty, flags = await asyncio.gather(
-        _list_videos(request, show, reason),
-        stats.queue.languages(),
+    languages = await stats.queue.languages()
+    few = sum(row.videos for row in languages) <= _MOST_READ
+    look = _search(request, part, few=few) if part else _list_videos(request, show, reason)
+    videos, held, reasons, outlook, empty, flags = await asyncio.gather(
+        look,
+        stats.queue.held(),
         stats.queue.reasons(),
         stats.queue.outlook(),
         stats.queue.nothing_left(),
@@ -76,17 +93,25 @@ async def page(request: Request) -> Response:
                 "clips",
             )
         },
+        "held": held,
+        "part": part,
+        "only_beginnings": not few,
         "outlook": outlook,
         "empty_videos": empty,
         "left_out": count_left_out(flags),
         "tabs": _TABS,
-        "show": show,
+        "show": "" if part else show,
         "reasons": reasons,
         "reason": reason,
         "videos": videos,
         "back": changed_url(request, {}),
     }
     return render(request, "queue.html", context)
+
+
+async def _search(request: Request, part: str, *, few: bool) -> _List:
+    found = await board_of(request).stats.queue.search(part[:_LONGEST_PART], limit=ROWS, beginning=not few)
+    return _List(tuple(found), "")
 
 
 async def _list_videos(request: Request, show: str, reason: str | None) -> _List:
@@ -104,6 +129,9 @@ async def _list_videos(request: Request, show: str, reason: str | None) -> _List
     if show == "failed":
         failed = await board.stats.queue.list_failed(limit=ROWS, after=start, reason=reason)
         return _List(tuple(failed), pack((failed[-1].video_id,)) if len(failed) == ROWS else "")
+    if show == "held":
+        kept = await board.stats.queue.list_held(limit=ROWS, after=start)
+        return _List(tuple(kept), pack((kept[-1].video_id,)) if len(kept) == ROWS else "")
     if show == "empty":
         left = await board.queue.list_empty(limit=ROWS, after=start)
         return _List(tuple(left), pack((left[-1].video_id,)) if len(left) == ROWS else "")
@@ -118,7 +146,8 @@ async def video(request: Request) -> Response:
     found = await board.queue.find([video_id])
     last = unpack(request.query_params.get("after", ""), (str,))
     clips = await board.stats.clips.page(video_id, limit=CLIP_ROWS, after=str(last[0]) if last else "")
-    if not found and not clips:
+    discards, next_discards = await _page_of_discards(request, video_id)
+    if not found and not clips and not discards:
         return problem(request, 404, "There is no such video", "Neither the queue nor the results know it.")
     context = {
         "title": video_id,
@@ -127,10 +156,23 @@ async def video(request: Request) -> Response:
         "row": found[0] if found else None,
         "clips": clips,
         "left_out": await board.stats.list_left_out([video_id]),
+        "discards": discards,
+        "discards_after": request.query_params.get("discards", ""),
+        "discards_next": next_discards,
+        "flag_url": flag_url,
         "next": pack((clips[-1].segment_file,)) if len(clips) == CLIP_ROWS else "",
         "back": changed_url(request, {}),
     }
     return render(request, "video.html", context)
+
+
+async def _page_of_discards(request: Request, video_id: str) -> tuple[list[FlagRow], str]:
+    """What was left out of the video, and the parameter of the page after it."""
+    last = unpack(request.query_params.get("discards", ""), (int, str, str))
+    after = (whole(last[0], -MAX_MS, MAX_MS), str(last[1]), str(last[2])) if last else None
+    rows = await board_of(request).stats.flags.left_out(video_id, limit=ROWS, after=after)
+    more = len(rows) == ROWS
+    return rows, pack((rows[-1].start_ms, rows[-1].segment_file, rows[-1].flag_type)) if more else ""
 
 
 async def change(request: Request) -> Response:
@@ -147,7 +189,10 @@ async def change(request: Request) -> Response:
         return await _prioritise(request, queue, ids, str(form.get("priority", "")), back)
     match verb:
         case "requeue":
-            count = await queue.requeue(ids, also_done=form.get("also_done") == "yes")
+            also_done = form.get("also_done") == "yes"
+            count = await queue.requeue(ids, also_done=also_done)
+            if also_done:
+                return redirect_with_message(request, back, "again", count, len(ids))
         case "hold" | "release":
             count = await queue.hold(ids, held=verb == "hold")
         case "take-back":

@@ -21,6 +21,7 @@ from lipika.dashboard.app import create_app
 from lipika.dashboard.board import Board
 from lipika.dashboard.clip_audio import ClipAudio
 from lipika.dashboard.people import Access, machine_user, name_problem, read_people
+from lipika.dashboard.segment_audio import SegmentAudio
 from lipika.dashboard.signing import Attempts, Signer
 from lipika.db.audits import Audits
 from lipika.db.budgets import Budgets
@@ -125,6 +126,7 @@ def access_of(settings: Settings, *, read_only: bool, visitor: str = "") -> Acce
 
 def make_board(settings: Settings, database: Database, access: Access) -> Board:
     """The parts behind the pages."""
+    stores = Stores(replace(store_settings(settings), retry_s=_STORE_RETRY_S))
     return Board(
         stats=Stats(database),
         queue=Queue(database),
@@ -133,9 +135,8 @@ def make_board(settings: Settings, database: Database, access: Access) -> Board:
         audits=Audits(database),
         edits=Edits(database),
         ballots=Ballots(database),
-        audio=ClipAudio(
-            Stores(replace(store_settings(settings), retry_s=_STORE_RETRY_S)), settings.output_url
-        ),
+        audio=ClipAudio(stores, settings.output_url),
+        segments=SegmentAudio(stores, settings.store_url),
         access=access,
         signer=Signer(),
         attempts=Attempts(),

@@ -81,8 +81,9 @@ async def page(request: Request) -> Response:
 
 
 def fill_hours(rows: Sequence[SpendHour], now: datetime) -> list[SpendHour]:
-    """The last hours, those in which nothing was spent too."""
+    """The last hours from the first in which something was asked, those in which nothing was spent too."""
     last = now.replace(minute=0, second=0, microsecond=0)
     known = {row.hour.astimezone(UTC): row for row in rows}
-    hours = (last - timedelta(hours=back) for back in reversed(range(HOURS)))
+    shown = min(max((last - min(known, default=last)) // timedelta(hours=1) + 1, 1), HOURS)
+    hours = (last - timedelta(hours=back) for back in reversed(range(shown)))
     return [known.get(hour) or SpendHour(hour, 0.0, 0) for hour in hours]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from lipika.forecast.limits import LIMITS
+from lipika.dashboard.failed_clips import tell_failure
 from lipika.languages import LANGUAGES
 from lipika.models import FAILURE_RULES, FailureKind
 from lipika.validation.catalogue import RULES
@@ -36,7 +36,6 @@ _STATES: Mapping[str, tuple[str, str]] = {
     "warn": ("doubtful", "warn"),
     "info": ("note", "info"),
 }
-_METERS = {limit.name: limit.meter for limit in LIMITS}
 _LANES = {"asr": "ASR", "tts_clean": "TTS, clean", "tts_expressive": "TTS, expressive"}
 _PROVIDERS = {
     "aistudio": "AI Studio",
@@ -125,9 +124,9 @@ def lane(name: str) -> str:
     return _LANES.get(name, name)
 
 
-def limit(name: str) -> str:
-    """A limit of a budget, beside the share of it that is used."""
-    return _METERS[name]
+def amount(value: float, whole: bool) -> str:
+    """What a limit counts: 12,000 or $1.50."""
+    return short(value) if whole else money(value)
 
 
 def provider(name: str | None) -> str:
@@ -185,8 +184,9 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "finding": finding,
     "meaning": meaning,
     "failure": failure,
+    "story": tell_failure,
     "lane": lane,
-    "limit": limit,
+    "amount": amount,
     "provider": provider,
 }
 GLOBALS: Mapping[str, Callable[..., object]] = {"spark": spark, "parts": parts, "column": column}

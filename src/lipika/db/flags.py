@@ -1,4 +1,4 @@
-"""Flags of clips: pages by key, newest first, counts, and the verbs `resolve` and `reopen`."""
+"""Flags of clips: pages by key, newest or serious ones first, counts, and the verbs `resolve` and `reopen`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from lipika.db.connection import Database
 from lipika.db.payload import clean_text
 from lipika.db.queries import load
 
-_QUERIES = load("flags")
+_WEIGHT = "(case severity when 'fail' then 2 when 'warn' then 1 else 0 end)"  # as the indexes have it
+_QUERIES = load("flags", weight=_WEIGHT)
+_WEIGHTS = {"fail": 2, "warn": 1, "info": 0}
+DISCARD = "discard:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class FlagKey:
     segment_file: str
     flag_type: str
     start_ms: int
+    severity: str = ""  # where serious ones go first
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class FlagRow:
     quality_score: float | None
     transcription: str | None  # its first 300 characters
 
+    @property
+    def is_discard(self) -> bool:
+        """True if it tells why audio went no further."""
+        return self.flag_type.startswith(DISCARD)
+
 
 @dataclass(frozen=True, slots=True)
 class FlagCount:
@@ -68,6 +77,11 @@ class FlagCount:
     open: int
     resolved: int
 
+    @property
+    def is_discard(self) -> bool:
+        """True if it counts audio that went no further."""
+        return self.flag_type.startswith(DISCARD)
+
 
 _ANY_FLAG = FlagFilter()
 
@@ -76,9 +90,8 @@ def count_left_out(counts: Sequence[FlagCount]) -> dict[str, int]:
     """Audio that went no further, by reason, the most frequent first: flags `discard:<reason>`, resolved or not."""
     found: Counter[str] = Counter()
     for row in counts:
-        kind, _, reason = row.flag_type.partition(":")
-        if kind == "discard":
-            found[reason] += row.open + row.resolved
+        if row.is_discard:
+            found[row.flag_type.removeprefix(DISCARD)] += row.open + row.resolved
     return dict(found.most_common())
 
 
@@ -92,20 +105,34 @@ class FlagQueries:
         self, wanted: FlagFilter = _ANY_FLAG, *, limit: int = 50, after: FlagRow | FlagKey | None = None
     ) -> list[FlagRow]:
         """One page, newest first; `after` is the last flag of the page before."""
-        params = {
-            "language": wanted.language,
-            "flag_type": wanted.flag_type,
-            "severity": wanted.severity,
-            "video_id": wanted.video_id,
-            "limit": limit,
-            "at": after.created_at if after else None,
-            "after_video": after.video_id if after else None,
-            "after_segment": after.segment_file if after else None,
-            "after_type": after.flag_type if after else None,
-            "after_ms": after.start_ms if after else None,
-        }
+        params = {**_page_of(wanted, limit, after), "flag_type": wanted.flag_type}
         name = "resolved_flags" if wanted.resolved else "open_flags"
         return await self._database.rows(_QUERIES[name], params, FlagRow)
+
+    async def weighty(
+        self, wanted: FlagFilter = _ANY_FLAG, *, limit: int = 50, after: FlagRow | FlagKey | None = None
+    ) -> list[FlagRow]:
+        """One page of open flags of any type, serious ones first, without what was left out."""
+        params = _page_of(wanted, limit, after)
+        params["after_weight"] = _WEIGHTS.get(after.severity) if after else None
+        return await self._database.rows(_QUERIES["weighty_flags"], params, FlagRow)
+
+    async def left_out(
+        self, video_id: str, *, limit: int = 50, after: tuple[int, str, str] | None = None
+    ) -> list[FlagRow]:
+        """One page of what was left out of a video, resolved or not, in the order of its clock.
+
+        `after` is the last one's start in ms, its file and its type.
+        """
+        start_ms, segment_file, flag_type = after or (None, None, None)
+        params = {
+            "video_id": video_id,
+            "limit": limit,
+            "after_ms": start_ms,
+            "after_segment": segment_file,
+            "after_type": flag_type,
+        }
+        return await self._database.rows(_QUERIES["left_out_of_video"], params, FlagRow)
 
     async def counts(self) -> list[FlagCount]:
         """Open and resolved flags by language and type, most open ones first."""
@@ -138,6 +165,20 @@ class FlagQueries:
         """All flags of one clip, open ones first."""
         params = {"video_id": video_id, "segment_file": segment_file}
         return await self._database.rows(_QUERIES["clip_flags"], params, FlagRow)
+
+
+def _page_of(wanted: FlagFilter, limit: int, after: FlagRow | FlagKey | None) -> dict[str, object]:
+    return {
+        "language": wanted.language,
+        "severity": wanted.severity,
+        "video_id": wanted.video_id,
+        "limit": limit,
+        "at": after.created_at if after else None,
+        "after_video": after.video_id if after else None,
+        "after_segment": after.segment_file if after else None,
+        "after_type": after.flag_type if after else None,
+        "after_ms": after.start_ms if after else None,
+    }
 
 
 def _flag_key(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
-from lipika.forecast.limits import ALL, LIMITS
+from lipika.forecast.limits import ALL, LIMITS, Limit
 from lipika.meters import percentile
 from lipika.models import RATE_KINDS, Agreement
 
@@ -63,6 +63,20 @@ class ListeningState:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitInUse:
+    """A limit that is set, and how much of it is used just now."""
+
+    limit: Limit
+    now: float
+    most: float
+
+    @property
+    def share(self) -> float:
+        """0..1 and, after the limit was lowered, above."""
+        return self.now / self.most if self.most else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderNow:
     """One provider: what its live workers did in the last 60 s, and the budget that holds. None: no such limit."""
 
@@ -104,11 +118,16 @@ class ProviderNow:
         }
 
     @property
+    def uses(self) -> list[LimitInUse]:
+        """Each limit that is set."""
+        now = self.in_use
+        limits = ((limit, getattr(self, limit.column)) for limit in LIMITS)
+        return [LimitInUse(limit, now[limit.name], most) for limit, most in limits if most is not None]
+
+    @property
     def used(self) -> dict[str, float]:
         """The used share of each limit that is set (0..1 and, after it was lowered, above)."""
-        now = self.in_use
-        limits = ((limit.name, getattr(self, limit.column)) for limit in LIMITS)
-        return {name: now[name] / most if most else 1.0 for name, most in limits if most is not None}
+        return {use.limit.name: use.share for use in self.uses}
 
     @property
     def binds(self) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from lipika.db.connection import Database
 from lipika.db.queries import load
+from lipika.db.queue import QueuedVideo
 from lipika.db.queue_counts import QueueCounts, count_videos
 from lipika.forecast.days import MoneySoFar, seconds_over_days
 from lipika.wording import money
@@ -47,6 +48,27 @@ class FailureReason:
 
     reason: str
     videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVideos:
+    """Videos that wait and that nobody may claim. `reason`: would_pay_again, or empty where a person holds them."""
+
+    reason: str
+    videos: int
+
+    @property
+    def why(self) -> str:
+        """The reason, after their number."""
+        if self.reason == "would_pay_again":
+            return "by workers: their answers were paid for under other settings, and would be paid for again"
+        return "by a person"
+
+    @property
+    def way_out(self) -> str:
+        if self.reason == "would_pay_again":
+            return "ask as before; or agree with PAY_AGAIN=1 for workers, then lipika queue release"
+        return "lipika queue release VIDEO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +229,25 @@ class QueueStats:
     async def reasons(self) -> list[FailureReason]:
         """The reasons why videos failed, the commonest reason first."""
         return await self._database.rows(_QUERIES["reasons"], {}, FailureReason)
+
+    async def held(self) -> list[HeldVideos]:
+        """Videos that are held, by who holds them and why, the most first."""
+        return await self._database.rows(_QUERIES["held"], {}, HeldVideos)
+
+    async def list_held(self, *, limit: int = 50, after: str = "") -> list[QueuedVideo]:
+        """Videos that are held, by id; `after` is the last id of the page before."""
+        return await self._database.rows(_QUERIES["list_held"], {"limit": limit, "after": after}, QueuedVideo)
+
+    async def search(self, part: str, *, limit: int = 50, beginning: bool = False) -> list[QueuedVideo]:
+        """Videos whose id holds `part`, or begins with it, by id; upper and lower case are told apart.
+
+        Without `beginning` all ids are read: 0.1 s for a million.
+        """
+        literal = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        pattern = f"{literal}%" if beginning else f"%{literal}%"
+        return await self._database.rows(
+            _QUERIES["search"], {"limit": limit, "pattern": pattern}, QueuedVideo
+        )
 
     async def outlook(self) -> QueuePace:
         return await self._database.row(_QUERIES["outlook"], {}, QueuePace)

@@ -67,6 +67,16 @@ class SpendSummary:
     clips: int  # ended: transcribed, without speech, failed
     accepted: int  # eligible for ASR
     usd_flex: float = 0.0  # of the total: billed at Flex
+    usd_canary_today: float = 0.0
+
+    @property
+    def usd_production(self) -> float:
+        """Dollars for clips of the queue: all but those of canaries."""
+        return self.usd_charged + self.usd_rehearsed
+
+    @property
+    def usd_production_today(self) -> float:
+        return max(self.usd_today - self.usd_canary_today, 0.0)
 
     @property
     def usd_per_clip(self) -> float | None:
@@ -82,9 +92,9 @@ class SpendSummary:
         return self.usd_charged or self.usd_rehearsed
 
     def projected_usd(self, clips_left: float | None) -> float | None:
-        """Dollars in all when the queue is empty, at what a clip has cost so far."""
+        """Dollars when the queue is empty, at what a clip has cost so far; without those of canaries."""
         each = self.usd_per_clip
-        return None if each is None or clips_left is None else self.usd_total + each * clips_left
+        return None if each is None or clips_left is None else self.usd_production + each * clips_left
 
 
 @dataclass(frozen=True, slots=True)

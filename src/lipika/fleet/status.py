@@ -22,7 +22,7 @@ from lipika.db.flags import FlagQueries, count_left_out
 from lipika.db.queue_counts import QueueCounts
 from lipika.db.stats_fleet import FleetNow, FleetStats, ProviderNow, WorkerRow
 from lipika.db.stats_quality import QualityStats, TierCount
-from lipika.db.stats_queue import LanguageProgress, QueuePace, QueueStats
+from lipika.db.stats_queue import HeldVideos, LanguageProgress, QueuePace, QueueStats
 from lipika.db.stats_spend import MeteredAnswers, ModelSpend, SpendStats
 from lipika.forecast.limits import ALL, LIMITS, Limit
 from lipika.models import Agreement, AnswerForm, Tier
@@ -41,12 +41,15 @@ class StatusReport:
     languages: Sequence[LanguageProgress]
     fleet: FleetNow
     workers: Sequence[WorkerRow]
+    held: Sequence[HeldVideos]
     outlook: QueuePace
     clips_per_minute: float  # over the last minutes
     eta_s: float | None
     eta_basis: str
     usd_total: float
+    usd_production: float  # of the total: for clips of the queue, without canaries
     usd_simulated: float  # of the total: of made-up answers, which nobody charges
+    usd_rehearsed: float  # of these: for clips of the queue
     usd_canary: float  # of the total: of canaries, which no clip of the queue has cost
     usd_opinions: float  # of the total: of second opinions
     usd_flex: float  # of the total: billed at Flex
@@ -92,12 +95,15 @@ async def read_status(database: Database) -> StatusReport:
         languages=languages,
         fleet=fleet,
         workers=workers,
+        held=await of_queue.held(),
         outlook=outlook,
         clips_per_minute=outlook.clips_per_minute,
         eta_s=outlook.eta_s,
         eta_basis=outlook.basis,
         usd_total=spend.usd_total,
+        usd_production=spend.usd_production,
         usd_simulated=spend.usd_simulated,
+        usd_rehearsed=spend.usd_rehearsed,
         usd_canary=spend.usd_canary,
         usd_opinions=spend.usd_opinions,
         usd_flex=spend.usd_flex,
@@ -190,11 +196,11 @@ def _lines(report: StatusReport) -> list[str]:
     at_work = counts.claimed + counts.processing
     ready = f"Ready in {duration(report.eta_s)}" if report.eta_s else "Ready"
     each, in_the_end = money(report.usd_per_clip), money(report.usd_projected)
-    made_up = f" ({money(report.usd_simulated)} of it SIMULATED: not charged)" if report.usd_simulated else ""
-    canary = f" ({money(report.usd_canary)} of it for canaries)" if report.usd_canary else ""
+    rehearsed = report.usd_rehearsed
+    made_up = f" ({money(rehearsed)} of it SIMULATED: not charged)" if rehearsed else ""
     opinions = f" ({money(report.usd_opinions)} of it for second opinions)" if report.usd_opinions else ""
     flex = f" ({money(report.usd_flex)} of it at Flex)" if report.usd_flex else ""
-    spent = f"{money(report.usd_total)}{made_up}{canary}{opinions}{flex}"
+    spent = f"{money(report.usd_production)}{made_up}{opinions}{flex}"
     lines = [
         f"Queue: {counts.pending:,} pending, {counts.held:,} held, {at_work:,} at work, {counts.done:,} done",
         f"Fleet: {totals.live:,} live, {totals.draining:,} draining, {totals.stale:,} stale",
@@ -206,6 +212,7 @@ def _lines(report: StatusReport) -> list[str]:
             f"In flight: {report.requests_in_flight:,} requests, about {money(report.usd_in_flight)}: what is lost"
             " where workers are killed and not drained"
         )
+    lines += _canaries_and_held(report)
     lines[0] += f", {counts.failed:,} failed"
     lines[1] += f"; {report.clips_per_minute:,.0f} clips/min"
     if fleet.latency_p50_ms is not None:
@@ -233,6 +240,22 @@ def _lines(report: StatusReport) -> list[str]:
     if report.open_flags:
         lines.append(f"Flags: {report.open_flags:,} open (lipika flags)")
     return lines
+
+
+def _canaries_and_held(report: StatusReport) -> list[str]:
+    lines = []
+    if report.usd_canary:
+        simulated = report.usd_simulated - report.usd_rehearsed
+        of_it = f" ({money(simulated)} of it SIMULATED: not charged)" if simulated > 1e-9 else ""
+        lines.append(f"Canaries: {money(report.usd_canary)}{of_it}, apart from that; caps count them too")
+    if report.held:
+        lines.append(f"Held: {held_line(report.held)}")
+    return lines
+
+
+def held_line(held: Sequence[HeldVideos]) -> str:
+    """The number of videos that are held, with why and how they are let go."""
+    return "; ".join(f"{one.videos:,} {one.why} ({one.way_out})" for one in held)
 
 
 def _list_models(models: Sequence[ModelSpend]) -> str:

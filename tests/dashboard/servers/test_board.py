@@ -228,6 +228,7 @@ def test_the_kinds_of_token_add_up_to_what_is_billed() -> None:
 
 def test_hours_without_spending_are_shown_as_such() -> None:
     now = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
-    hours = fill_hours([SpendHour(datetime(2026, 11, 22, 9, tzinfo=UTC), 2.5, 7)], now)
-    assert len(hours) == 48
-    assert [hour.cost_usd for hour in hours[-3:]] == [0, 2.5, 0]
+    hours = fill_hours([SpendHour(datetime(2026, 11, 22, 7, tzinfo=UTC), 2.5, 7)], now)
+    assert [hour.cost_usd for hour in hours] == [2.5, 0, 0, 0]  # none before the first
+    old = SpendHour(datetime(2026, 11, 19, tzinfo=UTC), 2.5, 7)
+    assert [len(fill_hours(rows, now)) for rows in ([old], [])] == [48, 1]

@@ -217,8 +217,8 @@ async def test_numbers_that_no_column_holds_are_400(database_url: str) -> None:
         for number in ("9" * 19, "9" * 30, "0" * 20 + "9" * 30, "-1"):
             assert (await visitor.get(f"/errors?{urlencode({'id': number})}")).status == 400, number
         for word in (
-            pack((datetime(2026, 1, 1, tzinfo=UTC), "v", "c", "t", 2**40)),
-            pack((datetime(1, 1, 2, tzinfo=UTC), "v", "c", "t", -(2**40))),
+            pack((datetime(2026, 1, 1, tzinfo=UTC), "v", "c", "t", 2**40, "fail")),
+            pack((datetime(1, 1, 2, tzinfo=UTC), "v", "c", "t", -(2**40), "fail")),
         ):
             assert (await visitor.get(f"/review?after={word}")).status == 400
         assert (await visitor.get(f"/errors?after={pack((2**63 - 1,))}")).status == 400

@@ -129,5 +129,6 @@ async def test_the_canarys_dollars_buy_no_clip_of_the_queue(database_url: str) -
         spent = await Stats(database).spend.summary()
     assert (spent.usd_total, spent.usd_canary, spent.usd_simulated) == (51.0, 10.0, 40.0)
     assert spent.usd_per_clip == pytest.approx(0.01)
-    assert spent.projected_usd(1000) == pytest.approx(51.0 + 10.0)
+    assert (spent.usd_production, spent.usd_production_today, spent.usd_canary_today) == (41.0, 41.0, 10.0)
+    assert spent.projected_usd(1000) == pytest.approx(41.0 + 10.0)
     assert len(rows(database_url, "select 1 from provider_spend")) == 4

