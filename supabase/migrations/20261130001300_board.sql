@@ -13,10 +13,8 @@ create index if not exists transcription_flags_open_by_language_weight on transc
 
 create index if not exists video_queue_held on video_queue (video_id) where status = 'pending' and held;
 
-comment on column queue_counts.reason is
-  'error_code of failed videos; of held ones would_pay_again, where a worker holds them for that; else empty.';
-
-create or replace function lipika_count_queue() returns trigger
+-- The counter of the queue, under a name of its own: the file that made the first one may be run again alone.
+create or replace function lipika_count_videos() returns trigger
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if tg_op = 'TRUNCATE' then
@@ -63,10 +61,35 @@ begin
 end
 $$;
 
+comment on function lipika_count_videos() is
+  'Keeps queue_counts. Its reason is error_code of failed videos, and would_pay_again of those that a worker holds for that.';
+
 -- Those that are held already, counted anew: the index finds them. Nobody writes in between: the block is one transaction.
 do $$
+declare
+  columns text := 'language, status, held, error_code, segment_count, segments_discarded, parts_discarded, clip_count, '
+    'segments_transcribed, segments_no_speech, segments_failed';
+  grantee text;
 begin
+  revoke all on function lipika_count_videos() from public;
+  for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+    execute format('revoke all on function lipika_count_videos() from %I', grantee);
+  end loop;
+  if exists (
+    select from pg_trigger
+    where tgrelid = 'video_queue'::regclass and tgname = 'count_insert' and tgfoid = 'lipika_count_videos()'::regprocedure
+  ) then
+    return;
+  end if;
   lock table video_queue in share row exclusive mode;
+  execute format('create or replace trigger count_insert after insert on video_queue referencing new table as rows_in '
+    'for each statement execute function lipika_count_videos(%L)', columns);
+  execute format('create or replace trigger count_update after update on video_queue referencing new table as rows_in '
+    'old table as rows_out for each statement execute function lipika_count_videos(%L)', columns);
+  execute format('create or replace trigger count_delete after delete on video_queue referencing old table as rows_out '
+    'for each statement execute function lipika_count_videos(%L)', columns);
+  create or replace trigger count_truncate after truncate on video_queue
+    for each statement execute function lipika_count_videos();
   delete from queue_counts where state = 'held';
   insert into queue_counts (
     language, state, reason, shard, videos, sized, segments, discarded, parts_discarded, clips, transcribed, no_speech, failed

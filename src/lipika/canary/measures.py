@@ -14,6 +14,7 @@ from lipika.canary.arms import Arm, ArmKind
 from lipika.canary.joint_measures import JointMeasures, measure_joint
 from lipika.canary.readings import ReadingMeasures, measure_readings
 from lipika.canary.records import Asked, CanaryRun
+from lipika.canary.texts import ClipTexts, texts_of
 from lipika.forecast.forecast import Unit
 from lipika.forecast.intervals import mean, ratio
 from lipika.forecast.shares import Estimate, wilson
@@ -136,6 +137,7 @@ class Measures:
     against: tuple[Against, ...]
     joint: tuple[JointMeasures, ...] = ()  # of arms that ask for several clips at once
     readings: tuple[ReadingMeasures, ...] = ()  # of arms that read disputed clips again
+    texts: tuple[ClipTexts, ...] = ()  # the clips on which arms differ most, with what each wrote
 
 
 def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
@@ -143,6 +145,7 @@ def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
     rows = _group_rows(run.asked, lambda one: one.arm)
     there = [arm for arm in arms if rows.get(arm.name)]
     baseline = rows.get(arms[0].name, [])
+    against = tuple(_against(arm.name, baseline, rows[arm.name]) for arm in there if arm is not arms[0])
     return Measures(
         arms=tuple(_measure_arm(arm, rows[arm.name]) for arm in there),
         languages=tuple(
@@ -150,7 +153,12 @@ def measure(run: CanaryRun, arms: Sequence[Arm]) -> Measures:
             for arm in there
             for language, found in sorted(_group_rows(rows[arm.name], lambda one: one.language).items())
         ),
-        against=tuple(_against(arm.name, baseline, rows[arm.name]) for arm in there if arm is not arms[0]),
+        against=against,
+        texts=texts_of(
+            [one.worst for one in against if one.cer.value > 0],
+            {arms[0].name: baseline} | {arm.name: rows[arm.name] for arm in there},
+            _distance,
+        ),
         readings=tuple(
             measure_readings(arm.name, baseline, rows[arm.name])
             for arm in there

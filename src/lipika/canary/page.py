@@ -17,6 +17,7 @@ from lipika.canary.charts import Piece, Point, Row
 from lipika.canary.judgement import percent_range
 from lipika.canary.measures import ArmMeasures
 from lipika.canary.report import CanaryReport
+from lipika.canary.texts import differing_words
 from lipika.forecast.forecast import LIMIT_WORDS
 from lipika.forecast.shares import Estimate
 from lipika.languages import LANGUAGES
@@ -51,6 +52,7 @@ def render(report: CanaryReport) -> str:
         limit_words=LIMIT_WORDS,
         isinf=math.isinf,
         isnan=math.isnan,
+        differing_words=differing_words,
         is_experimental=lambda name: any(arm.name == name and arm.is_experimental for arm in report.arms),
     )
 

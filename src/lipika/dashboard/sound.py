@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from lipika.dashboard.board import Board, board_of, fragment, text_of, whole
 from lipika.db.clips import ClipDetail
 from lipika.db.flags import DISCARD, FlagRow
-from lipika.errors import LipikaError, ObjectMissing
+from lipika.errors import LipikaError, ObjectMissing, Unavailable
 from lipika.log import redact
 from lipika.models import VideoStatus
 
@@ -122,14 +122,16 @@ async def _clip(board: Board, clip: ClipDetail) -> Sound:
         raise ObjectMissing(_NOBODY_KNOWS)
     try:
         packed = Sound(await board.audio.read(clip.output_key, clip.segment_file), is_clip=True)
-    except ObjectMissing as missing:
+    except Unavailable:
+        raise
+    except LipikaError as missing:
         return await _cut_again(board, clip, clip.source_key, missing)
     if clip.video_status != VideoStatus.DONE:
         return replace(packed, note="The video was put back: this is the result of its last time.")
     return packed
 
 
-async def _cut_again(board: Board, clip: ClipDetail, source_key: str, missing: ObjectMissing) -> Sound:
+async def _cut_again(board: Board, clip: ClipDetail, source_key: str, missing: LipikaError) -> Sound:
     """The clip out of the segment that it was made of."""
     from lipika.dashboard.waveform import excerpt
 

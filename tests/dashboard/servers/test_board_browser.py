@@ -256,7 +256,7 @@ async def test_figures_on_the_pages_are_those_of_the_database(run: Run) -> None:
 
     await page.goto(f"{run.url}/review")
     flags = run.one(
-        "select count(*) from transcription_flags where not resolved and flag_type not like 'discard:%'"
+        "select count(*) from transcription_flags where not resolved and left(flag_type, 8) <> 'discard:'"
     )
     assert await page.locator("#open-flags").inner_text() == str(flags)
     assert await page.locator("#flags tbody tr").count() == min(flags, 40)

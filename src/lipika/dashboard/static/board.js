@@ -70,7 +70,7 @@ function options(box) {
     },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
     axes: [
-      { ...axis, size: 30, space: 60, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
+      { ...axis, size: 30, space: 60, incrs: [60, 120, 300, 600, 900, 1800, 3600], values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
       { ...axis, size: 58, values: (_, ticks) => ticks.map((value) => (money ? `$${brief(value)}` : brief(value))) },
     ],
     series,
