@@ -18,7 +18,7 @@ Distance = Callable[[str, str], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class ArmText:
-    """What an arm wrote. `cer`: letters that differ from the baseline's, over its letters."""
+    """The text that an arm wrote. `cer`: letters that differ from the baseline's, over its letters."""
 
     arm: str
     status: str
@@ -38,7 +38,7 @@ class ClipTexts:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WordRun:
     """A run of words of two texts: `same` in both, `gone` from the second, or `new` in it."""
 
     kind: str
@@ -59,7 +59,7 @@ def texts_of(
 
 
 def _clip(first: Asked, others: Mapping[str, Asked], distance: Distance) -> ClipTexts:
-    def told(arm: str, one: Asked) -> ArmText:
+    def write_down(arm: str, one: Asked) -> ArmText:
         text = one.transcription or ""
         if not first.transcription or not text:
             return ArmText(arm, one.status, text, None)
@@ -70,8 +70,8 @@ def _clip(first: Asked, others: Mapping[str, Asked], distance: Distance) -> Clip
         first.language,
         first.video_id,
         first.segment_file,
-        told(first.arm, first),
-        tuple(told(arm, one) for arm, one in others.items()),
+        write_down(first.arm, first),
+        tuple(write_down(arm, one) for arm, one in others.items()),
     )
 
 
@@ -80,16 +80,16 @@ def _take_turns(worst: Sequence[Sequence[Disagreement]]) -> Iterator[Disagreemen
         yield from (one for one in turn if one is not None)
 
 
-def differing_words(one: str, other: str) -> list[Words]:
+def differing_words(one: str, other: str) -> list[WordRun]:
     """The words of both texts in order, those that only one of them has apart."""
     first, second = one.split(), other.split()
-    found: list[Words] = []
+    found: list[WordRun] = []
     for kind, a, b, c, d in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
         if kind == "equal":
-            found.append(Words("same", " ".join(first[a:b])))
+            found.append(WordRun("same", " ".join(first[a:b])))
             continue
         if b > a:
-            found.append(Words("gone", " ".join(first[a:b])))
+            found.append(WordRun("gone", " ".join(first[a:b])))
         if d > c:
-            found.append(Words("new", " ".join(second[c:d])))
+            found.append(WordRun("new", " ".join(second[c:d])))
     return found

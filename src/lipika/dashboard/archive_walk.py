@@ -39,7 +39,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TarLayout:
     """An archive's layout. `ends`: nothing that is kept comes after this member. `begins`: what looks like the header
     of such a member in the middle of the archive is one."""
 
@@ -52,7 +52,9 @@ Contents = dict[str, Span]
 """By the name as stored. Of several members with one name the last."""
 
 
-async def members_in(place: Place, size: int, layout: Layout, *, stretches: int = _MAX_STRETCHES) -> Contents:
+async def members_in(
+    place: Place, size: int, layout: TarLayout, *, stretches: int = _MAX_STRETCHES
+) -> Contents:
     """The place of each member that the layout keeps, in the order of the archive.
 
     Raises:
@@ -66,7 +68,7 @@ async def members_in(place: Place, size: int, layout: Layout, *, stretches: int 
     return {name: span for contents in found for name, span in contents.items()}
 
 
-async def _walk(place: Place, start: int, end: int, size: int, layout: Layout) -> Contents:
+async def _walk(place: Place, start: int, end: int, size: int, layout: TarLayout) -> Contents:
     found: Contents = {}
     at, seen = start if start == 0 else await _next_header(place, start, end, size, layout), 0
     while at is not None and at < end:
@@ -94,7 +96,7 @@ async def _header(place: Place, at: int, size: int) -> tuple[Entry, Span] | None
     return _member(await place.store.get_range(place.key, at, min(at + _SCAN_BYTES, size)), at)
 
 
-async def _next_header(place: Place, start: int, end: int, size: int, layout: Layout) -> int | None:
+async def _next_header(place: Place, start: int, end: int, size: int, layout: TarLayout) -> int | None:
     """The first header at or after `start`."""
     while start < end:
         stop = min(start + _SCAN_BYTES, end)

@@ -70,7 +70,7 @@ _LEFT_ALONE = {
     "held": " The others are held already, or are not in the queue.",
     "released": " The others needed no letting go, or are not in the queue.",
 }
-"""What is said of those of several that a change has left alone."""
+"""Said of those of several that a change has left alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from lipika.archive.documents import segment_path
 from lipika.archive.tar import Entry
-from lipika.dashboard.archive_walk import Contents, Layout, members_in
+from lipika.dashboard.archive_walk import Contents, TarLayout, members_in
 from lipika.errors import ArchiveError, ObjectMissing
 from lipika.services import Stores
 from lipika.storage.store import Place
@@ -30,7 +30,7 @@ def _begins(entry: Entry) -> bool:
     return entry.name.startswith(_FOLDERS) and "?" not in entry.name
 
 
-_LAYOUT = Layout(
+_LAYOUT = TarLayout(
     keeps=lambda entry: entry.name.startswith("segments/"),
     ends=lambda entry: entry.name.startswith("transcriptions/"),  # they follow the clips
     begins=_begins,

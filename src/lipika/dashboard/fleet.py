@@ -154,7 +154,7 @@ class SharedLook:
 async def _take(board: Board) -> FleetLook:
     stats = board.stats
     now, outlook, progress, held = await asyncio.gather(
-        stats.fleet.now(), stats.queue.outlook(), stats.queue.languages(), stats.queue.held()
+        stats.fleet.now(), stats.queue.outlook(), stats.queue.languages(), stats.queue.count_held()
     )
     spend, workers, minutes = await asyncio.gather(
         stats.spend.summary(), stats.fleet.workers(), stats.fleet.minutes(HISTORY_MINUTES)

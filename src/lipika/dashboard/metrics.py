@@ -42,7 +42,7 @@ async def read_fleet_figures(stats: Stats) -> FleetFigures:
         stats.queue.counts(),
         stats.queue.outlook(),
         stats.queue.reasons(),
-        stats.queue.held(),
+        stats.queue.count_held(),
         stats.spend.summary(),
     )
     flags, errors, statuses, lanes = await asyncio.gather(

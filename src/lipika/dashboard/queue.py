@@ -71,7 +71,7 @@ async def page(request: Request) -> Response:
     look = _search(request, part, few=few) if part else _list_videos(request, show, reason)
     videos, held, reasons, outlook, empty, flags = await asyncio.gather(
         look,
-        stats.queue.held(),
+        stats.queue.count_held(),
         stats.queue.reasons(),
         stats.queue.outlook(),
         stats.queue.nothing_left(),
@@ -167,7 +167,7 @@ async def video(request: Request) -> Response:
 
 
 async def _page_of_discards(request: Request, video_id: str) -> tuple[list[FlagRow], str]:
-    """What was left out of the video, and the parameter of the page after it."""
+    """Discards of the video, and the parameter of the page after it."""
     last = unpack(request.query_params.get("discards", ""), (int, str, str))
     after = (whole(last[0], -MAX_MS, MAX_MS), str(last[1]), str(last[2])) if last else None
     rows = await board_of(request).stats.flags.left_out(video_id, limit=ROWS, after=after)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lipika.archive.tar import Entry, printable
-from lipika.dashboard.archive_walk import Contents, Layout, members_in
+from lipika.dashboard.archive_walk import Contents, TarLayout, members_in
 from lipika.dashboard.clip_audio import MAX_CLIP_BYTES, remember
 from lipika.errors import ArchiveError, ObjectMissing
 from lipika.models import SegmentName
@@ -22,7 +22,7 @@ def _is_plain(entry: Entry) -> bool:
     return not entry.is_folder and entry.problem is None and not _leaf(entry.name).startswith(".")
 
 
-_LAYOUT = Layout(keeps=_is_plain)
+_LAYOUT = TarLayout(keeps=_is_plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,18 @@ class SegmentAudio:
         if data is None:
             data = await place.store.get_range(place.key, span.start, span.end) if span.size else b""
             remember(self._read, (*archive, name), data, _MAX_SEGMENTS)
-        return Segment(data, _parsed(name))
+        return Segment(data, _parse_name(name))
 
     async def _find(
         self, place: Place, size: int, archive: tuple[str, str | None], segment_file: str, *, last: bool
     ) -> str:
         contents = self._known.get(archive)
-        name = _named(contents or {}, segment_file, last=last)
+        name = _find_name(contents or {}, segment_file, last=last)
         if name is None:
             # In one go where that finds nothing: a tar inside of a tar, or headers of before 1988, mislead it.
             for stretches in (16, 1):
                 contents = await members_in(place, size, _LAYOUT, stretches=stretches)
-                name = _named(contents, segment_file, last=last)
+                name = _find_name(contents, segment_file, last=last)
                 if name is not None:
                     break
         if name is None or contents is None:
@@ -82,12 +82,12 @@ class SegmentAudio:
         return name
 
 
-def _named(names: Contents, segment_file: str, *, last: bool) -> str | None:
+def _find_name(names: Contents, segment_file: str, *, last: bool) -> str | None:
     """The member's name as stored: by its file name, its path, its times, or what it gave a clip of."""
-    wanted = _parsed(segment_file)
+    wanted = _parse_name(segment_file)
     for found in (
         [name for name in names if segment_file in (printable(_leaf(name)), printable(name))],
-        [name for name in names if wanted is not None and _parsed(name) == wanted],
+        [name for name in names if wanted is not None and _parse_name(name) == wanted],
         _around(names, wanted) if wanted is not None else [],
     ):
         if found:
@@ -101,7 +101,7 @@ def _around(names: Iterable[str], clip: SegmentName) -> list[str]:
     return [
         name
         for name in names
-        if (of := _parsed(name)) is not None
+        if (of := _parse_name(name)) is not None
         and of.speaker == clip.speaker
         and of.start_cs <= clip.start_cs
         and clip.end_cs <= of.end_cs
@@ -112,7 +112,7 @@ def _leaf(name: str) -> str:
     return name.replace("\\", "/").rpartition("/")[2]
 
 
-def _parsed(name: str) -> SegmentName | None:
+def _parse_name(name: str) -> SegmentName | None:
     stem = _leaf(name).rpartition(".")[0]
     try:
         return SegmentName.parse(stem)

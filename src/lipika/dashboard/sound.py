@@ -1,4 +1,4 @@
-"""What can be heard: a clip out of its result archive, or a segment out of the input archive, each with its waveform.
+"""Sound for people: a clip out of its result archive, or a segment out of the input archive, each with its waveform.
 
 A clip whose result archive is not there (its video is at work, was put back, or somebody has moved it) is cut out
 of the input archive. Links to audio are signed and expire; what is played has been decoded and encoded by us.
@@ -36,7 +36,7 @@ _NOBODY_KNOWS = "The queue does not hold this video any more, so nobody knows wh
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class PlayedSound:
     """FLAC, and what is to be said of it. Marks are from the beginning of what is played, in milliseconds."""
 
     flac: bytes
@@ -47,7 +47,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What a link names. `start_ms`: of a discard, where in the video it begins; None: a clip is wanted."""
+    """The names in a link. `start_ms`: of a discard, where in the video it begins; None: a clip is wanted."""
 
     video_id: str
     segment_file: str
@@ -61,7 +61,7 @@ class _Wanted:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a signature holds for."""
+        """The names that a signature holds for."""
         raw = () if self.start_ms is None else (str(self.start_ms),)
         return (self.video_id, self.segment_file, *raw)
 
@@ -104,7 +104,7 @@ async def audio(request: Request) -> Response:
     return _range_response(request, sound.flac)
 
 
-async def _find(board: Board, wanted: _Wanted) -> tuple[Sound, ClipDetail | None]:
+async def _find(board: Board, wanted: _Wanted) -> tuple[PlayedSound, ClipDetail | None]:
     """Raises ObjectMissing, or another LipikaError, with a sentence for people."""
     if wanted.start_ms is not None:
         return await _left_out(board, wanted, wanted.start_ms), None
@@ -117,11 +117,11 @@ async def _find(board: Board, wanted: _Wanted) -> tuple[Sound, ClipDetail | None
 # ----------------------------------------------------------------------------- a clip
 
 
-async def _clip(board: Board, clip: ClipDetail) -> Sound:
+async def _clip(board: Board, clip: ClipDetail) -> PlayedSound:
     if clip.output_key is None or clip.source_key is None:
         raise ObjectMissing(_NOBODY_KNOWS)
     try:
-        packed = Sound(await board.audio.read(clip.output_key, clip.segment_file), is_clip=True)
+        packed = PlayedSound(await board.audio.read(clip.output_key, clip.segment_file), is_clip=True)
     except Unavailable:
         raise
     except LipikaError as missing:
@@ -131,7 +131,7 @@ async def _clip(board: Board, clip: ClipDetail) -> Sound:
     return packed
 
 
-async def _cut_again(board: Board, clip: ClipDetail, source_key: str, missing: LipikaError) -> Sound:
+async def _cut_again(board: Board, clip: ClipDetail, source_key: str, missing: LipikaError) -> PlayedSound:
     """The clip out of the segment that it was made of."""
     from lipika.dashboard.waveform import excerpt
 
@@ -151,13 +151,13 @@ async def _cut_again(board: Board, clip: ClipDetail, source_key: str, missing: L
         raise ObjectMissing(
             f"{why}, and the input archive gives no audio either: {_reason(error)}"
         ) from error
-    return Sound(cut.flac, f"{why}: this is cut from the input archive, before it was polished.")
+    return PlayedSound(cut.flac, f"{why}: this is cut from the input archive, before it was polished.")
 
 
 # ----------------------------------------------------------------------------- what was left out
 
 
-async def _left_out(board: Board, wanted: _Wanted, start_ms: int) -> Sound:
+async def _left_out(board: Board, wanted: _Wanted, start_ms: int) -> PlayedSound:
     from lipika.dashboard.waveform import excerpt
 
     flags = await board.stats.flags.list_of_clip(wanted.video_id, wanted.segment_file)
@@ -179,7 +179,7 @@ async def _left_out(board: Board, wanted: _Wanted, start_ms: int) -> Sound:
     except LipikaError as error:
         raise ObjectMissing(f"It cannot be heard: {_reason(error)}") from error
     marks = tuple(_marks(discards, begins_ms + cut.start_ms, begins_ms + cut.end_ms))
-    return Sound(cut.flac, _note_of(cut.start_ms, cut.end_ms, cut.whole_ms), marks)
+    return PlayedSound(cut.flac, _note_of(cut.start_ms, cut.end_ms, cut.whole_ms), marks)
 
 
 def _span_played(flag: FlagRow, begins_ms: int) -> tuple[int, int | None]:

@@ -125,7 +125,7 @@ def lane(name: str) -> str:
 
 
 def amount(value: float, whole: bool) -> str:
-    """What a limit counts: 12,000 or $1.50."""
+    """The amount that a limit counts: 12,000 or $1.50."""
     return short(value) if whole else money(value)
 
 

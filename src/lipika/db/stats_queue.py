@@ -230,7 +230,7 @@ class QueueStats:
         """The reasons why videos failed, the commonest reason first."""
         return await self._database.rows(_QUERIES["reasons"], {}, FailureReason)
 
-    async def held(self) -> list[HeldVideos]:
+    async def count_held(self) -> list[HeldVideos]:
         """Videos that are held, by who holds them and why, the most first."""
         return await self._database.rows(_QUERIES["held"], {}, HeldVideos)
 

@@ -95,7 +95,7 @@ async def read_status(database: Database) -> StatusReport:
         languages=languages,
         fleet=fleet,
         workers=workers,
-        held=await of_queue.held(),
+        held=await of_queue.count_held(),
         outlook=outlook,
         clips_per_minute=outlook.clips_per_minute,
         eta_s=outlook.eta_s,
@@ -249,11 +249,11 @@ def _canaries_and_held(report: StatusReport) -> list[str]:
         of_it = f" ({money(simulated)} of it SIMULATED: not charged)" if simulated > 1e-9 else ""
         lines.append(f"Canaries: {money(report.usd_canary)}{of_it}, apart from that; caps count them too")
     if report.held:
-        lines.append(f"Held: {held_line(report.held)}")
+        lines.append(f"Held: {describe_held(report.held)}")
     return lines
 
 
-def held_line(held: Sequence[HeldVideos]) -> str:
+def describe_held(held: Sequence[HeldVideos]) -> str:
     """The number of videos that are held, with why and how they are let go."""
     return "; ".join(f"{one.videos:,} {one.why} ({one.way_out})" for one in held)
 

@@ -576,8 +576,14 @@ async def test_the_page_needs_nothing_else_and_escapes_what_models_say(
     assert "&lt;ctrl46&gt;" in html
     assert "<ctrl46>" not in html
     assert "prefers-color-scheme: dark" in html
-    assert html.count('dir="rtl"') % 2 == 0
     assert report["run_id"] == done.report.run_id
+    texts = report["measures"]["texts"]
+    assert texts
+    for clip in texts:
+        assert [one["arm"] for one in clip["others"]] == [report["measures"]["against"][0]["arm"]]
+        assert clip["segment_file"] in html
+    assert page.tags["ins"] > 0
+    assert page.tags["del"] > 0
 
 
 async def test_a_canary_without_a_single_answer_has_a_page_too(stage: Stage, database: Database) -> None:
