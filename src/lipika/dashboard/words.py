@@ -105,6 +105,8 @@ def finding(code: str) -> str:
     kind, _, rest = code.partition(":")
     if kind == "discard" and rest:
         return f"left out: {rest.replace('_', ' ')}"
+    if kind == "failed" and rest:
+        return f"no answer: {failure(rest)}"
     return code.replace("_", " ")
 
 
