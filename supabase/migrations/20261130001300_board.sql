@@ -50,6 +50,7 @@ begin
     ) moved
     where (videos, sized, segments, discarded, parts_discarded, clips, transcribed, no_speech, failed)
       <> (0, 0, 0, 0, 0, 0, 0, 0, 0)
+    order by 1, 2, 3 -- beyond 32 writers two share a shard, and lock its sums in one order
     on conflict (language, state, reason, shard) do update set
       videos = c.videos + excluded.videos, sized = c.sized + excluded.sized,
       segments = c.segments + excluded.segments, discarded = c.discarded + excluded.discarded,
