@@ -28,12 +28,16 @@ class Panel:
     width: int = 8
 
 
+_SPENT = (
+    'sum(lipika_fleet_spend_dollars{window="total"}) - sum(lipika_fleet_canary_spend_dollars{window="total"})'
+)
+
 PROMETHEUS = (
     Panel("Live workers", [("", 'sum(lipika_fleet_workers{state="live"})')], form="stat", width=4),
     Panel("Stale workers", [("", 'sum(lipika_fleet_workers{state="stale"})')], form="stat", width=4),
     Panel("Clips a minute", [("", "lipika_fleet_clips_per_minute")], form="stat", width=4),
     Panel("Ready in", [("", "lipika_queue_eta_seconds")], "s", "stat", 4),
-    Panel("Spent", [("", 'sum(lipika_fleet_spend_dollars{window="total"})')], "currencyUSD", "stat", 4),
+    Panel("Spent, canaries apart", [("", _SPENT)], "currencyUSD", "stat", 4),
     Panel("In the end", [("", "lipika_queue_projected_dollars")], "currencyUSD", "stat", 4),
     Panel(
         "Requests a minute",
