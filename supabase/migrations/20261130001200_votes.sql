@@ -42,7 +42,7 @@ create unique index if not exists comparisons_ways on comparisons (
   least(first_way, second_way), greatest(first_way, second_way)
 );
 comment on table comparisons is 'One row per two ways of asking that people compare.';
-comment on column comparisons.first_way is 'Name of the way, as way_counts has it; or arm of a canary, as run/arm.';
+comment on column comparisons.first_way is 'Name of the way, as way_counts has it.';
 comment on column comparisons.first_words is 'Its settings, in words.';
 comment on column comparisons.seed is 'Of the draws: the same seed over the same answers draws the same clips.';
 
