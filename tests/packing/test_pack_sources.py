@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 import soundfile
 
 from lipika.errors import UsageError
+from lipika.jobs.packed_queue import has_to_be_packed
 from lipika.packing.items import PackSource, SourceItem, SourceRefusal
 from lipika.packing.kinds import SourceOptions, look, open_source
 from lipika.packing.template import PathTemplate
@@ -138,14 +141,14 @@ def test_the_same_list_in_every_form(tmp_path: Path, suffix: str) -> None:
 
 def test_broken_rows_cost_themselves_alone(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
-    good = {"audio_filepath": "a.wav", "offset": 1.5, "duration": 2.0, "text": "x"}
+    good = {"path": "a.wav", "offset": 1.5, "duration": 2.0, "text": "x"}
     bad = [
-        {**good, "audio_filepath": ""},
+        {**good, "path": ""},
         {**good, "offset": "soon"},
         {**good, "duration": -1},
-        {"audio_filepath": "a.wav", "offset": 3, "end": 2},
+        {"path": "a.wav", "offset": 3, "end": 2},
         {**good, "channel": "left"},
-        {**good, "audio_filepath": "a\0b"},
+        {**good, "path": "a\0b"},
     ]
     lines = [json.dumps(row) for row in (good, *bad)] + [
         "{broken",
@@ -188,3 +191,63 @@ def test_what_cannot_be_packed_is_told_what_can(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a column `url`"):
         open_source("s3://bucket/x", SourceOptions())
     assert look(str(wav(tmp_path / "one.flac"))).kind is not None
+
+
+def tarred(path: Path, *names: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio = wav(path.with_suffix(".wav"))
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            if name.endswith((".wav", ".flac")):
+                tar.add(audio, name)
+            else:
+                tar.addfile(tarfile.TarInfo(name), io.BytesIO(b""))
+    audio.unlink()
+    return path
+
+
+def test_each_corpus_is_known_by_what_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "kaldi" / "train").mkdir(parents=True)
+    (tmp_path / "kaldi" / "train" / "wav.scp").write_text("u1 a.wav\n")
+    tarred(tmp_path / "shar" / "recording.000000.tar", "u1.flac", "u1.json")
+    (tmp_path / "shar" / "cuts.000000.jsonl").write_text('{"id": "u1", "type": "MonoCut"}\n')
+    (tmp_path / "cuts.jsonl").write_text('{"id": "u1", "type": "MonoCut"}\n')
+    (tmp_path / "train_manifest.json").write_text('{"audio_filepath": "a.wav", "duration": 1.0}\n')
+    tarred(tmp_path / "nemo" / "audio_0.tar", "u1.flac")
+    (tmp_path / "nemo" / "manifest_0.json").write_text(
+        '{"audio_filepath": "u1.flac", "duration": 1, "shard_id": 0}\n'
+    )
+    tarred(tmp_path / "web" / "train-0.tar", "u1.flac", "u1.txt")
+    (tmp_path / "hf" / "data").mkdir(parents=True)
+    sounds = pa.table({"audio": [{"bytes": b"x", "path": "a.wav"}], "text": ["x"]})
+    pq.write_table(sounds, tmp_path / "hf" / "data" / "train-0.parquet")
+    kinds = {
+        "kaldi": "kaldi", "shar": "shar", "cuts.jsonl": "lhotse", "train_manifest.json": "nemo", "nemo": "nemo",
+        "nemo/manifest__OP_0..0_CL_.json": "nemo", "web": "webdataset",
+        "web/train-0.tar": "webdataset", "hf": "huggingface",
+        "hf/data/train-0.parquet": "huggingface",
+    }  # fmt: skip
+    for place, kind in kinds.items():
+        seen = look(str(tmp_path / place))
+        assert seen.kind is not None, place
+        assert (place, seen.kind.name) == (place, kind)
+        assert has_to_be_packed(str(tmp_path / place)), place
+        assert open_source(str(tmp_path / place), SourceOptions()).kind == kind
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("metadata.json", "segments/a_00000_00100.flac"),
+        ("v/segments/a_00000_00100.flac", "v/segments/a_00000_00100.json"),
+        ("a_00000_00100.flac", "a_00000_00100.txt"),
+        ("segments\\a_00000_00100.flac", "segments\\a_00000_00100.txt"),
+    ],
+)
+def test_archives_of_our_own_form_stay_what_they_are(tmp_path: Path, names: tuple[str, ...]) -> None:
+    tarred(tmp_path / "mine" / "v.tar", *names)
+    wav(tmp_path / "mine" / "beside.wav")
+    (tmp_path / "videos.csv").write_text("video_id,path\nv,v.tar\n")
+    (tmp_path / "mine" / "broken.tar").write_bytes(b"no tar")
+    for place in ("mine", "mine/v.tar", "mine/broken.tar", "videos.csv", "none", "s3://bucket/x"):
+        assert not has_to_be_packed(str(tmp_path / place) if "://" not in place else place), place

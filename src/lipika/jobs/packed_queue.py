@@ -21,8 +21,8 @@ def has_to_be_packed(source: str) -> bool:
     if is_url(source) and not source.startswith("file://"):
         return False
     path = Path(source.removeprefix("file://")).expanduser()
-    if path.suffix.lower() == ".tar" or not os.path.exists(path):  # noqa: PTH110 - a name may be too long to ask
-        return False
+    if not os.path.exists(path):  # noqa: PTH110 - a name may be too long to ask
+        return "_OP_" in path.name and path.parent.is_dir()
     seen = look(source)
     if names_videos(seen.path):
         return False

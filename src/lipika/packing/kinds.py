@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,10 +13,12 @@ from itertools import islice
 from pathlib import Path
 
 from lipika.errors import UsageError
+from lipika.models import SegmentName
 from lipika.packing.items import PackSource
 
 _LISTED = 2_000  # files that are looked at to tell a kind
 _DEPTH = 4  # folders
+_MEMBERS = 20  # of a tar
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,90 @@ def _has_audio(sight: Sight) -> bool:
     return any(suffix in AUDIO for suffix in sight.suffixes())
 
 
+def _ends(sight: Sight, pattern: str) -> list[str]:
+    """The first files below a folder whose whole path fits."""
+    return [name for name in sight.below if re.search(pattern, name, re.IGNORECASE)]
+
+
+def _is_kaldi(sight: Sight) -> bool:
+    return bool(_ends(sight, r"(^|/)wav\.scp$"))
+
+
+def _is_shar(sight: Sight) -> bool:
+    return bool(
+        _ends(sight, r"(^|/)cuts\.[^/]*jsonl(\.gz)?$") and _ends(sight, r"(^|/)recording\.[^/]*\.tar$")
+    )
+
+
+def _is_lhotse(sight: Sight) -> bool:
+    from lipika.packing.sources.lhotse import is_cuts
+
+    found = (
+        [sight.path / name for name in _ends(sight, r"\.jsonl(\.gz)?$")[:3]]
+        if sight.is_folder
+        else [sight.path]
+    )
+    return any(map(is_cuts, found))
+
+
+def _is_nemo(sight: Sight) -> bool:
+    from lipika.packing.sources.nemo import is_manifest
+
+    if re.search(r"_OP_.*_CL_|\{.*\}", sight.path.name):
+        return True
+    found = (
+        [sight.path / name for name in _ends(sight, r"\.jsonl?$")[:3]] if sight.is_folder else [sight.path]
+    )
+    return any(map(is_manifest, found))
+
+
+def _is_hugging_face(sight: Sight) -> bool:
+    if sight.is_folder:
+        return bool(_ends(sight, r"\.(parquet|arrow)$"))
+    from lipika.packing.sources.table import holds_audio
+
+    return sight.suffix == ".parquet" and holds_audio(sight.path)
+
+
+def _is_webdataset(sight: Sight) -> bool:
+    from lipika.packing.sources.webdataset import is_shard
+
+    found = [sight.path / name for name in _ends(sight, r"\.tar$")[:1]] if sight.is_folder else [sight.path]
+    return any(path.suffix.lower() == ".tar" and not _is_ours(path) and is_shard(path) for path in found)
+
+
+def _is_ours(path: Path) -> bool:
+    """True for an archive of this program's own form, and for what is no tar."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            names = [one.name.replace("\\", "/") for one in islice(tar, _MEMBERS) if one.isfile()]
+    except (OSError, tarfile.TarError):
+        return True
+    return any("segments/" in f"{name.lower()}/" or _is_segment(name) for name in names)
+
+
+def _is_segment(name: str) -> bool:
+    try:
+        SegmentName.parse(name.rpartition("/")[2].rpartition(".")[0])
+    except ValueError:
+        return False
+    return True
+
+
 KINDS: list[SourceKind] = [
+    SourceKind("kaldi", "a Kaldi data folder", _is_kaldi, "open_kinds:open_kaldi"),
+    SourceKind("shar", "a folder of Lhotse Shar", _is_shar, "open_kinds:open_shar", holds_tars=True),
+    SourceKind("lhotse", "Lhotse cuts (.jsonl, .jsonl.gz)", _is_lhotse, "open_kinds:open_lhotse"),
+    SourceKind("nemo", "a NeMo manifest, or a tarred set", _is_nemo, "open_kinds:open_nemo", holds_tars=True),
+    SourceKind(
+        "huggingface",
+        "a Hugging Face dataset (Parquet, Arrow)",
+        _is_hugging_face,
+        "open_kinds:open_hugging_face",
+    ),
+    SourceKind(
+        "webdataset", "WebDataset shards", _is_webdataset, "open_kinds:open_webdataset", holds_tars=True
+    ),
     SourceKind(
         "list",
         "a list (.csv, .tsv, .jsonl, .parquet) with a column `path`, `url` or `audio_filepath`",
@@ -155,7 +242,8 @@ def look(source: str, kind: str | None = None) -> SeenSource:
             f"{source}: a bucket is packed by a list of its recordings: a .csv or .jsonl with a column `url`"
         )
     path = Path(os.path.abspath(Path(source.removeprefix("file://")).expanduser()))  # noqa: PTH100 - `..`, not links
-    if not os.path.exists(path):  # noqa: PTH110 - a name may be too long to ask
+    ranged = "_OP_" in path.name and path.parent.is_dir()
+    if not ranged and not os.path.exists(path):  # noqa: PTH110 - a name may be too long to ask
         raise UsageError(f"{source}: there is no such file or folder")
     sight = Sight(path)
     if kind is not None:

@@ -163,6 +163,12 @@ def no_place(path: Path, names: list[str]) -> str:
     )
 
 
+def holds_audio(path: Path) -> bool:
+    """True for a Parquet file with the bytes of recordings in a column. Raises UsageError: it cannot be read."""
+    types = (str(one.type) for one in _parquet_file(path).schema_arrow)
+    return any(one.startswith("struct<") and "bytes: " in one for one in types)
+
+
 def column_names(path: Path) -> list[str]:
     """The columns of a list, without reading the whole of it.
 
