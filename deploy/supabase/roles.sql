@@ -71,6 +71,11 @@ begin
       ('comparisons', 'lipika_worker', ''),
       ('comparison_clips', 'lipika_worker', ''),
       ('comparison_votes', 'lipika_worker', ''),
+      ('erasures', 'lipika_worker', ''),
+      ('erasure_targets', 'lipika_worker', ''),
+      ('erasure_salt', 'lipika_worker', ''),
+      ('erased_audio', 'lipika_worker', ''),
+      ('erased_names', 'lipika_worker', ''),
       -- What people do from the board.
       ('video_queue', 'lipika_dashboard',
         'select, update (status, held, priority, attempts, claim_token, lease_expires_at, completed_at, error_code, '
@@ -111,6 +116,11 @@ begin
       ('comparisons', 'lipika_reader', 'select'),
       ('comparison_clips', 'lipika_reader', 'select'),
       ('comparison_votes', 'lipika_reader', 'select'),
+      -- What is erased; what its names are digested with is the owner's alone.
+      ('erasures', 'lipika_reader', 'select'),
+      ('erasure_targets', 'lipika_reader', 'select'),
+      ('erased_audio', 'lipika_reader', 'select'),
+      ('erased_names', 'lipika_reader', 'select'),
       ('queue_counts', 'lipika_reader', 'select'),
       ('clip_counts', 'lipika_reader', 'select'),
       ('tier_counts', 'lipika_reader', 'select'),
@@ -168,7 +178,8 @@ begin
       'lipika_keep_opinions', 'lipika_write_voters', 'lipika_way',
       'lipika_register', 'lipika_heartbeat', 'lipika_live', 'lipika_offline', 'lipika_record_error', 'lipika_reserve',
       'lipika_grant',
-      'lipika_calibration_turn', 'lipika_end_calibration', 'lipika_claim_notices', 'lipika_end_notices'
+      'lipika_calibration_turn', 'lipika_end_calibration', 'lipika_claim_notices', 'lipika_end_notices',
+      'lipika_erased_of', 'lipika_erased_videos', 'lipika_erased_audio', 'lipika_erased_since'
     ])
   loop
     execute format('grant execute on function %s to lipika_worker', function);
@@ -196,7 +207,7 @@ begin
   -- The board tells people, too: it is there when all workers are dead.
   for function in
     select oid::regprocedure from pg_proc
-    where pronamespace = 'public'::regnamespace and proname in ('lipika_claim_notices', 'lipika_end_notices')
+    where pronamespace = 'public'::regnamespace and proname in ('lipika_claim_notices', 'lipika_end_notices', 'lipika_erased_videos', 'lipika_erased_audio')
   loop
     execute format('grant execute on function %s to lipika_dashboard', function);
   end loop;

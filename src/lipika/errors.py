@@ -14,7 +14,8 @@
     |-- Unavailable             wait and try again
     |   |-- DatabaseUnavailable
     |   |-- StorageUnavailable
-    |   `-- DiskFull            ... until somebody makes room
+    |   |-- DiskFull            ... until somebody makes room
+    |   `-- ErasedMeanwhile     ... at once: without what was erased while it was under way
     |-- DatabaseError           the database refused: a defect or a missing migration
     |   `-- RowRefused          ... what one row holds
     |-- StorageError            the store refused
@@ -105,6 +106,10 @@ class StorageUnavailable(Unavailable):
 
 class DiskFull(Unavailable):
     """The disk for work in progress has no room; the same write succeeds once there is some."""
+
+
+class ErasedMeanwhile(Unavailable):
+    """Some of a video was erased while it was under way; it starts over, without."""
 
 
 class DatabaseError(LipikaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -46,8 +46,11 @@ class Contents:
     documents: tuple[ClipDocument, ...]
 
 
-def read_contents(store: Store, key: str, spool: Spool | None) -> Contents:
-    """Read an archive; its audio goes to the spool, if there is one, byte by byte as it is. Blocks.
+def read_contents(
+    store: Store, key: str, spool: Spool | None, wanted: Callable[[str], bool] = lambda _stem: True
+) -> Contents:
+    """Read an archive; the audio of clips that are `wanted` goes to the spool, if there is one, byte by byte.
+    Blocks.
 
     Raises:
         ArchiveError: it is damaged, or holds what no run has written and a rewriting would lose.
@@ -62,7 +65,7 @@ def read_contents(store: Store, key: str, spool: Spool | None) -> Contents:
             if entry.name == METADATA_NAME:
                 metadata = source.take()
             elif (folder, ending) == ("segments", "flac"):
-                if spool is not None:
+                if spool is not None and wanted(stem):
                     spool.add_clip(stem, source.take())
             elif (folder, ending) == ("transcriptions", "json"):
                 documents.append((stem, source.take()))

@@ -5,6 +5,7 @@ The same results give the same bytes in whatever order they arrived.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from array import array
 from collections import Counter
@@ -15,6 +16,7 @@ import orjson
 
 from lipika import __version__
 from lipika.archive.documents import METADATA_NAME, VIDEO_FORMAT, to_json
+from lipika.archive.erased import leave_out
 from lipika.archive.metadata import Metadata, join_members
 from lipika.models import (
     LANES,
@@ -265,6 +267,52 @@ def amend_metadata(
     if "transcriptions_sha256" in old[1]:
         changes["digests"] = old[1] | digests()
     return _add_block(members, block | {key: _text(value, 2) for key, value in changes.items()})
+
+
+def shrink_metadata(
+    metadata: bytes,
+    summary: Summary,
+    accounting: Accounting,
+    discards: Sequence[Mapping[str, object]],
+    audio_digests: Sequence[str],
+    digests: Callable[[], dict[str, str]],
+    named: Callable[[str], bool],
+) -> bytes:
+    """A result's `metadata.json` after clips have gone: all figures over those that stay, and nobody in it who is
+    `named`. What was reused, and the version that packed it, stay as they were written.
+
+    `audio_digests` are of the clips that stay, in their order; `digests` are asked for where the metadata hold
+    those of transcriptions.
+    """
+    members = Metadata(metadata).members()
+    own = Metadata(
+        join_members({key: text for key, text in members.items() if key != "transcription"}).encode()
+    )
+    block = Metadata(members["transcription"].encode()).members()
+    held = orjson.loads(f"[{block['versions']},{block['digests']}]")
+    figures = {key: value for key, value in summary.document().items() if key not in ("versions", "reused")}
+    changes: dict[str, object] = {
+        **figures,
+        "accounting": _fields(accounting)
+        | {"discard_reasons": dict(sorted(accounting.discard_reasons.items()))},
+        "discards": discards,
+        "versions": held[0] | summary.versions(),
+        "digests": held[1]
+        | ({"clips_audio_sha256": _digest_over(audio_digests)} if "clips_audio_sha256" in held[1] else {})
+        | (digests() if "transcriptions_sha256" in held[1] else {}),
+    }
+    texts = block | {key: _text(value, 2) for key, value in changes.items()}
+    if "previous" in texts:
+        former = leave_out(Metadata(f'{{"previous": {texts["previous"]}}}'.encode()), named).members()
+        texts = {key: text for key, text in texts.items() if key != "previous"} | former
+    return _add_block(leave_out(own, named).members(), texts)
+
+
+def _digest_over(audio_digests: Iterable[str]) -> str:
+    whole = hashlib.sha256()
+    for digest in audio_digests:
+        whole.update(bytes.fromhex(digest))
+    return whole.hexdigest()
 
 
 def _add_block(members: Mapping[str, str], block: Mapping[str, str]) -> bytes:

@@ -34,6 +34,7 @@ from lipika.canary.tried import plan_tried, settings_of_arm
 from lipika.config import SIMULATED_KEY, Settings, require_key
 from lipika.db.canary import Canaries
 from lipika.db.connection import Database
+from lipika.db.tombstones import Tombstones
 from lipika.db.voters import Voters
 from lipika.engine.route import Reserve, reserve_unlimited
 from lipika.errors import UsageError
@@ -49,6 +50,7 @@ from lipika.jobs.wiring import (
 from lipika.languages import FIRST_CLASS, find_language
 from lipika.llm.capabilities import Capabilities, load_capabilities
 from lipika.models import AnswerForm, HintFrom, SendFormat, ServiceTier, VoterKind, is_made_up
+from lipika.pipeline.tombstones import ErasedAudio
 from lipika.processes import stop_signals
 from lipika.rework.limits import find_bands
 from lipika.services import Stores, store_settings
@@ -117,7 +119,8 @@ async def run_canary(
     on_plan(plan)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(_scratch(settings.spool_dir)))
-        clips = await _choose(settings, archives, plan.clips, order.seed, folder)
+        chosen = await _choose(settings, archives, plan.clips, order.seed, folder)
+        clips = await _without_erased(chosen, database)
         await Canaries(database).start(run_id, _config(settings, order, plan, arms), shelf.url)
         asked = await _ask(settings, database, order, arms, clips, run_id, on_change)
         run = CanaryRun(
@@ -255,6 +258,21 @@ async def _choose(
             settings.ask_silence,
         )
         return await take_sample(archives, clips, seed, desk)
+
+
+async def _without_erased(sample: ClipSample, database: Database) -> ClipSample:
+    """Nobody is asked about erased clips."""
+    erased = ErasedAudio(Tombstones(database))
+    names = {video: await erased.look_up(video) for video in {clip.video_id for clip in sample.clips}}
+    gone = await erased.find(
+        [one.clip.audio_digest for one in sample.clips if erased.may_be(one.clip.audio_digest)]
+    )
+    sample.clips = [
+        one
+        for one in sample.clips
+        if one.clip.audio_digest not in gone and not names[one.video_id].covers(one.clip.name)
+    ]
+    return sample
 
 
 # ----------------------------------------------------------------------------- ask

@@ -86,6 +86,10 @@ COMMANDS = {
         "How good the corpus is, by what people hear in a sample: CER with intervals, verdicts.",
     ),
     "edits": ("edits", "What people say of clips: corrections, their history, out and in."),
+    "erase": (
+        "erase",
+        "Consent withdrawn: remove a speaker, videos or clips everywhere, for good, with a certificate.",
+    ),
     "repack": (
         "edits",
         "Rewrite result tars that lack what people have said since: only those, each verified, in one step.",

@@ -439,7 +439,9 @@ async def _add_table(settings: Settings, table: str, asked: _Asked) -> Added:
     from lipika.archive import presence
     from lipika.archive.hints import LOOKED_AT
     from lipika.archive.sources import OUTPUT_SUFFIX, results_root
+    from lipika.db.queue import Clash
     from lipika.db.tables import TableSource, add_table, find_first_keys
+    from lipika.db.tombstones import Tombstones
     from lipika.models import NewVideo
     from lipika.services import open_database
 
@@ -459,10 +461,14 @@ async def _add_table(settings: Settings, table: str, asked: _Asked) -> Added:
         keys = await find_first_keys(database, source, presence.LOOKED_AT)
         found = await _look_for_first(settings, keys, asked)
         report = await add_table(database, source, looked_at=LOOKED_AT)
+        erased = await Tombstones(database).videos(report.refused)
     hinted = [NewVideo(row["video_id"], row["source_key"], "", row["language"]) for row in report.hinted]
     already = report.found - report.added - len(report.conflicts) - len(report.refused)
     refused = [
-        f"{video_id}: its result would be written over another's result or archive, or no file could have its name"
+        str(Clash(video_id, "", str(erased[video_id]), "erased"))
+        if video_id in erased
+        else f"{video_id}: its result would be written over another's result or archive, or no file could have its"
+        " name"
         for video_id in report.refused
     ]
     added = Added(

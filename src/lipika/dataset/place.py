@@ -21,6 +21,9 @@ from lipika.storage import Store, StoreSettings
 WORK = ".lipika"
 """The folder of an export that is not whole yet: records of jobs, their indexes, shards that are being written."""
 
+ERASED = ".lipika-erased"
+"""A file beside an export some of whose clips were erased since it was made."""
+
 _CLAIMS = f"{WORK}/ours"
 _PIECE = 1 << 20
 _SMALL = 1 << 30  # bytes, of what is taken as a whole

@@ -11,6 +11,7 @@ from lipika.db.connection import Database, Params
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
 from lipika.db.queue_counts import QueueCounts, count_videos
+from lipika.db.tombstones import Tombstones
 from lipika.errors import LeaseLost, UsageError
 from lipika.models import Accounting, ClaimedVideo, HintFrom, NewVideo, VideoStatus
 
@@ -27,9 +28,16 @@ class Clash:
     video_id: str
     output_key: str
     other: str
-    what: str  # output_taken | output_is_input | input_is_output
+    what: (
+        str  # output_taken | output_is_input | input_is_output | erased: `other` is the number of the erasure
+    )
 
     def __str__(self) -> str:
+        if self.what == "erased":
+            return (
+                f"{self.video_id}: it was erased because somebody wanted it (lipika erase show {self.other}), and"
+                " does not come back"
+            )
         if self.what == "input_is_output":
             return f"{self.video_id}: its archive is where the result of {self.other} goes"
         where = "archive" if self.what == "output_is_input" else "result"
@@ -150,7 +158,8 @@ class Queue:
         return AddReport(added, given - added - len(conflicts), tuple(conflicts), tuple(clashes))
 
     async def clashes(self, videos: Sequence[NewVideo], roots: Roots = _NO_ROOTS) -> list[Clash]:
-        """The videos that would write over what another of them or of the queue, or itself, reads or writes."""
+        """The videos that would write over what another of them or of the queue, or itself, reads or writes;
+        and those that were erased."""
         params = {
             "video_ids": [video.video_id for video in videos],
             "source_keys": [video.source_key for video in videos],
@@ -158,7 +167,17 @@ class Queue:
             "source_root": roots.source,
             "output_root": roots.output,
         }
-        return await self._database.rows(_QUERIES["clashes"], params, Clash)
+        erased = await Tombstones(self._database).videos([video.video_id for video in videos])
+        gone = [
+            Clash(video.video_id, video.output_key, str(erased[video.video_id]), "erased")
+            for video in videos
+            if video.video_id in erased
+        ]
+        return gone + [
+            clash
+            for clash in await self._database.rows(_QUERIES["clashes"], params, Clash)
+            if clash.video_id not in erased
+        ]
 
     async def list_empty(self, *, limit: int, after: str = "") -> list[QueuedVideo]:
         """Done videos of which nothing is left, by id; `after` is the last one of the page before."""

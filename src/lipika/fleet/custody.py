@@ -312,13 +312,35 @@ class Custody:
         video = held.video
         self._sink.lose(video)
         held.let_go.set()
-        await self._finish_in_time(self._sink.save_video(video))
+        if not await self._finish_in_time(self._drop_erased(held)):
+            await self._finish_in_time(self._sink.save_video(video))
         give_up = time.monotonic() + _LATE_S
         while self._tools.engine.in_flight_of(video.video_id):
             if held.hurry or time.monotonic() > give_up:
                 break
             await asyncio.sleep(0.05)
-        await self._finish_in_time(self._sink.save_video(video))
+        if not await self._finish_in_time(self._drop_erased(held)):
+            await self._finish_in_time(self._sink.save_video(video))
+
+    async def _drop_erased(self, held: Held) -> bool:
+        """True if the video went because somebody's voice was erased: then nothing of it is saved, and a result that
+        was stored before anybody could know goes again."""
+        video = held.video
+        try:
+            erased = await self._tools.erased.look_up(video.video_id)
+            if not erased:
+                return False
+            log.warning("video_erased", whole=erased.whole)
+            await self._sink.erase(video)
+            if erased.whole:
+                target = self._places.target(video.output_key)
+                await target.store.delete(target.key)
+                await self._sink.partials.look_again(video)
+                await self._sink.partials.clear(video)
+        except LipikaError as error:
+            log.warning("erased_not_known", reason=str(error))
+            return False
+        return True
 
     async def _put_aside(self, held: Held, reason: WouldPayAgain) -> None:
         """Hold a video, with the reason, until a person decides; the attempt is given back."""

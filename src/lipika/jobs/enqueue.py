@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lipika.config import Settings
 from lipika.db.connection import Database
 from lipika.db.paid import PaidAnswers
-from lipika.db.queue import Queue, QueuedVideo
+from lipika.db.queue import Clash, Queue, QueuedVideo
 from lipika.db.result_rows import StoredAnswer
 from lipika.db.results import Results, WayRow
 from lipika.embedded.postgres import default_data_dir
@@ -57,9 +57,7 @@ async def enqueue(
     known = {row.video_id: row for row in await queue.find([video.video_id for video in videos])}
     _refuse_moved(settings, videos, known)
     for clash in (await queue.clashes(videos))[:1]:
-        raise UsageError(
-            f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}"
-        )
+        raise _refusal(clash)
     asked = reuse_conditions(settings, simulated)
     ways = defaultdict[str, list[WayRow]](list)
     for way in await Results(database).ways(list(known)):
@@ -176,6 +174,14 @@ def _would_pay_again(lost: Mapping[str, Lost]) -> str:
     return (
         f"this run would pay again for {whole}, in {len(lost):,} of its videos ({names}). Nothing was asked. Ask as"
         " before, leave these videos out, or pay: --again"
+    )
+
+
+def _refusal(clash: Clash) -> UsageError:
+    if clash.what == "erased":
+        return UsageError(f"{clash}. Leave its archive out of this run")
+    return UsageError(
+        f"{clash}. Give another --out, rename an archive, or: lipika queue remove {clash.other}"
     )
 
 

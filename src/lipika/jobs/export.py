@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from lipika.config import Settings, load_settings
 from lipika.dataset.finish import Words, finish
 from lipika.dataset.model import AudioForm
@@ -28,6 +30,7 @@ from lipika.dataset.sources import CandidateBatch, candidates_of_archives, candi
 from lipika.dataset.user_files import UserFiles
 from lipika.dataset.wanted import TextRules
 from lipika.db.connection import Database
+from lipika.db.tombstones import Tombstones
 from lipika.errors import DiskFull, SettingsError, Unavailable, UsageError
 from lipika.jobs.export_audit import find_audit
 from lipika.jobs.export_place import alone, earlier_plan, find_finished, keep_plan, open_place
@@ -177,7 +180,7 @@ async def _plan(
     with progress_bar("Reading results") as advance:
         async with aclosing(_candidates(order, settings, database)) as batches:
             async for batch in batches:
-                await asyncio.to_thread(held.add, batch.table)
+                await asyncio.to_thread(held.add, await _drop_erased(batch.table, database))
                 noticed.problems += batch.problems
                 noticed.misfits.join(batch.misfits)
                 advance(batch.videos, f"{held.clips:,} clips")
@@ -197,6 +200,18 @@ async def _plan(
         memory=order.memory,
         left_out=noticed.problems,
     )
+
+
+async def _drop_erased(table: pa.Table, database: Database | None) -> pa.Table:
+    """Candidates without erased audio, which archives from elsewhere may hold yet."""
+    if database is None or not table.num_rows:
+        return table
+    digests = table.column("audio_digest").to_pylist()
+    erased = await Tombstones(database).audio([digest for digest in digests if digest])
+    if not erased:
+        return table
+    log.warning("erased_clips_left_out", clips=sum(digest in erased for digest in digests))
+    return table.filter([digest not in erased for digest in digests])
 
 
 def _candidates(

@@ -13,7 +13,7 @@ from pathlib import Path
 from lipika.config import Settings
 from lipika.dataset.hashing import SUMS
 from lipika.dataset.model import Tarset
-from lipika.dataset.place import WORK, ExportPlace
+from lipika.dataset.place import ERASED, WORK, ExportPlace
 from lipika.dataset.plan import DROPPED, PLAN, PlanOptions, PlanReport, read_report
 from lipika.dataset.summary import ExportSummary
 from lipika.dataset.verify import FACTS
@@ -76,8 +76,13 @@ def earlier_plan(place: ExportPlace, options: PlanOptions, *, again: bool) -> Pl
             raise UsageError(f"{place.url}: --again replaces an export of lipika, and this is none")
         raise UsageError(f"{place.url} is not empty, and no export of lipika: name an empty or a new folder")
     if again:
-        _clear(place)
+        clear_place(place)
         return None
+    if place.has(ERASED):
+        raise UsageError(
+            f"{place.url}: some of its clips have been erased since, because somebody wanted it: --again makes it"
+            " anew without them"
+        )
     if not place.has(DROPPED) and not place.has(SUMS):
         place.remove(WORK)  # stopped when all but its plan had been cleared
         place.remove_file(PLAN)
@@ -99,7 +104,7 @@ def _other_export(place: ExportPlace, what: str, was: object, now: object) -> Us
     )
 
 
-def _clear(place: ExportPlace) -> None:
+def clear_place(place: ExportPlace) -> None:
     """Remove an earlier export, and nothing that it did not write. It may be stopped anywhere, and be done again."""
     if place.has(SUMS):
         place.claim("summed", (line.partition("  ")[2] for line in place.lines(SUMS)))
@@ -110,6 +115,7 @@ def _clear(place: ExportPlace) -> None:
             place.remove_file(path)
     place.remove(WORK)
     place.remove_file(DROPPED)
+    place.remove_file(ERASED)
     place.remove_file(PLAN)  # which says whose all this is
 
 

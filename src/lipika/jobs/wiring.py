@@ -28,6 +28,7 @@ from lipika.db.paid import PaidAnswers
 from lipika.db.queue import Queue
 from lipika.db.reservations import OPINIONS, Demand, Reservations, step_suffix
 from lipika.db.results import Results
+from lipika.db.tombstones import Tombstones
 from lipika.db.voters import Voters
 from lipika.db.workers import WorkerInfo, Workers
 from lipika.engine.engine import Engine
@@ -62,6 +63,7 @@ from lipika.pipeline.polishers import Polishers, polish_members
 from lipika.pipeline.reuse import AskedAs
 from lipika.pipeline.saved_answers import Partials
 from lipika.pipeline.sink import ResultSink
+from lipika.pipeline.tombstones import ErasedAudio
 from lipika.pipeline.tools import Counts, RateLimits, Tools
 from lipika.pipeline.troubles import Troubles
 from lipika.processes import give_memory_back
@@ -433,6 +435,7 @@ async def open_worker(
             counts=Counts(),
             aligner=aligner or await stack.enter_async_context(_aligner(settings, alerts)),
             opinions=await stack.enter_async_context(_opinions(settings, database, limits, beside)),
+            erased=ErasedAudio(Tombstones(database)),
             tell_language=Queue(database).record_language,
             ask_silence=settings.ask_silence,
             pay_again=settings.pay_again,

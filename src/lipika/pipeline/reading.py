@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from lipika.archive.erased import ERASED_NAME, NOTHING_ERASED, REASON, ErasedNames, leave_out
 from lipika.archive.hints import language_in_metadata
 from lipika.archive.members import BadMember, Member, MemberKind, read_members
 from lipika.archive.metadata import Metadata
@@ -22,6 +23,9 @@ from lipika.storage.store import Place
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+LookUpErased = Callable[[Sequence[str]], Awaitable[set[str]]]
+"""Finds those of some digests that are of erased audio, however long the database is away."""
 
 _MOST_DISCARDS = 10_000  # listed one by one, a few hundred bytes each; all are counted
 _NOTES_LOGGED = 20
@@ -52,6 +56,8 @@ class ClipReader:
     video_id: str
     tools: Tools
     accounting: Accounting
+    erased: ErasedNames = NOTHING_ERASED  # of this video
+    look_up_audio: LookUpErased | None = None  # patiently; None: nothing was ever erased
     metadata: Metadata = Metadata()  # the archive's own, as it came
     discards: list[Discard] = field(default_factory=list)
     unlisted: int = 0  # discards beyond those
@@ -63,9 +69,39 @@ class ClipReader:
     async def read_clips(self, source: Place) -> AsyncGenerator[PolishedClip, None]:
         """Polished clips in the archive's order."""
         async with self.tools.polishers.readers, aclosing(self._polish_segments(source)) as segments:
-            async for polished in segments:
+            async for segment in segments:
+                polished = await self._leave_out_erased(segment)
                 for clip in self._count(polished):
                     yield clip
+
+    async def _leave_out_erased(self, polished: PolishedSegment) -> PolishedSegment:
+        """The segment without what people wanted to be erased: counted, and nobody is named."""
+        gone = {clip.clip.name for clip in polished.clips if self.erased.covers(clip.clip.name)}
+        alike = {
+            digest: clip.clip.name
+            for clip in polished.clips
+            for digest in (clip.clip.audio_digest, clip.other_digest)
+            if self.tools.erased.may_be(digest)
+        }
+        if alike and self.look_up_audio is not None:
+            gone |= {alike[digest] for digest in await self.look_up_audio(list(alike))}
+        if not gone and not (
+            self.erased and any(self.erased.names(one.segment_file) for one in polished.discards)
+        ):
+            return polished
+        kept = tuple(clip for clip in polished.clips if clip.clip.name not in gone)
+        erased = Discard(ERASED_NAME, REASON, "erased, and it does not come back", whole_segment=not kept)
+        discards = (
+            replace(one, segment_file=ERASED_NAME, message="", start_ms=None, end_ms=None)
+            if self.erased.names(one.segment_file)
+            else one
+            for one in polished.discards
+        )
+        return replace(polished, clips=kept, discards=(*discards, *[erased] * len(gone)))
+
+    def own_metadata(self) -> Metadata:
+        """The archive's own metadata, without those who are erased."""
+        return leave_out(self.metadata, self.erased.names) if self.erased else self.metadata
 
     async def _polish_segments(self, source: Place) -> AsyncGenerator[PolishedSegment, None]:
         """Handfuls of segments are polished beside this event loop: a few at a time, over all videos together."""
@@ -114,7 +150,7 @@ class ClipReader:
         if member.kind is MemberKind.SEGMENT:
             self.accounting.segments += 1
             self.tools.counts.segments += 1
-            if isinstance(member, Member):
+            if isinstance(member, Member) and not self.erased.covers(member.segment):
                 self.segments.add(member.segment)
             return True
         if isinstance(member, BadMember):

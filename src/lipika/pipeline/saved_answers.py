@@ -111,8 +111,7 @@ class Partials:
             return []
 
     def _file_here(self, video: ClaimedVideo) -> Path:
-        digest = hashlib.sha256(video.video_id.encode()).hexdigest()[:16]
-        return self._here / f"{quote(video.video_id, safe='')[:80]}-{digest}.jsonl"
+        return self._here / file_here(video.video_id)
 
     async def look_again(self, video: ClaimedVideo) -> None:
         """Also find what former owners have saved since `load`: answers that were on their way when they lost the
@@ -147,6 +146,11 @@ class Partials:
         store, key = self._place(video.output_key)
         parent, slash, name = key.rpartition("/")
         return store, f"{parent}{slash}{FOLDER}/{name}"
+
+
+def file_here(video_id: str) -> str:
+    """The name of a video's file on this machine."""
+    return f"{quote(video_id, safe='')[:80]}-{hashlib.sha256(video_id.encode()).hexdigest()[:16]}.jsonl"
 
 
 def _read_result(store: Store, key: str) -> list[StoredAnswer]:

@@ -61,6 +61,7 @@ class _Waiting:
     refused: dict[str, ClipResult] = field(
         default_factory=dict
     )  # rows that failed, as they were written instead
+    erased: bool = False  # nothing of it may be kept anywhere
     lost: bool = False  # no row of it will be taken any more; its answers can still be saved
 
 
@@ -124,6 +125,8 @@ class ResultSink:
     def take(self, video: ClaimedVideo, result: ClipResult, document: bytes) -> None:
         """The same at once. A claim that has been lost takes no row, but an answer to be saved."""
         waiting = self._waiting.setdefault(video.claim_token, _Waiting(video))
+        if waiting.erased:
+            return
         if not waiting.lost:
             for answer in result.aside:
                 self._take(waiting, _aside_key(answer), answer, clip_result_to_json(answer))
@@ -370,6 +373,12 @@ class ResultSink:
         waiting.lost = True
         while waiting.rows:
             self._let_go(waiting.rows.popitem()[1])
+
+    async def erase(self, video: ClaimedVideo) -> None:
+        """The claim went because of an erasure: nothing of it is kept, and nothing that comes yet."""
+        self.lose(video)
+        self._waiting[video.claim_token].erased = True
+        await self.leave_unsaved(video)
 
     def drop(self, video: ClaimedVideo) -> None:
         """Forget what waits of a claim that has ended."""

@@ -17,6 +17,7 @@ from lipika.pipeline.known_answers import KnownAnswers
 from lipika.pipeline.opinion_desk import OpinionDesk
 from lipika.pipeline.polishers import Polishers
 from lipika.pipeline.reuse import AskedAs
+from lipika.pipeline.tombstones import ErasedAudio
 from lipika.pipeline.troubles import Troubles
 from lipika.validation.bands import DEFAULT_BANDS
 
@@ -96,6 +97,7 @@ class Tools:
     aligner: AlignmentStage | None = None  # where a second recogniser listens, too
     opinions: OpinionDesk | None = None  # where another model is asked for some clips, too
     troubles: Troubles = field(default_factory=Troubles)  # what went wrong with single clips
+    erased: ErasedAudio = field(default_factory=ErasedAudio)  # what nobody may use any more
     tell_language: TellLanguage = _tell_nobody  # what an archive says of itself
     ask_silence: bool = False  # for clips in which nothing can be speech, too
     pay_again: bool = False  # for answers that do not fit how clips are asked now

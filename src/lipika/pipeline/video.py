@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +20,7 @@ from lipika.errors import (
     AccountingError,
     DiskFull,
     Draining,
+    ErasedMeanwhile,
     LipikaError,
     OutputRefused,
     StorageError,
@@ -98,8 +99,11 @@ async def transcribe_video(
         Unavailable: the store is away, or the disk for work in progress is full.
     """
     with Spool(tools.spool_dir) as spool, _count_off(spool, tools.counts):
+        erased = await _ask_database(tools, video.video_id, lambda: tools.erased.look_up(video.video_id))
         language = await find_hint(video, source, tools)
-        reader = ClipReader(video.video_id, tools, accounting)
+        reader = ClipReader(
+            video.video_id, tools, accounting, erased, partial(_find_erased, tools, video.video_id)
+        )
         job = _Job(
             video, tools, spool, EarlierAnswers(dict(earlier), tools.asked_as), reader, language, accounting
         )
@@ -117,6 +121,7 @@ async def transcribe_video(
         job.check()
         await job.add_overlap_findings()
         await job.settle()
+        await job.refuse_erased()
         return await job.pack(target)
 
 
@@ -138,6 +143,7 @@ class _Job:
     accounting: Accounting
     summary: video_documents.Summary = field(default_factory=video_documents.Summary)
     content: _Digest = field(default_factory=hashlib.sha256)  # over the digests of all clips, in order
+    digests: bytearray = field(default_factory=bytearray)  # of all clips, 32 bytes each
     stopped: Exception | None = None  # what ends the video, once its answers are in
     voices: OtherVoices = field(init=False)
 
@@ -216,6 +222,7 @@ class _Job:
         self.accounting.clips += 1
         self.tools.counts.clips += 1
         self.content.update(digest)
+        self.digests += digest
         self.tools.counts.spooled_bytes += len(polished.packed)
         clip = SpooledClip.from_polished(polished, sent[-1], self.tools.room)
         await clip.admit()
@@ -439,6 +446,18 @@ class _Job:
             counts.no_speech -= old.status is ClipStatus.NO_SPEECH
             counts.failed += old.status is not ClipStatus.FAILED
 
+    async def refuse_erased(self) -> None:
+        """What was erased while the video was under way is not packed: it starts over, without."""
+        tools, video_id = self.tools, self.video.video_id
+        now = await _ask_database(tools, video_id, lambda: tools.erased.look_up(video_id))
+        digests = (self.digests[at : at + 32].hex() for at in range(0, len(self.digests), 32))
+        alike = [digest for digest in digests if tools.erased.may_be(digest)]
+        found = await _find_erased(tools, video_id, alike) if alike else set()
+        if found or any(now.covers(name) for name in self.reader.names):
+            raise ErasedMeanwhile(
+                f"{self.video.video_id}: some of its clips were erased meanwhile; it starts over"
+            )
+
     # ------------------------------------------------------------------------- pack
 
     async def pack(self, target: Place) -> VideoReport:
@@ -446,7 +465,7 @@ class _Job:
         metadata = await run_blocking(
             self.tools,
             lambda: video_documents.result_metadata(
-                self.reader.metadata,
+                self.reader.own_metadata(),
                 self.video.video_id,
                 self.language,
                 self.accounting,
@@ -501,6 +520,10 @@ async def _ask_database(tools: Tools, video_id: str, work: Callable[[], Awaitabl
         log.warning("answers_not_known", video=video_id, reason=str(reason), wait_s=wait_s)
 
     return await patiently(work, say, first_s=_LOOK_UP_RETRY_S, most_s=_LOOK_UP_RETRY_S)
+
+
+async def _find_erased(tools: Tools, video_id: str, digests: Sequence[str]) -> set[str]:
+    return await _ask_database(tools, video_id, lambda: tools.erased.find(digests))
 
 
 def _discard_of(clip: Clip, error: Exception) -> Discard:

@@ -52,6 +52,7 @@ TABLES = {
     *("transcription_edits", "edited_clips"),
     "notices",
     *("redos", "redo_clips", "redo_turns"),
+    *("erasures", "erasure_targets", "erasure_salt", "erased_audio", "erased_names"),
 }
 OF_LATER_FILES = {
     "model_hours",
@@ -70,6 +71,7 @@ OF_LATER_FILES = {
     "edited_clips",
     "notices",
     *("redos", "redo_clips", "redo_turns"),
+    *("erasures", "erasure_targets", "erasure_salt", "erased_audio", "erased_names"),
 }
 """Tables that the first file does not know: the one that makes them looks for itself."""
 VIEWS = {"fleet_live", "queue_progress", "throughput_by_minute", "quality_by_language", "spend_by_day"}

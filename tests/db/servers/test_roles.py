@@ -664,7 +664,7 @@ def _relations(url: str) -> list[str]:
     found = rows(
         url,
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
-        " and relname not in ('videos', 'worker_keys') order by 1",
+        " and relname not in ('videos', 'worker_keys', 'erasure_salt') order by 1",
     )
     return [row.relname for row in found]
 

@@ -23,7 +23,7 @@ select
   c.relname::text as table_name,
   c.relrowsecurity as row_security,
   has_table_privilege(c.oid, 'insert, update')
-  or c.relname in ('lipika_migrations', 'worker_keys') and has_any_column_privilege(
+  or c.relname in ('lipika_migrations', 'worker_keys', 'erasure_salt') and has_any_column_privilege(
     to_regclass('video_queue'), 'select'
   )
   or exists (
@@ -49,7 +49,8 @@ where c.oid in (
     'comparisons', 'comparison_clips', 'comparison_votes',
     'transcription_edits', 'edited_clips',
     'notices',
-    'redos', 'redo_clips', 'redo_turns'
+    'redos', 'redo_clips', 'redo_turns',
+    'erasures', 'erasure_targets', 'erasure_salt', 'erased_audio', 'erased_names'
   ]) as name
 )
 group by c.oid, c.relname, c.relrowsecurity
@@ -144,6 +145,11 @@ from (
       ('comparisons', 'id, first_way, second_way, seed'),
       ('comparison_clips', 'comparison_id, place, first_text, second_text'),
       ('comparison_votes', 'comparison_id, place, voter, first_left, choice'),
+      ('erasures', 'id, state, scope, certificate'),
+      ('erasure_targets', 'erasure_id, video_id, segment_file'),
+      ('erasure_salt', 'one, salt'),
+      ('erased_audio', 'audio_digest, erasure_id'),
+      ('erased_names', 'video_key, speaker_key, start_ms, erasure_id'),
       ('fleet_live', 'worker_id, state, active_rpm'),
       ('queue_progress', 'language, videos, percent_done'),
       ('throughput_by_minute', 'minute, rate_limited, cached_tokens'),

@@ -40,6 +40,7 @@ with given as materialized (
   where not exists (select from video_queue q where q.video_id = g.video_id)
     and (
       r.reads is not null
+      or g.video_id in (select e.video_id from lipika_erased_videos(array(select video_id from given)) e)
       or greatest(octet_length(g.video_id), octet_length(regexp_replace(g.output_key, '^.*/', ''))) > 250
       or exists (select from video_queue o where lipika_object(o.output_key) = lipika_object(g.output_key))
       or lipika_object(g.output_key) ~ '^/|://' and exists (

@@ -1,0 +1,1 @@
+"""Consent withdrawn: what it is about is found wherever it lies, removed, and kept from coming back."""
