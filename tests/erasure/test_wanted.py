@@ -67,5 +67,5 @@ def test_names_that_speakers_have_everywhere_find_nothing_by_themselves() -> Non
         *[True] * 4,
         *[False] * 2,
     ]
-    assert Mentions.of([WantedName(video_id="v", speaker="speaker0")]) == Mentions()
-    assert "a\\+b" in Mentions.of([WantedName(video_id="a+b")]).pattern
+    assert Mentions.from_names([WantedName(video_id="v", speaker="speaker0")]) == Mentions()
+    assert "a\\+b" in Mentions.from_names([WantedName(video_id="a+b")]).pattern

@@ -228,7 +228,7 @@ def _add_show(group: typer.Typer, run: Run) -> None:
 
 def _print_looked(looked: Looked, *, as_json: bool) -> None:
     if as_json:
-        print_json({"found": looked.found, "at_work": looked.busy, **_with_names(looked.scope)})
+        print_json({"found": looked.found, "at_work": looked.busy, **_names_told(looked.scope)})
         return
     _say(
         "This would be removed:"
@@ -243,16 +243,16 @@ def _print_looked(looked: Looked, *, as_json: bool) -> None:
         )
     if looked.scope.equal_audio:
         _say(f"  {looked.scope.equal_audio:,} clips of other videos have the same audio, and go, too")
-    for line in _about_exports(looked.scope) + _about_inputs(looked.scope):
+    for line in _say_of_exports(looked.scope) + _say_of_inputs(looked.scope):
         _say(f"  {line}")
 
 
 def _tell(erased: Erased, folder: Path | None, *, as_json: bool) -> None:
-    document = {**erased.certificate, **_with_names(erased.scope)}
+    document = {**erased.certificate, **_names_told(erased.scope)}
     lines = [
         *_lines(erased.certificate),
-        *_about_exports(erased.scope),
-        *_about_inputs(erased.scope),
+        *_say_of_exports(erased.scope),
+        *_say_of_inputs(erased.scope),
         "",
         _CANNOT,
     ]
@@ -271,8 +271,8 @@ def _tell(erased: Erased, folder: Path | None, *, as_json: bool) -> None:
         _say("\n".join(lines))
 
 
-def _with_names(scope: Any) -> dict[str, object]:
-    """What only the person who asked is told."""
+def _names_told(scope: Any) -> dict[str, object]:
+    """Names, which only the person who asked is told."""
     return {
         "wanted": scope.names,
         "exports_to_make_anew": scope.exports,
@@ -302,7 +302,7 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
     return lines if told["removed"] else [*lines, "  nothing was there; the tombstones stand"]
 
 
-def _about_exports(scope: Any) -> list[str]:
+def _say_of_exports(scope: Any) -> list[str]:
     lines = []
     for hit in scope.exports:
         what = "stays, marked" if scope.options.keep_exports else "removed"
@@ -315,7 +315,7 @@ def _about_exports(scope: Any) -> list[str]:
     return lines
 
 
-def _about_inputs(scope: Any) -> list[str]:
+def _say_of_inputs(scope: Any) -> list[str]:
     lines = []
     for one in scope.videos:
         if not one["source_key"] or (scope.options.inputs and one["whole"]):

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class How(StrEnum):
-    """What an erasure does with a table."""
+    """The way in which an erasure deals with a table."""
 
     CLIPS = "clips"
     """Rows go by `video_id` and `segment_file`."""
@@ -21,7 +21,7 @@ class How(StrEnum):
     NOBODY = "nobody"
     """Nothing in it is anybody's: no id of a video, no file, no text of a clip."""
     TOMBSTONE = "tombstone"
-    """What keeps erased things from coming back."""
+    """It keeps erased things from coming back."""
 
 
 @dataclass(frozen=True, slots=True)

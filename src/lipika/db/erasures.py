@@ -159,13 +159,13 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """What else rows are found by: texts that name somebody, and canaries."""
+    """Whatever else rows are found by: texts that name somebody, and canaries."""
 
     pattern: str = _NOBODY
     runs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[WantedName]) -> Mentions:
+    def from_names(cls, names: Sequence[WantedName]) -> Mentions:
         """A pattern for texts that name these. Names that speakers have everywhere are no names."""
         words = {name.video_id for name in names if name.speaker is None}
         words |= {
@@ -268,10 +268,10 @@ class ErasureWork:
         await self._do(_QUERIES["target_videos"], params)
         for place in PLACES:
             if place.how is How.CLIPS or place.table == "transcription_results":
-                await self._do(_of_table("target_clips", place.table), params)
+                await self._do(_name_table("target_clips", place.table), params)
         for place in PLACES:
             if place.has_audio:
-                await self._do(_of_table("entomb_audio", place.table), params)
+                await self._do(_name_table("entomb_audio", place.table), params)
         await self._do(_QUERIES["target_equal_audio"], params)
         return len(await self.equal_files(erasure_id, names))
 
@@ -295,7 +295,7 @@ class ErasureWork:
         return await self._rows(_QUERIES["datasets"], {}, KnownDataset)
 
     async def tombstones_of(self, video_id: str) -> list[NameTombstone]:
-        """As `Tombstones.of`, within this transaction."""
+        """As `Tombstones.list_of`, within this transaction."""
         return await self._rows(_QUERIES["tombstones_of"], {"video_id": video_id}, NameTombstone)
 
     # ---- the queue
@@ -350,11 +350,11 @@ def _params(erasure_id: int, mentions: Mentions) -> Mapping[str, object]:
 def _query(verb: str, table: str, how: How) -> Query | None:
     """The query for a table; None where nothing in it is anybody's."""
     if how is How.CLIPS:
-        return _of_table(f"{verb}_clips", table)
+        return _name_table(f"{verb}_clips", table)
     return _QUERIES[f"{verb}_{table}"] if how is How.OWN else None
 
 
-def _of_table(name: str, table: str) -> Query:
+def _name_table(name: str, table: str) -> Query:
     """A query with the name of its table."""
     query = _QUERIES[name]
     return replace(query, sql=query.sql.replace(b"{table}", sql.Identifier(table).as_bytes(None)))

@@ -46,9 +46,9 @@ class Tombstones:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of(self, video_id: str) -> list[NameTombstone]:
+    async def list_of(self, video_id: str) -> list[NameTombstone]:
         """All that is erased of one video."""
-        return await self._database.rows(_QUERIES["of"], {"video_id": video_id}, NameTombstone)
+        return await self._database.rows(_QUERIES["list_of"], {"video_id": video_id}, NameTombstone)
 
     async def videos(self, video_ids: Sequence[str]) -> Mapping[str, int]:
         """Those of these videos that are erased as a whole, with the number of the erasure."""
@@ -63,6 +63,6 @@ class Tombstones:
         params = {"digests": list(digests)}
         return {row.audio_digest for row in await self._database.rows(_QUERIES["audio"], params, _Digest)}
 
-    async def since(self, erasure_id: int) -> list[AudioTombstone]:
+    async def list_since(self, erasure_id: int) -> list[AudioTombstone]:
         """All digests of this erasure and later ones, by their beginnings."""
         return await self._database.rows(_QUERIES["since"], {"erasure": erasure_id}, AudioTombstone)

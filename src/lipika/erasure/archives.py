@@ -66,10 +66,10 @@ async def shrink_archive(
         changed = bool(going) or discards != block["discards"]
         metadata = _compose(old, staying, accounting, discards, named, spool)
         if not changed and metadata == old.metadata:
-            return Shrunk(0, _counted(accounting, before.size, await _digest_of(place)))
+            return Shrunk(0, _count_for_queue(accounting, before.size, await _digest_of(place)))
         tar = spool.compose(metadata)
         stored = await place.store.replace_stream(before, tar.chunks(), tar.size)
-        return Shrunk(len(going), _counted(accounting, stored.size, stored.sha256))
+        return Shrunk(len(going), _count_for_queue(accounting, stored.size, stored.sha256))
 
 
 def _compose(
@@ -121,7 +121,7 @@ def _discards(listed: Sequence[Mapping[str, Any]], more: int, named: Named) -> l
     return [*kept, *[erased] * more]
 
 
-def _counted(accounting: Accounting, size: int, sha256: str) -> Mapping[str, object]:
+def _count_for_queue(accounting: Accounting, size: int, sha256: str) -> Mapping[str, object]:
     reasons = orjson.dumps(accounting.discard_reasons).decode()
     counts = replace(accounting, discard_reasons={})
     return {

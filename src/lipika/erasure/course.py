@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ErasureOptions:
-    """What is done besides. `exports`: places of exports that the database does not know."""
+    """Options of an erasure. `exports`: places of exports that the database does not know."""
 
     inputs: bool = False
     keep_exports: bool = False
@@ -50,14 +50,14 @@ class ExportHit:
 
 
 class Surroundings(Protocol):
-    """Where things lie, for those who know settings and exports."""
+    """The places of things, for those who know settings and exports."""
 
     @property
     def spool_dir(self) -> Path | None:
         """For archives that are written anew."""
 
     def places(self, video_id: str, output_key: str | None) -> VideoPlaces | None:
-        """Where the objects of a video lie; None where nobody knows."""
+        """The places of a video's objects; None where nobody knows."""
 
     def source(self, source_key: str) -> Place:
         """Its archive."""
@@ -77,7 +77,7 @@ class Surroundings(Protocol):
 
 @dataclass(slots=True)
 class Scope:
-    """What an erasure is to remove, by name, while it goes on."""
+    """All that an erasure is to remove, by name, while it goes on."""
 
     names: list[WantedName]
     options: ErasureOptions
@@ -103,7 +103,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What there is to remove, by place; and what is told besides."""
+    """All there is to remove, by place; and what is told besides."""
 
     found: Mapping[str, int]
     scope: Scope
@@ -130,7 +130,7 @@ class Eraser:
     # ------------------------------------------------------------------------- looking
 
     async def look(self, names: Sequence[WantedName], options: ErasureOptions) -> Looked:
-        """What an erasure would remove. Nothing of it stays in the database."""
+        """Look for all that an erasure would remove. Nothing of it stays in the database."""
         scope = Scope(list(names), options)
         async with self._erasures.rehearsal() as work:
             number = await work.rehearse()
@@ -180,7 +180,7 @@ class Eraser:
         )
 
     async def _count_outside(self, scope: Scope, goings: Mapping[str, Going]) -> dict[str, int]:
-        """What lies outside of the database. Fills the scope's exports."""
+        """Count what lies outside of the database. Fills the scope's exports."""
         counts: dict[str, int] = {}
 
         def add(kind: str, number: int) -> None:
@@ -375,7 +375,7 @@ class Eraser:
 
 def _mentions(scope: Scope) -> Mentions:
     runs = tuple(canary["run_id"] for canary in scope.canaries)
-    return Mentions(Mentions.of(scope.names).pattern, runs)
+    return Mentions(Mentions.from_names(scope.names).pattern, runs)
 
 
 async def _exists(place: Place) -> int:

@@ -19,7 +19,7 @@ from lipika.storage.store import Place
 
 @dataclass(frozen=True, slots=True)
 class VideoPlaces:
-    """Where the objects of a video lie."""
+    """The places of a video's objects."""
 
     video_id: str
     result: Place
@@ -28,7 +28,7 @@ class VideoPlaces:
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """What is to go of a video: all of it, or the clips of these files and of who is named."""
+    """The part of a video that is to go: all of it, or the clips of these files and of who is named."""
 
     whole: bool
     files: AbstractSet[str] = frozenset()
@@ -43,7 +43,7 @@ async def count_objects(places: VideoPlaces, going: Going) -> dict[str, int]:
     store, key = places.result.store, places.result.key
     counts = {
         "results": await _count_result(places.result, going),
-        "saved_answers": sum([1 async for _ in _saved(places, going)]),
+        "saved_answers": sum([1 async for _ in _find_saved(places, going)]),
         "open_uploads": len([one for one in await store.open_uploads(key) if one == key]),
         "saved_answers_here": int(await asyncio.to_thread(_is_here, places, going)),
     }
@@ -57,7 +57,7 @@ async def erase_objects(places: VideoPlaces, going: Going, spool_dir: Path | Non
     """
     store = places.result.store
     await store.abort_uploads(places.result.key)
-    async for key, rest in _saved(places, going):
+    async for key, rest in _find_saved(places, going):
         if rest:
             await store.put_bytes(key, rest)
         else:
@@ -88,7 +88,7 @@ def _names_in(place: Place) -> list[str]:
     ]
 
 
-async def _saved(places: VideoPlaces, going: Going) -> AsyncGenerator[tuple[str, bytes], None]:
+async def _find_saved(places: VideoPlaces, going: Going) -> AsyncGenerator[tuple[str, bytes], None]:
     """(key, what stays of it) of the saved answers of which something goes."""
     parent, slash, name = places.result.key.rpartition("/")
     store = places.result.store

@@ -89,11 +89,11 @@ def read_list(path: Path) -> Iterator[WantedName]:
         case ".jsonl" | ".ndjson":
             for number, line in enumerate(text.splitlines(), 1):
                 if line.strip():
-                    yield _of_row(_object(line, f"{path}, row {number}"), f"{path}, row {number}")
+                    yield _read_row(_object(line, f"{path}, row {number}"), f"{path}, row {number}")
         case _:
             for number, line in enumerate(text.splitlines(), 1):
                 if word := line.strip():
-                    yield _of_line(word, f"{path}, line {number}")
+                    yield _read_line(word, f"{path}, line {number}")
 
 
 def _rows_of_table(text: str, path: Path) -> Iterator[WantedName]:
@@ -101,7 +101,7 @@ def _rows_of_table(text: str, path: Path) -> Iterator[WantedName]:
     if "video_id" not in (reader.fieldnames or ()):
         raise UsageError(f"{path}: its first line must name the columns, video_id among them")
     for number, row in enumerate(reader, 1):
-        yield _of_row(row, f"{path}, row {number}")
+        yield _read_row(row, f"{path}, row {number}")
 
 
 def _object(line: str, where: str) -> Mapping[str, object]:
@@ -114,7 +114,7 @@ def _object(line: str, where: str) -> Mapping[str, object]:
     return row
 
 
-def _of_row(row: Mapping[str, object], where: str) -> WantedName:
+def _read_row(row: Mapping[str, object], where: str) -> WantedName:
     video = _text(row, ("video_id",))
     speaker, file = _text(row, _SPEAKER_COLUMNS), _text(row, _FILE_COLUMNS)
     if file:
@@ -129,7 +129,7 @@ def _text(row: Mapping[str, object], columns: Sequence[str]) -> str:
     return str(next(found, "")).strip()
 
 
-def _of_line(word: str, where: str) -> WantedName:
+def _read_line(word: str, where: str) -> WantedName:
     if word.endswith(".flac"):
         return parse_clip(word, where)
     return parse_speaker(word, where) if ":" in word else WantedName(video_id=word)

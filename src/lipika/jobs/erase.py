@@ -22,7 +22,7 @@ from lipika.storage.store import Place
 
 
 class PlacesOfSettings:
-    """Where the settings say that things lie."""
+    """The places of things by the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -401,9 +401,8 @@ async def open_worker(
     bands = load_bands(settings.calibration_file)
     said = await ask_who_answers(settings) if said is None else said
     info = await asyncio.to_thread(worker_info, settings, bands, said)
-    lease = Lease(settings.lease_seconds)
     places = _StorePlaces(Stores(store_settings(settings)), settings)
-    results, limits = Results(database), RateLimits(bands)
+    results, limits, lease = Results(database), RateLimits(bands), Lease(settings.lease_seconds)
     troubles, alerts = Troubles(), list[Alert]()
     async with AsyncExitStack() as stack:
         ledgers = _ledgers(database, info.worker_id, lease, cap)

@@ -1,4 +1,6 @@
-"""Tombstones for a worker, of what it must not send, pack or save: it asks before each video, and once more before it packs.
+"""Tombstones for a worker, of what it must not send, pack or save.
+
+It asks before each video, and once more before it packs.
 
 The beginnings of all digests of erased audio are in memory, so that no clip waits for the database; one that is like
 one of them is looked up in full.
@@ -19,20 +21,20 @@ _BEGINNING = 16  # hex digits
 class TombstoneSource(Protocol):
     """Tombstones as the database has them. Each raises DatabaseUnavailable while it is away."""
 
-    async def of(self, video_id: str) -> Sequence[NameTombstone]:
+    async def list_of(self, video_id: str) -> Sequence[NameTombstone]:
         """All of one video's names."""
 
     async def audio(self, digests: Sequence[str]) -> set[str]:
         """The digests that are of erased audio."""
 
-    async def since(self, erasure_id: int) -> Sequence[AudioTombstone]:
+    async def list_since(self, erasure_id: int) -> Sequence[AudioTombstone]:
         """All digests of this erasure and later ones."""
 
 
 class _NoTombstones:
     """Nothing was ever erased."""
 
-    async def of(self, video_id: str) -> Sequence[NameTombstone]:
+    async def list_of(self, video_id: str) -> Sequence[NameTombstone]:
         del video_id
         return ()
 
@@ -40,7 +42,7 @@ class _NoTombstones:
         del digests
         return set()
 
-    async def since(self, erasure_id: int) -> Sequence[AudioTombstone]:
+    async def list_since(self, erasure_id: int) -> Sequence[AudioTombstone]:
         del erasure_id
         return ()
 
@@ -54,11 +56,11 @@ class ErasedAudio:
     _newest: int = 0
 
     async def look_up(self, video_id: str) -> ErasedNames:
-        """What is erased of a video; what has been erased since the last call is known from now on."""
-        for one in await self.source.since(self._newest):
+        """Look up what is erased of a video; what has been erased since the last call is known from now on."""
+        for one in await self.source.list_since(self._newest):
             self._beginnings.add(int(one.beginning, 16))
             self._newest = max(self._newest, one.erasure_id)
-        found = await self.source.of(video_id)
+        found = await self.source.list_of(video_id)
         if not found:
             return NOTHING_ERASED
         return ErasedNames(

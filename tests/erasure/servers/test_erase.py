@@ -177,13 +177,13 @@ async def test_late_writes_bring_nothing_back(database: Database, database_url: 
         """
         insert into transcription_answers (audio_digest, way_digest, provider, model_id, model_version, temperature,
           thinking_level, prompt_version, schema_version, answer, usage, cost_usd)
-        values (%(digest)s, 'late', 'a', 'm', 'm', 0, 'low', 'p', 's', jsonb_build_object('transcription', %(text)s::text),
-          '{}', 0);
+        values (%(digest)s, 'late', 'a', 'm', 'm', 0, 'low', 'p', 's', jsonb_build_object('transcription',
+          %(text)s::text), '{}', 0);
         insert into worker_errors (worker_id, video_id, exception_type, message, traceback) values
           ('w1', %(v)s, 'E', 'm', 't'), ('w1', null, 'E', %(v)s || ': broken', 't'),
           ('w1', 'other', 'E', 'stays', '/x/' || %(v)s || '_transcribed.tar');
-        insert into canary_clips (run_id, arm, video_id, segment_file, language, status, requests, cost_usd, transcription,
-          details) values ('c1', 'late', %(v)s, 'x', 'hi', 'transcribed', 1, 0, %(text)s, '{}');
+        insert into canary_clips (run_id, arm, video_id, segment_file, language, status, requests, cost_usd,
+          transcription, details) values ('c1', 'late', %(v)s, 'x', 'hi', 'transcribed', 1, 0, %(text)s, '{}');
         update workers set current_video_id = %(v)s, last_error = 'of ' || %(v)s || ': broken';
         insert into video_queue (video_id, source_key, output_key) values (%(v)s, 'a', 'b')
         """,
@@ -201,7 +201,8 @@ async def test_late_writes_bring_nothing_back(database: Database, database_url: 
     assert added.added == 0
     assert "erased because somebody wanted it (lipika erase show 1)" in str(added.clashes[0])
     assert "of this run" in str(await _refused(database, database_url))
-    put_rows(database_url, "create table mine (video_id text, language text); insert into mine values (%(v)s, 'hi'), ('n', 'hi')", v=VIDEO)  # fmt: skip
+    put_rows(database_url, "create table mine (video_id text, language text)")
+    put_rows(database_url, "insert into mine values (%(v)s, 'hi'), ('n', 'hi')", v=VIDEO)
     report = await add_table(database, TableSource("mine"))
     assert (report.added, report.refused) == (1, [VIDEO])
 

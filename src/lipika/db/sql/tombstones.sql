@@ -1,4 +1,4 @@
--- name: of
+-- name: list_of
 -- By functions: a worker reads no tombstone by itself.
 select video_key, speaker_key, start_ms, end_ms from lipika_erased_of(%(video_id)s::text)
 
