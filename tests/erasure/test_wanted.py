@@ -25,8 +25,7 @@ CLIP = WantedName(
         ("l.tsv", "video_id\tspeaker\tclip\nv7\t\t\nv8\tasha\t\nv:1\t\ta_b_00100_00350\n"),
         (
             "l.jsonl",
-            '{"video_id": "v7"}\n\n{"video_id": "v8", "speaker": "asha"}\n'
-            '{"video_id": "v:1", "segment_file": "a_b_00100_00350.flac"}\n',
+            '{"video_id":"v7"}\n\n{"video_id":"v8","speaker":"asha"}\n{"video_id":"v:1","clip":"a_b_00100_00350"}\n',
         ),
         ("l.txt", "v7\r\n  v8:asha \n\nv:1/a_b_00100_00350.flac\n"),
     ],

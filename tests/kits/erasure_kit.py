@@ -102,14 +102,16 @@ EVERYWHERE: LiteralString = """
      output_tokens, thought_tokens, cost_usd, avg_latency_ms, p95_latency_ms, batch_duration_ms)
      values ('b1', 'w1', array[%(v)s, 'another'], now(), 5, 5, 0, 0, 0, 'aistudio', 0, 0, 1, 1, 0, 0.1, 1, 1, 1);
     insert into transcription_edits (video_id, segment_file, audio_digest, kind, transcription, tagged, model_text,
-     made_against, edited_by) select video_id, segment_file, audio_digest, 'text', transcription, tagged, transcription,
-     'x', 'asha' from transcription_results;
+     made_against, edited_by) select video_id, segment_file, audio_digest, 'text', transcription, tagged,
+     transcription, 'x', 'asha' from transcription_results;
     insert into edited_clips (video_id, segment_file, audio_digest, last_id, word, model, edited_by, changed_at)
-     select video_id, segment_file, audio_digest, 1, jsonb_build_object('transcription', transcription), '{}', 'asha', now()
+     select video_id, segment_file, audio_digest, 1, jsonb_build_object('transcription', transcription), '{}', 'asha',
+     now()
      from transcription_results;
     insert into audits (seed, lane, per_language, double_share, limit_cer, limit_unusable, strata, drawn_by)
      values (1, 'asr', 5, 0, 0.1, 0.1, '[]', 'x');
-    insert into audit_clips (audit_id, place, stratum, look, doubled, video_id, segment_file, audio_digest, duration_ms,
+    insert into audit_clips (audit_id, place, stratum, look, doubled, video_id, segment_file, audio_digest,
+     duration_ms,
      language, transcription, proxy_errors, proxy_letters)
      select 1, row_number() over (order by segment_file), 0, 1, false, video_id, segment_file, audio_digest, 1, 'hi',
      transcription, 0, 0 from transcription_results;
@@ -117,9 +119,18 @@ EVERYWHERE: LiteralString = """
      select 1, place, 'r', true, transcription, 1, now(), now() from audit_clips;
     insert into canary_runs (run_id, report, output_url) values
      ('c1', jsonb_build_object('quotes', %(text)s::text, 'of', %(v)s::text), %(canary)s);
-    insert into canary_clips (run_id, arm, video_id, segment_file, language, status, requests, cost_usd, transcription,
-     details) select 'c1', 'a', video_id, segment_file, 'hi', 'transcribed', 1, 0, transcription, '{}'
+    insert into canary_clips (run_id, arm, video_id, segment_file, language, status, requests, cost_usd,
+     transcription, details) select 'c1', 'a', video_id, segment_file, 'hi', 'transcribed', 1, 0, transcription, '{}'
      from transcription_results;
+    insert into redos (query, ordered_by) values ('clip=' || %(v)s || '/' || %(g)s || '_00000_00500.flac', 'x'),
+     ('language=hi', 'x');
+    insert into redo_clips (redo_id, video_id, segment_file, audio_digest, duration_ms, note)
+     select 1, video_id, segment_file, audio_digest, 1, transcription from transcription_results
+     where segment_file like %(g)s || '_00000%%';
+    insert into redo_clips (redo_id, video_id, segment_file, audio_digest, duration_ms, note)
+     select 2, video_id, segment_file, audio_digest, 1, transcription from transcription_results;
+    insert into redo_turns (audio_digest, way, holder, expires_at)
+     select audio_digest, 'w', 'h', now() from transcription_results;
     insert into workers (worker_id, instance_id, provider, current_video_id, last_error)
      values ('w9', 'i', 'aistudio', %(v)s, %(v)s || ': broken');
     insert into worker_errors (worker_id, video_id, exception_type, message, traceback) values

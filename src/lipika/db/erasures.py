@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -53,6 +54,13 @@ _QUERIES = load(
   select from audit_clips c
   join erasure_targets e on e.video_id = c.video_id and e.segment_file in ('', c.segment_file)
   where e.erasure_id = %(id)s and c.audit_id = j.audit_id and c.place = j.place
+)""",
+    of_redos="""(
+  concat(o.query, ' ', o.note) ~ %(mention)s or starts_with(o.query, 'clip=') and exists (
+    select from redo_clips c
+    join erasure_targets e on e.video_id = c.video_id and e.segment_file in ('', c.segment_file)
+    where e.erasure_id = %(id)s and c.redo_id = o.id
+  )
 )""",
     of_queue="""(
   q.video_id in (select video_id from erasure_targets where erasure_id = %(id)s and segment_file = '')
@@ -175,7 +183,7 @@ class Mentions:
         }
         if not words:
             return cls()
-        listed = "|".join(re.escape(word) for word in sorted(words))
+        listed = "|".join(re.escape(word) for word in sorted({*words, *map(quote, words)}))
         return cls(f"(?<![[:alnum:]])({listed})(?![[:alnum:]])")
 
 

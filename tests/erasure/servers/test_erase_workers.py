@@ -1,4 +1,4 @@
-"""Erasures beside workers: what they hold is taken, what they write late is gone, and what they read again is left out."""
+"""Erasures beside workers: what they hold is taken, what they write late goes, what they read again is left out."""
 
 from __future__ import annotations
 

@@ -219,6 +219,20 @@ select count(*) as rows from audit_judgements j where {{of_judgements}}
 -- name: erase_audit_judgements
 delete from audit_judgements j where {{of_judgements}}
 
+-- name: count_redos
+-- Orders that name somebody: one clip, or a choice with a name.
+select count(*) as rows from redos o where {{of_redos}}
+
+-- name: erase_redos
+update redos o set query = '(erased)', note = '', state = case when state in ('queued', 'running') then 'dropped' else state end
+where {{of_redos}}
+
+-- name: count_redo_turns
+select count(*) as rows from redo_turns t where t.audio_digest in (select audio_digest from erased_audio)
+
+-- name: erase_redo_turns
+delete from redo_turns t where t.audio_digest in (select audio_digest from erased_audio)
+
 -- name: count_canary_runs
 select count(*) as rows from canary_runs c where c.run_id = any(%(runs)s) and c.report is not null
 
