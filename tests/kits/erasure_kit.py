@@ -122,6 +122,13 @@ EVERYWHERE: LiteralString = """
     insert into canary_clips (run_id, arm, video_id, segment_file, language, status, requests, cost_usd,
      transcription, details) select 'c1', 'a', video_id, segment_file, 'hi', 'transcribed', 1, 0, transcription, '{}'
      from transcription_results;
+    insert into comparisons (first_way, second_way, first_words, second_words, seed, started_by)
+     values ('a', 'b', '', '', 1, 'x');
+    insert into comparison_clips (comparison_id, place, doubled, video_id, segment_file, audio_digest, duration_ms,
+     language, first_text, second_text, differing, letters, first_usd, second_usd, drawn_by)
+     select 1, row_number() over (order by segment_file), false, video_id, segment_file, audio_digest, 1, 'hi',
+     transcription, transcription, 0, 1, 0, 0, 'x' from transcription_results;
+    insert into comparison_votes (comparison_id, place, voter) select 1, place, 'r' from comparison_clips;
     insert into redos (query, ordered_by) values ('clip=' || %(v)s || '/' || %(g)s || '_00000_00500.flac', 'x'),
      ('language=hi', 'x');
     insert into redo_clips (redo_id, video_id, segment_file, audio_digest, duration_ms, note)
@@ -134,7 +141,8 @@ EVERYWHERE: LiteralString = """
     insert into workers (worker_id, instance_id, provider, current_video_id, last_error)
      values ('w9', 'i', 'aistudio', %(v)s, %(v)s || ': broken');
     insert into worker_errors (worker_id, video_id, exception_type, message, traceback) values
-     ('w1', %(v)s, 'E', 'm', 't'), ('w1', null, 'E', 'said ' || %(text)s, 't'), ('w1', null, 'E', 'm', %(v)s || ': t'),
+     ('w1', %(v)s, 'E', 'm', 't'), ('w1', null, 'E', 'said ' || %(text)s, 't'),
+     ('w1', null, 'E', 'm', %(v)s || ': t'),
      ('w1', 'another', 'E', 'stays', 't');
     insert into notices (event, message) values ('park:' || %(v)s, %(v)s || ' is parked'), ('end:1', 'all is done');
     insert into saved_filters (name, page, query, saved_by) values ('mine', 'clips', 'video=' || %(v)s, 'x')

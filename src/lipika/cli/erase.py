@@ -337,6 +337,7 @@ _NAMES = {
     "datasets": "exports on record whose options name somebody",
     "audit_judgements": "judgements of audits",
     "audit_clips": "clips of audits",
+    "comparison_clips": "clips that people voted on, with their votes",
     "redos": "orders of redo that name somebody (cleaned)",
     "redo_clips": "clips of redo's orders",
     "redo_turns": "turns of redo",

@@ -42,6 +42,7 @@ PLACES = (
     TablePlace("datasets", How.OWN),
     TablePlace("audit_judgements", How.OWN),
     TablePlace("audit_clips", How.CLIPS, has_audio=True),
+    TablePlace("comparison_clips", How.CLIPS, has_audio=True),
     TablePlace("redos", How.OWN),
     TablePlace("redo_clips", How.CLIPS, has_audio=True),
     TablePlace("redo_turns", How.OWN),
@@ -55,6 +56,7 @@ PLACES = (
     TablePlace("transcription_answers", How.OWN),
     TablePlace("transcription_batches", How.OWN),
     TablePlace("video_queue", How.OWN),
+    TablePlace("comparison_votes", How.WITH),
     # Sums, which triggers keep right.
     TablePlace("quality_rollup", How.WITH),
     TablePlace("queue_counts", How.WITH),
@@ -72,6 +74,7 @@ PLACES = (
     TablePlace("provider_spend", How.NOBODY),
     # Of the fleet and the database.
     TablePlace("audits", How.NOBODY),
+    TablePlace("comparisons", How.NOBODY),
     TablePlace("calibrations", How.NOBODY),
     TablePlace("calibration_turns", How.NOBODY),
     TablePlace("lipika_migrations", How.NOBODY),

@@ -230,7 +230,7 @@ def test_every_table_says_what_an_erasure_does_with_it(database_url: str) -> Non
     assert {row["name"] for row in found} == set(known)
     personal = {
         *("video_id", "video_ids", "segment_file", "source_segment", "speaker_id", "audio_digest"),
-        *("transcription", "text", "message", "traceback", "answer", "report"),
+        *("transcription", "text", "message", "traceback", "answer", "report", "first_text"),
     }
     for row in found:
         place, columns = known[str(row["name"])], set(cast("list[str]", row["columns"]))
