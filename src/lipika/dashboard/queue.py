@@ -148,7 +148,12 @@ async def video(request: Request) -> Response:
     clips = await board.stats.clips.page(video_id, limit=CLIP_ROWS, after=str(last[0]) if last else "")
     discards, next_discards = await _page_of_discards(request, video_id)
     if not found and not clips and not discards:
-        return problem(request, 404, "There is no such video", "Neither the queue nor the results know it.")
+        return problem(
+            request,
+            404,
+            "There is no such video",
+            "Neither the queue nor the results know it. It may have been erased.",
+        )
     context = {
         "title": video_id,
         "here": "/queue",

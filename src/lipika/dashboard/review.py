@@ -101,7 +101,12 @@ async def clip(request: Request) -> Response:
     found = await board.stats.clips.one(video_id, segment_file)
     flags = await board.stats.flags.list_of_clip(video_id, segment_file)
     if found is None and not flags:
-        return problem(request, 404, "There is no such clip", "Neither results nor flags know it.")
+        return problem(
+            request,
+            404,
+            "There is no such clip",
+            "Neither results nor flags know it. It may have been erased.",
+        )
     findings = list(found.findings) if found else []
     context = {
         "title": segment_file.removesuffix(".flac"),
