@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import multiprocessing
+import random
 from collections import Counter
+from typing import LiteralString
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from lipika.db import Database, Queue
 from lipika.db.migrate import check, migrate
@@ -529,3 +532,30 @@ def _rows_read(url: str) -> int:
             "select coalesce(seq_tup_read, 0) from pg_stat_user_tables where relname = 'video_queue'"
         ).fetchone() or (0,)
         return int(found)
+
+
+async def test_leases_are_renewed_while_videos_are_counted(queue: Queue, database_url: str) -> None:
+    """A worker does both at once, over the same videos: neither statement may hold what the other waits for."""
+    await queue.add(videos(200))
+    claims = await queue.claim("w1", 600, 200)
+    tokens = [claim.claim_token for claim in claims]
+    counted = [
+        {"video_id": claim.video_id, "claim_token": claim.claim_token, **dataclasses.asdict(ADDS_UP)}
+        for claim in claims
+    ]
+
+    def repeat(statement: LiteralString, values: list[object]) -> int:
+        """Rows of all calls together, each with what it names in another order."""
+        chance, found = random.Random(len(statement)), 0
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            for _ in range(60):
+                chance.shuffle(values)
+                given = Jsonb(values) if isinstance(values[0], dict) else values
+                found += connection.execute(statement, [given]).rowcount
+        return found
+
+    renewed, told = await asyncio.gather(
+        asyncio.to_thread(repeat, "select lipika_renew(%s::uuid[], 600)", list[object](tokens)),
+        asyncio.to_thread(repeat, "select lipika_progress(%s)", list[object](counted)),
+    )
+    assert renewed == told == 60 * 200
