@@ -412,7 +412,7 @@ def _profile(
     bin_size = _bin_size(rate_hz)
     hop = bin_size * HOP_BINS
     power = _window_means(bins, frames=-(-frames // hop)) // bin_size
-    silence_dbfs, speech_dbfs = _levels(power)
+    silence_dbfs, speech_dbfs = silence_levels(power)
     pause_frames = -(-samples_in(MIN_VALLEY_MS, rate_hz) // hop)
     total = _running_total(power)
     return Profile(
@@ -447,7 +447,7 @@ def _window_means(bins: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     return mean
 
 
-def _levels(power: NDArray[np.int64]) -> tuple[float, float]:
+def silence_levels(power: NDArray[np.int64]) -> tuple[float, float]:
     """Silence threshold and speech level of a segment, in dBFS."""
     ordered = np.sort(power)
     noise, speech = (
