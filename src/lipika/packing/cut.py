@@ -113,9 +113,8 @@ class _Cutter:
             if self._held.end:
                 self._listener.look()
                 yield from self._decide(final=not more)
-        if self._held.rest:
-            first = self._held.first * self._held.step
-            yield LeftOut(first, first + self._held.rest, "silence")
+        if self._held.rest and not self._held.first:
+            yield LeftOut(0, self._held.rest, "silence")
 
     def _read(self, stream: AudioStream) -> Iterator[Samples]:
         """Chunks of whole steps; the last may be of any length."""
@@ -198,7 +197,7 @@ class _Cutter:
 
     def _piece(self, first: int, last: int, clean: bool) -> Piece:
         held = self._held
-        start, end = (held.first + first) * held.step, (held.first + last) * held.step
+        start, end = self._places(first, last)
         doubted = self._listener.doubted[first:last] | ~np.isnan(held.heard[first:last])
         return Piece(start, end, held.samples(first, last), sure=clean and not doubted.any())
 
@@ -231,5 +230,9 @@ class _Cutter:
         return "music" if has_pitch(hear(samples, self._held.rate, -23.0)) else "noise"
 
     def _left_out(self, first: int, last: int, reason: Reason) -> LeftOut:
-        held = self._held
-        return LeftOut((held.first + first) * held.step, (held.first + last) * held.step, reason)
+        return LeftOut(*self._places(first, last), reason)
+
+    def _places(self, first: int, last: int) -> tuple[int, int]:
+        """The samples at which the steps [first, last) begin and end."""
+        before = self._held.first * self._held.step
+        return before + self._held.sample(first), before + self._held.sample(last)

@@ -22,7 +22,7 @@ from lipika.audio.recording import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from lipika.errors import PackingError, SegmentError
 from lipika.packing.items import AudioPlace
 from lipika.packing.media import MediaTrack
-from lipika.packing.places import FileBytes, open_place, part_of, size_of
+from lipika.packing.places import FileBytes, open_place, part_of, patient_part, size_of
 from lipika.packing.wav import WavForm, find_wav, float_samples, wav_blocks
 
 BLOCK_FRAMES = 1 << 16  # given at a time, at most
@@ -227,8 +227,7 @@ def _spans(file: BinaryIO) -> list[tuple[int, int]]:
 
 @contextmanager
 def _open_sound(file: BinaryIO) -> Iterator[SoundStream]:
-    file.seek(0)
-    with SoundStream(file) as stream:
+    with SoundStream(patient_part(file, 0, size_of(file))) as stream:
         yield stream
 
 

@@ -50,9 +50,13 @@ class HeldSteps:
         self.heard = np.concatenate((self.heard, np.full(len(power), np.nan, np.float32)))
         self._chunks.append(chunk)
 
+    def sample(self, at: int) -> int:
+        """The first sample of a step; that of the end is after the last sample, where there is no more to come."""
+        return at * self.step + (self.rest if at == self.end else 0)
+
     def samples(self, start: int, end: int) -> Samples:
         """Of the steps [start, end), counted from the first that is held."""
-        first, last, at, found = start * self.step, end * self.step, 0, []
+        first, last, at, found = self.sample(start), self.sample(end), 0, []
         for chunk in self._chunks:
             if at < last and at + len(chunk) > first:
                 found.append(chunk[max(first - at, 0) : last - at])

@@ -102,12 +102,16 @@ class MediaTrack:
         Raises:
             PackingError: `form_changes`: another sample rate begins.
         """
+        failures = load_av(self.name).FFmpegError
         for frame in self._frames():
             if frame is None:
                 continue
+            try:
+                samples = self._samples(frame)
+            except failures:  # damage that looks like another form, of channels that there are none of
+                continue
             hole = self._clock.hole(frame)
             yield from self._silence(hole)
-            samples = self._samples(frame)
             self._clock.count(frame, hole)
             if len(samples):
                 yield samples

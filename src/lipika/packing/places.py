@@ -29,9 +29,7 @@ class FilePart(io.RawIOBase):
 
     def seek(self, to: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + to < 0:
-            raise OSError(f"no byte {base + to} in a part of {self._size} bytes")
-        self._at = base + to
+        self._at = max(base + to, 0)  # libsndfile asks for bytes before the first of what is damaged
         return self._at
 
     def tell(self) -> int:
@@ -75,6 +73,11 @@ def part_of(file: BinaryIO, offset: int, size: int | None) -> BinaryIO:
     if not offset and (size is None or size >= whole):
         return file
     size = whole - offset if size is None else min(size, whole - offset)
+    return patient_part(file, offset, size)
+
+
+def patient_part(file: BinaryIO, offset: int, size: int) -> BinaryIO:
+    """The part, which lets itself be asked for any byte."""
     return cast("BinaryIO", io.BufferedReader(FilePart(file, offset, size), 1 << 16))
 
 
