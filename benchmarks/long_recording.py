@@ -27,7 +27,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from lipika.packing.cut import LeftOut, Piece, cut
+from lipika.packing.cut import LeftOutSpan, SpeechPiece, cut
 from lipika.packing.decode import open_audio
 from lipika.packing.items import AudioPlace
 from lipika.packing.speech import SpeechDetector, find_detector
@@ -269,11 +269,11 @@ def measure(path: Path, truth: Truth, detector: _Counting | None) -> dict[str, o
         for part in cut(stream, detector):
             assert part.start_sample == clock, "a sample is in no part, or in two"
             clock = part.end_sample
-            if isinstance(part, Piece):
+            if isinstance(part, SpeechPiece):
                 assert len(part.samples) == part.end_sample - part.start_sample
                 sure += part.sure * len(part.samples)
             parts.append(
-                (part.start_sample, part.end_sample, part.reason if isinstance(part, LeftOut) else "")
+                (part.start_sample, part.end_sample, part.reason if isinstance(part, LeftOutSpan) else "")
             )
     cpu_s = time.process_time() - before
     assert clock == truth.length, f"{clock} of {truth.length} samples"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.speech_corpus import read_speech
 from lipika.audio.decoders import Samples
 from lipika.errors import PackingError
-from lipika.packing.cut import LeftOut, Piece, cut
+from lipika.packing.cut import LeftOutSpan, SpeechPiece, cut
 from lipika.packing.decode import AudioStream
 from lipika.packing.speech import DETECTOR_FRAME, SpeechDetector, find_detector
 
@@ -54,14 +54,14 @@ def stream_of(blocks: Iterator[Samples] | Samples, rate: int = RATE, channels: i
 
 def parts_of(
     samples: Samples, detector: SpeechDetector | None = None, rate: int = RATE
-) -> list[Piece | LeftOut]:
+) -> list[SpeechPiece | LeftOutSpan]:
     """The parts, which are shown to be all of it."""
     parts = list(cut(stream_of(samples, rate), detector))
     clock = 0
     for part in parts:
         assert part.start_sample == clock
         clock = part.end_sample
-        if isinstance(part, Piece):
+        if isinstance(part, SpeechPiece):
             kept = samples[part.start_sample : part.end_sample]
             assert np.array_equal(part.samples, kept.reshape(part.samples.shape))
             assert len(part.samples) <= 30 * rate
@@ -69,8 +69,8 @@ def parts_of(
     return parts
 
 
-def seconds(parts: list[Piece | LeftOut], reason: str = "") -> float:
-    found = [part for part in parts if (part.reason if isinstance(part, LeftOut) else "") == reason]
+def seconds(parts: list[SpeechPiece | LeftOutSpan], reason: str = "") -> float:
+    found = [part for part in parts if (part.reason if isinstance(part, LeftOutSpan) else "") == reason]
     return sum(part.end_sample - part.start_sample for part in found) / RATE
 
 
@@ -103,7 +103,7 @@ def test_long_silence_is_left_out_and_all_speech_stays(speech: NDArray[np.int16]
     samples = np.concatenate((hiss(20), speech, hiss(15), speech, hiss(7)))
     parts = parts_of(samples)
     assert 40 <= seconds(parts, "silence") <= 44
-    pieces = [part for part in parts if isinstance(part, Piece)]
+    pieces = [part for part in parts if isinstance(part, SpeechPiece)]
     assert all(piece.sure and 2 <= len(piece.samples) / RATE <= 30 for piece in pieces)
     for edge in {edge for piece in pieces for edge in (piece.start_sample, piece.end_sample)}:
         around = samples[max(edge - RATE // 20, 0) : edge + RATE // 20]
@@ -126,7 +126,7 @@ def test_music_is_left_out_where_a_detector_hears_nobody(speech: NDArray[np.int1
     assert seconds(parts, "noise") > 39
     parts = parts_of(np.concatenate((chords(40), hiss(2))), None)
     assert seconds(parts) > 39
-    assert not any(part.sure for part in parts if isinstance(part, Piece))
+    assert not any(part.sure for part in parts if isinstance(part, SpeechPiece))
 
 
 def test_the_model_of_the_extra_tells_speech_from_music(speech: NDArray[np.int16]) -> None:
@@ -143,7 +143,7 @@ def test_without_a_pause_it_is_cut_where_it_is_quietest() -> None:
     samples[20 * RATE : 20 * RATE + RATE // 8] //= 4
     parts = parts_of(samples)
     first = parts[0]
-    assert isinstance(first, Piece)
+    assert isinstance(first, SpeechPiece)
     assert not first.sure
     assert 20 <= first.end_sample / RATE <= 20.13
 
@@ -180,7 +180,7 @@ def test_hours_of_silence_are_one_part_and_damage_comes_last() -> None:
             yield block
         raise PackingError("damaged_audio", "and no further")
 
-    found: list[Piece | LeftOut] = []
+    found: list[SpeechPiece | LeftOutSpan] = []
     with pytest.raises(PackingError, match="no further"):
         found.extend(cut(stream_of(silence()), None))
-    assert found == [LeftOut(0, 7_200 * RATE, "silence")]
+    assert found == [LeftOutSpan(0, 7_200 * RATE, "silence")]

@@ -18,7 +18,7 @@ import numpy as np
 from lipika.audio.decoders import Samples
 from lipika.errors import PackingError
 from lipika.packing.decode import AudioStream
-from lipika.packing.hearing import GAP, PAUSE, HeldSteps, Listener
+from lipika.packing.hearing import GAP, PAUSE, HeldSteps, SpeechFinder
 from lipika.packing.loudness import STEPS_PER_SECOND, has_pitch, runs_of
 from lipika.packing.speech import SpeechDetector, find_detector, hear
 
@@ -41,7 +41,7 @@ _SHORT_REASON = _S  # what is shorter goes with what is left out before it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class SpeechPiece:
     """Samples [start_sample, end_sample) of a recording, with speech in them as far as anyone can tell.
 
     `sure`: by its loudness, and it ends in a pause; else a detector has heard all of some stretch of it, or should
@@ -55,7 +55,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutSpan:
     """Samples [start_sample, end_sample) of a recording that nobody speaks in."""
 
     start_sample: int
@@ -65,7 +65,7 @@ class LeftOut:
 
 def cut(
     stream: AudioStream, detector: SpeechDetector | Literal["found"] | None = "found"
-) -> Iterator[Piece | LeftOut]:
+) -> Iterator[SpeechPiece | LeftOutSpan]:
     """All of a recording, in order. Without a detector (None; or none found) loudness decides alone, and no music is
     left out: whoever calls says `speech.NO_DETECTOR` once.
 
@@ -73,15 +73,15 @@ def cut(
         PackingError: as `AudioStream.blocks` does, after all that came before it has been given.
     """
     cutter = _Cutter(stream, find_detector() if detector == "found" else detector)
-    held: LeftOut | None = None
+    held: LeftOutSpan | None = None
     for part in cutter.parts():
-        if isinstance(part, LeftOut) and held is not None and held.reason == part.reason:
-            held = LeftOut(held.start_sample, part.end_sample, held.reason)
+        if isinstance(part, LeftOutSpan) and held is not None and held.reason == part.reason:
+            held = LeftOutSpan(held.start_sample, part.end_sample, held.reason)
             continue
         if held is not None:
             yield held
-        held = part if isinstance(part, LeftOut) else None
-        if isinstance(part, Piece):
+        held = part if isinstance(part, LeftOutSpan) else None
+        if isinstance(part, SpeechPiece):
             yield part
     if held is not None:
         yield held
@@ -95,14 +95,14 @@ class _Cutter:
     def __init__(self, stream: AudioStream, detector: SpeechDetector | None) -> None:
         self.error: PackingError | None = None
         self._held = HeldSteps(stream.rate)
-        self._listener = Listener(self._held, detector)
+        self._listener = SpeechFinder(self._held, detector)
         self._chunks = self._read(stream)
         width = stream.channels * (2 if stream.depth == 16 else 4) * stream.rate
         self._longest = int(min(LONGEST_S, _PIECE_BYTES / width) * _S)
         self._shortest = int(SHORTEST_S * _S)
         self._ahead = min(_AHEAD_S * _S, 2 * self._longest + GAP)
 
-    def parts(self) -> Iterator[Piece | LeftOut]:
+    def parts(self) -> Iterator[SpeechPiece | LeftOutSpan]:
         more = True
         while more:
             while more and self._held.end < self._ahead:
@@ -114,7 +114,7 @@ class _Cutter:
                 self._listener.look()
                 yield from self._decide(final=not more)
         if self._held.rest and not self._held.first:
-            yield LeftOut(0, self._held.rest, "silence")
+            yield LeftOutSpan(0, self._held.rest, "silence")
 
     def _read(self, stream: AudioStream) -> Iterator[Samples]:
         """Chunks of whole steps; the last may be of any length."""
@@ -134,7 +134,7 @@ class _Cutter:
         if have:
             yield np.concatenate(blocks)
 
-    def _decide(self, final: bool) -> Iterator[Piece | LeftOut]:
+    def _decide(self, final: bool) -> Iterator[SpeechPiece | LeftOutSpan]:
         """As far as what is held allows; all of it when it is `final`."""
         at, end = 0, self._held.end
         while at < end:
@@ -195,13 +195,13 @@ class _Cutter:
         equals = np.flatnonzero(means <= means.min() * (1 + 1e-9))
         return first + int(equals[len(equals) // 2]) + size // 2
 
-    def _piece(self, first: int, last: int, clean: bool) -> Piece:
+    def _piece(self, first: int, last: int, clean: bool) -> SpeechPiece:
         held = self._held
         start, end = self._places(first, last)
         doubted = self._listener.doubted[first:last] | ~np.isnan(held.heard[first:last])
-        return Piece(start, end, held.samples(first, last), sure=clean and not doubted.any())
+        return SpeechPiece(start, end, held.samples(first, last), sure=clean and not doubted.any())
 
-    def _leave_out(self, first: int, last: int) -> Iterator[LeftOut]:
+    def _leave_out(self, first: int, last: int) -> Iterator[LeftOutSpan]:
         """The steps [first, last), by what is in them."""
         parts: list[tuple[int, int, Reason]] = []
         other, loud = self._listener.other[first:last], self._listener.loud[first:last]
@@ -229,8 +229,8 @@ class _Cutter:
         samples = self._held.samples(middle - reach, middle + reach)
         return "music" if has_pitch(hear(samples, self._held.rate, -23.0)) else "noise"
 
-    def _left_out(self, first: int, last: int, reason: Reason) -> LeftOut:
-        return LeftOut(*self._places(first, last), reason)
+    def _left_out(self, first: int, last: int, reason: Reason) -> LeftOutSpan:
+        return LeftOutSpan(*self._places(first, last), reason)
 
     def _places(self, first: int, last: int) -> tuple[int, int]:
         """The samples at which the steps [first, last) begin and end."""

@@ -173,6 +173,7 @@ class _SoundForm:
 
     rate: int
     channels: int
+    form: str
     subtype: str
     frames: int | None  # as stated
 
@@ -182,6 +183,8 @@ class _SoundForm:
 
     @property
     def codec(self) -> str:
+        if self.form == "FLAC":
+            return "flac"
         return "pcm" if self.subtype in _INTEGER else self.subtype.lower()
 
 
@@ -234,7 +237,7 @@ def _open_sound(file: BinaryIO) -> Iterator[SoundStream]:
 def _sound_form(file: BinaryIO) -> _SoundForm:
     with _open_sound(file) as stream:
         frames = stream.frames if 0 < stream.frames < _FRAMES_UNKNOWN else None
-        return _SoundForm(stream.samplerate, stream.channels, stream.subtype, frames)
+        return _SoundForm(stream.samplerate, stream.channels, stream.format, stream.subtype, frames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class HeldSteps:
 
     @property
     def end(self) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return len(self.power)
 
     def drop(self, steps: int) -> None:
@@ -80,8 +80,8 @@ class HeldSteps:
             self._chunks[0] = self._chunks[0][left:].copy()
 
 
-class Listener:
-    """Says which steps of `held` are pauses, and which hold something else than speech."""
+class SpeechFinder:
+    """Finds the steps of `held` that are pauses, and those that hold something else than speech."""
 
     def __init__(self, held: HeldSteps, detector: SpeechDetector | None) -> None:
         self.quiet = self.other = self.loud = self.doubted = np.empty(0, np.bool_)

@@ -1,4 +1,4 @@
-"""How loud a recording is, in steps of 10 ms: what is silent in it, where it pauses, what has a pitch. Pure."""
+"""The loudness of a recording in steps of 10 ms: what is silent in it, where it pauses, what has a pitch. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who says whether somebody speaks: a small model, where loudness alone does not tell. An extra (`media`)."""
+"""A small model that hears whether somebody speaks, where loudness alone does not tell. An extra (`media`)."""
 
 from __future__ import annotations
 
