@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tarfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from lipika.archive.members import MemberKind, read_members
 from lipika.config import Settings
+from lipika.jobs.demo import sample_folder
 from lipika.jobs.pack import PackOrder, PackReport, pack
 from lipika.packing import packer as packer_module
 from lipika.packing.archives import ArchiveLimits, OpenArchive
@@ -135,6 +138,33 @@ def test_labels_are_segments_on_their_recordings_clock(tmp_path: Path) -> None:
     assert report.refused == {"beyond_end": 2}
     assert metadata["packed"]["segments"]["ravi-2_00200_00400"]["speaker"] == "ravi/2"
     assert (report.packed, report.segments) == (1, 2)
+
+
+@pytest.mark.parametrize("own", [20.0, 600.0])
+def test_a_long_recording_is_cut_at_speech_and_its_pieces_are_its_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: float
+) -> None:
+    monkeypatch.setattr(packer_module, "OWN_ARCHIVE_SECONDS", own)
+    rate, parts = 16_000, list[NDArray[Any]]()
+    with tarfile.open(next(sample_folder().glob("hi*.tar"))) as tar:
+        for name in [name for name in tar.getnames() if name.endswith(".flac")][:4] * 2:
+            with suppress(soundfile.LibsndfileError):
+                samples, _ = soundfile.read(tar.extractfile(name), dtype="int16")
+                parts += [samples, np.zeros(rate, np.int16)]
+    whole = np.concatenate(parts)[:, None]
+    assert len(whole) > 30 * rate
+    write(tmp_path / "mine" / "hi" / "talk.flac", whole)
+    report = packed(tmp_path / "mine", tmp_path / "out")
+    assert (report.packed, report.lost) == (1, 0), report.examples
+    assert report.segments >= 2
+    assert abs(report.hours + sum(report.left_out.values()) - len(whole) / rate / 3600) < 0.001
+    found, (metadata,) = read(tmp_path / "out")
+    assert list(metadata["packed"]["recordings"]) == ["hi/talk.flac"]
+    assert next((tmp_path / "out").glob("*.tar")).stem.endswith("_talk" if own < 100 else "_hi_00001")
+    for said in metadata["packed"]["segments"].values():
+        samples, _ = soundfile.read(io.BytesIO(found[said["id"]][1]), dtype="int16")
+        first = round(said["start"] * rate)
+        assert (samples == whole[first : first + len(samples), 0]).all()
 
 
 def test_what_lies_is_refused_by_reason_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -179,6 +179,8 @@ def print_report(report: PackReport, *, next_step: bool = True) -> None:
         say(f"REFUSED  {count:,} {reason}, such as {report.examples[reason]}")
     for reason, hours in report.left_out.items():
         say(f"left out of long recordings: {duration(hours * 3600)} {reason}")
+    for note in report.notes:
+        say(note)
     if report.other_files:
         say(f"{report.other_files:,} other files are no audio, and were passed over")
     if report.columns_left_out:

@@ -83,6 +83,7 @@ class PackReport:
     hours: float
     languages: dict[str, float]  # hours; "" where none is known
     left_out: dict[str, float]  # hours of long recordings that are no segments, by reason
+    notes: list[str]  # sentences for a person
     columns_left_out: int  # segments whose columns were over 64 KiB
     refused_list: str  # where each of them stands; empty if there are none
     seconds: float
@@ -213,6 +214,7 @@ class Packing:
             hours=round(tally.seconds / 3600, 4),
             languages=as_hours(tally.languages),
             left_out=as_hours(tally.left_out),
+            notes=sorted(tally.notes),
             columns_left_out=tally.columns_left_out,
             refused_list=f"{self.store.url}/{REFUSED}" if refused else "",
             seconds=round(time.monotonic() - self._started, 2),

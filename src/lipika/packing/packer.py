@@ -12,10 +12,13 @@ from lipika.audio.codec import encode_channels
 from lipika.audio.decoders import Samples
 from lipika.errors import LipikaError, PackingError, SegmentError, Unavailable
 from lipika.packing.archives import ArchiveLimits, OpenArchive
+from lipika.packing.cut import LeftOutSpan, cut
+from lipika.packing.decode import open_audio
 from lipika.packing.fetch import IN_MEMORY, Fetched, Fetcher
 from lipika.packing.items import AudioPlace, Label, PackSource, SourceItem, SourceRefusal
 from lipika.packing.journal import Journal, item_key
 from lipika.packing.sound import OpenRecording, measure, native_suffix
+from lipika.packing.speech import NO_DETECTOR, find_detector
 from lipika.packing.values import language_key, video_name
 
 WHOLE_SECONDS = 30.0
@@ -64,6 +67,7 @@ class PackTally:
     refused: Counter[str] = field(default_factory=Counter)  # by reason
     examples: dict[str, SourceRefusal] = field(default_factory=dict)  # the first of each reason
     left_out: Counter[str] = field(default_factory=Counter)  # seconds of long recordings, by reason
+    notes: set[str] = field(default_factory=set)  # sentences for a person
     columns_left_out: int = 0
 
     def refuse(self, refusal: SourceRefusal, *, whole: bool = True) -> None:
@@ -176,9 +180,8 @@ class Packer:
                 last = max(label.end for label in item.labels)
                 yield from self._pack_long(item, named, self._cut_labels(item, audio), last)
             elif _is_long(item, audio.sound()):
-                raise PackingError(
-                    "too_long", f"over {WHOLE_SECONDS:g} s, and neither a text nor labels beside it"
-                )
+                pieces = self._cut_at_speech(item, audio)
+                yield from self._pack_long(item, named, pieces, audio.sound().seconds)
             else:
                 piece = _cut(item, audio.sound(), item.start, item.end, item)
                 yield from self._pack_short(item, named, piece.seconds, [piece], at_start=True)
@@ -301,6 +304,30 @@ class Packer:
                 continue
             piece.said = {"id": f"{item.name}#{number}", "recording": item.name, **piece.said}
             yield piece
+
+    def _cut_at_speech(self, item: SourceItem, audio: _OpenAudio) -> Iterator[_Piece]:
+        """A long recording cut at speech; what is left out is counted by its reason."""
+        detector = find_detector()
+        if detector is None:
+            self.tally.notes.add(NO_DETECTOR)
+        with open_audio(audio.fetched.place) as stream:
+            number, rate = 0, stream.rate
+            try:
+                for part in cut(stream, detector):
+                    start, end = part.start_sample / rate, part.end_sample / rate
+                    if isinstance(part, LeftOutSpan):
+                        self.tally.left_out[part.reason] += end - start  # type: ignore[assignment]
+                        continue
+                    samples = _take_channel(part.samples, item.channel)
+                    said = {"id": f"{item.name}#{number}", "recording": item.name, "start": start, "end": end}
+                    yield _Piece(
+                        start, end - start, *_encode(samples, rate, stream.depth), item.speaker, said
+                    )
+                    number += 1
+            except PackingError as error:  # met after all that came before it was given
+                if not number:
+                    raise
+                self._refuse(_refusal(f"{item.name}#{number}", error), whole=False)
 
     def _language(self, item: SourceItem) -> str:
         options = self._options
@@ -430,7 +457,7 @@ def _cut(
     )
 
 
-def _channel(samples: Samples, channel: int | None) -> Samples:
+def _take_channel(samples: Samples, channel: int | None) -> Samples:
     """Raises PackingError `no_such_channel`."""
     if channel is None:
         return samples
