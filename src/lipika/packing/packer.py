@@ -38,6 +38,7 @@ NO_RECORDING = frozenset(
 LONGEST_STRETCH_SECONDS = 600.0
 _SLACK_SECONDS = 0.25  # between what a source says of a length and what is there
 _OPEN_ARCHIVES = 16
+_MOST_NOTES = 20
 _OWN_LIMITS = ArchiveLimits(segments=5_000, audio_bytes=2 << 30)
 
 
@@ -328,6 +329,8 @@ class Packer:
                 if not number:
                     raise
                 self._refuse(_refusal(f"{item.name}#{number}", error), whole=False)
+            for note in stream.notes[: max(_MOST_NOTES - len(self.tally.notes), 0)]:
+                self.tally.notes.add(f"{item.name}: {note}")
 
     def _language(self, item: SourceItem) -> str:
         options = self._options
