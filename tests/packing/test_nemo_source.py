@@ -35,7 +35,7 @@ def test_rows_are_recordings_or_stretches_with_all_that_they_say(tmp_path: Path)
     whole, part, abroad, _ = items.values()
     assert (whole.audio.place, whole.start, whole.end) == (str(tmp_path / "wavs/a.wav"), 0.0, None)
     assert (whole.language, whole.speaker, whole.text, whole.split) == ("hi", "7", "एक", "train")
-    assert whole.columns == {"duration": 1.0, "snr": 21.5}
+    assert whole.columns == {"audio_filepath": "wavs/a.wav", "duration": 1.0, "snr": 21.5}  # as it was
     assert (part.start, part.end, part.text, part.language) == (0.25, 0.75, None, "ta")
     assert abroad.text is None  # in another language: no reference for what is spoken
     assert abroad.columns["translation"] == "hello"
@@ -66,7 +66,8 @@ def test_a_tarred_set_gives_members_by_their_place(tmp_path: Path, sharded: bool
         for at in range(3):
             item = items[f"{shard}_{at}.wav"]
             assert bytes_at(item.audio) == sound(10 * shard + at)
-            assert (item.end, item.group, item.columns) == (None, f"audio_{shard}.tar", {"duration": 1.0})
+            assert (item.end, item.group) == (None, f"audio_{shard}.tar")
+            assert item.columns == {"audio_filepath": item.name, "duration": 1.0, "shard_id": shard}
         copy = items[f"{shard}_0-sub1.wav"]
         assert bytes_at(copy.audio) == sound(10 * shard)
         assert (copy.start, copy.end) == (0.5, 0.75)

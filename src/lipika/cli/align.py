@@ -125,6 +125,12 @@ def add_to(app: typer.Typer, run: Run) -> None:
             bool,
             typer.Option("--by-model", help="Score each voter's text, too: models, IndicConformer, folders."),
         ] = False,
+        manifest: Annotated[
+            Path | None,
+            typer.Option(
+                help="Write the source's rows with pred_text, as NeMo Curator has them, to this file."
+            ),
+        ] = None,
         worst: Annotated[int, typer.Option(min=0, help="List so many segments in which most differs.")] = 10,
         data_dir: DataDir = None,
         as_json: AsJson = False,
@@ -133,13 +139,14 @@ def add_to(app: typer.Typer, run: Run) -> None:
 
         References are texts that `lipika pack` found in a source. Rates have 95 % intervals; `spelling aside` counts
         letters by their sound, so that neither spelling nor script nor spaces are errors. A segment of several clips
-        is scored as a whole. Nothing is asked or paid, and nothing is changed.
+        is scored as a whole. Nothing is asked or paid, and nothing is changed. With --manifest the rows of the source
+        come out again, as they were, with pred_text and _skipme beside their own text.
 
         Example: lipika score out/ --by-model
         """
         from lipika.jobs.score import ScoreOrder, print_scores, score_stored
 
-        order = ScoreOrder(sources, _code(language), by_model, worst, data_dir)
+        order = ScoreOrder(sources, _code(language), by_model, worst, manifest, data_dir)
         done = run(lambda: score_stored(order))
         if as_json:
             print_json(done.document())

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +24,7 @@ from rich.table import Table
 from lipika.alignment.compare import language_of
 from lipika.alignment.romanise import Romaniser, open_romaniser
 from lipika.alignment.voters import NOBODY_SPEAKS, text_edits, voters_of
+from lipika.archive.predictions import predictions_of
 from lipika.archive.references import VOTER, SegmentSource, clips_by_segment, sources_of
 from lipika.archive.results import find_results, read_archive, read_metadata
 from lipika.audit.estimates import AuditedRate, HeardClips, Stratum, error_rate
@@ -50,6 +52,7 @@ class ScoreOrder:
     language: str = ""
     by_model: bool = False
     worst: int = 10
+    manifest: Path | None = None  # for the rows of the source, with `pred_text`
     data_dir: Path | None = None
 
 
@@ -113,13 +116,14 @@ class Scores:
     joined: int = 0  # of them: of several clips
     without_reference: int = 0  # segments
     not_transcribed: int = 0  # segments with a reference, of which a clip has no answer, or that have none
+    rows: int = 0  # of the manifest
     parts: dict[tuple[str, str], ScoredVoice] = field(default_factory=dict)
     worst: list[WorstSegment] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def document(self) -> dict[str, object]:
         """For `--json`. Rates are shares, with 95 % intervals."""
-        names = ("archives", "scored", "joined", "without_reference", "not_transcribed", "problems")
+        names = ("archives", "scored", "joined", "without_reference", "not_transcribed", "rows", "problems")
         return {name: getattr(self, name) for name in names} | {
             "parts": [part.document() for _, part in sorted(self.parts.items())],
             "worst": [
@@ -139,15 +143,27 @@ async def score_stored(order: ScoreOrder) -> Scores:
     settings = load_settings(lipika_data_dir=order.data_dir)
     store, romaniser = store_settings(settings), open_romaniser(settings.align_romaniser)
     scores = Scores()
+    if order.manifest is not None:
+        await asyncio.to_thread(order.manifest.write_bytes, b"")
     async for archive in find_results(order.sources, store):
         scores.archives += 1
         try:
             sources = sources_of(await asyncio.to_thread(read_metadata, archive, store))
             results = await asyncio.to_thread(read_archive, archive, store) if sources else []
             await asyncio.to_thread(add_scores, scores, sources, results, order, romaniser)
+            if order.manifest is not None:
+                scores.rows += await asyncio.to_thread(_append, order.manifest, sources, results)
         except (ArchiveError, StorageError) as error:
             scores.problems.append((archive.url, str(error)))
     return scores
+
+
+def _append(manifest: Path, sources: Mapping[str, SegmentSource], results: Sequence[ClipResult]) -> int:
+    """Add the rows of one archive to a manifest; so many."""
+    rows = list(predictions_of(sources, results))
+    with manifest.open("ab") as file:
+        file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    return len(rows)
 
 
 def add_scores(
@@ -240,7 +256,9 @@ def print_scores(scores: Scores, out: Console) -> None:
         out.print(f"{scores.joined:,} segments are of several clips: their texts are joined in order.")
     if scores.not_transcribed:
         out.print(f"{scores.not_transcribed:,} segments with a reference have no answer, and no score.")
-    if not scores.scored:
+    if scores.rows:
+        out.print(f"{scores.rows:,} rows are in the manifest.")
+    elif not scores.scored:
         out.print(
             "Nothing to score: references are texts that `lipika pack` found in a source, and kept in the archives."
         )

@@ -89,6 +89,43 @@ def test_rates_by_language_and_voice_and_the_worst(tmp_path: Path) -> None:
         told("score", str(tmp_path), "--language", "xx")
 
 
+def test_rows_of_the_source_come_out_with_what_was_heard(tmp_path: Path) -> None:
+    whole = made(0, text="नमस्ते")
+    theirs = {"audio_filepath": "a.wav", "offset": 0.5, "duration": 5.0, "text": "old", "snr": 3}
+    said = {
+        "id": "a.wav#0.5",
+        "text": "नमस्ते जी",
+        "language": "hi",
+        "speaker": "s",
+        "split": "dev",
+        "columns": theirs,
+    }
+    refs: dict[str, dict[str, Any] | str] = {
+        whole.clip.name.stem: said,
+        WHOLE.stem: {"id": "two"},
+        "speaker9_1_2": "कोई क्लिप नहीं",
+    }
+    write_archive(tmp_path / "v_transcribed.tar", [whole, *halves("एक", "NO_SPEECH")], packed(**refs))
+    path = tmp_path / "predicted.json"
+    for _ in range(2):  # written anew
+        assert told("score", str(tmp_path), "--manifest", str(path))["rows"] == 3
+    first, two, gone = map(json.loads, path.read_text().splitlines())
+    assert first == {
+        **theirs,
+        "id": "a.wav#0.5",
+        "text": "नमस्ते जी",
+        "lang": "hi",
+        "speaker": "s",
+        "split": "dev",
+        "video_id": "v",
+        "pred_text": "नमस्ते",
+        "pred_lang": "hi",
+        "_skipme": first["_skipme"],
+    }
+    assert (two["audio_filepath"], two["duration"], two["pred_text"]) == ("two", 15.0, "एक")
+    assert (gone["pred_text"], gone["_skipme"]) == ("", "not_transcribed")
+
+
 def test_archives_without_references_are_said_to_be_so(tmp_path: Path) -> None:
     write_archive(tmp_path / "v_transcribed.tar", [made(0)], {"packed": ["odd"], "title": "x"})
     assert "lipika pack" in told("score", str(tmp_path), as_json=False)

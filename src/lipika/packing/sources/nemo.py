@@ -157,8 +157,7 @@ class NemoSource:
         """Raises ValueError: its times make no sense."""
         offset, duration = seconds_of(row, "offset"), seconds_of(row, "duration")
         stretch = offset is not None or (tarred and _COPY.fullmatch(path) is not None)
-        times = ("offset", "duration") if stretch else ("offset",)
-        facts = take_apart(row, self.columns, (*_PATHS, *times, "shard_id", *SKIPPED))
+        facts = take_apart(row, self.columns, SKIPPED)
         rest, text = facts.rest, facts.text
         if text is not None and _is_translation(row):
             rest, text = {**rest, "translation": text}, None
