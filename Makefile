@@ -46,6 +46,7 @@ bench-validation: $(VENV)/.dev ## precision and recall of validation, by kind of
 
 check-loaders: $(VENV)/.dev ## do NeMo, Lhotse, Hugging Face ... give every sample of an export? (installs them: 6 GB; LIGHT=1 does without)
 	@$(BIN)/python scripts/check_loaders.py $(if $(LIGHT),--light) $(if $(ANEW),--anew)
+	@$(if $(LIGHT),,$(BIN)/python scripts/check_packing.py)
 
 chaos: $(VENV)/.dev ## six workers, killed and stopped forty times: is anything lost or paid for twice?
 	@$(BIN)/python -m benchmarks.chaos

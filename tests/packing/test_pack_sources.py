@@ -157,7 +157,7 @@ def test_broken_rows_cost_themselves_alone(tmp_path: Path) -> None:
         json.dumps(good | {"offset": 9}),
     ]
     path.write_text("\n".join(lines))
-    items, refused = taken(open_source(str(path), SourceOptions()))
+    items, refused = taken(open_source(str(path), SourceOptions(), "list"))  # else it is a NeMo manifest
     assert {name: (item.start, item.end) for name, item in items.items()} == {
         "a.wav#1.5": (1.5, 3.5),
         "a.wav#9": (9.0, 11.0),

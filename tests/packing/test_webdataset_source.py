@@ -59,4 +59,4 @@ def test_dots_in_keys_several_words_and_strays(tmp_path: Path, name: str) -> Non
     assert two.columns == {"offset": 7.5, "duration": 1.0}
     assert (three.text, three.speaker) == ("c", "s")
     assert three.columns == {"normalized": "norm", "cls": "4"}
-    assert sorted(reason for _, reason in refused) == ["bad_row", "no_audio"]
+    assert sorted(reason for _, reason in refused) == ["bad_row", "labels_without_audio"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -426,6 +427,11 @@ class _OpenAudio:
         self._owner.close()
 
 
+def _samples(seconds: float, rate: int) -> int:
+    """A time or length in samples, halves up, as lhotse and NeMo count them."""
+    return math.floor(round(seconds * rate, 3) + 0.5)
+
+
 def _cut(
     item: SourceItem, sound: OpenRecording, start: float, end: float | None, said: SourceItem | Label
 ) -> _Piece:
@@ -437,10 +443,9 @@ def _cut(
     """
     if end is None and sound.frames:
         end = sound.frames / sound.rate
-    first = round(start * sound.rate)
-    last = (
-        round(end * sound.rate) if end is not None else first + int(LONGEST_STRETCH_SECONDS * sound.rate) + 1
-    )
+    first = _samples(start, sound.rate)
+    most = int(LONGEST_STRETCH_SECONDS * sound.rate) + 1
+    last = first + (_samples(end - start, sound.rate) if end is not None else most)
     if last - first > LONGEST_STRETCH_SECONDS * sound.rate:
         raise PackingError("too_long", f"a stretch of over {LONGEST_STRETCH_SECONDS:g} s: give shorter ones")
     samples = sound.stretch(first, last)

@@ -141,6 +141,8 @@ class NemoSource:
         path = next((word for name in _PATHS if (word := one_word(row.get(name)))), None)
         if path is None:
             return SourceRefusal(where, "bad_row", "it names no recording: there is no audio_filepath")
+        if "\0" in path:
+            return SourceRefusal(where, "bad_row", "no file has such a name")
         place = AudioPlace(place_beside(manifest.parent, path)) if members is None else members.find(path)
         skipped = next((row[name] for name in SKIPPED if row.get(name)), None)
         if skipped:
@@ -163,7 +165,7 @@ class NemoSource:
             rest, text = {**rest, "translation": text}, None
         start = offset or 0.0
         return SourceItem(
-            name=facts.id or (f"{path}#{start}" if stretch and not _COPY.fullmatch(path) else path),
+            name=facts.id or (f"{path}#{start:.10g}" if stretch and not _COPY.fullmatch(path) else path),
             audio=place,
             start=start,
             end=start + duration if stretch and duration else None,

@@ -126,7 +126,9 @@ def _take(path: Path, held: Sequence[TarredFile]) -> Iterator[_Sample | SourceRe
             ending = one.name[len(kept) :]
             owner.words.append((ending, one.data or b""))
         if not owners and one.data is not None:
-            yield SourceRefusal(shown_member(path, one.name), "no_audio", "no recording has its key")
+            yield SourceRefusal(
+                shown_member(path, one.name), "labels_without_audio", "no recording has its key"
+            )
     yield from samples
 
 
@@ -192,12 +194,16 @@ def _key(name: str) -> str:
 
 
 def is_shard(path: Path) -> bool:
-    """True for a tar in which a recording and its words follow one another."""
+    """True for a tar in which a recording and its words follow one another, and no archive of lipika's own."""
     if not _TARS.search(path.name):
         return False
     for at, found in enumerate(tarred_files(path, _WORDS, audio=False)):
-        if isinstance(found, TarredFile) and _is_audio(found):
-            return True
+        if isinstance(found, TarredFile):
+            name = found.name.removeprefix("./")
+            if name == "metadata.json" or "segments" in name.split("/")[:-1]:
+                return False
+            if _is_audio(found):
+                return True
         if at > 20:
             break
     return False
