@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lipika.archive.references import SegmentSource, clips_by_segment
-from lipika.llm.transcript import NO_SPEECH
 from lipika.models import ClipResult
 
 _OURS = ("pred_text", "pred_lang", "_skipme")
@@ -41,7 +40,7 @@ def _row(source: SegmentSource, spoken: Sequence[ClipResult]) -> dict[str, objec
     answers = [result.answer for result in spoken]
     if not spoken or None in answers:
         return row | {"pred_text": "", "_skipme": "not_transcribed"}
-    texts = [answer.transcription for answer in answers if answer is not None]
+    texts = [answer.transcription for answer in answers if answer is not None and not answer.no_speech]
     reasons = sorted(
         {
             reason
@@ -52,7 +51,7 @@ def _row(source: SegmentSource, spoken: Sequence[ClipResult]) -> dict[str, objec
     )
     return row | {
         "video_id": spoken[0].video_id,
-        "pred_text": " ".join(text for text in texts if text != NO_SPEECH),
+        "pred_text": " ".join(texts),
         "pred_lang": next((answer.detected_language for answer in answers if answer is not None), ""),
         "_skipme": ", ".join(reasons),
     }
