@@ -536,9 +536,13 @@ class Worker:
         wait_s = _FIRST_FLUSH_S
         while wait_s < flush_s:
             await asyncio.sleep(wait_s)
-            if self._sink.waiting:
+            if not self._sink.waiting:
+                continue
+            wait_s *= 2
+            try:
                 await self._flush()
-                wait_s *= 2
+            except Exception as error:  # the boundary of a background loop: the regular flushes go on
+                await self._custody.report(error)
 
     async def _save(self) -> None:
         """Save answers, above all while Postgres is away; but after a long sleep see first whose the videos are."""
