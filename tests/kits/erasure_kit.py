@@ -129,8 +129,9 @@ EVERYWHERE: LiteralString = """
      select 1, row_number() over (order by segment_file), false, video_id, segment_file, audio_digest, 1, 'hi',
      transcription, transcription, 0, 1, 0, 0, 'x' from transcription_results;
     insert into comparison_votes (comparison_id, place, voter) select 1, place, 'r' from comparison_clips;
-    insert into redos (query, ordered_by) values ('clip=' || %(v)s || '/' || %(g)s || '_00000_00500.flac', 'x'),
-     ('language=hi', 'x');
+    insert into redos (query, ordered_by, note) values
+     ('clip=' || %(v)s || '/' || %(g)s || '_00000_00500.flac', 'x', ''),
+     ('language=hi', 'x', %(v)s || ': a worker holds it');
     insert into redo_clips (redo_id, video_id, segment_file, audio_digest, duration_ms, note)
      select 1, video_id, segment_file, audio_digest, 1, transcription from transcription_results
      where segment_file like %(g)s || '_00000%%';

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _CANNOT = (
     "Not removed, since no command of ours reaches it: backups, write-ahead logs and point-in-time recovery of the"
     " database; older versions of objects in a bucket that keeps them; copies that others have made; what the"
-    " provider keeps. docs/operations.md says how to see to these."
+    " provider keeps. docs/erasure.md says how to see to these."
 )
 
 
@@ -120,7 +120,7 @@ def _add_erase(group: typer.Typer, run: Run) -> None:
             _print_looked(looked, as_json=as_json)
             return
         if not yes:
-            _print_looked(looked, as_json=False)
+            _print_looked(looked, to_stderr=as_json)
             _ask()
         _tell(run(do), certificate, as_json=as_json)
 
@@ -226,25 +226,26 @@ def _add_show(group: typer.Typer, run: Run) -> None:
 # ----------------------------------------------------------------------------- what is said
 
 
-def _print_looked(looked: Looked, *, as_json: bool) -> None:
+def _print_looked(looked: Looked, *, as_json: bool = False, to_stderr: bool = False) -> None:
     if as_json:
         print_json({"found": looked.found, "at_work": looked.busy, **_names_told(looked.scope)})
         return
-    _say(
+    say = _note if to_stderr else _say
+    say(
         "This would be removed:"
         if looked.found
         else "Nothing is there of it; tombstones would be set all the same."
     )
     for place, number in looked.found.items():
-        _say(f"  {number:>9,}  {_NAMES.get(place, place)}")
+        say(f"  {number:>9,}  {_NAMES.get(place, place)}")
     for video in looked.busy:
-        _say(
+        say(
             f"  {video} is taken from the worker that is at work on it; this waits until its lease has run out"
         )
     if looked.scope.equal_audio:
-        _say(f"  {looked.scope.equal_audio:,} clips of other videos have the same audio, and go, too")
+        say(f"  {looked.scope.equal_audio:,} clips of other videos have the same audio, and go, too")
     for line in _say_of_exports(looked.scope) + _say_of_inputs(looked.scope):
-        _say(f"  {line}")
+        say(f"  {line}")
 
 
 def _tell(erased: Erased, folder: Path | None, *, as_json: bool) -> None:

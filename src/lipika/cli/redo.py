@@ -158,7 +158,8 @@ def add_to(app: typer.Typer, run: Run) -> None:
         if dry_run:
             _print_price(done, as_json=as_json)
         else:
-            _report(done, as_json=as_json)
+            nothing = "No order waits." if queued else "No clip is chosen: nothing to ask for."
+            _report(done, nothing, as_json=as_json)
 
 
 async def _on_settings(data_dir: Path | None, job: Any) -> Any:
@@ -196,12 +197,12 @@ def _print_price(price: Any, *, as_json: bool) -> None:
     out.print("Nothing was asked: --dry-run.")
 
 
-def _report(orders: Sequence[RedoDone], *, as_json: bool) -> None:
+def _report(orders: Sequence[RedoDone], nothing: str, *, as_json: bool) -> None:
     """The orders and their clips in words, and the exit code that they deserve."""
     if as_json:
         print_json({"redos": [asdict(done) | {"left": done.left} for done in orders]})
     elif not orders:
-        out.print("No clip is chosen: nothing to ask for.")
+        out.print(nothing)
     else:
         for done in orders:
             _print_done(done)

@@ -21,7 +21,7 @@ from lipika.dashboard.board import (
     whole,
 )
 from lipika.db.clip_search import ClipKey, ClipSelection
-from lipika.db.redos import RedoOrder, RedoProgress
+from lipika.db.redos import ERASED_CHOICE, RedoOrder, RedoProgress
 from lipika.llm.capabilities import list_models
 
 ROWS = 50
@@ -54,6 +54,8 @@ def say_order(row: RedoProgress) -> tuple[str, str]:
     """(which clips, asked how), in words."""
     if row.query.startswith("clip="):
         which = row.query.removeprefix("clip=")
+    elif row.query == ERASED_CHOICE:
+        which = "clips that were erased"
     else:
         told = clip_filters.describe(clip_filters.read_filter(dict(parse_qsl(row.query))))
         which = ", ".join(text for _, text in told) or "every clip"
@@ -62,7 +64,9 @@ def say_order(row: RedoProgress) -> tuple[str, str]:
 
 
 def find_choice_url(row: RedoProgress) -> str:
-    """The page of the clips that an order chose, as they are now."""
+    """The page of the clips that an order chose, as they are now; of erased ones, the order's own."""
+    if row.query == ERASED_CHOICE:
+        return f"/redos?id={row.id}"
     if row.query.startswith("clip="):
         return f"/clips?{clip_filters.filter_query(ClipSelection(video=row.query[5:].rpartition('/')[0]))}"
     return f"/clips?{row.query}"

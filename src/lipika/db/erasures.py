@@ -55,11 +55,16 @@ _QUERIES = load(
   join erasure_targets e on e.video_id = c.video_id and e.segment_file in ('', c.segment_file)
   where e.erasure_id = %(id)s and c.audit_id = j.audit_id and c.place = j.place
 )""",
-    of_redos="""(
-  concat(o.query, ' ', o.note) ~ %(mention)s or starts_with(o.query, 'clip=') and exists (
+    about_erased="""(
+  o.query ~ %(mention)s or starts_with(o.query, 'clip=') and exists (
     select from redo_clips c
     join erasure_targets e on e.video_id = c.video_id and e.segment_file in ('', c.segment_file)
     where e.erasure_id = %(id)s and c.redo_id = o.id
+  )
+)""",
+    of_notes="""(
+  o.note ~ %(mention)s or exists (
+    select from erasure_targets e where e.erasure_id = %(id)s and strpos(o.note, e.video_id) > 0
   )
 )""",
     of_queue="""(

@@ -16,6 +16,8 @@ from lipika.models import Answer, Usage
 _QUERIES = load("redos")
 MOST_CLIPS = 100_000
 """Clips of one order."""
+ERASED_CHOICE = "(erased)"
+"""The query of an order about something that was erased."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from lipika.db.erasure_places import PLACES, How
 from lipika.db.erasures import Erasures, ErasureWork, Mentions, WantedName
 from lipika.erasure.objects import Going, VideoPlaces, count_objects, erase_objects
 from lipika.erasure.wanted import order_of
-from lipika.errors import LipikaError, ObjectMissing, StorageError
+from lipika.errors import LipikaError, ObjectMissing, StorageError, UsageError
 from lipika.storage.store import Place
 
 _AFTER_LEASE = timedelta(seconds=5)
@@ -239,10 +239,18 @@ class Eraser:
         return await self.go_on(begun.id)
 
     async def go_on(self, erasure_id: int) -> Erased:
-        """Bring an erasure that was begun to its end."""
+        """Bring an erasure that was begun to its end.
+
+        Raises:
+            UsageError: it is done, or there is none of this number.
+        """
         row = await self._erasures.find(erasure_id)
-        if row is None or row.scope is None:
-            raise StorageError(f"erasure {erasure_id} is done, or there is none of that number")
+        if row is None:
+            raise UsageError(f"there is no erasure {erasure_id}: `lipika erase list` shows those there are")
+        if row.scope is None:
+            raise UsageError(
+                f"erasure {erasure_id} is done: `lipika erase show {erasure_id}` says what it removed"
+            )
         scope, found = Scope.read(row.scope), dict(row.found)
         async with self._erasures.transaction() as work:
             counted = await work.count(erasure_id, _mentions(scope))

@@ -9,6 +9,7 @@ from typing import Any
 from lipika.config import Settings
 from lipika.dashboard import clip_filters
 from lipika.db.clip_search import ClipSelection
+from lipika.db.redos import ERASED_CHOICE
 from lipika.errors import UsageError
 from lipika.jobs.asking import AskingWay, change_way
 from lipika.languages import LANGUAGES, find_language
@@ -94,6 +95,8 @@ def say_choice(query: str) -> str:
     """The words for a choice on record."""
     if query.startswith("clip="):
         return f"clip {query.removeprefix('clip=')}"
+    if query == ERASED_CHOICE:
+        return "clips that were erased"
     from urllib.parse import parse_qsl
 
     return ", ".join(

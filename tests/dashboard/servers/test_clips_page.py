@@ -183,6 +183,10 @@ async def test_all_of_a_filter_is_changed_by_whoever_may_and_only_what_was_count
         await visitor.send("/queue/of-clips/hold", query="video=v3", clips="40")
         await _order_and_drop_redos(visitor, loops)
         assert (await visitor.send("/queue/of-clips/drop", query="video=v3", clips="40")).status == 404
+        change(corpus_url, "update redos set query = '(erased)' where id = 1")
+        page = await visitor.get("/redos")
+        assert "clips that were erased" in page.plain
+        assert "every clip" not in page.plain
     (row,) = rows(corpus_url, "select status, held from video_queue where video_id = 'v3'")
     assert (row.status, row.held) == ("pending", True)
 

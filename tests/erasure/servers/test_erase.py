@@ -105,6 +105,13 @@ async def test_a_whole_video_is_gone_with_its_name(
     assert documents(other) == []
     assert table(database_url, "select video_id from video_queue") == [{"video_id": "another"}]
     assert table(database_url, "select count(*)::int as n from transcription_results") == [{"n": 0}]
+    # An order that is about this video ends; one whose note only names it goes on with what it has of others.
+    assert table(
+        database_url, "select query, state, note, ended_at is null as on from redos order by id"
+    ) == [
+        {"query": "(erased)", "state": "dropped", "note": "", "on": False},
+        {"query": "language=hi", "state": "queued", "note": "", "on": True},
+    ]
     assert miscounted(database_url) == {}
 
 

@@ -112,8 +112,10 @@ async def test_the_command_is_killed_for_real_and_finishes_when_it_is_run_again(
     looked = orjson.loads((await here(stage, "--video", video, "--dry-run", "--json")).stdout)
     assert looked["at_work"] == [video]
     assert looked["found"]["transcription_results"] == 4
-    refused = await here(stage, "--video", video)
+    refused = await here(stage, "--video", video, "--json")
     assert isinstance(refused.exception, UsageError)
+    assert refused.stdout == ""  # what is found is told beside it
+    assert "results" in refused.stderr
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "lipika", "erase", "--video", video, "--yes"),
         env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ} | env,
@@ -139,3 +141,7 @@ async def test_the_command_is_killed_for_real_and_finishes_when_it_is_run_again(
     shown = (await here(stage, "show", "1")).stdout
     assert "results; left: 0" in shown
     assert video not in shown
+    for number, told in (("1", "is done"), ("9", "there is no erasure 9")):
+        again = await here(stage, "resume", number)
+        assert again.exit_code == 2
+        assert told in again.stderr

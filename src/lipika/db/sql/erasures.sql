@@ -220,12 +220,15 @@ select count(*) as rows from audit_judgements j where {{of_judgements}}
 delete from audit_judgements j where {{of_judgements}}
 
 -- name: count_redos
--- Orders that name somebody: one clip, or a choice with a name.
-select count(*) as rows from redos o where {{of_redos}}
+-- Orders about somebody, such as one clip, or a choice with a name; and notes that only tell of such a video.
+select count(*) as rows from redos o where {{about_erased}} or {{of_notes}}
 
 -- name: erase_redos
-update redos o set query = '(erased)', note = '', state = case when state in ('queued', 'running') then 'dropped' else state end
-where {{of_redos}}
+update redos o set note = '', query = case when a.it then '(erased)' else o.query end,
+  state = case when a.it and o.state in ('queued', 'running') then 'dropped' else o.state end,
+  ended_at = case when a.it then coalesce(o.ended_at, now()) else o.ended_at end
+from (select o.id, {{about_erased}} as it from redos o where {{about_erased}} or {{of_notes}}) a
+where o.id = a.id
 
 -- name: count_redo_turns
 select count(*) as rows from redo_turns t where t.audio_digest in (select audio_digest from erased_audio)
