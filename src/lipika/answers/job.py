@@ -82,9 +82,11 @@ async def list_votes(data_dir: Path | None, names: tuple[str, str]) -> VotedWays
     async with open_database(load_settings(lipika_data_dir=data_dir)) as database:
         ways = group_ways(await Ways(database).counts())
         first, second = (find_way(ways, name) for name in names)
+        if first.name == second.name:
+            raise UsageError(f"both are one way, {first.name}: name two")
         votes = Votes(database)
         comparison = await votes.find_of_ways(first.name, second.name)
-        if comparison is None or first.name == second.name:
+        if comparison is None:
             raise UsageError(
                 f"nobody has compared {first.name} and {second.name} by ear: `lipika dashboard`, page Compare,"
                 " draws clips to vote on"

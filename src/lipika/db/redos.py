@@ -11,7 +11,7 @@ from lipika.db.clip_search import ClipKey
 from lipika.db.connection import Database
 from lipika.db.payload import clean_text, to_json
 from lipika.db.queries import load
-from lipika.models import Answer, Usage
+from lipika.models import SIMULATED, Answer, Usage
 
 _QUERIES = load("redos")
 MOST_CLIPS = 100_000
@@ -270,6 +270,7 @@ class Redos:
             "answer": to_json(answer),
             "paid": paid,
             "final": final,
+            "simulated": SIMULATED,
         }
         await self._database.execute(_QUERIES["keep"], params)
 

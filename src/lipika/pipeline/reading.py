@@ -77,14 +77,11 @@ class ClipReader:
     async def _leave_out_erased(self, polished: PolishedSegment) -> PolishedSegment:
         """The segment without what people wanted to be erased: counted, and nobody is named."""
         gone = {clip.clip.name for clip in polished.clips if self.erased.covers(clip.clip.name)}
-        alike = {
-            digest: clip.clip.name
-            for clip in polished.clips
-            for digest in (clip.clip.audio_digest, clip.other_digest)
-            if self.tools.erased.may_be(digest)
-        }
+        digests = {clip.clip.name: {clip.clip.audio_digest, clip.other_digest} for clip in polished.clips}
+        alike = sorted(filter(self.tools.erased.may_be, set[str]().union(*digests.values())))
         if alike and self.look_up_audio is not None:
-            gone |= {alike[digest] for digest in await self.look_up_audio(list(alike))}
+            found = await self.look_up_audio(alike)
+            gone |= {name for name, of_clip in digests.items() if of_clip & found}
         if not gone and not (
             self.erased and any(self.erased.names(one.segment_file) for one in polished.discards)
         ):

@@ -18,10 +18,10 @@ from gateway_kit import TEXTS, Gateway, a_gateway
 from lipika.answers.pairing import settings_of_row
 from lipika.db import Database
 from lipika.db.clip_search import ClipKey
-from lipika.db.redos import RedoOrder, Redos
+from lipika.db.redos import RedoneAnswer, RedoOrder, Redos
 from lipika.db.ways import Ways
 from lipika.errors import UsageError
-from lipika.models import TextSource
+from lipika.models import Answer, TextSource, Usage
 from lipika.people.edits import Edits
 from lipika.people.rules import accept
 from lipika.redo.job import RedoRequest, price_of, redo_clips, redo_queued
@@ -296,6 +296,23 @@ async def test_kill_9_pays_for_no_answer_twice(tmp_path: Path, database_url: str
     assert sum(row.clips for row in states) == 12
     assert {row.state for row in states} <= {"kept", "replaced"}
     assert rows(database_url, "select from redo_turns") == []
+
+
+async def test_what_is_made_up_takes_no_paid_answer_s_place(database: Database, database_url: str) -> None:
+    answer = RedoneAnswer(
+        "ab" * 32, "aistudio", "m", "", 0.0, "low", "1", "1", "hi", Answer("सच", "सच", "hi", "", "", "", ""),
+        Usage(), 0.01, "", 1, 5, "standard", "w",
+    )  # fmt: skip
+    for version, kept in (
+        ("simulated", "simulated"),
+        ("real", "real"),
+        ("simulated", "real"),
+        ("new", "new"),
+    ):
+        given = replace(answer, model_version=version)
+        await Redos(database).keep(1, ClipKey("v", "c.flac"), given, paid=0.0, final=True)
+        (row,) = rows(database_url, "select model_version from transcription_answers")
+        assert row.model_version == kept
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ where c.redo_id = %(id)s and c.video_id = %(video_id)s and c.segment_file = m.se
 
 -- name: keep
 -- An answer that was paid for, and that its clip has one: in one statement, so that neither is known without the other. Of two
--- answers to one audio, asked for in one way, the later one is kept.
+-- answers to one audio, asked for in one way, the later one is kept; but never a simulator's instead of one that was paid for.
 with kept as (
   insert into transcription_answers as a (
     audio_digest, way_digest, provider, model_id, model_version, temperature, thinking_level, prompt_version, schema_version,
@@ -105,6 +105,7 @@ with kept as (
     batch_id = excluded.batch_id, attempts = excluded.attempts, latency_ms = excluded.latency_ms,
     service_tier = excluded.service_tier,
     worker_id = coalesce(nullif(excluded.worker_id, ''), a.worker_id)
+  where starts_with(a.model_version, %(simulated)s) or not starts_with(excluded.model_version, %(simulated)s)
 )
 update redo_clips
 set state = case when %(final)s then 'answered' else state end, usd = usd + %(paid)s
