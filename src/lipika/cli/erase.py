@@ -27,10 +27,7 @@ _CANNOT = (
 
 def add_to(app: typer.Typer, run: Run) -> None:
     """Put the group on `app`; `run` is the command line's own."""
-    group = typer.Typer(
-        help="Consent withdrawn: remove a speaker, videos or clips everywhere, for good, with a certificate.",
-        invoke_without_command=True,
-    )
+    group = typer.Typer(invoke_without_command=True)
     app.add_typer(group, name="erase")
     _add_erase(group, run)
     _add_resume(group, run)
