@@ -16,7 +16,7 @@ from lipika.archive.spool import Spool
 from lipika.archive.video_documents import Summary, result_metadata
 from lipika.audio.flac import StreamInfo
 from lipika.cli import main
-from lipika.models import Accounting, ClipResult, ClipStatus, SegmentName
+from lipika.models import Accounting, ClipResult, ClipStatus, JsonObject, SegmentName
 from lipika.validation import validate
 from stored_kit import made
 from verdict_kit import answer
@@ -84,8 +84,10 @@ def sound(number: int, rate: int) -> bytes:
     return written(voice(4, rate, seed=number)[: 3 * rate + number % 97], rate, "FLAC")
 
 
-def write_results(path: Path, found: list[tuple[ClipResult, bytes]]) -> Path:
-    """A result archive, as a run writes it."""
+def write_results(
+    path: Path, found: list[tuple[ClipResult, bytes]], packed: JsonObject | None = None
+) -> Path:
+    """A result archive, as a run writes it; of what was `packed` with the words of its owner by segment."""
     summary, accounting = Summary(), Accounting()
     for one, _ in found:
         summary.add(one)
@@ -97,8 +99,9 @@ def write_results(path: Path, found: list[tuple[ClipResult, bytes]]) -> Path:
         for one, audio in found:
             spool.add_clip(one.clip.name.stem, audio)
             spool.add_result(one.clip.name.stem, clip_result_to_json(one))
+        own = {"packed": {"source": "/mine", "kind": "list", "segments": packed}} if packed else {}
         metadata = result_metadata(
-            {}, found[0][0].video_id, found[0][0].language_hint, accounting, [], summary
+            own, found[0][0].video_id, found[0][0].language_hint, accounting, [], summary
         )
         path.write_bytes(b"".join(spool.compose(metadata).chunks()))
     return path

@@ -64,6 +64,8 @@ COLUMNS = (
     Column("prompt_version", _TEXT, "Of the prompt", "provenance.prompt_version"),
     Column("validator_version", _TEXT, "Of the rules", "checks.validator_version"),
     Column("text_source", _TEXT, "model, person or reference", "text_source"),
+    Column("source_segment", _TEXT, "Stem of the segment that the clip was cut of", "source_segment"),
+    Column("source_split", _TEXT, "The split it had before it was packed; null in rows"),
     Column("written_at", pa.timestamp("us", tz="UTC"), "When the row was written; null in archives"),
 )
 SCHEMA = pa.schema([(column.name, column.kind) for column in COLUMNS])
@@ -74,7 +76,7 @@ _PATHS = tuple((column.name, column.path.split(".")) for column in COLUMNS if co
 def candidate_of(document: Mapping[str, Any], stem: str, archive: str, size: int | None) -> dict[str, object]:
     """The candidate that a clip's document tells of. Missing values are None."""
     row: dict[str, object] = {name: _value(document, path) for name, path in _PATHS}
-    row |= {"clip": stem, "archive": archive, "bytes": size, "written_at": None}
+    row |= {"clip": stem, "archive": archive, "bytes": size, "written_at": None, "source_split": None}
     row["findings"] = " ".join(sorted({found["code"] for found in document.get("findings") or ()}))
     row["flags"] = " ".join((document.get("trim") or {}).get("flags") or ())
     row["words"] = _words((document.get("alignment") or {}).get("words"))

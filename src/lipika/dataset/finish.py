@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from lipika.dataset.file_table import FileTable
 from lipika.dataset.formats import FORMATS
 from lipika.dataset.formats.base import Format, IndexRow
 from lipika.dataset.hashing import SUMS
-from lipika.dataset.model import Defect, FileFact, Layout, PlanRow, Tarset
+from lipika.dataset.model import PLAN_COLUMNS, Defect, FileFact, Layout, PlanRow, Tarset
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import DROPPED, PLAN, PlanReport
 from lipika.dataset.shards import ExportBroken, JobDone, index_path, read_record, record_path, sample_path
@@ -271,7 +271,7 @@ class _Index:
 
     def samples(self, place: ExportPlace, form: str) -> Iterator[Sample]:
         """The clips to listen to, by language."""
-        names = [item.name for item in fields(PlanRow)]
+        names = PLAN_COLUMNS
         rows = self._connection.execute(
             f"select {', '.join(names)} from plan where sample order by language, md5(id), id"
         ).fetchall()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 
@@ -17,6 +17,15 @@ class AudioForm(StrEnum):
 
     FLAC = "flac"  # as packed, byte for byte
     WAV = "wav"  # decoded: 16-bit, resampled where asked for
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWords:
+    """What the owner of a packed corpus says of a clip; "" is unknown."""
+
+    id: str = ""
+    reference: str = ""  # their text, where the clip is a whole segment
+    columns: str = ""  # JSON: an object of all others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,13 @@ class PlanRow:
     audio_digest: str  # SHA-256 over the samples that were sent
     skip: str  # with `--all --skipme`: why trainers should pass it over; "" where they should not
     words: str = ""  # JSON: [word, start_ms, end_ms, confidence or null], ... of `verbatim`; "" is unknown
+    source: SourceWords | None = (
+        None  # None: nothing that is exported was packed. No column: a job reads it of archives
+    )
+
+
+PLAN_COLUMNS = tuple(item.name for item in fields(PlanRow) if item.name != "source")
+"""The columns of `plan.parquet` that make a `PlanRow`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +101,16 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Shard:
-    """One shard of a tarset; `of` is the number of shards there."""
+    """One shard of a tarset; `of` is the number of shards there.
+
+    `has_sources`: the corpus was packed, and rows say what their owner says. It is the same for a whole export.
+    """
 
     language: str
     split: str
     number: int
     of: int
+    has_sources: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -22,10 +21,10 @@ import pyarrow.parquet as pq
 from lipika.dataset.candidates import SCHEMA
 from lipika.dataset.selection import Selection, case_of, conditions
 from lipika.dataset.splits import Split, components, fill_empty_splits
-from lipika.dataset.sql import error_words, sql_name, sql_path
+from lipika.dataset.sql import error_words, errors_in_words, sql_name, sql_path
 from lipika.dataset.user_files import COLUMNS, SPEAKER, UserFiles, read_columns, read_splits, read_videos
 from lipika.dataset.wanted import TEXT_FIELDS
-from lipika.errors import AccountingError, StorageError, UsageError
+from lipika.errors import AccountingError, UsageError
 
 PLAN, DROPPED = "plan.parquet", "dropped.parquet"
 SAMPLES_EACH = 20
@@ -159,10 +158,12 @@ def make_plan(
     threads: int,
     memory: str = "2GB",
     left_out: Iterable[tuple[str, str]] = (),
+    packed: bool = False,
 ) -> PlanReport:
     """Plan what is exported of the candidates; writes `plan.parquet` and `dropped.parquet` into `out`. Blocks.
 
-    What was `left_out`, archives with the reason, goes on record with the plan.
+    What was `left_out`, archives with the reason, goes on record with the plan. Of a `packed` corpus the plan
+    says the segment of each clip, too, by which jobs find the words of its owner.
 
     Raises:
         UsageError: nothing is left to export; or a list, table or condition of the user cannot be used.
@@ -170,7 +171,7 @@ def make_plan(
     work = out / "plan.duckdb"
     work.unlink(missing_ok=True)
     config: dict[str, str | bool | int | float | list[str]] = {"threads": threads, "memory_limit": memory}
-    with _errors_in_words(memory, out), duckdb.connect(str(work), config=config) as connection:
+    with errors_in_words(memory, out), duckdb.connect(str(work), config=config) as connection:
         connection.execute(f"set temp_directory = {sql_path(out / 'plan.tmp')}")
         planner = _Planner(connection, options, _queries())
         _read(planner, candidates, user)
@@ -178,22 +179,9 @@ def make_plan(
         _split(planner, user)
         _deal(planner)
         report = _report(planner, left_out)
-        _write_plan(planner, out, report)
+        _write_plan(planner, out, report, packed=packed)
     work.unlink(missing_ok=True)
     return report
-
-
-@contextmanager
-def _errors_in_words(memory: str, out: Path) -> Iterator[None]:
-    """Errors of the database that a person can do something about."""
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise UsageError(f"--memory {memory} is too little to plan this: {error_words(error)}") from None
-    except (duckdb.ParserException, duckdb.InvalidInputException, duckdb.SyntaxException) as error:
-        raise UsageError(f"--memory {memory}: {error_words(error)}; write it as 2GB or 500MB") from None
-    except duckdb.IOException as error:
-        raise StorageError(f"planning in {out}: {error_words(error)}") from None
 
 
 def _read(planner: _Planner, candidates: Path, user: UserFiles) -> None:
@@ -334,11 +322,12 @@ def _count(planner: _Planner, query: str) -> int:
     return int(planner.connection.execute(query).fetchall()[0][0])
 
 
-def _write_plan(planner: _Planner, out: Path, report: PlanReport) -> None:
+def _write_plan(planner: _Planner, out: Path, report: PlanReport, *, packed: bool) -> None:
     planner.connection.execute(
         f"copy ({planner.queries['dropped']}) to {sql_path(out / DROPPED)} (format parquet, compression zstd)"
     )
-    stream = planner.connection.sql(planner.queries["plan"]).to_arrow_reader(_BATCH)
+    more = planner.queries["of_packed"].partition("\n")[2] if packed else ""
+    stream = planner.connection.sql(planner.queries["plan"].replace("{more}", more)).to_arrow_reader(_BATCH)
     about = json.dumps(report.document(), ensure_ascii=False)
     schema = stream.schema.with_metadata({_KEY: about.encode()})
     half = out / f"{PLAN}.half"

@@ -139,10 +139,17 @@ select case when t.id is null then n.id else concat(n.id, '-', substr(md5(concat
   coalesce(nullif(k.model_version, ''), k.model_id, '') as model, coalesce(k.provider, '') as provider,
   coalesce(k.prompt_version, '') as prompt_version, coalesce(k.validator_version, '') as validator_version,
   coalesce(k.text_source, 'model') as text_source, k.audio_digest, c.skip, coalesce(k.words, '') as words, k.archive, c.bytes,
-  h.row is not null as sample
+  h.row is not null as sample{more}
 from shards s join clips c using (row) join known k on k.file_row_number = s.row,
   lateral (select safe(concat(k.video_id, '_', k.clip)) as id) n left join twins t on t.id = n.id left join heard h on h.row = s.row
 order by s.job, s.place, s.video_id, k.archive, s.start_ms, s.clip
+
+-- name: of_packed
+-- More columns of the plan: the segment of each clip, and whether it is the only one of it among all candidates.
+, coalesce(k.source_segment, '') as source_segment, (
+    select count(*) from known o
+    where o.archive = k.archive and o.video_id = k.video_id and o.source_segment = k.source_segment
+  ) = 1 as alone
 
 -- name: dropped
 select video_id, clip, reason from clips where reason <> '' order by video_id, clip

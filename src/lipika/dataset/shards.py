@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lipika.archive.documents import METADATA_NAME
 from lipika.archive.results import usable_entries
 from lipika.archive.tar import Source
 from lipika.audio.flac import StreamInfo
@@ -25,14 +26,23 @@ from lipika.dataset.formats import FORMATS
 from lipika.dataset.formats.base import Reader, ShardWriter, WrittenFile
 from lipika.dataset.formats.fields import audio_mark
 from lipika.dataset.hashing import HashingTree
-from lipika.dataset.model import AudioForm, Defect, FileFact, PlanRow, ReadBack, Shard, Utterance
+from lipika.dataset.model import (
+    PLAN_COLUMNS,
+    AudioForm,
+    Defect,
+    FileFact,
+    PlanRow,
+    ReadBack,
+    Shard,
+    Utterance,
+)
+from lipika.dataset.packed import ArchiveSources
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import PLAN
 from lipika.errors import ObjectMissing, StorageError, UsageError, VideoError
 from lipika.storage import Store, StoreSettings, split_url
 
 _READ_BYTES = 1 << 18
-_COLUMNS = tuple(item.name for item in fields(PlanRow))
 INDEX_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -179,8 +189,8 @@ class _Job:
     def _write(self) -> None:
         for archive, group in groupby(self._rows, key=lambda planned: planned.archive):
             wanted = {planned.row.clip: planned for planned in group}
-            for planned, flac in _read_clips(archive, wanted, self._order.sources):
-                utterance = self._utterance(archive, planned.row, flac)
+            for planned, row, flac in _read_clips(archive, wanted, self._order.sources):
+                utterance = self._utterance(archive, row, flac)
                 self._add(utterance)
                 if planned.sample:
                     self._order.place.put(sample_path(utterance.file), utterance.audio)
@@ -197,7 +207,8 @@ class _Job:
         self._seconds += utterance.duration_s
 
     def _begin(self, row: PlanRow) -> _Open:
-        shard = Shard(row.language, row.split, row.shard, self._order.sizes[row.language, row.split])
+        of = self._order.sizes[row.language, row.split]
+        shard = Shard(row.language, row.split, row.shard, of, has_sources=row.source is not None)
         folder = self._folder / f"{len(self._open):04d}"
         opened = _Open(shard, folder, self._format.open(shard, folder), {}, {}, {})
         self._open[row.language, row.split, row.shard] = opened
@@ -285,6 +296,14 @@ class _Planned:
     row: PlanRow
     archive: str
     sample: bool
+    segment: str | None = None  # of a corpus that was packed: the stem of its segment
+    alone: bool = False  # nothing else was made of that segment
+
+    def told_of(self, sources: ArchiveSources) -> PlanRow:
+        """The row with the words of its owner, in an export of what was packed."""
+        if self.segment is None:
+            return self.row
+        return replace(self.row, source=sources.words(self.segment, alone=self.alone))
 
 
 def _read_rows(order: JobOrder) -> Iterator[_Planned]:
@@ -293,14 +312,17 @@ def _read_rows(order: JobOrder) -> Iterator[_Planned]:
         table = pq.ParquetFile(pa.PythonFile(opened, mode="r")).read_row_group(order.number)
     for batch in table.to_batches(max_chunksize=1_000):
         for values in batch.to_pylist():
-            row = PlanRow(**{name: values[name] for name in _COLUMNS})
-            yield _Planned(row, values["archive"], values["sample"])
+            row = PlanRow(**{name: values[name] for name in PLAN_COLUMNS})
+            segment, alone = values.get("source_segment"), bool(values.get("alone"))
+            yield _Planned(row, values["archive"], values["sample"], segment, alone)
 
 
 def _read_clips(
     archive: str, wanted: dict[str, _Planned], settings: StoreSettings
-) -> Iterator[tuple[_Planned, bytes]]:
+) -> Iterator[tuple[_Planned, PlanRow, bytes]]:
     """The wanted clips of an archive, in its order; what lies behind the last of them is not read."""
+    sources = ArchiveSources()
+    has_sources = any(planned.segment is not None for planned in wanted.values())
     again = "plan the export again: `lipika export ... --again`"
     try:
         reader = _open_archive(archive, settings)
@@ -309,10 +331,12 @@ def _read_clips(
     with closing(reader):
         source = Source(reader)
         for entry in usable_entries(source):
+            if has_sources and entry.name == METADATA_NAME:
+                sources = ArchiveSources.read(source.take())
             folder, _, name = entry.name.rpartition("/")
             planned = wanted.pop(name.removesuffix(".flac"), None) if folder == "segments" else None
             if planned is not None:
-                yield planned, source.take()
+                yield planned, planned.told_of(sources), source.take()
                 if not wanted:
                     return
     lost = next(iter(wanted))

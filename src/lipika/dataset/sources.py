@@ -11,7 +11,8 @@ import orjson
 import pyarrow as pa
 from pyarrow import csv
 
-from lipika.archive.documents import CLIP_FORMAT
+from lipika.archive.documents import CLIP_FORMAT, METADATA_NAME
+from lipika.archive.references import SegmentSource
 from lipika.archive.results import (
     ResultArchive,
     archive_on_record,
@@ -21,6 +22,7 @@ from lipika.archive.results import (
 )
 from lipika.archive.tar import Source
 from lipika.dataset.candidates import SCHEMA, candidate_of
+from lipika.dataset.packed import packed_segments
 from lipika.dataset.vocabulary import Misfits
 from lipika.dataset.wanted import TextRules, add_texts
 from lipika.db.candidates import Candidates
@@ -42,6 +44,7 @@ class CandidateBatch:
     videos: int
     misfits: Misfits  # characters that a model's vocabulary lacks
     problems: tuple[tuple[str, str], ...] = ()
+    packed: bool = False  # an archive among them says what its segments were before; never of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +132,21 @@ async def _first(
 def _read_archives(unit: _Archives) -> CandidateBatch:
     tables = [SCHEMA.empty_table()]
     problems: list[tuple[str, str]] = []
+    packed = False
     for archive in unit.archives:
         try:
-            tables.append(_read_archive(archive, unit.settings))
+            table, is_packed = _read_archive(archive, unit.settings)
+            tables.append(table)
+            packed |= is_packed
         except (VideoError, StorageError) as error:
             problems.append((archive.url, str(error)))
     table, misfits = add_texts(pa.concat_tables(tables), unit.rules)
-    return CandidateBatch(table, len(unit.archives) - len(problems), misfits, tuple(problems))
+    return CandidateBatch(table, len(unit.archives) - len(problems), misfits, tuple(problems), packed)
 
 
-def _read_archive(archive: ResultArchive, settings: StoreSettings) -> pa.Table:
+def _read_archive(archive: ResultArchive, settings: StoreSettings) -> tuple[pa.Table, bool]:
     sizes: dict[str, int] = {}
+    said: dict[str, SegmentSource] = {}
     rows = []
     store = Store.open(archive.root, replace(settings, read_bytes=1 << 20))
     with closing(store.open_read(archive.key)) as reader:
@@ -147,14 +154,19 @@ def _read_archive(archive: ResultArchive, settings: StoreSettings) -> pa.Table:
         for entry in usable_entries(source):
             folder, _, name = entry.name.rpartition("/")
             stem = name.rpartition(".")[0]
-            if folder == "segments":
+            if entry.name == METADATA_NAME:
+                said = packed_segments(source.take())
+            elif folder == "segments":
                 sizes[stem] = entry.size
             elif folder == "transcriptions":
-                rows.append(_candidate(source.take(), stem, archive.url, sizes.get(stem)))
+                row = _candidate(source.take(), stem, archive.url, sizes.get(stem))
+                if (segment := said.get(str(row["source_segment"]))) is not None:
+                    row["source_split"] = segment.split or None
+                rows.append(row)
     if not sizes and not rows:
         raise foreign_archive_error("no clip is in it")
     try:
-        return pa.Table.from_pylist(rows, SCHEMA)
+        return pa.Table.from_pylist(rows, SCHEMA), bool(said)
     except (pa.ArrowException, OverflowError) as error:
         raise ArchiveError("bad_document", f"a document holds what no clip has: {error}") from None
 

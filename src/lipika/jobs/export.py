@@ -17,6 +17,7 @@ import pyarrow as pa
 from lipika.config import Settings, load_settings
 from lipika.dataset.finish import Words, finish
 from lipika.dataset.model import AudioForm
+from lipika.dataset.packed import SomeArchives
 from lipika.dataset.place import WORK, ExportPlace
 from lipika.dataset.plan import (
     PLAN,
@@ -177,10 +178,13 @@ async def _plan(
     order: ExportOrder, settings: Settings, database: Database | None, folder: Path, noticed: Noticed
 ) -> PlanReport:
     held = CandidateFile(folder / "candidates.parquet")
+    packed, some = False, SomeArchives()
     with progress_bar("Reading results") as advance:
         async with aclosing(_candidates(order, settings, database)) as batches:
             async for batch in batches:
                 await asyncio.to_thread(held.add, await _drop_erased(batch.table, database))
+                packed |= batch.packed
+                some.add(batch.table.column("archive").unique().to_pylist())
                 noticed.problems += batch.problems
                 noticed.misfits.join(batch.misfits)
                 advance(batch.videos, f"{held.clips:,} clips")
@@ -190,6 +194,8 @@ async def _plan(
         raise UsageError(
             f"{where}: there are no results to export yet; `lipika demo` or `lipika run` makes some"
         )
+    if not order.sources:
+        packed = await asyncio.to_thread(some.any_packed, store_settings(settings))
     return await asyncio.to_thread(
         make_plan,
         held.path,
@@ -199,6 +205,7 @@ async def _plan(
         threads=order.processes,
         memory=order.memory,
         left_out=noticed.problems,
+        packed=packed,
     )
 
 

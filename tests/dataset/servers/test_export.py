@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -134,6 +135,56 @@ def test_nothing_left_and_nothing_there_are_told_apart(results: Path, tmp_path: 
     assert "nothing is left to export of 26 clips" in words
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     assert "no result archives" in run("plan", "--from", tmp_path, code=2)
+
+
+def packed_corpus(folder: Path) -> Path:
+    """Three clips of two segments that were packed, and a clip of somebody who has packed nothing."""
+    folder.mkdir()
+    found = [result("mine", number, "hi", 16_000) for number in range(3)]
+    shared = found[1][0].clip.segment
+    found[2] = (replace(found[2][0], clip=replace(found[2][0].clip, segment=shared)), found[2][1])
+    said = {"text": "उनका पाठ", "split": "validation", "speaker": "Asha", "columns": {"age": "20"}}
+    segments = {
+        found[0][0].clip.segment.stem: {"id": "utt-0", **said},
+        shared.stem: {"id": "utt-1", "text": "दो भाग", "split": "train"},
+    }
+    write_results(folder / "mine_transcribed.tar", found, segments)
+    write_results(folder / "other_transcribed.tar", [result("other", 3, "hi", 16_000)])
+    return folder
+
+
+def rows_of(kind: str, dest: Path) -> list[dict[str, Any]]:
+    """What a format says of its clips beside their audio."""
+    if kind == "parquet":
+        tables = [pq.read_table(path) for path in sorted(dest.rglob("data/**/*.parquet"))]
+        assert len({str(table.schema) for table in tables}) == 1
+        return [row for table in tables for row in table.drop(["audio"]).to_pylist()]
+    if kind == "webdataset":
+        documents = []
+        for path in sorted(dest.rglob("*.tar")):
+            with tarfile.open(path) as tar:
+                names = [name for name in tar.getnames() if name.endswith(".json")]
+                documents += [orjson.loads(tar.extractfile(name).read()) for name in names]  # type: ignore[union-attr]
+        return documents
+    pattern = "manifest_*.json" if kind == "nemo" else "cuts.*.jsonl"
+    lines = [line for path in sorted(dest.rglob(pattern)) for line in path.read_bytes().splitlines()]
+    return [found.get("custom", found) for found in map(orjson.loads, lines)]
+
+
+@pytest.mark.parametrize("kind", ["nemo", "shar", "parquet", "webdataset"])
+def test_what_a_packed_corpus_had_comes_out_again(kind: str, results: Path, tmp_path: Path) -> None:
+    order = ("--from", packed_corpus(tmp_path / "in"), "--lane", "any", "--clips-per-shard", "2")
+    done = told(kind, tmp_path / "out", *order)
+    assert done["clips"] == 4
+    rows = rows_of(kind, tmp_path / "out")
+    theirs = sorted((row.get("source_id", ""), row.get("reference", "")) for row in rows)
+    assert theirs == [("", ""), ("utt-0", "उनका पाठ"), ("utt-1", ""), ("utt-1", "")]
+    (first,) = [row for row in rows if row.get("source_id") == "utt-0"]
+    assert orjson.loads(first["source"]) == {"age": "20", "speaker": "Asha", "split": "validation"}
+    run("verify", tmp_path / "out")
+    if kind == "parquet":  # and nobody else has empty columns for it
+        told(kind, tmp_path / "plain", "--from", results, "--lane", "any")
+        assert not any("source_id" in row or "reference" in row for row in rows_of(kind, tmp_path / "plain"))
 
 
 def test_archives_that_were_left_out_stay_on_record(tmp_path: Path) -> None:

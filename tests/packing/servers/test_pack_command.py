@@ -127,7 +127,7 @@ def test_a_pack_that_was_killed_goes_on_to_the_same_archives(tmp_path: Path) -> 
 
 
 def test_the_queue_takes_a_list_of_urls_packed_to_a_bucket(tmp_path: Path, database_url: str) -> None:
-    spoken(tmp_path / "mine", 4)
+    spoken(tmp_path / "mine", 8)
     audio = (tmp_path / "mine" / "hi" / "00.flac").read_bytes()
     with s3_server() as url:
         call(f"{url}/corpus", "PUT")
@@ -141,11 +141,16 @@ def test_the_queue_takes_a_list_of_urls_packed_to_a_bucket(tmp_path: Path, datab
         }
         places = [
             "s3://corpus/raw/a.flac",
-            "mine/hi/01.flac",
+            "mine/hi/03.flac",
             "s3://corpus/raw/none.flac",
             f"{url}/corpus/no.flac",
         ]
-        lines = [json.dumps({"url": place, "lang": "hi", "id": str(n)}) for n, place in enumerate(places)]
+        said = {"lang": "hi", "age": 20}
+        splits = ("train", "validation", "", "")
+        lines = [
+            json.dumps({"url": place, "id": f"utt {n}", "text": f"पाठ {n}", "split": splits[n], **said})
+            for n, place in enumerate(places)
+        ]
         (tmp_path / "list.jsonl").write_text("\n".join(lines))
         refused = lipika("queue", "add", "list.jsonl", "--out", "out", cwd=tmp_path, env=env)
         assert (refused.returncode, "--packed-to" in refused.stderr) == (2, True)
@@ -161,6 +166,13 @@ def test_the_queue_takes_a_list_of_urls_packed_to_a_bucket(tmp_path: Path, datab
         worked = lipika("worker", "--until-empty", "-q", cwd=tmp_path, env=env)
         assert worked.returncode == 0, worked.stderr
     assert len(list((tmp_path / "out").glob("*_transcribed.tar"))) == 1
+    done = lipika("export", "nemo", "rows", "--lane", "any", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    rows = map(json.loads, (tmp_path / "rows/hi/train/manifest_0.json").read_text().splitlines())
+    theirs = {row["source_id"]: (row["reference"], json.loads(row["source"])) for row in rows}
+    assert theirs == {
+        f"utt {n}": (f"पाठ {n}", {"age": 20, "language": "hi", "split": splits[n]}) for n in range(2)
+    }
 
 
 @pytest.mark.parametrize(

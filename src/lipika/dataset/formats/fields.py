@@ -77,6 +77,19 @@ def known_words(row: PlanRow) -> dict[str, object]:
     return {"words": word_times(row)} if row.words else {}
 
 
+def source_fields(row: PlanRow) -> dict[str, str]:
+    """The words of its owner, under the same names for every clip of a packed corpus; of others nothing."""
+    said = row.source
+    if said is None:
+        return {}
+    return {"source_id": said.id, "reference": said.reference, "source": said.columns}
+
+
+def known_source(row: PlanRow) -> dict[str, str]:
+    """The same without what is empty."""
+    return {name: value for name, value in source_fields(row).items() if value}
+
+
 def audio_md5(utterance: Utterance) -> dict[str, str]:
     """The MD5 of the samples, which a FLAC carries in its head: it costs nothing and tells like-sized audio apart."""
     return {"audio_md5": flac_md5(utterance.audio)} if utterance.form is AudioForm.FLAC else {}

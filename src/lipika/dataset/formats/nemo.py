@@ -29,6 +29,7 @@ from lipika.dataset.formats.fields import (
     audio_md5,
     has_punctuation,
     known_fields,
+    known_source,
     known_words,
     member_name,
 )
@@ -150,6 +151,7 @@ def _row(utterance: Utterance, name: str, shard: int) -> dict[str, object]:
         "speaker": row.speaker,
         **known_fields(row),
         **known_words(row),
+        **known_source(row),
         **audio_md5(utterance),
     }
     if row.skip:

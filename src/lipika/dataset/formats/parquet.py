@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from lipika.dataset.formats import parquet_reading
 from lipika.dataset.formats.base import Format, HashedFile, Index, Portion, ShardWriter, Tree, WrittenFile
-from lipika.dataset.formats.fields import audio_md5
+from lipika.dataset.formats.fields import audio_md5, source_fields
 from lipika.dataset.model import AudioForm, Defect, Layout, ReadBack, Shard, Tarset, Utterance
 
 ROW_GROUP_ROWS = 100
@@ -73,18 +73,25 @@ COLUMNS: dict[str, pa.DataType] = {
 """Every column and its type."""
 
 
-def _features() -> dict[str, dict[str, str]]:
+SOURCE_COLUMNS: dict[str, pa.DataType] = {"source_id": _STRING, "reference": _STRING, "source": _STRING}
+"""More of them, in an export of what was packed."""
+
+
+def _schema(columns: dict[str, pa.DataType]) -> pa.Schema:
+    about = json.dumps({"info": {"features": _features(columns)}})
+    return pa.schema(list(columns.items()), metadata={"huggingface": about})
+
+
+def _features(columns: dict[str, pa.DataType]) -> dict[str, dict[str, str]]:
     """The columns in the words of `datasets`, which takes a struct for audio only where it is told to."""
     names = {_STRING: "string", _FLOAT: "float64", _INT: "int32", _LONG: "int64"}
     return {
         name: {"_type": "Audio"} if name == AUDIO else {"dtype": names[kind], "_type": "Value"}
-        for name, kind in COLUMNS.items()
+        for name, kind in columns.items()
     }
 
 
-SCHEMA = pa.schema(
-    list(COLUMNS.items()), metadata={"huggingface": json.dumps({"info": {"features": _features()}})}
-)
+SCHEMA, _SCHEMA_WITH_SOURCES = _schema(COLUMNS), _schema(COLUMNS | SOURCE_COLUMNS)
 
 
 class Parquet(Format):
@@ -98,7 +105,7 @@ class Parquet(Format):
         return path_of(shard)
 
     def open(self, shard: Shard, folder: Path) -> ShardWriter:
-        return _Writer(folder / path_of(shard))
+        return _Writer(folder / path_of(shard), _SCHEMA_WITH_SOURCES if shard.has_sources else SCHEMA)
 
     def whole(self, layout: Layout, index: Index) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Nothing: which files belong together stands in the front matter of the card, see `configs`."""
@@ -140,13 +147,13 @@ def configs(tarsets: Sequence[Tarset]) -> list[dict[str, Any]]:
 class _Writer:
     """One file, a row group at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._out = HashedFile(path)
-        texts = [name for name in COLUMNS if name != AUDIO]
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._out, self._schema = HashedFile(path), schema
+        texts = [name for name in schema.names if name != AUDIO]
         leaves = {f"{AUDIO}.bytes": "none", f"{AUDIO}.path": "none"}
         self._file = pq.ParquetWriter(
             pa.PythonFile(self._out, mode="w"),
-            SCHEMA,
+            schema,
             compression={**dict.fromkeys(texts, "zstd"), **leaves},
             use_dictionary=texts,
             write_statistics=texts,
@@ -169,7 +176,7 @@ class _Writer:
 
     def _flush(self) -> None:
         if self._rows:
-            self._file.write_batch(pa.RecordBatch.from_pylist(self._rows, SCHEMA), ROW_GROUP_ROWS)
+            self._file.write_batch(pa.RecordBatch.from_pylist(self._rows, self._schema), ROW_GROUP_ROWS)
             self._rows.clear()
 
 
@@ -189,4 +196,5 @@ def _row(utterance: Utterance) -> dict[str, object]:
         "speaker_pace": row.pace,
         "speaker_accent": row.accent,
     }
-    return {name: ours[name] if name in ours else getattr(row, name) for name in COLUMNS}
+    known = {name: ours[name] if name in ours else getattr(row, name) for name in COLUMNS}
+    return known | source_fields(row)

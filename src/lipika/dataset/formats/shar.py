@@ -24,7 +24,7 @@ from lipika.dataset.formats.base import (
     Tree,
     WrittenFile,
 )
-from lipika.dataset.formats.fields import audio_md5, known_fields, member_name, word_times
+from lipika.dataset.formats.fields import audio_md5, known_fields, known_source, member_name, word_times
 from lipika.dataset.formats.nemo import canary_fields
 from lipika.dataset.formats.tar_reading import (
     HeardAudio,
@@ -149,7 +149,9 @@ def _recording(utterance: Utterance) -> dict[str, object]:
 
 def _cut(utterance: Utterance, recording: dict[str, object]) -> dict[str, object]:
     row, duration_s = utterance.row, utterance.duration_s
-    custom = known_fields(row) | canary_fields(row.language, row.text) | audio_md5(utterance)
+    custom = (
+        known_fields(row) | canary_fields(row.language, row.text) | audio_md5(utterance) | known_source(row)
+    )
     if row.skip:
         custom["_skipme"] = row.skip
     supervision: dict[str, object] = {

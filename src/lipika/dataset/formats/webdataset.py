@@ -16,7 +16,7 @@ import orjson
 
 from lipika.archive.tar import printable
 from lipika.dataset.formats.base import Format, Index, Portion, ShardWriter, TarFile, Tree, WrittenFile
-from lipika.dataset.formats.fields import audio_md5, member_name, stable_fields, word_times
+from lipika.dataset.formats.fields import audio_md5, member_name, source_fields, stable_fields, word_times
 from lipika.dataset.formats.nemo import Nemo
 from lipika.dataset.formats.shar import Shar
 from lipika.dataset.formats.tar_reading import (
@@ -119,6 +119,7 @@ def _document(utterance: Utterance) -> dict[str, object]:
         "num_samples": utterance.num_samples,
         **stable_fields(row),
         "words": orjson.dumps(word_times(row)).decode(),  # a text: a list that may be empty has no type
+        **source_fields(row),
         **audio_md5(utterance),
         "skip": row.skip,
     }

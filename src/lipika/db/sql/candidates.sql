@@ -29,7 +29,8 @@ copy (
     r.audio_facts ->> 'speech_ms' as speech_ms, r.audio_facts ->> 'snr_db' as snr_db, r.audio_facts ->> 'rms_dbfs' as rms_dbfs,
     r.audio_facts ->> 'clipped_share' as clipped_share, r.audio_facts ->> 'bandwidth_hz' as bandwidth_hz,
     r.audio_digest, r.provider, r.model_id, r.model_version, r.prompt_version, r.validator_version,
-    r.text_source, to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as written_at
+    r.text_source, left(r.source_segment, -5) as source_segment, null::text as source_split,
+    to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as written_at
   from transcription_results r
     left join video_queue q on q.video_id = r.video_id and q.video_id > %(after)s and q.video_id <= %(last)s
     left join transcription_voters v
