@@ -259,6 +259,30 @@ def test_ids_are_safe_file_names_and_never_one_for_two_clips(tmp_path: Path) -> 
     assert all(re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]{0,94}", row["speaker"]) for row in planned)
 
 
+def test_splits_of_the_source_stay_and_what_leaks_there_is_told(tmp_path: Path) -> None:
+    spelled = ("train", "Validation", "test-other", None, "परख")
+    said = {"speaker_id": "asha"}
+    rows = [candidate(n, "packed", source_split=split, **said) for n, split in enumerate(spelled)]
+    rows.append(
+        candidate(5, "packed", source_split="test-other", speaker_id="unknown", transcription=rows[0]["text"])
+    )
+    report, planned = plan(tmp_path, rows, replace(OPTIONS, splits=parse_splits("theirs")))
+    splits = {row["clip"]: row["split"] for row in planned}
+    strange = splits.pop(rows[4]["clip"])
+    assert re.fullmatch("split_[0-9a-f]{8}", strange)
+    assert splits == {
+        row["clip"]: split
+        for row, split in zip(
+            rows[:4] + rows[5:], ("train", "dev", "test_other", "train", "test_other"), strict=True
+        )
+    }
+    assert "1 clip had no split: train" in report.notes
+    assert "1 speaker in several of their splits: nothing was moved or dropped for it" in report.notes
+    assert "1 sentence in several of their splits: nothing was moved or dropped for it" in report.notes
+    with pytest.raises(UsageError, match="no clip had a split"):
+        plan(tmp_path / "none", [candidate(1)], replace(OPTIONS, splits=parse_splits("theirs")))
+
+
 def test_splits_are_read_with_care() -> None:
     assert parse_splits("train=.98, dev=.02") == (Split("train", 0.98), Split("dev", 0.02))
     assert parse_splits("all") == (Split("all", 1.0),)

@@ -45,7 +45,7 @@ def corpora(root: Path) -> dict[str, Path]:
     (root / "kaldi/wav.scp").write_text("a a.wav\n")
     (root / "table/list.csv").write_text("path,text\na.wav,एक\n")
     return {
-        "nemo": lines(root / "nemo/my_manifest.json", [row]),
+        "nemo": lines(root / "nemo/my_manifest.json", [row, {**row, "_skipme": "noisy"}]),
         "nemo tarred": lines(root / "tarred/manifest_0.json", [{**row, "offset": None}]).parent,
         "lhotse": lines(root / "lhotse/cuts.jsonl", [CUT]),
         "shar": lines(root / "shar/cuts.000000.jsonl", [{**CUT, "start": 0, "duration": 1.0}]).parent,
@@ -67,6 +67,11 @@ def test_each_is_known_and_packed_sample_for_sample(tmp_path: Path, monkeypatch:
         assert (report.kind, report.packed, report.recordings_refused) == (kind.name, 1, 0), (
             name,
             report.examples,
+        )
+        assert (report.skipped, report.lost) == (int(name == "nemo"), 0)
+        assert (
+            report.recordings
+            == report.packed + report.packed_before + report.recordings_refused + report.skipped
         )
         (made,) = out.glob("*.tar")
         assert look(str(out)).kind is None  # an archive of lipika's own is none of these

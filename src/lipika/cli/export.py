@@ -228,7 +228,7 @@ _OPTIONS: dict[str, tuple[Any, Any, Any]] = {
     "view": (ViewChoice, ViewChoice.VERBATIM, typer.Option(help="The text to train on: docs/datasets.md.")),
     "latin": (LatinChoice, LatinChoice.KEEP, typer.Option(help="Latin words in the view native.")),
     "vocabulary": (Path | None, None, typer.Option(help="A model's tokens: clips with other letters are dropped.")),
-    "split": (str, "train", typer.Option(help="Names and shares, such as train=.98,dev=.01,test=.01.")),
+    "split": (str, "train", typer.Option(help="Shares, such as train=.98,dev=.02; theirs: the source's.")),
     "seed": (str, "0", typer.Option(help="Decides splits and shards; the same one gives the same.")),
     "group_by": (str, "", typer.Option(help="A column whose values are never split, besides the video.")),
     "splits_of": (Path | None, None, typer.Option(help="An earlier export, whose videos keep their splits.")),

@@ -179,7 +179,8 @@ def print_report(report: PackReport, *, next_step: bool = True) -> None:
         say(f"REFUSED  {count:,} {reason}, such as {report.examples[reason]}")
     for reason, hours in report.left_out.items():
         say(f"left out of long recordings: {duration(hours * 3600)} {reason}")
-    for note in report.notes:
+    skipped = [f"{report.skipped:,} skipped by the source (_skipme)"] if report.skipped else []
+    for note in (*skipped, *report.notes):
         say(note)
     if report.other_files:
         say(f"{report.other_files:,} other files are no audio, and were passed over")
@@ -212,6 +213,8 @@ def print_survey(found: Survey) -> None:
     )
     for reason, count in found.refused.items():
         say(f"REFUSED  {count:,} {reason}, such as {found.examples[reason]}")
+    if found.skipped:
+        say(f"{found.skipped:,} skipped by the source (_skipme)")
     if found.other_files:
         say(f"{found.other_files:,} other files are no audio")
     if found.clips is not None and found.usd is not None and found.run_seconds is not None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from lipika.dataset.candidates import SCHEMA
 from lipika.dataset.selection import Selection, case_of, conditions
-from lipika.dataset.splits import Split, components, fill_empty_splits
+from lipika.dataset.splits import THEIRS, Split, components, fill_empty_splits, keep_their_splits
 from lipika.dataset.sql import error_words, errors_in_words, sql_name, sql_path
 from lipika.dataset.user_files import COLUMNS, SPEAKER, UserFiles, read_columns, read_splits, read_videos
 from lipika.dataset.wanted import TEXT_FIELDS
@@ -227,6 +227,11 @@ def _choose(planner: _Planner) -> None:
 def _split(planner: _Planner, user: UserFiles) -> None:
     options, connection = planner.options, planner.connection
     _group(planner)
+    if options.splits == THEIRS:
+        planner.notes += keep_their_splits(connection, options.group_by)
+        if options.max_same_text:
+            planner.run("same_text", most=options.max_same_text)
+        return
     planner.run("splits", seed=options.seed)
     reached = 0.0
     for split in options.splits:

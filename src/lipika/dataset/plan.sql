@@ -105,7 +105,7 @@ with spoken as (
     row_number() over (partition by language, split order by md5_number_lower($seed || ':' || video_id), video_id) as place
   from whole
 )
-select video_id, place, (dense_rank() over (order by language, split, floor(before / $shards)) - 1)::int as job from laid
+select video_id, split, place, (dense_rank() over (order by language, split, floor(before / $shards)) - 1)::int as job from laid
 
 -- name: shards
 -- Clips of a job are dealt to its shards by hash, equally many to each; shards of a tarset are numbered without gaps.
@@ -115,7 +115,7 @@ with sized as (
     row_number() over (partition by v.job, c.language, c.split order by c.draw, c.row) - 1 as drawn,
     count(*) over (partition by v.job, c.language, c.split) as clips,
     sum(c.bytes) over (partition by v.job, c.language, c.split) as bytes
-  from in_split c join videos v using (video_id)
+  from in_split c join videos v using (video_id, split)
 ), dealt as (
   select *, floor(drawn * ceil(greatest(clips / $clips::double, bytes / $bytes::double)) / clips)::bigint as part from sized
 )

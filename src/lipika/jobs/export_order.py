@@ -14,7 +14,7 @@ from lipika.dataset.model import AudioForm
 from lipika.dataset.place import sha256_of_file
 from lipika.dataset.plan import PLAN, PlanOptions
 from lipika.dataset.selection import Selection
-from lipika.dataset.splits import parse_splits
+from lipika.dataset.splits import THEIRS, Split, parse_splits
 from lipika.dataset.user_files import UserFiles
 from lipika.dataset.views import LatinPolicy, View, ViewKind
 from lipika.dataset.vocabulary import Vocabulary
@@ -32,6 +32,7 @@ def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
         UsageError: an option cannot be used.
     """
     _check_numbers(given)
+    splits = _splits(given)
     chosen = FORMATS[name]
     view = View(ViewKind(given["view"].value), LatinPolicy(given["latin"].value))
     vocabulary = _vocabulary(given["vocabulary"])
@@ -61,7 +62,7 @@ def read_order(name: str, lane: str, given: Mapping[str, Any]) -> ExportOrder:
         view=_view_words(view, given),
         form=form.value,
         sample_rate_hz=given["sample_rate"],
-        splits=parse_splits(given["split"]),
+        splits=splits,
         seed=given["seed"],
         group_by=given["group_by"],
         max_same_text=given["max_same_text"],
@@ -96,6 +97,18 @@ def _check_numbers(given: Mapping[str, Any]) -> None:
     for option in ("min_score", "min_seconds", "max_seconds", "min_snr"):
         if given[option] is not None and not math.isfinite(given[option]):
             raise UsageError(f"--{option.replace('_', '-')} {given[option]}: give a number")
+
+
+def _splits(given: Mapping[str, Any]) -> tuple[Split, ...]:
+    splits = parse_splits(given["split"])
+    if splits == THEIRS and not given["sources"]:
+        raise UsageError(
+            "--split theirs takes --from: which split a clip had stands in the result archives, and no row of the"
+            " database says it"
+        )
+    if splits == THEIRS and given["splits_of"] is not None:
+        raise UsageError("--split theirs and --splits-of say two things: give one of them")
+    return splits
 
 
 def _form(name: str, *, wav: bool) -> AudioForm:

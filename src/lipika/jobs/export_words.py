@@ -9,6 +9,7 @@ from rich.table import Table
 
 from lipika.dataset.plan import PlanReport
 from lipika.dataset.selection import REASONS
+from lipika.dataset.splits import THEIRS
 from lipika.jobs.export_record import ExportDone
 from lipika.wording import duration, percent
 
@@ -75,6 +76,8 @@ def _estimate(done: ExportDone) -> str:
 
 def _print_tarsets(report: PlanReport, out: Console) -> None:
     splits = list(report.options["splits"])
+    if splits == [one.name for one in THEIRS]:
+        splits = sorted({one.split for one in report.tarsets})
     table = Table("language", *splits, "clips", "all", box=None)
     for language in sorted({one.language for one in report.tarsets}):
         held = {one.split: one for one in report.tarsets if one.language == language}

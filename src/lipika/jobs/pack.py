@@ -30,8 +30,11 @@ from lipika.services import store_settings
 from lipika.storage import Store
 from lipika.wording import duration
 
-NO_LOSS = ("other_file", "link_back")
-"""Reasons that cost no recording: nothing there was one."""
+SKIPPED = "skipme"
+"""The reason of what the source itself says to leave out."""
+
+NO_LOSS = ("other_file", "link_back", SKIPPED)
+"""Reasons that lose no recording: nothing there was one, or its owner does not want it."""
 
 _MARK = b'"packed":{"source":'
 _HEAD = 4096
@@ -64,7 +67,7 @@ class PackOrder:
 
 @dataclass(frozen=True, slots=True)
 class PackReport:
-    """The outcome of a packing: recordings = packed + packed_before + recordings_refused."""
+    """The outcome of a packing: recordings = packed + packed_before + recordings_refused + skipped."""
 
     source: str
     kind: str
@@ -75,6 +78,7 @@ class PackReport:
     packed: int
     packed_before: int
     recordings_refused: int
+    skipped: int  # rows that the source itself says to leave out
     changed: int  # of those packed before: their file is not as it was; they are left as they are
     refused: dict[str, int]  # by reason; labels, stretches and folders that could not be read among them
     examples: dict[str, str]  # the first of each reason
@@ -204,7 +208,8 @@ class Packing:
             archives_before=before,
             recordings=tally.items,
             packed=tally.packed,
-            recordings_refused=tally.items_refused,
+            recordings_refused=tally.items_refused - tally.refused[SKIPPED],
+            skipped=tally.refused[SKIPPED],
             packed_before=tally.packed_before,
             changed=tally.changed,
             refused=refused,
@@ -216,7 +221,7 @@ class Packing:
             left_out=as_hours(tally.left_out),
             notes=sorted(tally.notes),
             columns_left_out=tally.columns_left_out,
-            refused_list=f"{self.store.url}/{REFUSED}" if refused else "",
+            refused_list=f"{self.store.url}/{REFUSED}" if refused or tally.refused[SKIPPED] else "",
             seconds=round(time.monotonic() - self._started, 2),
         )
 

@@ -14,7 +14,7 @@ from lipika.config import Settings, load_settings
 from lipika.db.connection import Database
 from lipika.errors import LipikaError
 from lipika.jobs.expectation import Expectation, Load, expect
-from lipika.jobs.pack import NO_LOSS, PackOrder
+from lipika.jobs.pack import NO_LOSS, SKIPPED, PackOrder
 from lipika.jobs.packed_queue import has_to_be_packed
 from lipika.packing.fetch import Fetcher
 from lipika.packing.items import PackSource, SourceItem, SourceRefusal
@@ -44,6 +44,7 @@ class Survey:
     refused: dict[str, int]
     examples: dict[str, str]
     other_files: int
+    skipped: int  # by the source itself
     clips: int | None = None
     usd: float | None = None
     run_seconds: float | None = None
@@ -123,6 +124,7 @@ def survey(source: PackSource, order: PackOrder, fetcher: Fetcher) -> Survey:
         refused=refused,
         examples={reason: f"{one.name}: {one.detail}" for reason, one in tally.examples.items()},
         other_files=tally.refused["other_file"],
+        skipped=tally.refused[SKIPPED],
     )
 
 

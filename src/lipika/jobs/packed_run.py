@@ -150,6 +150,8 @@ def _empty_reason(report: PackReport) -> str:
     told = ", ".join(
         f"{count:,} {reason} ({report.examples[reason]})" for reason, count in report.refused.items()
     )
+    if report.skipped:
+        told = f"{told}{', ' * bool(told)}{report.skipped:,} skipped by the source"
     return f"{report.source}: none of {report.recordings:,} recordings could be packed: {told or 'it names none'}"
 
 

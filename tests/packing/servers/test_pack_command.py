@@ -173,6 +173,14 @@ def test_the_queue_takes_a_list_of_urls_packed_to_a_bucket(tmp_path: Path, datab
     assert theirs == {
         f"utt {n}": (f"पाठ {n}", {"age": 20, "language": "hi", "split": splits[n]}) for n in range(2)
     }
+    order = ("--split", "theirs", "--lane", "any")
+    refused = lipika("export", "nemo", "none", *order, cwd=tmp_path, env=env)
+    assert (refused.returncode, "--from" in refused.stderr) == (2, True)
+    done = lipika("export", "nemo", "theirs", *order, "--from", "out", "--json", cwd=tmp_path, env=env)
+    assert "their split validation is dev here" in json.loads(done.stdout)["plan"]["notes"]
+    for n, split in enumerate(("train", "dev")):
+        (row,) = map(json.loads, (tmp_path / f"theirs/hi/{split}/manifest_0.json").read_text().splitlines())
+        assert row["source_id"] == f"utt {n}"
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,9 @@ def _lanes_in_words(summary: ExportSummary) -> str:
 def _splits(summary: ExportSummary) -> Iterator[str]:
     group = summary.options.get("group_by", "")
     together = f"clips of one {markdown(group)}" if group else "clips of one recording"
-    if len(summary.splits) > 1:
+    if summary.options.get("splits") == "theirs 1.0":
+        yield "Splits are those of the source: nothing was moved between them.\n"
+    elif len(summary.splits) > 1:
         yield (
             f"Which split a clip is in is drawn from the seed by group: {together} are never in two splits. Texts of"
             " dev and test that train has, too, are left out of dev and test.\n"
