@@ -88,7 +88,7 @@ COMMANDS = {
     "edits": ("edits", "What people say of clips: corrections, their history, out and in."),
     "erase": (
         "erase",
-        "Consent withdrawn: remove a speaker, videos or clips everywhere, for good, with a certificate.",
+        "Remove a speaker, videos or clips: rows, answers, edits, results, saved answers, exports, canaries' files.",
     ),
     "repack": (
         "edits",
