@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
@@ -207,17 +207,19 @@ def content(url: str) -> list[tuple[object, ...]]:
         ]
 
 
+def _take_name(connection: psycopg.Connection[Any], name: str) -> None:
+    """A table of somebody else under a name of ours."""
+    statement = sql.SQL("create table {} (id int primary key, video_id text, language text)")
+    connection.execute(statement.format(sql.Identifier(name)))
+
+
 @pytest.mark.parametrize("name", sorted(TABLES | VIEWS))
 async def test_a_table_of_somebody_else_is_left_alone(
     empty: Database, empty_database_url: str, name: str
 ) -> None:
-    """By `db migrate`, `db check`, and by whoever runs the files, in one transaction or statement by statement."""
+    """By `db migrate` and `db check`, and if it stood there before the first file, by whoever runs that."""
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("create table {} (id int primary key, video_id text, language text)").format(
-                sql.Identifier(name)
-            )
-        )
+        _take_name(connection, name)
         connection.execute("create table videos (video_id text, language text)")
     before = shape(empty_database_url)
     with pytest.raises(SettingsError, match=f"{name} is not a table of lipika"):
@@ -226,21 +228,37 @@ async def test_a_table_of_somebody_else_is_left_alone(
     assert [table.table_name for table in report.foreign] == [name]
     assert any(f"{name} is not a table of lipika" in problem for problem in report.problems())
     assert not any("Row level security" in problem for problem in report.problems())
+    if name not in OF_LATER_FILES:
+        with psycopg.connect(empty_database_url, autocommit=True) as connection:
+            with pytest.raises(psycopg.errors.DuplicateTable, match=name):
+                connection.execute(migrations()[0].sql)
+    assert shape(empty_database_url) == before
+
+
+def test_a_table_that_a_later_file_would_make_is_left_alone_by_whoever_runs_the_files(
+    empty_database_url: str,
+) -> None:
+    """Each of them before the file that makes it, tried and undone; those before had nothing in their way."""
+    tried = set()
+    columns: LiteralString = (
+        "select string_agg(attname, ' ' order by attnum) from pg_attribute"
+        " where attnum > 0 and attrelid = %s::regclass"
+    )
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        made_by = migrations()
-        if name in OF_LATER_FILES:
-            made_by = next(
-                made_by[at:] for at, file in enumerate(made_by) if b"exists " + name.encode() in file.sql
-            )
-            for migration in migrations()[: -len(made_by)]:
-                connection.execute(migration.sql)
-        with pytest.raises(psycopg.errors.DuplicateTable, match=name):
-            connection.execute(made_by[0].sql)
-    if name in OF_LATER_FILES:  # those before had nothing in their way
-        kept = {row for row in before if name in row}
-        assert {row for row in shape(empty_database_url) if name in row} == kept
-    else:
-        assert shape(empty_database_url) == before
+        for migration in migrations():
+            makes = [name for name in OF_LATER_FILES - tried if b"exists " + name.encode() in migration.sql]
+            for name in makes:
+                with connection.transaction(force_rollback=True):
+                    _take_name(connection, name)
+                    with (
+                        pytest.raises(psycopg.errors.DuplicateTable, match=name),
+                        connection.transaction(),
+                    ):
+                        connection.execute(migration.sql)
+                    assert connection.execute(columns, [name]).fetchone() == ("id video_id language",)
+                tried.add(name)
+            connection.execute(migration.sql)
+    assert tried == OF_LATER_FILES
 
 
 async def test_two_processes_migrating_at_once_do_it_once(empty_database_url: str) -> None:

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -165,16 +166,26 @@ def test_the_readme_shows_commands_and_a_wrong_one_would_be_noticed() -> None:
 
 def _parse(words: list[str]) -> None:
     """Parse as the command line does, without running anything. A command may be named without its arguments."""
-    command = typer.main.get_command(app)
-    while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
-        found = command.get_command(typer.Context(command), words[0])
-        assert found is not None, f"there is no command {words[0]}"
-        command, words = found, words[1:]
+    named: tuple[str, ...] = ()
+    while isinstance(_command(named), TyperGroup) and words and not words[0].startswith("-"):
+        named, words = (*named, words[0]), words[1:]
+    command = _command(named)
     words = [word for word in words if word != "--help"]
     if command.name == "simulator":
         simulator_parser().parse_args(words)
     elif words:
         command.make_context(command.name, words)
+
+
+@cache
+def _command(names: tuple[str, ...]) -> Any:
+    """The command of these names, one below the other: made once, since hundreds of lines are parsed."""
+    if not names:
+        return typer.main.get_command(app)
+    above = _command(names[:-1])
+    found = above.get_command(typer.Context(above), names[-1])
+    assert found is not None, f"there is no command {names[-1]}"
+    return found
 
 
 # ----------------------------------------------------------------------------- no loose ends
