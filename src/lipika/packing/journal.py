@@ -110,10 +110,10 @@ class Journal:
         for at in range(0, len(parts), _AT_A_TIME):
             chosen = parts[at : at + _AT_A_TIME]
             for key, data in zip(chosen, await asyncio.gather(*map(store.get_bytes, chosen)), strict=True):
-                journal._take(f"{store.url}/{key}", data)
+                journal.take(f"{store.url}/{key}", data)
         return journal
 
-    def _take(self, where: str, data: bytes) -> None:
+    def take(self, where: str, data: bytes) -> None:
         try:
             head, *items = map(orjson.loads, filter(None, data.split(b"\n")))
             videos = [PackedVideo(**video) for video in head["videos"]]
