@@ -8,8 +8,9 @@ A reference is of a whole segment. Where polishing made several clips of one, th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lipika.archive.hypotheses import Hypotheses
 from lipika.archive.metadata import Metadata
@@ -35,15 +36,28 @@ class SegmentSource:
 
 def sources_of(metadata: bytes) -> dict[str, SegmentSource]:
     """The words of their owner on segments, by stem; nothing where an archive has none."""
+    return {stem: _source(stem, said) for stem, said in _segments(metadata)}
+
+
+def recordings_of(metadata: bytes) -> dict[str, str]:
+    """The recording that each segment is a part of, by stem, as its owner calls it; segments that are whole
+    recordings are left out."""
+    return {
+        stem: said["recording"]
+        for stem, said in _segments(metadata)
+        if isinstance(said.get("recording"), str)
+    }
+
+
+def _segments(metadata: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         fields = Metadata.read(metadata).fields()
     except ValueError:
-        return {}
+        return
     packed = fields.get(_PACKED)
     segments = packed.get("segments") if isinstance(packed, Mapping) else None
-    if not isinstance(segments, Mapping):
-        return {}
-    return {stem: _source(stem, said) for stem, said in segments.items() if isinstance(said, Mapping)}
+    if isinstance(segments, Mapping):
+        yield from ((stem, said) for stem, said in segments.items() if isinstance(said, Mapping))
 
 
 def _source(stem: str, said: Mapping[str, object]) -> SegmentSource:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from lipika.archive.erased import ERASED_NAME, REASON
+from lipika.archive.references import recordings_of
 from lipika.archive.results import block_of
 from lipika.archive.rewrite import ClipDocument, Contents, read_contents
 from lipika.archive.spool import Spool
@@ -64,12 +65,24 @@ async def shrink_archive(
         accounting = _accounting(block["accounting"], going, staying)
         discards = _discards(block["discards"], len(going), named)
         changed = bool(going) or discards != block["discards"]
-        metadata = _compose(old, staying, accounting, discards, named, spool)
+        metadata = _compose(
+            old, staying, accounting, discards, _or_said_of(old.metadata, going, named), spool
+        )
         if not changed and metadata == old.metadata:
             return Shrunk(0, _count_for_queue(accounting, before.size, await _digest_of(place)))
         tar = spool.compose(metadata)
         stored = await place.store.replace_stream(before, tar.chunks(), tar.size)
         return Shrunk(len(going), _count_for_queue(accounting, stored.size, stored.sha256))
+
+
+def _or_said_of(metadata: bytes, going: Sequence[ClipDocument], named: Named) -> Named:
+    """Also the names under which the archive's owner has said something (`lipika pack`) of segments of clips that go,
+    and of recordings of which nobody else's segment is left."""
+    stems = {document.result.clip.segment.stem for document in going}
+    said = recordings_of(metadata)
+    of_others = {recording for stem, recording in said.items() if stem not in stems}
+    words = stems | {said[stem] for stem in stems & said.keys() if said[stem] not in of_others}
+    return lambda word: word in words or named(word)
 
 
 def _compose(

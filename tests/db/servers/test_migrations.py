@@ -239,7 +239,7 @@ def test_a_table_that_a_later_file_would_make_is_left_alone_by_whoever_runs_the_
     empty_database_url: str,
 ) -> None:
     """Each of them before the file that makes it, tried and undone; those before had nothing in their way."""
-    tried = set()
+    tried = set[str]()
     columns: LiteralString = (
         "select string_agg(attname, ' ' order by attnum) from pg_attribute"
         " where attnum > 0 and attrelid = %s::regclass"

@@ -46,17 +46,20 @@ async def test_a_bucket_holds_nothing_of_them_nor_an_upload_that_was_never_compl
     database: Database, database_url: str, s3: str, tmp_path: Path
 ) -> None:
     path = await done_video(database, tmp_path)
+    root = f"s3://corpus/{tmp_path.name}"  # other tests have objects of their own beside it
     put_rows(
-        database_url, "update video_queue set output_key = 'out/r.tar', source_key = 's3://corpus/in/v.tar'"
+        database_url,
+        "update video_queue set output_key = 'out/r.tar', source_key = %(source)s",
+        source=f"{root}/in/v.tar",
     )
-    store = Store.open("s3://corpus", StoreSettings("id", "secret", endpoint_url=s3))
+    store = Store.open(root, StoreSettings("id", "secret", endpoint_url=s3))
     await store.put_bytes("out/r.tar", path.read_bytes())
     await store.put_bytes("in/v.tar", b"the input of " + VIDEO.encode())
     await store.put_bytes("out/partials/r.tar/a.jsonl", b"".join(map(clip_result_to_json, of_both())))
     await store.put_bytes("out/other.tar", b"of somebody else")
-    await asyncio.to_thread(call, f"{s3}/corpus/out/r.tar?uploads", "POST")
+    await asyncio.to_thread(call, f"{s3}/corpus/{tmp_path.name}/out/r.tar?uploads", "POST")
     settings = load_settings(
-        database_url=database_url, output_url="s3://corpus", s3_endpoint_url=s3, r2_access_key_id="id",
+        database_url=database_url, output_url=root, s3_endpoint_url=s3, r2_access_key_id="id",
         r2_secret_access_key="secret",
     )  # fmt: skip
     work = Eraser(database, PlacesOfSettings(settings))
