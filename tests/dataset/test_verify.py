@@ -491,7 +491,7 @@ PLAN_SQL = (ROOT / "src/lipika/dataset/plan.sql").read_text("utf-8")
 _SEEN = st.characters(codec="utf-8", categories=["L", "M", "N", "P", "S", "Zs", "Cf"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.text(_SEEN, max_size=12), min_size=1, max_size=30))
 def test_the_same_sentences_are_the_same_for_plan_and_verification(texts: list[str]) -> None:
     """The one has its rule in SQL, the other in Python."""

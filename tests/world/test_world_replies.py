@@ -36,21 +36,21 @@ QUICK = {
 
 WEATHERS = {
     "a good day": (Weather(), 100),
-    "what models write": (Weather(inner=0.4), 1500),
-    "what bodies hold": (Weather(outer=0.35), 1000),
-    "what services answer": (Weather(status=0.1, inner=0.05, outer=0.05), 600),
-    "what wires do": (Weather(wire=0.05, inner=0.05), 600),
-    "poison": (Weather(inner=0.05, poisoned=0.05), 500),
+    "what models write": (Weather(inner=0.4), 800),
+    "what bodies hold": (Weather(outer=0.35), 500),
+    "what services answer": (Weather(status=0.1, inner=0.05, outer=0.05), 300),
+    "what wires do": (Weather(wire=0.05, inner=0.05), 300),
+    "poison": (Weather(inner=0.05, poisoned=0.05), 300),
     "for now": (Weather(slow=0.02), 300),
     "a storm of zeros": (Weather(storm_s=3), 100),
     "OpenRouter's words": (Weather(inner=0.3), 300),
     "all of it through OpenRouter": (Weather(0.1, 0.1, 0.03, 0.03, 0.003, poisoned=0.01), 300),
-    "what models write of lean answers": (Weather(inner=0.5), 800),
+    "what models write of lean answers": (Weather(inner=0.5), 400),
     "all of it in lean answers": (Weather(0.2, 0.1, 0.03, 0.03, 0.003, poisoned=0.01), 300),
     "lean answers through OpenRouter": (Weather(inner=0.3, outer=0.1), 300),
-    "all of it": (Weather(inner=0.1, outer=0.1, status=0.03, wire=0.03, slow=0.003, poisoned=0.01), 500),
+    "all of it": (Weather(inner=0.1, outer=0.1, status=0.03, wire=0.03, slow=0.003, poisoned=0.01), 300),
 }
-"""Weathers and how many clips they meet; with what is asked again that is over 5,000 replies."""
+"""Weathers and how many clips they meet: over 3,000 replies with what is asked again. `make world` goes on."""
 
 
 @pytest.fixture(scope="module")

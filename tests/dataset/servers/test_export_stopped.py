@@ -130,7 +130,7 @@ async def test_stopped_between_any_two_steps_it_goes_on_or_is_planned_anew(
         else:
             await export(replace(second, again=True), str(again))
             assert listed(again) == theirs, steps
-        steps += 5
+        steps += 11
     assert steps > 20
 
 
@@ -148,7 +148,7 @@ async def test_planning_anew_may_be_stopped_too(
     await export(second, "second")
     ours, theirs = listed(tmp_path / "first"), listed(tmp_path / "second")
     dest, done = tmp_path / "dest", None
-    for steps in range(1, 400, 9):
+    for steps in range(1, 400, 17):
         await export(first, str(dest))
         done = await export_killed_after(steps, replace(second, again=True), dest, monkeypatch)
         if done is None:

@@ -123,7 +123,7 @@ def test_pages_together_are_what_sql_finds(
     monkeypatch.setattr(searching, "_FEW_READ", read)
     monkeypatch.setattr(searching, "_ROWS", looked_at)
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @example(wanted=ClipSelection(to_score=0.34), limit=300)  # in the middle of a twentieth
     @example(wanted=ClipSelection(to_score=1.0), limit=300)  # clips without a score have none below 1
     @example(wanted=ClipSelection(from_score=0.951), limit=300)
