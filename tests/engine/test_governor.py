@@ -109,7 +109,7 @@ def test_what_one_worker_does_not_want_another_may_have() -> None:
     assert total >= 0.95 * 6000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rpm=st.integers(1, 20_000),
     tpm=st.none() | st.integers(10_000, 20_000_000),
@@ -128,11 +128,11 @@ def test_no_budget_is_broken_in_any_rolling_window(
         assert busiest(fleet.launches, 600, "usd") <= (usd or 1e12)
 
 
-def test_a_week_of_traffic_breaks_no_budget() -> None:
+def test_two_days_of_traffic_break_no_budget() -> None:
     budget = Budget(rpm=20, tpm=12_000, usd_per_10min=0.185)
     fleet = Fleet(budget, random.Random(7))
-    now, week = 1_000_000.0, 7 * 86_400.0
-    end = now + week
+    now = 1_000_000.0
+    end = now + 2 * 86_400.0
     worst = {"requests": 0.0, "tokens": 0.0, "usd": 0.0}
     kept: list[Launch] = []
     while now < end:
@@ -175,7 +175,7 @@ def test_money_in_flight_counts_against_the_cap() -> None:
     assert again.requests == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     cap=st.floats(0.001, 5),
     most=st.floats(0.0005, 0.02),

@@ -38,7 +38,7 @@ def test_there_are_enough_different_sentences_in_the_right_script(language: str)
     assert scripts == {LANGUAGES[language].script, "neutral"}
 
 
-@pytest.mark.parametrize("language", FIRST_CLASS)
+@pytest.mark.parametrize("language", ["as", "kn", "mr", "ur"])
 def test_verdicts_do_not_depend_on_the_form_of_the_answer(language: str) -> None:
     """Of every correct case and of every fault."""
     for case in cases(language):

@@ -18,7 +18,7 @@ from lipika.archive.members import Member, MemberKind, read_members
 from world_archives import STEMS, Box, a_box
 from world_kit import rounds, run
 
-BOXES = 300
+BOXES = 150
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from world_audio import Right, Sound, a_sound
 from world_judges import problems_of, stem_of, write_video
 from world_kit import rounds, run
 
-VIDEOS, SEGMENTS = 20, 11  # the last of each is a good one
+VIDEOS, SEGMENTS = 10, 11  # the last of each is a good one
 _GOOD = "speaker9_90000_90600"
 
 
