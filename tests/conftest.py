@@ -40,8 +40,8 @@ def _secrets_of_one_test() -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Twice as many as there are cores: nearly half of its time a test waits, for processes, servers and clocks."""
-    return (os.cpu_count() or 1) * 2
+    """One more than there are cores: nearly half of its time a test waits, for processes, servers and clocks."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)
