@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from rapidfuzz.distance import Levenshtein
 
 from lipika.canary.records import Asked
 from lipika.forecast.intervals import mean, ratio
-from lipika.forecast.shares import Estimate
+from lipika.forecast.shares import Estimate, sign_test
 from lipika.llm.transcript import NO_SPEECH
 from lipika.validation.text import normalise, without_tags
 
@@ -135,13 +134,6 @@ def measure_readings(arm: str, baseline: Sequence[Asked], rows: Sequence[Asked])
         farther=farther,
         p_nearer=sign_test(nearer, farther),
     )
-
-
-def sign_test(more: int, fewer: int) -> float:
-    """The two-sided exact p of a split of so many and so many; 1 where there is nothing to split."""
-    total = more + fewer
-    tail = sum(math.comb(total, count) for count in range(min(more, fewer) + 1)) / 2**total
-    return float(min(2 * tail, 1.0))
 
 
 def _score(row: Asked) -> tuple[bool, bool]:

@@ -13,8 +13,9 @@ from benchmarks.speech_corpus import CorpusPlan, make_corpus
 from fleet_kit import Stage, change
 from lipika.canary.arms import ArmKind
 from lipika.canary.job import CanaryOrder, FinishedCanary, run_canary
-from lipika.canary.readings import ReadingMeasures, sign_test
+from lipika.canary.readings import ReadingMeasures
 from lipika.db import Database
+from lipika.forecast.shares import sign_test
 from lipika.jobs.demo import sample_folder
 from lipika.simulator import (
     FaultKind,

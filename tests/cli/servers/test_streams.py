@@ -121,7 +121,9 @@ def test_a_terminal_that_is_paused_stops_nothing(corpus: Path, tmp_path: Path, d
     assert done(database_url, out)
 
 
-@pytest.mark.parametrize("sink", ["2>/dev/full", "2>&1 >/dev/null | true", "2>&-"])
+@pytest.mark.parametrize(
+    "sink", ["2>/dev/full", "2>&1 >/dev/null | true", "2>&-", "2>&1 >/dev/null | head -c 1"]
+)
 def test_a_log_that_is_lost_loses_no_work(corpus: Path, tmp_path: Path, database_url: str, sink: str) -> None:
     out, env = tmp_path / "out", environment(DATABASE_URL=database_url)
     enqueue(corpus, out, database_url)
@@ -216,7 +218,7 @@ ANSWERS = {0, 1, 2}
 """Exit codes: done, found something, asked wrongly. A crash is 1 too, but has a traceback."""
 
 
-@pytest.mark.parametrize("closed", ["<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
 def test_no_command_aborts_because_a_stream_is_closed(database_url: str, closed: str) -> None:
     env = environment(DATABASE_URL=database_url)
     for command in COMMANDS:

@@ -166,7 +166,7 @@ STORED: LiteralString = """
 """
 
 
-@pytest.mark.parametrize("seed", [2])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_nothing_that_was_stored_is_asked_for_again(
     gateway: Gateway, tmp_path: Path, database_url: str, seed: int
 ) -> None:

@@ -30,17 +30,17 @@ async def test_nothing_is_lost_or_asked_twice_while_workers_are_killed(
     seed = int(os.environ.get("LIPIKA_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
     print(f"LIPIKA_CHAOS_SEED={seed}")
     plan = Plan(
-        workers=3,
+        workers=4,
         videos=2,  # more are added until all blows have fallen
-        segments=12,
-        blows=6,
+        segments=16,
+        blows=8,
         every_s=(1.0, 2.5),
         mishap_every_s=(2.0, 4.0),
         heartbeat_s=1.0,
         lease_s=5.0,
         drain_s=2.0,
         clips_per_s=14.0,
-        # 40 s on two quiet cores. Nothing in it waits for long, but a dozen workers are started, and each takes ten
+        # 50 s on two quiet cores. Nothing in it waits for long, but a dozen workers are started, and each takes ten
         # seconds for that where eight others want the cores: 75 s have been seen, and more with more beside it.
         limit_s=150,
         seed=seed,
